@@ -127,7 +127,8 @@ type Device interface {
 	// Reserve gives p, which must be empty, buffers for a frame of n bytes
 	// (1 to FrameMax). It reports false and leaves p empty when the transmit
 	// ring or its buffers are used up: the frame is the caller's to keep or
-	// drop. Finished frames are reclaimed here.
+	// drop. Finished frames are reclaimed here. After a refusal the device
+	// interrupts, and so Wait returns, once it has finished more frames.
 	Reserve(p *Packet, n int) bool
 	// Transmit queues reserved packets, tells the device once, and resets
 	// them. It takes them all: Reserve has secured their places.
