@@ -1,0 +1,59 @@
+# make            build build/sluice-microvm.elf and build/sluice-pc.elf
+# make run        boot the microvm image in QEMU; http://127.0.0.1:8080 answers
+# make test       everything that proves it works: host tests, then QEMU suites
+# make test-all   the same with the full product of every table
+# make lint       gofmt, go vet, staticcheck, go mod tidy
+# make bench      measure against a Linux guest; docs/performance.md explains
+
+GO      ?= go
+HTTP    ?= 8080
+BUILD   := build
+BOARDS  := microvm pc
+IMAGES  := $(BOARDS:%=$(BUILD)/sluice-%.elf)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Packages of the kernel that only build for the bare machine import the
+# overlay's runtime/goos; the rest is tested on this machine.
+HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.ImportPath}}{{end}}{{end}}' ./... | grep -v /qemutest/suites)
+HOSTTEST = $(HOST)
+
+.PHONY: all run test test-all test-host test-qemu lint bench clean qemu images
+
+all: images
+
+images:
+	@for b in $(BOARDS); do $(GO) run ./image build -board $$b -o $(BUILD)/sluice-$$b.elf || exit; done
+
+run: qemu
+	@$(GO) run ./image run -http $(HTTP)
+
+test: test-host test-qemu
+
+test-all: export SLUICE_ALL = 1
+test-all: test
+
+test-host:
+	$(GO) test -race $(HOSTTEST)
+
+test-qemu: qemu images
+	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -count=1 -timeout 30m ./qemutest/suites/...
+
+lint:
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'gofmt: the files above are not formatted: run gofmt -w' >&2; exit 1; }
+	$(GO) vet -overlay "$$($(GO) run ./image overlay)" ./...
+	GOFLAGS=-overlay="$$($(GO) run ./image overlay)" $(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+
+bench: qemu images
+	$(GO) run ./qemutest/bench -build $(BUILD)
+
+clean:
+	rm -rf $(BUILD)
+
+# QEMU is installed when it is missing and that is possible without asking.
+qemu:
+	@command -v qemu-system-x86_64 >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo='sudo -n'; \
+	else echo 'QEMU is missing. Type: sudo apt-get install --no-install-recommends qemu-system-x86' >&2; exit 1; fi; \
+	echo 'installing qemu-system-x86' >&2; \
+	$$sudo apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends qemu-system-x86 >/dev/null

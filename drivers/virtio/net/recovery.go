@@ -1,0 +1,129 @@
+// This file owns what happens when a device breaks the rules: it is reset and
+// set up again, a bounded number of times.
+
+package net
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/sluice-os/sluice/drivers/virtio"
+)
+
+const (
+	// resetsMax is how often a device may be reset without moving
+	// progressFrames frames in between. After that it is left stopped.
+	resetsMax      = 8
+	progressFrames = 1024
+)
+
+var errNeedsReset = errors.New("device asks for a reset")
+
+// fault is why the device must be reset.
+type fault struct {
+	reason counter
+	err    error
+}
+
+type recovery struct {
+	fault   atomic.Pointer[fault]
+	stopped atomic.Bool   // for good
+	moved   atomic.Uint32 // frames since the last reset, up to progressFrames
+	budget  int           // resets left; the poller's
+}
+
+// pending reports whether a reset is due.
+func (r *recovery) pending() bool { return r.fault.Load() != nil }
+
+// progress notes n frames moved, which earn the device its resets back.
+func (r *recovery) progress(n int) {
+	if r.moved.Load() < progressFrames {
+		r.moved.Add(uint32(n))
+	}
+}
+
+// fault asks the poller for a reset; its next Receive does it. The first cause
+// counts.
+func (d *Device) fault(reason counter, err error) {
+	if d.recovery.stopped.Load() {
+		return
+	}
+	if d.recovery.fault.CompareAndSwap(nil, &fault{reason, err}) {
+		d.t.Kick()
+	}
+}
+
+// checkQueue turns a violation of q into a fault and reports whether there was one.
+func (d *Device) checkQueue(q *virtio.Queue) bool {
+	err := q.Err()
+	if err == nil {
+		return false
+	}
+	if v := (*virtio.ViolationError)(nil); errors.As(err, &v) && !d.recovery.pending() {
+		d.fault(resetUsedIndex+counter(v.Reason), err)
+	}
+	return true
+}
+
+// recover resets the device and sets it up again, or gives up.
+func (d *Device) recover() {
+	d.tx.mu.Lock()
+	defer d.tx.mu.Unlock()
+	// Whatever goes wrong from here on is a new fault, for the next Receive.
+	f := d.recovery.fault.Swap(nil)
+	if f == nil {
+		return
+	}
+	d.counters.add(f.reason, 1)
+	if d.recovery.moved.Swap(0) >= progressFrames {
+		d.recovery.budget = resetsMax
+	}
+	// A device that is only slow resets at the pace of TxTimeout, and may.
+	if f.reason != resetTxTimeout {
+		if d.recovery.budget == 0 {
+			d.stop(fmt.Errorf("reset %d times with fewer than %d frames between: %w", resetsMax, progressFrames, f.err))
+			return
+		}
+		d.recovery.budget--
+	}
+	d.cfg.Log.Warn("virtio-net device is reset", "device", d.t.Location(), "reason", f.reason.String(), "err", f.err)
+	if err := d.restart(); err != nil {
+		d.stop(fmt.Errorf("%w, after: %w", err, f.err))
+		return
+	}
+	// Whoever waits for room to transmit has it now, and no interrupt says so.
+	d.t.Kick()
+}
+
+// restart brings the device back with the features that Info promised.
+func (d *Device) restart() error {
+	features, err := virtio.Start(d.t, d.features, func(f uint64) uint64 { return f & d.features })
+	if err != nil {
+		return err
+	}
+	if features != d.features {
+		return fmt.Errorf("device offers features %#x after its reset, had %#x", features, d.features)
+	}
+	d.rx.reset()
+	d.counters.add(txLost, d.tx.reset())
+	if d.ctl.q != nil {
+		d.ctl.q.Reset()
+	}
+	if err := d.run(); err != nil {
+		return err
+	}
+	d.setLink(d.readLink(d.t.Config()))
+	return nil
+}
+
+// stop gives up on the device. Its memory stays lent, as nobody can say whether it
+// still writes there.
+func (d *Device) stop(err error) {
+	d.t.SetStatus(virtio.StatusFailed)
+	d.recovery.stopped.Store(true)
+	d.recovery.fault.Store(nil)
+	d.counters.add(stops, 1)
+	d.setLink(false)
+	d.cfg.Log.Error("virtio-net device is given up", "device", d.t.Location(), "err", err)
+}

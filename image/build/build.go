@@ -1,0 +1,199 @@
+// Package build makes bootable images with the Go toolchain of the user.
+package build
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sluice-os/sluice/image/elf"
+	"github.com/sluice-os/sluice/image/overlay"
+)
+
+// module is the import path of Sluice itself.
+const module = "github.com/sluice-os/sluice"
+
+// Boards are the boards that an image can be built for.
+var Boards = []string{"microvm", "pc"}
+
+const (
+	// textAddress is where the kernel's text is linked: a page, which holds the
+	// ELF header, above 2 MiB.
+	textAddress = "0x201000"
+	// alignment of segments in memory, so that each has its own rights.
+	alignment = "0x1000"
+	// release is the Go release that the overlay's edits were written for.
+	release = "go1.26"
+)
+
+// Options say what to build.
+type Options struct {
+	Board  string    // one of Boards
+	Output string    // the file to write
+	Cache  string    // folder for generated files; "" means the user's cache folder
+	Tamago string    // path of a TamaGo go command; "" means the stock toolchain
+	Report io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
+	Redraw bool      // whether Report is a terminal whose line can be redrawn
+}
+
+// Result describes a finished image.
+type Result struct {
+	Path      string // the file
+	Size      int64  // bytes
+	BuildID   string
+	GoVersion string
+	Board     string
+}
+
+// Build compiles, links and finishes an image.
+func Build(ctx context.Context, o Options) (*Result, error) {
+	if !slices.Contains(Boards, o.Board) {
+		return nil, fmt.Errorf("unknown board %q: the boards are %s", o.Board, strings.Join(Boards, ", "))
+	}
+	goCmd := "go"
+	if o.Tamago != "" {
+		goCmd = o.Tamago
+	}
+	env, err := toolchain(ctx, goCmd)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-v", "-o"}
+	tmp, err := os.MkdirTemp("", "sluice-build-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	linked := filepath.Join(tmp, "linked")
+	args = append(args, linked)
+
+	goos := "linux"
+	pkg := module + "/boards/" + o.Board
+	if o.Tamago == "" {
+		if !strings.HasPrefix(env.GOVERSION, release+".") && env.GOVERSION != release {
+			return nil, fmt.Errorf("Go %s is not supported: install %s.x, or set TAMAGO to the go command of a TamaGo distribution", strings.TrimPrefix(env.GOVERSION, "go"), release)
+		}
+		index, err := Overlay(ctx, o.Cache)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "-overlay", index)
+	} else {
+		goos = "tamago"
+	}
+	args = append(args, "-ldflags", strings.Join([]string{"-T", textAddress, "-R", alignment, "-checklinkname=0", "-s", "-w", "-buildid="}, " "), pkg)
+
+	cmd := exec.CommandContext(ctx, goCmd, args...)
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "GOAMD64=v1", "CGO_ENABLED=0", "GOFLAGS=", "GOEXPERIMENT=", "GOOSPKG="+module+"/kernel")
+	if err := compile(cmd, o); err != nil {
+		return nil, err
+	}
+
+	file, err := os.ReadFile(linked)
+	if err != nil {
+		return nil, err
+	}
+	if err := elf.AddPVHNote(file); err != nil {
+		return nil, err
+	}
+	id, err := elf.StampBuildID(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Output), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(o.Output, file, 0o755); err != nil {
+		return nil, err
+	}
+	return &Result{Path: o.Output, Size: int64(len(file)), BuildID: id, GoVersion: env.GOVERSION, Board: o.Board}, nil
+}
+
+// goEnv is what is asked of `go env`.
+type goEnv struct {
+	GOROOT, GOVERSION string
+}
+
+func toolchain(ctx context.Context, goCmd string) (env goEnv, err error) {
+	out, err := exec.CommandContext(ctx, goCmd, "env", "-json", "GOROOT", "GOVERSION").Output()
+	if err != nil {
+		return env, fmt.Errorf("%s: %w: install Go from https://go.dev/dl", goCmd, err)
+	}
+	return env, json.Unmarshal(out, &env)
+}
+
+// Overlay derives the overlay for the Go toolchain on the path and returns the
+// file for -overlay. cache is where it goes; "" means the user's cache folder.
+func Overlay(ctx context.Context, cache string) (string, error) {
+	if cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("no cache folder for generated files: %w", err)
+		}
+		cache = filepath.Join(dir, "sluice")
+	}
+	env, err := toolchain(ctx, "go")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/kernel/goos")
+	cmd.Env = append(os.Environ(), "GOFLAGS=")
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("package %s/kernel/goos was not found: run this in a module that requires %s", module, module)
+	}
+	return overlay.Write(overlay.Source{
+		GOROOT:    env.GOROOT,
+		GoVersion: env.GOVERSION,
+		Goos:      os.DirFS(strings.TrimSpace(string(out))),
+	}, cache)
+}
+
+// compile runs go build -v, which names each package when it begins with it,
+// and turns that into progress.
+func compile(cmd *exec.Cmd, o Options) error {
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	cmd.Stdout = cmd.Stderr
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	var errs bytes.Buffer
+	n := 0
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() {
+		line := lines.Text()
+		if line == "" || strings.ContainsAny(line, " :#\t") {
+			fmt.Fprintln(&errs, line)
+			continue
+		}
+		n++
+		if o.Report != nil && o.Redraw {
+			fmt.Fprintf(o.Report, "\r\x1b[Kcompiling %d: %s", n, line)
+		} else if o.Report != nil && n%50 == 0 {
+			fmt.Fprintf(o.Report, "compiled %d packages\n", n)
+		}
+	}
+	if o.Report != nil && o.Redraw && n > 0 {
+		fmt.Fprint(o.Report, "\r\x1b[K")
+	}
+	if err := cmd.Wait(); err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return fmt.Errorf("go build failed:\n%s", strings.TrimSpace(errs.String()))
+		}
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"debug/gosym"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	imageelf "github.com/sluice-os/sluice/image/elf"
+)
+
+// inspection is what inspect prints, and its JSON form.
+type inspection struct {
+	File     string          `json:"file"`
+	Size     int             `json:"size"`     // bytes
+	BuildID  string          `json:"build_id"` // 16 hexadecimal digits
+	Entry    uint64          `json:"entry"`    // address of the 32-bit entry point
+	PVH      bool            `json:"pvh"`      // carries the note for QEMU -kernel
+	Segments []segmentReport `json:"segments"`
+	Packages []packageReport `json:"packages"` // largest first
+}
+
+type segmentReport struct {
+	Address  uint64 `json:"address"`
+	FileSize uint64 `json:"file_size"`
+	MemSize  uint64 `json:"mem_size"`
+	Rights   string `json:"rights"`
+}
+
+type packageReport struct {
+	Path string `json:"path"`
+	Text uint64 `json:"text"` // bytes of code
+}
+
+func runInspect(ctx context.Context, args []string) error {
+	fs := newFlags("inspect", " IMAGE", "Prints an image's build id, segments and the code size of its packages.")
+	asJSON := fs.Bool("j", false, "print JSON")
+	all := fs.Bool("a", false, "list every package, not the 20 largest")
+	if err := parse(fs, args, 1); err != nil {
+		return err
+	}
+	if fs.NArg() == 0 {
+		return usageError{fmt.Errorf("name an image: image inspect build/sluice-microvm.elf")}
+	}
+	in, err := inspect(fs.Arg(0))
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		enc := json.NewEncoder(os.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(in)
+	}
+	in.print(*all)
+	return nil
+}
+
+func inspect(path string) (*inspection, error) {
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := elf.NewFile(bytes.NewReader(file))
+	if err != nil {
+		return nil, fmt.Errorf("%s is not an ELF file: %w", path, err)
+	}
+	defer f.Close()
+	in := &inspection{File: path, Size: len(file), BuildID: imageelf.BuildID(file), Entry: f.Entry}
+	if in.BuildID == "" {
+		return nil, fmt.Errorf("%s has no build id: it was not made by image build", path)
+	}
+	for _, p := range f.Progs {
+		switch p.Type {
+		case elf.PT_LOAD:
+			rights := []byte("---")
+			for i, flag := range []elf.ProgFlag{elf.PF_R, elf.PF_W, elf.PF_X} {
+				if p.Flags&flag != 0 {
+					rights[i] = "rwx"[i]
+				}
+			}
+			in.Segments = append(in.Segments, segmentReport{p.Vaddr, p.Filesz, p.Memsz, string(rights)})
+		case elf.PT_NOTE:
+			note := make([]byte, min(p.Filesz, 4096))
+			if _, err := p.ReadAt(note, 0); err == nil && bytes.Contains(note, []byte("Xen\x00")) {
+				in.PVH = true
+			}
+		}
+	}
+	in.Packages, err = packages(f)
+	return in, err
+}
+
+// packages adds up the code of each package from the table that the runtime
+// itself uses for tracebacks.
+func packages(f *elf.File) ([]packageReport, error) {
+	pcln, text := f.Section(".gopclntab"), f.Section(".text")
+	if pcln == nil || text == nil {
+		return nil, fmt.Errorf("no Go line table")
+	}
+	data, err := pcln.Data()
+	if err != nil {
+		return nil, err
+	}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
+	if err != nil {
+		return nil, err
+	}
+	sizes := map[string]uint64{}
+	for _, fn := range table.Funcs {
+		name := fn.PackageName()
+		if name == "" {
+			name = "(compiler generated)"
+		}
+		name = strings.ReplaceAll(name, "%2e", ".")
+		sizes[name] += fn.End - fn.Entry
+	}
+	var list []packageReport
+	for path, size := range sizes {
+		list = append(list, packageReport{path, size})
+	}
+	slices.SortFunc(list, func(a, b packageReport) int {
+		if a.Text != b.Text {
+			return int(b.Text) - int(a.Text)
+		}
+		return strings.Compare(a.Path, b.Path)
+	})
+	return list, nil
+}
+
+func (in *inspection) print(all bool) {
+	fmt.Printf("file      %s\n", in.File)
+	fmt.Printf("size      %.2f MB\n", float64(in.Size)/1e6)
+	fmt.Printf("build id  %s\n", in.BuildID)
+	fmt.Printf("entry     %#x (32-bit, PVH note: %v)\n\n", in.Entry, in.PVH)
+	fmt.Printf("%-12s %10s %10s  %s\n", "segment", "file KiB", "memory KiB", "rights")
+	for _, s := range in.Segments {
+		fmt.Printf("%#-12x %10d %10d  %s\n", s.Address, s.FileSize/1024, s.MemSize/1024, s.Rights)
+	}
+	fmt.Printf("\n%-60s %8s\n", "package", "code KiB")
+	for i, p := range in.Packages {
+		if i == 20 && !all {
+			fmt.Printf("and %d more (-a lists them)\n", len(in.Packages)-i)
+			break
+		}
+		fmt.Printf("%-60s %8.1f\n", p.Path, float64(p.Text)/1024)
+	}
+}

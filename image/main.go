@@ -1,0 +1,160 @@
+// Command image builds, runs and inspects bootable Sluice images.
+//
+//	go run ./image build -board pc -o build/sluice-pc.elf
+//	go run ./image run
+//	go run ./image inspect build/sluice-pc.elf
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/sluice-os/sluice/image/build"
+	"golang.org/x/term"
+)
+
+const usage = `image makes bootable Sluice images and boots them in QEMU.
+
+usage: image VERB [FLAGS] [ARGUMENTS]
+
+  build     compile and link an image
+  run       build an image and boot it in QEMU
+  inspect   print what an image holds
+  overlay   print the path of the -overlay file for go build, vet and list
+
+image VERB -h tells a verb's flags.
+`
+
+// verbs are the commands; each takes its arguments and returns an error.
+var verbs = map[string]func(ctx context.Context, args []string) error{
+	"build":   runBuild,
+	"run":     runRun,
+	"inspect": runInspect,
+	"overlay": runOverlay,
+}
+
+// Exit statuses.
+const (
+	statusFailed = 1 // what was asked for did not work
+	statusUsage  = 2 // what was asked for was not understood
+)
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+func run(ctx context.Context, args []string) int {
+	if len(args) == 0 {
+		fmt.Fprint(os.Stderr, usage)
+		return statusUsage
+	}
+	verb := args[0]
+	if verb == "help" || verb == "-h" || verb == "--help" || verb == "-help" {
+		fmt.Print(usage)
+		return 0
+	}
+	f, ok := verbs[verb]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "image: unknown verb %q: the verbs are build, run, inspect and overlay\n", verb)
+		return statusUsage
+	}
+	err := f(ctx, args[1:])
+	var status exitStatus
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &status):
+		return int(status)
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(os.Stderr, "image %s: %v\n", verb, err)
+		return statusUsage
+	}
+	fmt.Fprintf(os.Stderr, "image %s: %v\n", verb, err)
+	return statusFailed
+}
+
+// newFlags returns a flag set that reports mistakes as usageErrors.
+func newFlags(verb, arguments, about string) *flag.FlagSet {
+	fs := flag.NewFlagSet(verb, flag.ContinueOnError)
+	fs.SetOutput(os.Stdout)
+	fs.Usage = func() {
+		fmt.Fprintf(fs.Output(), "usage: image %s [FLAGS]%s\n\n%s\n\n", verb, arguments, about)
+		fs.PrintDefaults()
+	}
+	return fs
+}
+
+func parse(fs *flag.FlagSet, args []string, most int) error {
+	// The flag package prints a mistake with the whole usage: one line is enough.
+	help := fs.Usage
+	fs.Usage = func() {}
+	var quiet strings.Builder
+	fs.SetOutput(&quiet)
+	err := fs.Parse(args)
+	fs.SetOutput(os.Stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		help()
+		return err
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("%w: see image %s -h", err, fs.Name())}
+	}
+	if fs.NArg() > most {
+		return usageError{fmt.Errorf("%q is one argument too many: see image %s -h", fs.Arg(most), fs.Name())}
+	}
+	return nil
+}
+
+// buildFlags adds what build and run share.
+func buildFlags(fs *flag.FlagSet) (o *build.Options) {
+	o = &build.Options{Report: os.Stderr, Redraw: term.IsTerminal(int(os.Stderr.Fd())), Tamago: os.Getenv("TAMAGO")}
+	fs.StringVar(&o.Board, "board", "microvm", "board to build for: "+strings.Join(build.Boards, ", "))
+	fs.StringVar(&o.Output, "o", "", "file to write (default build/sluice-BOARD.elf)")
+	return o
+}
+
+// finish fills in what follows from the other flags.
+func finish(o *build.Options) {
+	if o.Output == "" {
+		o.Output = filepath.Join("build", "sluice-"+o.Board+".elf")
+	}
+}
+
+func runBuild(ctx context.Context, args []string) error {
+	fs := newFlags("build", "", "Compiles and links a bootable ELF with the Go toolchain on the path, or with\nthe TamaGo distribution's go command that the environment variable TAMAGO names.")
+	o := buildFlags(fs)
+	if err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	finish(o)
+	r, err := build.Build(ctx, *o)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: %.1f MB, board %s, build %s, %s\n", r.Path, float64(r.Size)/1e6, r.Board, r.BuildID, r.GoVersion)
+	return nil
+}
+
+func runOverlay(ctx context.Context, args []string) error {
+	fs := newFlags("overlay", "", "Prints the path of the JSON file that makes the stock toolchain build for the\nbare machine: go vet -overlay $(image overlay) ./kernel/...")
+	if err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	path, err := build.Overlay(ctx, "")
+	if err == nil {
+		fmt.Println(path)
+	}
+	return err
+}

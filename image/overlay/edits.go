@@ -1,0 +1,122 @@
+package overlay
+
+// edit changes one place of a file of GOROOT/src. Old must occur exactly once.
+type edit struct {
+	file     string
+	old, new string
+}
+
+// edits are the changes to files that are otherwise kept. The comment on each
+// says why a machine without an operating system needs it.
+var edits = []edit{
+	// Heap addresses as runtime/goos lays them out: no sign extension, 4 MiB
+	// arenas, and an arena map of two levels so that the first stays small.
+	{"runtime/malloc.go",
+		"heapAddrBits = (_64bit*(1-goarch.IsWasm)*(1-goos.IsIos*goarch.IsArm64))*48 + (1-_64bit+goarch.IsWasm)*(32-(goarch.IsMips+goarch.IsMipsle)) + 40*goos.IsIos*goarch.IsArm64",
+		"heapAddrBits = sluiceHeapAddrBits"},
+	{"runtime/malloc.go",
+		"logHeapArenaBytes = (6+20)*(_64bit*(1-goos.IsWindows)*(1-goarch.IsWasm)*(1-goos.IsIos*goarch.IsArm64)) + (2+20)*(_64bit*goos.IsWindows) + (2+20)*(1-_64bit) + (9+10)*goarch.IsWasm + (2+20)*goos.IsIos*goarch.IsArm64",
+		"logHeapArenaBytes = sluiceLogArenaBytes"},
+	{"runtime/malloc.go",
+		"arenaL1Bits = 6 * (_64bit * goos.IsWindows)",
+		"arenaL1Bits = 6"},
+	{"runtime/malloc.go",
+		"arenaBaseOffset = 0xffff800000000000*goarch.IsAmd64 + 0x0a00000000000000*goos.IsAix",
+		"arenaBaseOffset = sluiceArenaBaseOffset"},
+
+	// The system monitor would be a thread; its duties are in sluicePoll.
+	{"runtime/proc.go",
+		"const haveSysmon = GOARCH != \"wasm\"",
+		"const haveSysmon = false"},
+	// No thread can be started, so none can be locked.
+	{"runtime/proc.go",
+		"func startTemplateThread() {\n\tif GOARCH == \"wasm\" {",
+		"func startTemplateThread() {\n\tif true {"},
+	{"runtime/proc.go",
+		"func dolockOSThread() {\n\tif GOARCH == \"wasm\" {",
+		"func dolockOSThread() {\n\tif true {"},
+	{"runtime/debug.go",
+		"if GOARCH == \"wasm\" && n > 1 {",
+		"if n > 1 {"},
+	// Before a goroutine is picked, those whose events are pending get ready.
+	{"runtime/proc.go",
+		"top:\n\tpp := mp.p.ptr()\n\tpp.preempt = false\n",
+		"top:\n\tsluicePoll()\n\tpp := mp.p.ptr()\n\tpp.preempt = false\n"},
+	// The largest stack follows from the memory there is.
+	{"runtime/proc.go",
+		"\t// An upper limit for max stack size. Used to avoid random crashes\n",
+		"\tif m := sluiceStackMax(); m != 0 {\n\t\tmaxstacksize = m\n\t}\n\n\t// An upper limit for max stack size. Used to avoid random crashes\n"},
+	// When nothing is runnable the processor waits and the scheduler looks
+	// again: see beforeIdle in sluice.go.
+	{"runtime/lock_futex.go",
+		"func beforeIdle(int64, int64) (*g, bool) {\n\treturn nil, false\n}\n",
+		""},
+
+	// Hwinit1 runs when the heap is there and before the first goroutine.
+	{"runtime/asm_amd64.s",
+		"\tCALL\truntime·schedinit(SB)\n",
+		"\tCALL\truntime·schedinit(SB)\n\tCALL\truntime·sluiceInit1(SB)\n"},
+
+	// The machine instead of Linux: Hwinit0, one processor, random numbers.
+	{"runtime/os_linux.go",
+		"func osinit() {\n\tnumCPUStartup = getCPUCount()\n\tphysHugePageSize = getHugePageSize()\n\tvgetrandomInit()\n",
+		"func osinit() {\n\tnumCPUStartup = 1\n\tphysPageSize = 4096\n\tsluiceInit0()\n"},
+	{"runtime/os_linux.go",
+		"\tfd := open(&urandom_dev[0], 0 /* O_RDONLY */, 0)\n\tn := read(fd, unsafe.Pointer(&r[0]), int32(len(r)))\n\tclosefd(fd)\n\treturn int(n)\n",
+		"\treturn sluiceRandom(r)\n"},
+	{"runtime/os_linux.go",
+		"//go:nosplit\nfunc futexsleep(addr *uint32, val uint32, ns int64) {\n",
+		"//go:nosplit\nfunc linuxFutexsleep(addr *uint32, val uint32, ns int64) {\n"},
+	{"runtime/os_linux.go",
+		"//go:nosplit\nfunc futexwakeup(addr *uint32, cnt uint32) {\n",
+		"//go:nosplit\nfunc linuxFutexwakeup(addr *uint32, cnt uint32) {\n"},
+	{"runtime/os_linux.go",
+		"//go:nowritebarrier\nfunc newosproc(mp *m) {\n",
+		"//go:nowritebarrier\nfunc linuxNewosproc(mp *m) {\n"},
+
+	// A system call may block its goroutine here, so the goroutine must not
+	// look like one that a thread has taken into the kernel.
+	{"syscall/syscall_linux.go",
+		"\truntime_entersyscall()\n\t// N.B. Calling RawSyscall here is unsafe with atomic coverage\n",
+		"\tif true {\n\t\te := uintptr(0)\n\t\tr1, r2, e = sluiceSyscall(trap, a1, a2, a3, 0, 0, 0)\n\t\treturn r1, r2, Errno(e)\n\t}\n\truntime_entersyscall()\n\t// N.B. Calling RawSyscall here is unsafe with atomic coverage\n"},
+	{"syscall/syscall_linux.go",
+		"\truntime_entersyscall()\n\tr1, r2, err = RawSyscall6(trap, a1, a2, a3, a4, a5, a6)\n\truntime_exitsyscall()\n\treturn\n",
+		"\tvar e uintptr\n\tr1, r2, e = sluiceSyscall(trap, a1, a2, a3, a4, a5, a6)\n\treturn r1, r2, Errno(e)\n"},
+	{"syscall/syscall_linux.go",
+		"func rawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)\n",
+		"func rawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)\n\n//go:linkname sluiceSyscall runtime.sluiceSyscall\nfunc sluiceSyscall(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)\n"},
+	// Syscall6 has a body now.
+	{"internal/runtime/syscall/linux/syscall_linux.go",
+		"func Syscall6(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)\n",
+		""},
+
+	// FIPS mode is not offered. Its entropy source would put 32 MiB of BSS
+	// into every program that reaches crypto/rand.
+	{"crypto/internal/fips140/drbg/entropy_fips140.go",
+		"var memory entropy.ScratchBuffer\n",
+		"var memory *entropy.ScratchBuffer\n"},
+	{"crypto/internal/fips140/drbg/entropy_fips140.go",
+		"\tseed, err := entropy.Seed(&memory)\n",
+		"\tif memory == nil {\n\t\tpanic(\"fips140/drbg: FIPS 140-3 mode is not offered here\")\n\t}\n\tseed, err := entropy.Seed(memory)\n"},
+	{"crypto/internal/fips140/drbg/entropy_fips140.go",
+		"\t\tseed, err = entropy.Seed(&memory)\n",
+		"\t\tseed, err = entropy.Seed(memory)\n"},
+}
+
+// replaced maps files of GOROOT/src to the embedded files that take their
+// place; the value "" deletes the file. Keys that GOROOT does not have are
+// added.
+var replaced = map[string]string{
+	"runtime/sluice.go":                                "goroot/runtime/sluice.go.in",
+	"runtime/rt0_linux_amd64.s":                        "goroot/runtime/rt0_linux_amd64.s.in",
+	"runtime/sys_linux_amd64.s":                        "goroot/runtime/sys_linux_amd64.s.in",
+	"runtime/mem_linux.go":                             "goroot/runtime/mem_linux.go.in",
+	"runtime/mem_nonsbrk.go":                           "",
+	"runtime/netpoll_epoll.go":                         "goroot/runtime/netpoll_epoll.go.in",
+	"runtime/timestub.go":                              "goroot/runtime/timestub.go.in",
+	"runtime/timeasm.go":                               "",
+	"runtime/time_linux_amd64.s":                       "",
+	"syscall/asm_linux_amd64.s":                        "goroot/syscall/asm_linux_amd64.s.in",
+	"internal/runtime/syscall/linux/asm_linux_amd64.s": "goroot/linux/asm_linux_amd64.s.in",
+	"internal/runtime/syscall/linux/syscall6.go":       "goroot/linux/syscall6.go.in",
+}

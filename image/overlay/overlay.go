@@ -1,0 +1,155 @@
+// Package overlay makes Go programs that run without an operating system from
+// the Go toolchain that is already there. It derives replacements for a
+// handful of standard-library files from the user's own GOROOT, for
+// `go build -overlay`. See docs/toolchain.md.
+package overlay
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+//go:embed goroot
+var files embed.FS
+
+// AnchorError says that a place to edit was not found exactly once: this Go
+// release is not the one that the edits were written for.
+type AnchorError struct {
+	File      string // below GOROOT/src
+	Anchor    string // the text that was looked for
+	Found     int    // how often it occurs
+	GoVersion string // "go1.26.8"
+}
+
+func (e *AnchorError) Error() string {
+	anchor, _, _ := strings.Cut(strings.TrimSpace(e.Anchor), "\n")
+	return fmt.Sprintf("%s: the anchor %q stands there %d times, not once: %s is not a Go release that the overlay knows",
+		e.File, anchor, e.Found, e.GoVersion)
+}
+
+// Source is what an overlay is derived from.
+type Source struct {
+	GOROOT    string // the toolchain's root
+	GoVersion string // its version, for error messages
+	Goos      fs.FS  // the Go files of package runtime/goos
+}
+
+// Write derives the overlay into folders below cache, named by their content,
+// and returns the path of the JSON file for -overlay.
+func Write(src Source, cache string) (string, error) {
+	out, err := src.derive()
+	if err != nil {
+		return "", err
+	}
+	names := make([]string, 0, len(out))
+	for name := range out {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	sum := sha256.New()
+	for _, name := range names {
+		fmt.Fprintf(sum, "%s %d\n", name, len(out[name]))
+		sum.Write(out[name])
+	}
+	fmt.Fprintf(sum, "%s\n", src.GOROOT)
+	dir := filepath.Join(cache, hex.EncodeToString(sum.Sum(nil))[:16])
+	index := filepath.Join(dir, "overlay.json")
+	if _, err := os.Stat(index); err == nil {
+		return index, nil
+	}
+
+	replace := map[string]string{}
+	for _, name := range names {
+		target := filepath.Join(src.GOROOT, "src", filepath.FromSlash(name))
+		if out[name] == nil {
+			replace[target] = ""
+			continue
+		}
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := writeFile(path, out[name]); err != nil {
+			return "", err
+		}
+		replace[target] = path
+	}
+	text, err := json.MarshalIndent(map[string]any{"Replace": replace}, "", "\t")
+	if err != nil {
+		return "", err
+	}
+	// The index comes last: where it is, the rest is complete.
+	return index, writeFile(index, append(text, '\n'))
+}
+
+// derive returns the content of each file below GOROOT/src that the overlay
+// changes; nil stands for a deleted one.
+func (src Source) derive() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for name, from := range replaced {
+		if from == "" {
+			out[name] = nil
+			continue
+		}
+		text, err := files.ReadFile(from)
+		if err != nil {
+			return nil, err
+		}
+		out[name] = text
+	}
+	for _, e := range edits {
+		text, ok := out[e.file]
+		if !ok {
+			var err error
+			text, err = os.ReadFile(filepath.Join(src.GOROOT, "src", filepath.FromSlash(e.file)))
+			if err != nil {
+				return nil, err
+			}
+		}
+		if n := strings.Count(string(text), e.old); n != 1 {
+			return nil, &AnchorError{e.file, e.old, n, src.GoVersion}
+		}
+		out[e.file] = []byte(strings.Replace(string(text), e.old, e.new, 1))
+	}
+	entries, err := fs.ReadDir(src.Goos, ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), ".go") || strings.HasSuffix(entry.Name(), "_test.go") {
+			continue
+		}
+		text, err := fs.ReadFile(src.Goos, entry.Name())
+		if err != nil {
+			return nil, err
+		}
+		out["runtime/goos/"+entry.Name()] = text
+	}
+	return out, nil
+}
+
+// writeFile writes path by way of a temporary file beside it, so that two
+// builds at once do not see each other's halves.
+func writeFile(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err := tmp.Write(text); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

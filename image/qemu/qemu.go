@@ -1,0 +1,126 @@
+// Package qemu knows the QEMU command lines that boot Sluice's boards. It is
+// the one place where they are written down: `image run`, the tests and the
+// README all take them from here.
+package qemu
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// Program is the emulator; Package is what Debian and Ubuntu call it.
+const (
+	Program = "qemu-system-x86_64"
+	Package = "qemu-system-x86"
+)
+
+// Machines maps QEMU machine names to the board whose image boots there.
+var Machines = map[string]string{
+	"microvm": "microvm",
+	"q35":     "pc",
+	"pc":      "pc", // i440fx
+}
+
+// MachineFor returns the QEMU machine that a board's image boots on by default.
+func MachineFor(board string) string {
+	if board == "pc" {
+		return "q35"
+	}
+	return board
+}
+
+// MemoryMin is the least memory that an image starts with, in MiB.
+const MemoryMin = 64
+
+// Config describes one machine to boot. Netdev, if not empty, is the value of
+// -netdev without its id, for example "user,hostfwd=tcp:127.0.0.1:8080-:80".
+type Config struct {
+	Machine string // a key of Machines
+	Memory  int    // MiB
+	Image   string // path of the ELF
+	Append  string // kernel command line
+	Accel   string // "tcg" (the default) or "kvm"
+	Netdev  string
+	MAC     string   // of the network card; "" lets QEMU choose
+	NoRNG   bool     // leave virtio-rng out
+	Extra   []string // further arguments
+}
+
+// exitDevice lets the kernel end QEMU with a status of its choice.
+const exitDevice = "isa-debug-exit,iobase=0xf4,iosize=0x04"
+
+// Args returns the arguments for Program.
+func (c Config) Args() ([]string, error) {
+	accel := c.Accel
+	if accel == "" {
+		accel = "tcg"
+	}
+	if _, ok := Machines[c.Machine]; !ok {
+		return nil, fmt.Errorf("unknown machine %q: the machines are microvm, q35 and pc", c.Machine)
+	}
+	if c.Memory <= 0 {
+		return nil, fmt.Errorf("%d MiB of memory: give at least %d", c.Memory, MemoryMin)
+	}
+	micro := c.Machine == "microvm"
+	machine := c.Machine + ",accel=" + accel
+	if micro {
+		machine += ",pic=off,rtc=on,isa-serial=on,acpi=on"
+	}
+	args := []string{
+		"-M", machine, "-cpu", "max", "-m", fmt.Sprint(c.Memory), "-smp", "1",
+		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
+		"-device", exitDevice,
+	}
+	if micro {
+		args = append(args, "-global", "virtio-mmio.force-legacy=false")
+	}
+	if c.Netdev != "" {
+		kind, rest, _ := strings.Cut(c.Netdev, ",")
+		netdev := kind + ",id=n0"
+		if rest != "" {
+			netdev += "," + rest
+		}
+		card := "virtio-net-pci,netdev=n0,romfile=,disable-legacy=on"
+		if micro {
+			card = "virtio-net-device,netdev=n0"
+		}
+		if c.MAC != "" {
+			card += ",mac=" + c.MAC
+		}
+		args = append(args, "-netdev", netdev, "-device", card)
+	}
+	if !c.NoRNG {
+		rng := "virtio-rng-pci,disable-legacy=on"
+		if micro {
+			rng = "virtio-rng-device"
+		}
+		args = append(args, "-device", rng)
+	}
+	args = append(args, c.Extra...)
+	args = append(args, "-kernel", c.Image)
+	if c.Append != "" {
+		args = append(args, "-append", c.Append)
+	}
+	return args, nil
+}
+
+// Shell returns a command line that a person can paste into a shell.
+func Shell(args []string) string {
+	words := append([]string{Program}, args...)
+	for i, w := range words {
+		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$&|;<>()*?[]#~`!{}") {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// Find returns the path of Program, or an error that says how to get it.
+func Find() (string, error) {
+	path, err := exec.LookPath(Program)
+	if err != nil {
+		return "", fmt.Errorf("%s was not found: install it with: sudo apt-get install %s", Program, Package)
+	}
+	return path, nil
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/qemu"
+)
+
+// exitStatus is QEMU's own status, handed on.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("QEMU ended with status %d", int(s)) }
+
+func runRun(ctx context.Context, args []string) error {
+	fs := newFlags("run", "", "Builds an image and boots it in QEMU with its console on this terminal. Ports of\nthis machine lead to the image: HTTP by -http, echo by -echo.")
+	o := buildFlags(fs)
+	memory := fs.Int("m", 128, "memory in `MiB`")
+	machine := fs.String("machine", "", "QEMU machine: microvm, q35 or pc (default: the board's)")
+	cmdline := fs.String("append", "", "kernel options, for example \"log=debug ip6=off\"")
+	http := fs.Int("http", 8080, "`port` on 127.0.0.1 that leads to the image's TCP port 80; 0 for none")
+	echo := fs.Int("echo", 0, "`port` on 127.0.0.1 that leads to the image's TCP port 7; 0 for none")
+	dry := fs.Bool("n", false, "print the QEMU line and do not run it")
+	if err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	finish(o)
+	if *machine == "" {
+		*machine = qemu.MachineFor(o.Board)
+	}
+	if board, ok := qemu.Machines[*machine]; ok && board != o.Board {
+		return usageError{fmt.Errorf("machine %s boots board %s, not %s", *machine, board, o.Board)}
+	}
+	netdev := "user"
+	for _, f := range []struct{ host, guest int }{{*http, 80}, {*echo, 7}} {
+		if f.host == 0 {
+			continue
+		}
+		if f.host < 0 || f.host > 65535 {
+			return usageError{fmt.Errorf("port %d: ports are 1 to 65535", f.host)}
+		}
+		if err := portFree(f.host); err != nil {
+			return err
+		}
+		netdev += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.host, f.guest)
+	}
+	line, err := qemu.Config{
+		Machine: *machine, Memory: *memory, Image: o.Output, Append: *cmdline,
+		Accel: os.Getenv("ACCEL"), Netdev: netdev,
+	}.Args()
+	if err != nil {
+		return usageError{err}
+	}
+	program, err := qemu.Find()
+	if err != nil {
+		return err
+	}
+	if _, err := build.Build(ctx, *o); err != nil {
+		return err
+	}
+	fmt.Println(qemu.Shell(line))
+	if *dry {
+		return nil
+	}
+	if *http != 0 {
+		fmt.Printf("when it is up: http://127.0.0.1:%d   (type help at the prompt, poweroff to leave)\n", *http)
+	}
+	cmd := exec.CommandContext(ctx, program, line...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return exitStatus(exit.ExitCode())
+	}
+	return err
+}
+
+// portFree tells a person early what QEMU would tell late.
+func portFree(port int) error {
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return fmt.Errorf("port %d on 127.0.0.1 is in use: choose another one with -http", port)
+	}
+	return l.Close()
+}

@@ -1,0 +1,56 @@
+// Package clock owns time: the processor's counter as a monotonic clock, the
+// wall clock's offset to it, the tick, and the wait of an idle processor.
+package clock
+
+import (
+	"time"
+
+	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/layout"
+	"github.com/sluice-os/sluice/kernel/timebase"
+)
+
+var (
+	scale timebase.Scale // counter to nanoseconds
+	base  uint64         // the counter at boot
+	wall  int64          // Unix nanoseconds at boot
+	timer uint64         // local APIC timer counts a second
+	hz    uint64
+	by    string
+)
+
+// Nanotime is goos.Nanotime: nanoseconds since boot, never zero.
+//
+//go:nosplit
+func Nanotime() int64 { return int64(scale.Nanoseconds(cpu.RDTSC()-base)) + 1 }
+
+// Since returns the time since boot.
+func Since() time.Duration { return time.Duration(Nanotime()) }
+
+// WallClock is goos.WallClock.
+//
+//go:nosplit
+func WallClock() int64 { return wall }
+
+// SetWall sets the wall clock.
+func SetWall(now time.Time) { wall = now.UnixNano() - Nanotime() }
+
+// Frequency returns the counter's frequency in Hz and how it was found.
+func Frequency() (uint64, string) { return hz, by }
+
+// machine is the hardware that package timebase calibrates with.
+type machine struct{}
+
+func (machine) CPUID(leaf, sub uint32) (a, b, c, d uint32) { return cpu.CPUID(leaf, sub) }
+func (machine) RDTSC() uint64                              { return cpu.RDTSC() }
+func (machine) In8(port uint16) uint8                      { return cpu.In8(port) }
+func (machine) In32(port uint16) uint32                    { return cpu.In32(port) }
+func (machine) Out8(port uint16, v uint8)                  { cpu.Out8(port, v) }
+
+// registers of the local APIC's timer that package lapic has no method for.
+const (
+	timerInitial = layout.LocalAPIC + 0x380
+	timerCurrent = layout.LocalAPIC + 0x390
+	timerDivide  = layout.LocalAPIC + 0x3e0
+	divideBy1    = 0xb
+)

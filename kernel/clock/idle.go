@@ -1,0 +1,54 @@
+package clock
+
+import (
+	"math"
+	"runtime/goos"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-os/sluice/kernel/cpu"
+)
+
+const (
+	// Tick is how often running Go code is interrupted.
+	Tick = 2 * time.Millisecond
+	// idleMost bounds one wait, so that the scheduler's overdue duties are
+	// looked at now and then.
+	idleMost = time.Minute
+)
+
+// quiet says that the last wait ended by a tick and nothing else.
+var quiet bool
+
+// idled is how long the processor has been waiting since boot.
+var idled int64
+
+// Idled returns how long the processor has been waiting since boot.
+func Idled() time.Duration { return time.Duration(atomic.LoadInt64(&idled)) }
+
+// Idle is goos.Idle. Setting the timer costs more than a tick under emulation,
+// so the first wait keeps the tick that is armed; when that has brought
+// nothing, the timer is set to the next deadline.
+func Idle(until int64) {
+	cpu.DisableInterrupts()
+	now := Nanotime()
+	wait := int64(idleMost)
+	if until != 0 && until != math.MaxInt64 {
+		wait = min(until-now, wait)
+	}
+	if wait <= 0 || atomic.LoadUint64(&goos.Pending)&goos.Waiting != 0 {
+		cpu.EnableInterrupts()
+		return
+	}
+	set := wait < int64(Tick) || quiet
+	if set {
+		setTimer(wait)
+	}
+	atomic.AndUint64(&goos.Pending, ^uint64(1))
+	cpu.EnableAndHalt()
+	quiet = atomic.LoadUint64(&goos.Pending)&^1&goos.Waiting == 0
+	if set {
+		setTimer(int64(Tick))
+	}
+	atomic.AddInt64(&idled, Nanotime()-now)
+}

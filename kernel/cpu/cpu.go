@@ -1,0 +1,89 @@
+// Package cpu gives Go the instructions of an x86-64 processor that the
+// language has no words for. Each function is one instruction or a few; all
+// but the identification ones need ring 0.
+package cpu
+
+// Bits of RFLAGS, CR0 and CR4, and the model-specific registers that the
+// kernel uses (Intel SDM volume 3, 2.3, 2.5; volume 4).
+const (
+	FlagIF = 1 << 9
+
+	CR0WP = 1 << 16
+
+	CR4PGE      = 1 << 7
+	CR4UMIP     = 1 << 11
+	CR4FSGSBASE = 1 << 16
+	CR4OSXSAVE  = 1 << 18
+	CR4SMEP     = 1 << 20
+	CR4SMAP     = 1 << 21
+
+	MSRApicBase    = 0x1b
+	MSRTSCDeadline = 0x6e0
+	MSREfer        = 0xc0000080
+	MSRFSBase      = 0xc0000100
+)
+
+// In8, In16 and In32 read an I/O port; Out8, Out16 and Out32 write one.
+
+func In8(port uint16) uint8
+
+func In16(port uint16) uint16
+
+func In32(port uint16) uint32
+
+func Out8(port uint16, v uint8)
+
+func Out16(port uint16, v uint16)
+
+func Out32(port uint16, v uint32)
+
+// CPUID returns what the instruction leaves in EAX, EBX, ECX and EDX.
+func CPUID(leaf, sub uint32) (a, b, c, d uint32)
+
+// ReadMSR and WriteMSR access a model-specific register; one that the
+// processor does not have raises a general protection fault.
+func ReadMSR(msr uint32) uint64
+func WriteMSR(msr uint32, v uint64)
+
+// RDTSC reads the time-stamp counter.
+func RDTSC() uint64
+
+// RDRAND and RDSEED return a random word; ok is false when the generator had
+// none or, for RDSEED, on a processor without the instruction's support.
+// Callers check CPUID first.
+func RDRAND() (v uint64, ok bool)
+func RDSEED() (v uint64, ok bool)
+
+func ReadCR0() uint64
+func ReadCR2() uint64
+func ReadCR3() uint64
+func ReadCR4() uint64
+func WriteCR0(v uint64)
+func WriteCR3(v uint64)
+func WriteCR4(v uint64)
+
+// Invlpg drops the translation of one page from the TLB.
+func Invlpg(addr uintptr)
+
+// LoadGDT and LoadIDT load the descriptor table registers from a 10-byte
+// limit and base; LoadTR loads the task register.
+func LoadGDT(desc *[10]byte)
+func LoadIDT(desc *[10]byte)
+func LoadTR(selector uint16)
+
+// DisableInterrupts clears IF and returns RFLAGS as it was, for Restore.
+func DisableInterrupts() (flags uint64)
+
+// Restore puts back IF from flags.
+func Restore(flags uint64)
+
+// EnableInterrupts sets IF.
+func EnableInterrupts()
+
+// EnableAndHalt sets IF and waits for an interrupt. An interrupt that was
+// pending is taken in between (STI delays it by one instruction), so it is
+// never slept through.
+func EnableAndHalt()
+
+// Halt stops the processor for good, interrupts off.
+func Halt()

@@ -1,0 +1,27 @@
+// Package entry owns the kernel's first instructions and the hooks by which
+// the Go runtime finds its machine: Hwinit0, Hwinit1 and their like.
+package entry
+
+import (
+	"unsafe"
+
+	"github.com/sluice-os/sluice/kernel/layout"
+)
+
+// The boot stack is g0's: the runtime takes 64 KiB below its top. The page
+// under those is the guard that vm.Init unmaps.
+const (
+	stackSize     = 64 << 10
+	bootStackSize = stackSize + 3*layout.PageSize
+)
+
+var bootStack [bootStackSize]byte
+
+// startInfo is the physical address that the boot loader left in EBX.
+var startInfo uint64
+
+// guardPage returns the address of the boot stack's guard.
+func guardPage() uintptr {
+	top := (uintptr(unsafe.Pointer(&bootStack)) + bootStackSize) &^ (layout.PageSize - 1)
+	return top - stackSize - layout.PageSize
+}

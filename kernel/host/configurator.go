@@ -1,0 +1,306 @@
+package host
+
+// The configurator: one goroutine that decides which addresses, routes and name
+// servers are in force. Everything that can change them (the cable, the DHCP
+// client, routers on the link) only notes what it knows and wakes it.
+
+import (
+	"encoding/binary"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/kernel/host/dhcp"
+)
+
+// dhcpBacklog is how many DHCP datagrams wait for the configurator.
+const dhcpBacklog = 8
+
+type configurator struct {
+	s      *Stack
+	router *routerState
+	client *dhcp.Client // nil without DHCP; only run's goroutine uses it
+	timer  tcpip.Timer
+	// serverMAC is where the last ACK came from: the server, or the relay in
+	// front of it. Renewals go there.
+	serverMAC macAddr
+
+	wake     chan struct{} // something below, or in router, has changed
+	expired  chan struct{} // the DHCP client's timeout is due
+	messages chan dhcpDatagram
+
+	mu        sync.Mutex
+	up        bool // the link, as the poller saw it
+	inUse     bool // the link, as the stack was told
+	lease     dhcp.Lease
+	hasLease  bool
+	granted   time.Duration
+	dhcpState dhcp.State
+}
+
+func newConfigurator(s *Stack, seed [16]byte) *configurator {
+	c := &configurator{
+		s:        s,
+		wake:     make(chan struct{}, 1),
+		expired:  make(chan struct{}, 1),
+		messages: make(chan dhcpDatagram, dhcpBacklog),
+	}
+	c.router = newRouterState(s.clock, c.notify)
+	if s.cfg.IPv4.DHCP {
+		source := mathrand.NewPCG(binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:]))
+		c.client = dhcp.NewClient(s.link.mac, s.cfg.Hostname, source)
+	}
+	return c
+}
+
+// notify wakes the configurator. It never blocks.
+func (c *configurator) notify() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// linkChanged is called by the poller.
+func (c *configurator) linkChanged(up bool) {
+	c.mu.Lock()
+	c.up = up
+	c.mu.Unlock()
+	c.s.counters.inc(linkChanges)
+	c.notify()
+}
+
+// newIPv6 returns the protocol with its configuration.
+func (c *configurator) newIPv6() stack.NetworkProtocolFactory {
+	ndp := ipv6.DefaultNDPConfigurations()
+	ndp.MaxRtrSolicitationDelay = 0 // there is one host here, not a herd after a power cut
+	ndp.AutoGenGlobalAddresses = c.s.cfg.IPv6.Auto
+	ndp.AutoGenTempGlobalAddresses = false // a server wants to be found
+	if !c.s.cfg.IPv6.Enabled() {
+		ndp.HandleRAs = ipv6.HandlingRAsDisabled
+	}
+	return ipv6.NewProtocolWithOptions(ipv6.Options{
+		NDPConfigs:       ndp,
+		AutoGenLinkLocal: c.s.cfg.IPv6.Enabled(),
+		NDPDisp:          c.router,
+		DADConfigs:       stack.DefaultDADConfigurations(),
+	})
+}
+
+// setUp gives the interfaces the addresses that are known from the start.
+func (c *configurator) setUp() error {
+	for _, p := range []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128")} {
+		if err := c.addAddress(loopbackID, p); err != nil {
+			return err
+		}
+	}
+	for _, p := range []netip.Prefix{c.s.cfg.IPv4.Address, c.s.cfg.IPv6.Address} {
+		if p.IsValid() {
+			if err := c.addAddress(cardID, p); err != nil {
+				return err
+			}
+		}
+	}
+	c.apply()
+	return nil
+}
+
+func (c *configurator) addAddress(id tcpip.NICID, p netip.Prefix) error {
+	err := c.s.net.AddProtocolAddress(id, tcpip.ProtocolAddress{
+		Protocol:          protocolOf(p.Addr()),
+		AddressWithPrefix: tcpip.AddressWithPrefix{Address: toAddress(p.Addr()), PrefixLen: p.Bits()},
+	}, stack.AddressProperties{})
+	if err != nil {
+		return fmt.Errorf("host: address %v: %v", p, err)
+	}
+	return nil
+}
+
+// run is the configurator's goroutine.
+func (c *configurator) run() {
+	c.timer = c.s.clock.AfterFunc(time.Hour, func() {
+		select {
+		case c.expired <- struct{}{}:
+		default:
+		}
+	})
+	c.timer.Stop()
+	defer c.timer.Stop()
+	for {
+		select {
+		case <-c.s.stop:
+			return
+		case <-c.wake:
+			c.followLink()
+		case m := <-c.messages:
+			c.act(c.client.Receive(c.s.now(), m.payload), m.from)
+		case <-c.expired:
+			c.act(c.client.Timeout(c.s.now()), macAddr{})
+		}
+		c.apply()
+	}
+}
+
+// followLink brings the interface and the DHCP client to the link's state.
+func (c *configurator) followLink() {
+	c.mu.Lock()
+	up, inUse := c.up, c.inUse
+	c.inUse = up
+	c.mu.Unlock()
+	if up == inUse {
+		return
+	}
+	if !up {
+		c.s.log.Warn("link down", "name", cardName)
+		// Forgets neighbours and what routers said; connections stay.
+		if err := c.s.net.DisableNIC(cardID); err != nil {
+			c.s.log.Warn("interface not disabled", "name", cardName, "error", err.String())
+		}
+		c.s.link.tx.discard()
+		if c.client != nil {
+			c.client.LinkDown()
+			c.act(dhcp.Action{}, macAddr{})
+		}
+		return
+	}
+	c.s.log.Info("link up", "name", cardName)
+	if c.client != nil {
+		// First of all: the answer takes longest.
+		c.act(c.client.LinkUp(c.s.now()), macAddr{})
+	}
+	if err := c.s.net.EnableNIC(cardID); err != nil {
+		c.s.log.Warn("interface not enabled", "name", cardName, "error", err.String())
+	}
+}
+
+// act does what the DHCP client says, and sets its timer. from is the sender of
+// the message that led to it.
+func (c *configurator) act(a dhcp.Action, from macAddr) {
+	now := c.s.now()
+	old, had := c.currentLease()
+	if a.Send != nil {
+		c.sendDHCP(a, old, had)
+	}
+	switch a.Event {
+	case dhcp.Lost:
+		c.removeAddress(old.Address)
+		c.s.log.Warn("dhcp: address lost", "address", old.Address, "reason", a.Reason)
+	case dhcp.Acquired, dhcp.Refreshed:
+		c.serverMAC = from
+		if had && old.Address != a.Lease.Address {
+			c.removeAddress(old.Address)
+			had = false
+		}
+		if !had {
+			if err := c.addAddress(cardID, a.Lease.Address); err != nil {
+				c.s.log.Warn("dhcp: address not usable", "error", err)
+			}
+		}
+		if a.Event == dhcp.Acquired {
+			c.s.log.Info("dhcp: address acquired", "address", a.Lease.Address, "gateway", a.Lease.Gateway,
+				"dns", a.Lease.DNS, "server", a.Lease.Server, "lease", a.Lease.Expire)
+		}
+	}
+
+	c.mu.Lock()
+	c.lease, c.hasLease = c.client.Lease()
+	c.granted = now - c.lease.Expire + c.client.Remaining(now)
+	c.dhcpState = c.client.State()
+	c.mu.Unlock()
+
+	if next := c.client.Next(); next == dhcp.Forever {
+		c.timer.Stop()
+	} else {
+		c.timer.Reset(max(0, next-now))
+	}
+}
+
+func (c *configurator) currentLease() (dhcp.Lease, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lease, c.hasLease
+}
+
+func (c *configurator) removeAddress(p netip.Prefix) {
+	if err := c.s.net.RemoveAddress(cardID, toAddress(p.Addr())); err != nil {
+		c.s.log.Warn("address not removed", "address", p, "error", err.String())
+	}
+}
+
+// apply sets MTU, routes and the addresses that the UDP echo answers for from
+// what is known now. It is called after every change.
+func (c *configurator) apply() {
+	mtu := c.s.link.info.MTU
+	if lease, ok := c.currentLease(); ok && lease.MTU != 0 && lease.MTU < mtu {
+		mtu = lease.MTU
+		if c.s.cfg.IPv6.Enabled() {
+			mtu = max(mtu, mtuMin6)
+		}
+	}
+	if c.s.link.MTU() != uint32(mtu) {
+		if err := c.s.net.SetNICMTU(cardID, uint32(mtu)); err != nil {
+			c.s.log.Warn("MTU not set", "mtu", mtu, "error", err.String())
+		}
+	}
+	var table []tcpip.Route
+	for _, r := range c.routes() {
+		table = append(table, r.table())
+	}
+	c.s.net.SetRouteTable(table)
+
+	local := &localAddresses{}
+	if info, ok := c.s.net.SingleNICInfo(cardID); ok {
+		for _, a := range info.ProtocolAddresses { // without tentative ones
+			local.add(a.AddressWithPrefix.Address)
+		}
+	}
+	c.s.link.local.Store(local)
+}
+
+// dns returns the name servers in force, best first.
+func (c *configurator) dns() []netip.Addr {
+	list := slices.Clone(c.s.cfg.IPv4.DNS)
+	if lease, ok := c.currentLease(); ok {
+		list = append(list, lease.DNS...)
+	}
+	return append(list, c.router.servers()...)
+}
+
+func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
+	if a.Is4() {
+		return ipv4.ProtocolNumber
+	}
+	return ipv6.ProtocolNumber
+}
+
+func toAddress(a netip.Addr) tcpip.Address {
+	if a.Is4() {
+		return tcpip.AddrFrom4(a.As4())
+	}
+	return tcpip.AddrFrom16(a.As16())
+}
+
+// fromAddress returns an invalid address for an empty one.
+func fromAddress(a tcpip.Address) netip.Addr {
+	addr, _ := netip.AddrFromSlice(a.AsSlice())
+	return addr
+}
+
+func fromPrefix(a tcpip.AddressWithPrefix) netip.Prefix {
+	return netip.PrefixFrom(fromAddress(a.Address), a.PrefixLen)
+}
+
+func toSubnet(p netip.Prefix) tcpip.Subnet {
+	return tcpip.AddressWithPrefix{Address: toAddress(p.Masked().Addr()), PrefixLen: p.Bits()}.Subnet()
+}
+
+func isLinkLocal(a tcpip.Address) bool { return header.IsV6LinkLocalUnicastAddress(a) }

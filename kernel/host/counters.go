@@ -1,0 +1,88 @@
+package host
+
+// The counters of the link: what passed, and every reason for which a frame
+// was dropped before gVisor saw it or after gVisor sent it.
+
+import "sync/atomic"
+
+type counter uint8
+
+const (
+	rxFrames counter = iota
+	rxBytes
+	rxMerged
+	rxChecksumSoftware
+	rxBadChecksum
+	rxDropLength
+	rxDropShort
+	rxDropLong
+	rxDropSource
+	rxDropOtherHost
+	rxDropLLC
+	rxDropEthertype
+	rxDropARPLength
+	rxDropIPVersion
+	rxDropIPLength
+	dhcpReceived
+	dhcpDropQueue
+	dhcpDropMalformed
+	txFrames
+	txBytes
+	txNotifies
+	txSegmentedSoftware
+	txChecksumSoftware
+	txQueued
+	txDropQueueFull
+	txDropMalformed
+	txDropNoBuffer
+	udpEchoFast
+	udpEchoSlow
+	udpEchoDropPort
+	udpEchoDropError
+	connRefusedLimit
+	linkChanges
+	counterCount
+)
+
+var counterNames = [counterCount]string{
+	rxFrames:            "host_rx_frames",
+	rxBytes:             "host_rx_bytes",
+	rxMerged:            "host_rx_merged",
+	rxChecksumSoftware:  "host_rx_checksum_software",
+	rxBadChecksum:       "host_rx_bad_checksum",
+	rxDropLength:        "host_rx_drop_length",
+	rxDropShort:         "host_rx_drop_short",
+	rxDropLong:          "host_rx_drop_long",
+	rxDropSource:        "host_rx_drop_source",
+	rxDropOtherHost:     "host_rx_drop_other_host",
+	rxDropLLC:           "host_rx_drop_llc",
+	rxDropEthertype:     "host_rx_drop_ethertype",
+	rxDropARPLength:     "host_rx_drop_arp_length",
+	rxDropIPVersion:     "host_rx_drop_ip_version",
+	rxDropIPLength:      "host_rx_drop_ip_length",
+	dhcpReceived:        "host_dhcp_received",
+	dhcpDropQueue:       "host_dhcp_drop_queue",
+	dhcpDropMalformed:   "host_dhcp_drop_malformed",
+	txFrames:            "host_tx_frames",
+	txBytes:             "host_tx_bytes",
+	txNotifies:          "host_tx_notifies",
+	txSegmentedSoftware: "host_tx_segmented_software",
+	txChecksumSoftware:  "host_tx_checksum_software",
+	txQueued:            "host_tx_queued",
+	txDropQueueFull:     "host_tx_drop_queue_full",
+	txDropMalformed:     "host_tx_drop_malformed",
+	txDropNoBuffer:      "host_tx_drop_no_buffer",
+	udpEchoFast:         "host_udp_echo_fast",
+	udpEchoSlow:         "host_udp_echo_slow",
+	udpEchoDropPort:     "host_udp_echo_drop_port",
+	udpEchoDropError:    "host_udp_echo_drop_error",
+	connRefusedLimit:    "host_connections_refused",
+	linkChanges:         "host_link_changes",
+}
+
+// counters is safe for concurrent use.
+type counters [counterCount]atomic.Uint64
+
+func (c *counters) inc(i counter)           { c[i].Add(1) }
+func (c *counters) add(i counter, n uint64) { c[i].Add(n) }
+func (c *counters) get(i counter) uint64    { return c[i].Load() }

@@ -1,0 +1,254 @@
+// Package host is the kernel's own TCP/IP stack: gVisor's netstack on a network
+// card, with addresses from DHCP, routers or the command line, a resolver, and
+// the small services that the machine offers until apps run in domains.
+//
+// The package needs no hardware: the card is a nic.Device, time and randomness
+// are given by the Config.
+package host
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	mathrand "math/rand"
+	"sync"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/link/loopback"
+	"gvisor.dev/gvisor/pkg/tcpip/network/arp"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/kernel/options"
+)
+
+// Interface numbers, as "ip link" shows them.
+const (
+	loopbackID tcpip.NICID = 1
+	cardID     tcpip.NICID = 2
+)
+
+// Interface names.
+const (
+	loopbackName = "lo"
+	cardName     = "eth0"
+)
+
+const (
+	mtuMin  = 576 // RFC 791: what every IPv4 host takes
+	mtuMin6 = 1280
+
+	// bufferMin and bufferDefault bound TCP buffers from below, in bytes.
+	bufferMin     = 16 << 10
+	bufferDefault = 64 << 10
+)
+
+// Config is what a Stack is made with. The zero value of a field gives the
+// default that its comment names.
+type Config struct {
+	IPv4 options.IPv4
+	IPv6 options.IPv6
+	// Hostname goes to the DHCP server; "sluice".
+	Hostname string
+	// MemoryBudget is how many bytes the stack may hold for its peers, from
+	// MemoryBudgetMin (the default) to MemoryBudgetMax.
+	MemoryBudget int
+	// Clock gives time and timers; the machine's.
+	Clock tcpip.Clock
+	// Rand is a cryptographic random source; crypto/rand.
+	Rand io.Reader
+	// Log takes the events of the stack; slog.Default().
+	Log *slog.Logger
+	// Status is what the status page says about the machine.
+	Status Status
+}
+
+// Status is what others know about the machine, for the status page.
+type Status struct {
+	Version, BuildID string
+	// Uptime is the time since boot; nil: since New.
+	Uptime func() time.Duration
+	// Memory returns the machine's memory in bytes; nil: not shown.
+	Memory func() (total, used uint64)
+}
+
+// Stack is the host stack on one card. Its methods may be called concurrently.
+type Stack struct {
+	cfg      Config
+	log      *slog.Logger
+	clock    tcpip.Clock
+	started  tcpip.MonotonicTime
+	lim      limits
+	counters counters
+
+	link   *link
+	net    *stack.Stack
+	config *configurator
+	page   *statusPage
+
+	stop   chan struct{}
+	once   sync.Once
+	closed sync.Once
+	wg     sync.WaitGroup
+	// services are closed with the stack.
+	services []io.Closer
+}
+
+// New makes a stack on dev. Nothing moves before Start. It fails when the
+// device's MTU is out of range or the random source fails.
+func New(dev nic.Device, cfg Config) (*Stack, error) {
+	info := dev.Info()
+	if info.MTU < mtuMin || info.MTU > 0xffff {
+		return nil, fmt.Errorf("host: MTU %d of %s, want %d to %d bytes", info.MTU, info.Driver, mtuMin, 0xffff)
+	}
+	if info.MAC[0]&1 != 0 || info.MAC == [6]byte{} {
+		return nil, fmt.Errorf("host: MAC %x of %s is not the address of a station", info.MAC, info.Driver)
+	}
+	if info.MTU < mtuMin6 {
+		cfg.IPv6 = options.IPv6{} // RFC 8200, section 5
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = tcpip.NewStdClock()
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Hostname == "" {
+		cfg.Hostname = "sluice"
+	}
+	var seed [16]byte
+	if _, err := io.ReadFull(cfg.Rand, seed[:]); err != nil {
+		return nil, fmt.Errorf("host: random source: %w", err)
+	}
+
+	s := &Stack{
+		cfg:     cfg,
+		log:     cfg.Log,
+		clock:   cfg.Clock,
+		started: cfg.Clock.NowMonotonic(),
+		lim:     limitsFor(cfg.MemoryBudget),
+		stop:    make(chan struct{}),
+	}
+	s.link = newLink(dev, s.lim, &s.counters)
+	s.config = newConfigurator(s, seed)
+	s.net = stack.New(stack.Options{
+		NetworkProtocols: []stack.NetworkProtocolFactory{
+			arp.NewProtocol, ipv4.NewProtocol, s.config.newIPv6(),
+		},
+		TransportProtocols: []stack.TransportProtocolFactory{
+			tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
+		},
+		Clock:       cfg.Clock,
+		HandleLocal: true,
+		SecureRNG:   cfg.Rand,
+		RandSource:  &lockedSource{source: mathrand.NewSource(int64(binary.LittleEndian.Uint64(seed[8:])))},
+	})
+	if err := s.setUp(); err != nil {
+		s.net.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// lockedSource makes a source safe for concurrent use, as gVisor requires.
+type lockedSource struct {
+	mu     sync.Mutex
+	source mathrand.Source
+}
+
+func (s *lockedSource) Int63() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.source.Int63()
+}
+
+func (s *lockedSource) Seed(seed int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.source.Seed(seed)
+}
+
+// setUp tunes TCP and creates the interfaces. The card's stays disabled until
+// its link is up.
+func (s *Stack) setUp() error {
+	sack := tcpip.TCPSACKEnabled(true)
+	moderate := tcpip.TCPModerateReceiveBufferOption(true)
+	cubic := tcpip.CongestionControlOption("cubic")
+	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
+	linger := tcpip.TCPLingerTimeoutOption(timeWait) // FIN-WAIT-2
+	for _, o := range []tcpip.SettableTransportProtocolOption{
+		&sack, &moderate, &cubic, &wait, &linger,
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: bufferMin, Default: bufferDefault, Max: s.lim.receiveMax},
+		&tcpip.TCPSendBufferSizeRangeOption{Min: bufferMin, Default: s.lim.sendMax, Max: s.lim.sendMax},
+	} {
+		if err := s.net.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
+			return fmt.Errorf("host: TCP option %T: %v", o, err)
+		}
+	}
+	if err := s.net.CreateNICWithOptions(loopbackID, loopback.New(), stack.NICOptions{Name: loopbackName}); err != nil {
+		return fmt.Errorf("host: loopback: %v", err)
+	}
+	if err := s.net.CreateNICWithOptions(cardID, s.link, stack.NICOptions{Name: cardName, Disabled: true}); err != nil {
+		return fmt.Errorf("host: interface: %v", err)
+	}
+	return s.config.setUp()
+}
+
+// Start begins to move frames, asks for addresses and opens the services. It
+// returns at once; what comes of it is logged.
+func (s *Stack) Start() error {
+	err := errors.New("host: started twice")
+	s.once.Do(func() {
+		s.link.onLinkChange = s.config.linkChanged
+		s.link.onDHCP = s.config.dhcpArrived
+		if err = s.serve(); err != nil {
+			return
+		}
+		p := newPoller(s.link)
+		s.wg.Go(s.config.run)
+		s.wg.Go(func() { s.link.tx.runFlusher(s.stop) })
+		s.wg.Go(p.run)
+		s.log.Info("network interface", "name", cardName, "driver", s.link.info.Driver,
+			"at", s.link.info.Location, "mac", formatMAC(s.link.mac[:]), "mtu", s.link.info.MTU)
+	})
+	return err
+}
+
+// Close ends the stack: connections are reset, its goroutines have ended when
+// it returns. The device is left alone.
+func (s *Stack) Close() {
+	s.closed.Do(func() {
+		for _, c := range s.services {
+			c.Close()
+		}
+		close(s.stop)
+		s.link.closed.Store(true)
+		s.link.dev.Kick()
+		s.wg.Wait()
+		s.net.Close()
+		s.net.Wait()
+		s.link.tx.discard()
+	})
+}
+
+// now is the time since New.
+func (s *Stack) now() time.Duration { return s.clock.NowMonotonic().Sub(s.started) }
+
+func formatMAC(b []byte) string {
+	if len(b) != header.EthernetAddressSize {
+		return ""
+	}
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5])
+}

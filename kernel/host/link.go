@@ -1,0 +1,128 @@
+package host
+
+// The link endpoint: gVisor's view of the network card.
+
+import (
+	"sync/atomic"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+)
+
+// link implements stack.LinkEndpoint and stack.GSOEndpoint on a nic.Device.
+type link struct {
+	dev      nic.Device
+	info     nic.Info
+	mac      macAddr
+	counters *counters
+	tx       *transmitter
+
+	// dispatcher is set by Attach, before the poller starts and after it ended.
+	dispatcher stack.NetworkDispatcher
+	mtu        atomic.Uint32
+	closed     atomic.Bool
+
+	// rxValidated is the answer to the only question that gVisor asks about
+	// receive checksums: whether the endpoint has the capability
+	// (nic.DeliverNetworkPacket). The poller is the only one that delivers,
+	// and sets it for each packet right before.
+	rxValidated atomic.Bool
+
+	// local holds the addresses that the UDP echo answers for; see echo_udp.go.
+	local atomic.Pointer[localAddresses]
+
+	// onLinkChange and onDHCP are called by the poller and must not block.
+	onLinkChange func(up bool)
+	onDHCP       func(m dhcpDatagram)
+}
+
+var (
+	_ stack.LinkEndpoint = (*link)(nil)
+	_ stack.GSOEndpoint  = (*link)(nil)
+)
+
+func newLink(dev nic.Device, lim limits, c *counters) *link {
+	info := dev.Info()
+	l := &link{dev: dev, info: info, mac: info.MAC, counters: c}
+	l.mtu.Store(uint32(info.MTU))
+	l.tx = newTransmitter(dev, info.Offloads, lim, c)
+	l.local.Store(&localAddresses{})
+	return l
+}
+
+// linkMayHaveChanged compares the card's link state with *up and updates it.
+func (l *link) linkMayHaveChanged(up *bool) bool {
+	now := l.dev.Link().Up
+	changed := now != *up
+	*up = now
+	return changed
+}
+
+// MTU returns the largest IP packet of one frame, in bytes.
+func (l *link) MTU() uint32 { return l.mtu.Load() }
+
+// SetMTU sets it; the card's own MTU is the most.
+func (l *link) SetMTU(mtu uint32) { l.mtu.Store(min(mtu, uint32(l.info.MTU))) }
+
+// MaxHeaderLength is 0: the Ethernet header is written into the driver's
+// buffer, not in front of gVisor's packet.
+func (l *link) MaxHeaderLength() uint16 { return 0 }
+
+// LinkAddress returns the card's MAC address.
+func (l *link) LinkAddress() tcpip.LinkAddress { return tcpip.LinkAddress(l.mac[:]) }
+
+// SetLinkAddress does nothing: the card has the address it came with.
+func (l *link) SetLinkAddress(tcpip.LinkAddress) {}
+
+// Capabilities does not name transmit checksum offload although the card may
+// have it: it would make gVisor leave the checksum out of UDP datagrams that
+// it then cuts into fragments, which no card can sum. TCP asks for it packet by
+// packet through GSO.
+func (l *link) Capabilities() stack.LinkEndpointCapabilities {
+	c := stack.CapabilityResolutionRequired
+	if l.rxValidated.Load() {
+		c |= stack.CapabilityRXChecksumOffload
+	}
+	return c
+}
+
+// SupportedGSO claims segmentation in the card in every case. What the card
+// cannot cut the transmitter cuts while it copies into the driver's buffers,
+// which is later and cheaper than gVisor's own segmentation.
+func (l *link) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+
+// GSOMaxSize returns the longest IP packet that TCP builds, in bytes.
+func (l *link) GSOMaxSize() uint32 { return 0xffff }
+
+// Attach implements stack.NetworkLinkEndpoint.
+func (l *link) Attach(d stack.NetworkDispatcher) { l.dispatcher = d }
+
+// IsAttached implements stack.NetworkLinkEndpoint.
+func (l *link) IsAttached() bool { return l.dispatcher != nil }
+
+// Wait implements stack.NetworkLinkEndpoint; the Stack that owns the link
+// waits for its goroutines.
+func (l *link) Wait() {}
+
+// Close implements stack.NetworkLinkEndpoint.
+func (l *link) Close() {}
+
+// SetOnCloseAction implements stack.NetworkLinkEndpoint.
+func (l *link) SetOnCloseAction(func()) {}
+
+// ARPHardwareType implements stack.NetworkLinkEndpoint.
+func (l *link) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareEther }
+
+// AddHeader does nothing; see MaxHeaderLength.
+func (l *link) AddHeader(*stack.PacketBuffer) {}
+
+// ParseHeader does nothing: packets are injected without a link header.
+func (l *link) ParseHeader(*stack.PacketBuffer) bool { return true }
+
+// WritePackets implements stack.LinkWriter.
+func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
+	return l.tx.write(list)
+}

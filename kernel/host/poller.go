@@ -1,0 +1,228 @@
+package host
+
+// The poller: the one goroutine that takes frames from the card and hands
+// them on. It polls while there is work and waits for the interrupt when there
+// is none (NAPI). Every frame is copied once, out of the driver's buffers.
+
+import (
+	"runtime"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+)
+
+// pollBudget is how many frames one turn takes before the goroutines that
+// consume them get the CPU.
+const pollBudget = 64
+
+// received is what the first look at a frame of the batch said.
+type received struct {
+	frameInfo
+	head []byte
+	room [headMax]byte // for head, when the frame's front is in pieces
+	// checked says that validated is known: the checksum was looked at.
+	checked, validated bool
+}
+
+type poller struct {
+	link  *link
+	batch []nic.Packet
+	info  []received
+	// up is the link state that was reported last.
+	up bool
+}
+
+func newPoller(l *link) *poller {
+	return &poller{link: l, batch: nic.NewBatch(pollBudget), info: make([]received, pollBudget)}
+}
+
+// run polls until the link is closed.
+func (p *poller) run() {
+	l := p.link
+	for !l.closed.Load() {
+		if l.linkMayHaveChanged(&p.up) {
+			l.onLinkChange(p.up)
+		}
+		if p.turn() > 0 {
+			runtime.Gosched()
+			continue
+		}
+		if l.dev.Arm() && !l.closed.Load() {
+			l.dev.Wait()
+		}
+		l.dev.Disarm()
+	}
+}
+
+// turn receives one batch, hands it on and sends what came of it, with at most
+// one notification. It returns how many frames there were.
+func (p *poller) turn() int {
+	l := p.link
+	n := l.dev.Receive(p.batch)
+	l.tx.beginTurn()
+	if n > 0 {
+		p.deliver(p.batch[:n])
+		l.dev.Release(p.batch[:n])
+	}
+	l.tx.endTurn()
+	return n
+}
+
+// deliver hands a batch on.
+func (p *poller) deliver(batch []nic.Packet) {
+	l := p.link
+	bytes := 0
+	for i := range batch {
+		bytes += batch[i].Len
+	}
+	l.counters.add(rxFrames, uint64(len(batch)))
+	l.counters.add(rxBytes, uint64(bytes))
+
+	for i := range batch {
+		// A frame with reason to be dropped has an empty head from here on.
+		p.look(&batch[i], &p.info[i])
+	}
+	for i := 0; i < len(batch); {
+		pkt, in := &batch[i], &p.info[i]
+		switch {
+		case in.head == nil:
+			i++
+		case in.transport == header.UDPProtocolNumber && l.takeUDP(pkt, in):
+			i++
+		default:
+			i += p.deliverRun(batch[i:], p.info[i:])
+		}
+	}
+}
+
+// look classifies one frame, and counts it when it is to be dropped.
+func (p *poller) look(pkt *nic.Packet, in *received) {
+	in.checked, in.validated, in.head = false, false, nil
+	if !wellFormed(pkt) {
+		p.link.counters.inc(rxDropLength)
+		return
+	}
+	head := gatherHead(pkt, &in.room)
+	info, reason, ok := classify(head, pkt.Len, p.link.mac)
+	if !ok {
+		p.link.counters.inc(reason)
+		return
+	}
+	in.frameInfo, in.head = info, head
+}
+
+// validate reports whether gVisor may take the frame's checksums as right.
+// Only TCP and UDP right behind a sound IP header can be: that is all that
+// cards check. gVisor checks the rest, and drops and counts what is wrong.
+func (l *link) validate(pkt *nic.Packet, in *received) bool {
+	if in.checked {
+		return in.validated
+	}
+	in.checked = true
+	if in.transport == header.TCPProtocolNumber || in.transport == header.UDPProtocolNumber {
+		in.validated = pkt.Verified || pkt.NeedsChecksum
+	}
+	return in.validated
+}
+
+// verify is validate, and computes the sum when the card did not.
+func (l *link) verify(pkt *nic.Packet, in *received) bool {
+	if l.validate(pkt, in) {
+		return true
+	}
+	l.counters.inc(rxChecksumSoftware)
+	in.validated = sumTransport(pkt, in.head, &in.frameInfo) == 0xffff
+	if !in.validated {
+		l.counters.inc(rxBadChecksum)
+	}
+	return in.validated
+}
+
+// deliverRun hands the first frame to gVisor, together with as many behind it
+// as continue its TCP stream, and returns how many that were.
+func (p *poller) deliverRun(batch []nic.Packet, info []received) int {
+	l := p.link
+	first, ok := mergeable(info[0].frameInfo, info[0].head)
+	if !ok || batch[0].GSO != nic.GSONone || len(batch) == 1 || first.push {
+		p.inject(&batch[0], &info[0])
+		return 1
+	}
+	count, payload, push := 1, first.payload, false
+	for count < len(batch) && !push {
+		pkt, in := &batch[count], &info[count]
+		if in.head == nil || pkt.GSO != nic.GSONone {
+			break
+		}
+		s, ok := mergeable(in.frameInfo, in.head)
+		if !ok || !s.follows(&first, payload) {
+			break
+		}
+		// The first one's sum is worth computing only once it has company.
+		if count == 1 && !l.verify(&batch[0], &info[0]) || !l.verify(pkt, in) {
+			break
+		}
+		payload += s.payload
+		count++
+		push = s.push
+		if s.payload < first.payload {
+			break
+		}
+	}
+	if count == 1 {
+		p.inject(&batch[0], &info[0])
+		return 1
+	}
+
+	at := first.ipHdr + first.tcpHdr
+	v := buffer.NewView(at + payload)
+	for i := range count {
+		from := ethHeader
+		if i > 0 {
+			from += at
+		}
+		appendRange(v, &batch[i], from, ethHeader+info[i].ipLen)
+	}
+	patchMerged(v.AsSlice(), &first, payload, push)
+	l.counters.add(rxMerged, uint64(count))
+	l.inject(v, &first.frameInfo, true)
+	return count
+}
+
+// inject hands one frame to gVisor.
+func (p *poller) inject(pkt *nic.Packet, in *received) {
+	v := buffer.NewView(in.ipLen)
+	appendRange(v, pkt, ethHeader, ethHeader+in.ipLen)
+	p.link.inject(v, &in.frameInfo, p.link.validate(pkt, in))
+}
+
+// appendRange copies the bytes [from, to) of pkt behind what is in v. v has
+// room for them, so it is never moved.
+func appendRange(v *buffer.View, pkt *nic.Packet, from, to int) {
+	for _, b := range pkt.Buffers {
+		n := len(b.Bytes)
+		if from < n {
+			v.Write(b.Bytes[max(from, 0):min(to, n)])
+		}
+		from, to = from-n, to-n
+		if to <= 0 {
+			return
+		}
+	}
+}
+
+// inject gives a packet, of which it takes ownership, to gVisor.
+func (l *link) inject(v *buffer.View, f *frameInfo, validated bool) {
+	if l.dispatcher == nil {
+		v.Release()
+		return
+	}
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
+	pkt.NetworkProtocolNumber = f.network
+	pkt.PktType = f.kind
+	l.rxValidated.Store(validated)
+	l.dispatcher.DeliverNetworkPacket(f.network, pkt)
+	pkt.DecRef()
+}

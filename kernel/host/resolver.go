@@ -1,0 +1,57 @@
+package host
+
+// Names: Go's own resolver, asking the name servers in force through this stack.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+)
+
+// ErrNoNameServer says that neither DHCP nor a router nor the command line
+// named a server.
+var ErrNoNameServer = errors.New("no name server is known")
+
+// Lookup returns the addresses of a name, or of an address in text form.
+func (s *Stack) Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(name); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	servers := s.DNS()
+	if len(servers) == 0 {
+		return nil, fmt.Errorf("%s: %w", name, ErrNoNameServer)
+	}
+	r := &net.Resolver{
+		PreferGo: true,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			// Without a configuration file the resolver believes in two
+			// servers, 127.0.0.1 and ::1, and takes turns: they stand for
+			// the first and second of ours.
+			server := servers[0]
+			if strings.HasPrefix(address, "[") && len(servers) > 1 {
+				server = servers[1]
+			}
+			return s.dial(ctx, network, netip.AddrPortFrom(server, 53))
+		},
+	}
+	return r.LookupNetIP(ctx, "ip", name)
+}
+
+// dial opens a TCP or UDP connection to a server.
+func (s *Stack) dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
+	remote := tcpip.FullAddress{Addr: toAddress(to.Addr().WithZone("")), Port: to.Port()}
+	if isLinkLocal(remote.Addr) {
+		remote.NIC = cardID
+	}
+	proto := protocolOf(to.Addr())
+	if strings.HasPrefix(network, "tcp") {
+		return gonet.DialContextTCP(ctx, s.net, remote, proto)
+	}
+	return gonet.DialUDP(s.net, nil, &remote, proto)
+}

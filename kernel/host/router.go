@@ -1,0 +1,196 @@
+package host
+
+// What routers on the link announce (RFC 4861, RFC 8106), as gVisor's NDP tells
+// it: a set of facts under a lock. gVisor bounds prefixes and routers to ten
+// each; the name servers are bounded here.
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+const (
+	routerDNSMax    = 3
+	routerRoutesMax = 32
+)
+
+// offLink is a route through a router: the default route or a more specific one.
+type offLink struct {
+	destination, gateway netip.Addr
+	bits                 int
+}
+
+type routerState struct {
+	clock  tcpip.Clock
+	notify func() // must not block nor call into the stack
+
+	mu       sync.Mutex
+	offLinks map[offLink]header.NDPRoutePreference
+	onLinks  map[netip.Prefix]struct{}
+	dns      map[netip.Addr]tcpip.MonotonicTime // until when
+}
+
+var _ ipv6.NDPDispatcher = (*routerState)(nil)
+
+func newRouterState(clock tcpip.Clock, notify func()) *routerState {
+	return &routerState{
+		clock:    clock,
+		notify:   notify,
+		offLinks: make(map[offLink]header.NDPRoutePreference),
+		onLinks:  make(map[netip.Prefix]struct{}),
+		dns:      make(map[netip.Addr]tcpip.MonotonicTime),
+	}
+}
+
+// routes returns what the routers offer, in a fixed order.
+func (r *routerState) routes() []route {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []route
+	for p := range r.onLinks {
+		list = append(list, route{destination: p, id: cardID, protocol: "ra"})
+	}
+	slices.SortFunc(list, func(a, b route) int { return a.destination.Addr().Compare(b.destination.Addr()) })
+	var via []offLink
+	for o := range r.offLinks {
+		via = append(via, o)
+	}
+	slices.SortFunc(via, func(a, b offLink) int {
+		if d := b.bits - a.bits; d != 0 {
+			return d
+		}
+		if d := a.destination.Compare(b.destination); d != 0 {
+			return d
+		}
+		if d := rank(r.offLinks[b]) - rank(r.offLinks[a]); d != 0 {
+			return d
+		}
+		return a.gateway.Compare(b.gateway)
+	})
+	for _, o := range via {
+		list = append(list, route{destination: netip.PrefixFrom(o.destination, o.bits), gateway: o.gateway, id: cardID, protocol: "ra"})
+	}
+	return list
+}
+
+// rank orders preferences (RFC 4191, section 2.1).
+func rank(p header.NDPRoutePreference) int {
+	switch p {
+	case header.HighRoutePreference:
+		return 1
+	case header.LowRoutePreference:
+		return -1
+	}
+	return 0
+}
+
+// servers returns the announced name servers whose lifetime has not ended.
+func (r *routerState) servers() []netip.Addr {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.clock.NowMonotonic()
+	var list []netip.Addr
+	for a, until := range r.dns {
+		if now.Before(until) {
+			list = append(list, a)
+		}
+	}
+	slices.SortFunc(list, netip.Addr.Compare)
+	return list
+}
+
+// change applies f and wakes the configurator.
+func (r *routerState) change(f func()) {
+	r.mu.Lock()
+	f()
+	r.mu.Unlock()
+	r.notify()
+}
+
+// OnDuplicateAddressDetectionResult implements ipv6.NDPDispatcher.
+func (r *routerState) OnDuplicateAddressDetectionResult(tcpip.NICID, tcpip.Address, stack.DADResult) {
+	r.notify()
+}
+
+// OnOffLinkRouteUpdated implements ipv6.NDPDispatcher.
+func (r *routerState) OnOffLinkRouteUpdated(_ tcpip.NICID, dst tcpip.Subnet, router tcpip.Address, prf header.NDPRoutePreference) {
+	r.change(func() {
+		if len(r.offLinks) < routerRoutesMax {
+			r.offLinks[newOffLink(dst, router)] = prf
+		}
+	})
+}
+
+// OnOffLinkRouteInvalidated implements ipv6.NDPDispatcher.
+func (r *routerState) OnOffLinkRouteInvalidated(_ tcpip.NICID, dst tcpip.Subnet, router tcpip.Address) {
+	r.change(func() { delete(r.offLinks, newOffLink(dst, router)) })
+}
+
+func newOffLink(dst tcpip.Subnet, router tcpip.Address) offLink {
+	return offLink{destination: fromAddress(dst.ID()), bits: dst.Prefix(), gateway: fromAddress(router)}
+}
+
+// OnOnLinkPrefixDiscovered implements ipv6.NDPDispatcher.
+func (r *routerState) OnOnLinkPrefixDiscovered(_ tcpip.NICID, dst tcpip.Subnet) {
+	r.change(func() {
+		if len(r.onLinks) < routerRoutesMax {
+			r.onLinks[netip.PrefixFrom(fromAddress(dst.ID()), dst.Prefix())] = struct{}{}
+		}
+	})
+}
+
+// OnOnLinkPrefixInvalidated implements ipv6.NDPDispatcher.
+func (r *routerState) OnOnLinkPrefixInvalidated(_ tcpip.NICID, dst tcpip.Subnet) {
+	r.change(func() { delete(r.onLinks, netip.PrefixFrom(fromAddress(dst.ID()), dst.Prefix())) })
+}
+
+// OnAutoGenAddress implements ipv6.NDPDispatcher.
+func (r *routerState) OnAutoGenAddress(tcpip.NICID, tcpip.AddressWithPrefix) stack.AddressDispatcher {
+	r.notify()
+	return nil
+}
+
+// OnAutoGenAddressDeprecated implements ipv6.NDPDispatcher.
+func (r *routerState) OnAutoGenAddressDeprecated(tcpip.NICID, tcpip.AddressWithPrefix) {}
+
+// OnAutoGenAddressInvalidated implements ipv6.NDPDispatcher.
+func (r *routerState) OnAutoGenAddressInvalidated(tcpip.NICID, tcpip.AddressWithPrefix) { r.notify() }
+
+// OnRecursiveDNSServerOption implements ipv6.NDPDispatcher.
+func (r *routerState) OnRecursiveDNSServerOption(_ tcpip.NICID, servers []tcpip.Address, lifetime time.Duration) {
+	r.change(func() {
+		now := r.clock.NowMonotonic()
+		for a, until := range r.dns {
+			if !now.Before(until) {
+				delete(r.dns, a)
+			}
+		}
+		for _, s := range servers {
+			a := fromAddress(s)
+			if isLinkLocal(s) {
+				a = a.WithZone(cardName)
+			}
+			_, known := r.dns[a]
+			switch {
+			case lifetime == 0:
+				delete(r.dns, a)
+			case known || len(r.dns) < routerDNSMax:
+				r.dns[a] = now.Add(lifetime)
+			}
+		}
+	})
+}
+
+// OnDNSSearchListOption implements ipv6.NDPDispatcher. Names are looked up as
+// they are written.
+func (r *routerState) OnDNSSearchListOption(tcpip.NICID, []string, time.Duration) {}
+
+// OnDHCPv6Configuration implements ipv6.NDPDispatcher. There is no DHCPv6.
+func (r *routerState) OnDHCPv6Configuration(tcpip.NICID, ipv6.DHCPv6ConfigurationFromNDPRA) {}

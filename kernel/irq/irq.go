@@ -1,0 +1,143 @@
+// Package irq routes interrupts: it gives each source one of the kernel's
+// events, programs the interrupt controllers, and parks goroutines until an
+// event comes.
+package irq
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/goos"
+	"sync/atomic"
+
+	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/layout"
+	"github.com/sluice-os/sluice/kernel/trap"
+	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/usbarmory/tamago/amd64/lapic"
+	"github.com/usbarmory/tamago/soc/intel/ioapic"
+)
+
+const (
+	apicPhys = 0xfee00000
+)
+
+var (
+	local    = &lapic.LAPIC{Base: layout.LocalAPIC}
+	ioapics  []*ioapic.IOAPIC
+	next     = uint(trap.EventTick + 1)
+	override = map[int]int{} // ISA interrupt to global system interrupt
+)
+
+// InitLocal maps and enables the local APIC. It runs before the heap exists.
+func InitLocal() bool {
+	base := cpu.ReadMSR(cpu.MSRApicBase)
+	if !vm.MapFixed(layout.LocalAPIC, base&0xf_ffff_ffff_f000) {
+		return false
+	}
+	cpu.WriteMSR(cpu.MSRApicBase, base|1<<11)
+	local.Enable()
+	return true
+}
+
+// Controller describes one I/O APIC (ACPI 6.4, 5.2.12.3).
+type Controller struct {
+	Phys    uint64 // address of its registers
+	GSIBase int    // its first global system interrupt
+}
+
+// Init maps the I/O APICs. overrides maps the ISA interrupts that are wired to
+// another global system interrupt.
+func Init(controllers []Controller, overrides map[int]int) error {
+	if len(controllers) > layout.IOAPICMax {
+		return fmt.Errorf("%d I/O APICs: at most %d are supported", len(controllers), layout.IOAPICMax)
+	}
+	for i, c := range controllers {
+		addr := uintptr(layout.IOAPICs + i*layout.PageSize)
+		if !vm.MapFixed(addr, c.Phys) {
+			return fmt.Errorf("I/O APIC at %#x: no memory to map it", c.Phys)
+		}
+		ioapics = append(ioapics, &ioapic.IOAPIC{Index: i, Base: uint32(addr) + uint32(c.Phys&(layout.PageSize-1)), GSIBase: c.GSIBase})
+	}
+	override = overrides
+	return nil
+}
+
+// Event is one interrupt source. It implements hw.Interrupt.
+type Event struct {
+	n    uint
+	msi  bool
+	name string
+}
+
+// allocate takes the next event.
+func allocate(name string) (*Event, error) {
+	if next >= trap.Events {
+		return nil, fmt.Errorf("%s: all %d interrupt events are in use", name, trap.Events)
+	}
+	e := &Event{n: next, name: name}
+	next++
+	return e, nil
+}
+
+// MSI returns an event for a device that signals by messages.
+func MSI(name string) (*Event, error) {
+	e, err := allocate(name)
+	if err == nil {
+		e.msi = true
+	}
+	return e, err
+}
+
+// Line returns an event for a global system interrupt, edge triggered and
+// active high.
+func Line(gsi int, name string) (*Event, error) {
+	for _, io := range ioapics {
+		if gsi < io.GSIBase || gsi >= io.GSIBase+io.Entries() {
+			continue
+		}
+		e, err := allocate(name)
+		if err == nil {
+			io.EnableInterrupt(gsi, trap.FirstVector+int(e.n))
+		}
+		return e, err
+	}
+	return nil, fmt.Errorf("%s: no I/O APIC has interrupt %d", name, gsi)
+}
+
+// ISA returns an event for one of the sixteen ISA interrupts.
+func ISA(isa int, name string) (*Event, error) {
+	if gsi, ok := override[isa]; ok {
+		isa = gsi
+	}
+	return Line(isa, name)
+}
+
+// Software returns an event that only Raise raises.
+func Software(name string) (*Event, error) { return allocate(name) }
+
+// Wait implements hw.Interrupt.
+func (e *Event) Wait() {
+	if goos.Wait != nil {
+		goos.Wait(e.n)
+		return
+	}
+	// A runtime without events: look each time the scheduler comes round.
+	for bit := uint64(1) << e.n; ; runtime.Gosched() {
+		if atomic.LoadUint64(&goos.Pending)&bit != 0 {
+			atomic.AndUint64(&goos.Pending, ^bit)
+			return
+		}
+	}
+}
+
+// Raise implements hw.Interrupt.
+func (e *Event) Raise() { atomic.OrUint64(&goos.Pending, 1<<e.n) }
+
+// MSI implements hw.Interrupt (SDM volume 3, 11.11): fixed delivery, edge
+// triggered, to the boot processor.
+func (e *Event) MSI() (addr uint64, data uint32, ok bool) {
+	if !e.msi {
+		return 0, 0, false
+	}
+	return apicPhys | uint64(local.ID())<<12, uint32(trap.FirstVector + e.n), true
+}

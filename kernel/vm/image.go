@@ -1,0 +1,69 @@
+package vm
+
+import (
+	"unsafe"
+
+	"github.com/sluice-os/sluice/kernel/layout"
+)
+
+// The kernel's own ELF header is loaded with it, a page before the text. Its
+// program headers say what is code, constant and data.
+
+const (
+	elfMagic    = 0x464c457f
+	ptLoad      = 1
+	pfExec      = 1
+	pfWrite     = 2
+	headersMost = 16
+)
+
+// elfHeader and programHeader are the fields of a 64-bit ELF file that are
+// used here (System V ABI, chapter 4 and 5).
+type elfHeader struct {
+	Magic     uint32
+	_         [28]byte
+	PhOff     uint64
+	_         [14]byte
+	PhEntSize uint16
+	PhNum     uint16
+}
+
+type programHeader struct {
+	Type, Flags              uint32
+	Off, VAddr, PAddr        uint64
+	FileSize, MemSize, Align uint64
+}
+
+// segment is one loaded piece of the image.
+type segment struct {
+	start, end uint64
+	bits       uint64
+}
+
+// image returns the segments of the running kernel, in pages, and the first
+// address behind them; end is 0 when the header is not what the linker writes.
+func image() (segs [headersMost]segment, n int, end uint64) {
+	// The page at layout.Image belongs to the image's first segment.
+	h := (*elfHeader)(unsafe.Pointer(uintptr(layout.Image)))
+	if h.Magic != elfMagic || h.PhNum > headersMost || h.PhOff > layout.PageSize {
+		return segs, 0, 0
+	}
+	for i := range uintptr(h.PhNum) {
+		p := (*programHeader)(unsafe.Pointer(layout.Image + uintptr(h.PhOff) + i*uintptr(h.PhEntSize)))
+		if p.Type != ptLoad || p.MemSize == 0 {
+			continue
+		}
+		bits := uint64(noExec)
+		if p.Flags&pfExec != 0 {
+			bits = 0
+		}
+		if p.Flags&pfWrite != 0 {
+			bits |= writable
+		}
+		s := segment{p.VAddr &^ (layout.PageSize - 1), (p.VAddr + p.MemSize + layout.PageSize - 1) &^ (layout.PageSize - 1), bits}
+		segs[n] = s
+		n++
+		end = max(end, s.end)
+	}
+	return segs, n, end
+}
