@@ -3,60 +3,188 @@
 package kernel
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
+	"runtime/debug"
+	"runtime/goos"
+	"strings"
 
-	"github.com/sluice-os/sluice/drivers/hw"
-	"github.com/sluice-os/sluice/drivers/nic"
-	"github.com/sluice-os/sluice/drivers/virtio/mmio"
-	virtionet "github.com/sluice-os/sluice/drivers/virtio/net"
+	"github.com/sluice-os/sluice/kernel/build"
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/console"
+	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/entropy"
 	"github.com/sluice-os/sluice/kernel/entry"
+	"github.com/sluice-os/sluice/kernel/fatal"
 	"github.com/sluice-os/sluice/kernel/host"
-	"github.com/sluice-os/sluice/kernel/irq"
+	"github.com/sluice-os/sluice/kernel/klog"
 	"github.com/sluice-os/sluice/kernel/options"
+	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 )
 
-var _ hw.Registers
-var _ nic.Device
+// Bus is where a board's devices are.
+type Bus int
 
-func Main() {
-	opts, problems := options.Parse(entry.Info.CommandLine())
+const (
+	// MMIO is a set of virtio windows that ACPI or the command line lists.
+	MMIO Bus = iota
+	// PCI is the PCI bus.
+	PCI
+)
+
+// Board is what one board differs in.
+type Board struct {
+	Name string // as in image build -board
+	Bus  Bus
+}
+
+// logLines is how many log lines a fatal fault prints.
+const logLines = 20
+
+// machine is the running kernel.
+type machine struct {
+	board   Board
+	log     *klog.Log
+	options options.Options
+	random  *entropy.Source
+	power   power
+	devices devices
+	stack   *host.Stack // nil without a network
+}
+
+// Main runs the kernel; it does not return.
+func Main(b Board) {
+	m := &machine{board: b, random: entropy.New()}
+	m.startLog()
+	m.limitMemory()
+	m.readOptions()
+	m.protect()
+	m.findPlatform()
+	m.findDevices()
+	m.seed()
+	m.startNetwork()
+	m.runShell()
+}
+
+// startLog prints the banner and turns the log and the fatal path on.
+func (m *machine) startLog() {
+	m.log = klog.New(console.Writer{}, clock.Since)
+	slog.SetDefault(slog.New(m.log.Handler()))
+	fatal.Log = func(f func([]byte)) { m.log.Ring.Last(logLines, f) }
+	trap.Fatal = fatal.Fault
+	goos.Exit = fatal.Panic
+	fmt.Fprintf(os.Stdout, "\nsluice: version %s board %s build %s\n", build.Version, m.board.Name, build.ID())
+}
+
+// limitMemory keeps the Go heap within what the machine has: the collector
+// works harder long before frames run out.
+func (m *machine) limitMemory() {
+	free := vm.Usage().Free
+	debug.SetMemoryLimit(int64(free - free/4))
+	debug.SetGCPercent(300)
+}
+
+// readOptions takes the kernel command line.
+func (m *machine) readOptions() {
+	var problems []string
+	m.options, problems = options.Parse(entry.Info.CommandLine())
+	m.log.SetLevel(m.options.Log)
+	switch m.options.Panic {
+	case options.PanicReboot:
+		fatal.Action = fatal.Reboot
+	case options.PanicHalt:
+		fatal.Action = fatal.Halt
+	}
 	for _, p := range problems {
-		slog.Warn(p)
+		slog.Warn("kernel option ignored", "problem", p)
 	}
-	irq.Init([]irq.Controller{{0xfec00000, 0}, {0xfec10000, 24}}, nil)
-	for i := range 24 {
-		base := uint64(0xfeb00000 + i*512)
-		r, err := vm.MapRegisters(base, 512)
-		if err != nil {
-			panic(err)
-		}
-		if r.Read32(0) != 0x74726976 || r.Read32(8) != 1 {
-			continue
-		}
-		e, err := irq.Line(24+i, "virtio-net")
-		if err != nil {
-			panic(err)
-		}
-		t, err := mmio.New(r, base, e)
-		if err != nil {
-			slog.Error("virtio", "err", err)
-			continue
-		}
-		d, err := virtionet.Open(t, vm.DMA{}, virtionet.Config{Log: slog.Default()})
-		if err != nil {
-			slog.Error("virtio", "err", err)
-			continue
-		}
-		s, err := host.New(d, host.Config{IPv4: opts.IPv4, IPv6: opts.IPv6})
-		if err != nil {
-			slog.Error("host", "err", err)
-			continue
-		}
-		slog.Info("starting host")
-		if err := s.Start(); err != nil {
-			slog.Error("host", "err", err)
-		}
+	u := vm.Usage()
+	slog.Info("memory", "total", mib(u.Total), "free", mib(u.Free))
+}
+
+func mib(n uint64) string { return fmt.Sprintf("%dMiB", n>>20) }
+
+// protect turns on what the processor has against stray accesses.
+func (m *machine) protect() {
+	if missing := cpu.Protect(); len(missing) > 0 {
+		slog.Warn("the processor lacks features: give QEMU -cpu max", "missing", strings.Join(missing, ","))
 	}
-	select {}
+}
+
+// startNetwork starts the host stack on the first card.
+func (m *machine) startNetwork() {
+	if !m.random.Seeded() {
+		slog.Error("no network: no seeded source of random numbers; give the machine RDRAND (QEMU -cpu max) or a virtio-rng device")
+		return
+	}
+	if len(m.devices.cards) == 0 {
+		slog.Error("no network: no network card was found; give QEMU -device " + m.cardDevice() + ",netdev=n0")
+		return
+	}
+	u := vm.Usage()
+	stack, err := host.New(m.devices.cards[0], host.Config{
+		IPv4:         m.options.IPv4,
+		IPv6:         m.options.IPv6,
+		MemoryBudget: int(u.Total / 4),
+		Rand:         m.random,
+		Log:          slog.Default(),
+		Status: host.Status{
+			Version: build.Version,
+			BuildID: build.ID(),
+			Uptime:  clock.Since,
+			Memory: func() (total, used uint64) {
+				u := vm.Usage()
+				return u.Total, u.Total - u.Free
+			},
+		},
+	})
+	if err == nil {
+		err = stack.Start()
+	}
+	if err != nil {
+		slog.Error("no network", "reason", err)
+		return
+	}
+	m.stack = stack
+}
+
+func (m *machine) cardDevice() string {
+	if m.board.Bus == MMIO {
+		return "virtio-net-device"
+	}
+	return "virtio-net-pci"
+}
+
+// seed fills the random source from everything there is. Nothing that needs
+// crypto/rand starts before it is seeded.
+func (m *machine) seed() {
+	m.random.Refill = m.gather
+	m.gather()
+	if m.random.Seeded() {
+		entry.Random = m.random.Read
+	}
+}
+
+// gather adds what the processor and the devices give.
+func (m *machine) gather() {
+	_, b, _, _ := cpu.CPUID(7, 0)
+	_, _, c, _ := cpu.CPUID(1, 0)
+	if b&(1<<18) != 0 {
+		m.note(m.random.FromRDSEED(cpu.RDSEED))
+	}
+	if c&(1<<30) != 0 {
+		m.note(m.random.FromRDRAND(cpu.RDRAND))
+	}
+	for _, device := range m.devices.rngs {
+		m.devices.waitUntil = clock.Since() + rngWait
+		m.note(m.random.FromDevice(device.Read))
+	}
+}
+
+func (m *machine) note(err error) {
+	if err != nil {
+		slog.Warn("a source of random numbers is left out", "reason", err)
+	}
 }

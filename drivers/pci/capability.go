@@ -4,10 +4,9 @@ package pci
 
 // Capability IDs.
 const (
-	CapMSI     = 0x05
-	CapVendor  = 0x09
-	CapExpress = 0x10
-	CapMSIX    = 0x11
+	CapMSI    = 0x05
+	CapVendor = 0x09
+	CapMSIX   = 0x11
 )
 
 // Capability is one entry of the list.

@@ -41,6 +41,10 @@ func AddPVHNote(file []byte) error {
 		return fmt.Errorf("the entry point %#x lies above 4 GiB", f.Entry)
 	}
 
+	if len(file) < headerRoom {
+		return fmt.Errorf("the linker's output has %d bytes, less than its header page", len(file))
+	}
+
 	var note bytes.Buffer
 	for _, v := range []any{uint32(4), uint32(4), uint32(noteType), []byte("Xen\x00"), uint32(f.Entry)} {
 		binary.Write(&note, binary.LittleEndian, v)

@@ -71,6 +71,17 @@ func (Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Raw writes to the port as it is given.
+type Raw struct{}
+
+// Write implements io.Writer. It never fails.
+func (Raw) Write(p []byte) (int, error) {
+	for _, c := range p {
+		Put(c)
+	}
+	return len(p), nil
+}
+
 // Reader reads what is typed. Wait parks the caller until the port interrupts.
 type Reader struct {
 	Wait func()

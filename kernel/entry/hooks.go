@@ -67,6 +67,7 @@ func hwinit0() {
 	goos.HeapStart, goos.HeapEnd = vm.HeapRange()
 	goos.Commit, goos.Decommit = vm.Commit, vm.Decommit
 	goos.Idle = clock.Idle
+	goos.Syscall = answer
 	goos.WallClock = clock.WallClock
 	if !goos.Overlay {
 		// A runtime that does not ask for memory gets a part of it at once.

@@ -2,15 +2,38 @@ package entry
 
 import (
 	"math/bits"
-	_ "unsafe" // for go:linkname
+	"runtime/goos"
+	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
 )
 
-// Random returns random bytes once it is set: main sets it to the seeded
-// source. Until then GetRandomData serves the runtime's own needs (hash seeds,
-// scheduling order), never a key.
-var Random func(b []byte)
+// Random fills b from the seeded source; main sets it once there is one. Until
+// then crypto/rand has nothing to offer, and the runtime's own needs (hash
+// seeds, scheduling order) are served by the early generator.
+var Random func(b []byte) (int, error)
+
+const (
+	sysGetrandom = 318 // Linux' number on amd64
+	eagain       = 11
+)
+
+// answer is goos.Syscall: it serves getrandom, which is how crypto/rand asks,
+// on the goroutine that asks.
+func answer(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr, ok bool) {
+	if num != sysGetrandom {
+		return 0, 0, 0, false
+	}
+	if Random == nil {
+		return ^uintptr(0), 0, eagain, true
+	}
+	// The caller keeps its slice alive and passed address and length of it.
+	n, err := Random(unsafe.Slice((*byte)(unsafe.Pointer(a1)), a2))
+	if err != nil {
+		return ^uintptr(0), 0, eagain, true
+	}
+	return uintptr(n), 0, 0, true
+}
 
 var hasRDRAND bool
 
@@ -25,7 +48,8 @@ var weyl uint64
 
 //go:linkname getRandomData runtime/goos.GetRandomData
 func getRandomData(b []byte) {
-	if Random != nil {
+	if Random != nil && !goos.Overlay {
+		// TamaGo's crypto/rand comes here.
 		Random(b)
 		return
 	}

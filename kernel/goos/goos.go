@@ -97,8 +97,9 @@ var (
 
 	// Syscall answers a Linux system call that the standard library makes:
 	// number, six arguments; result and errno. It may block its goroutine.
-	// nil answers every call but write and getrandom with ENOSYS.
-	Syscall func(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)
+	// With ok false, or without it, write goes to Printk and the rest gets
+	// ENOSYS.
+	Syscall func(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr, ok bool)
 
 	// Args is what os.Args holds, each string with a NUL at its end.
 	Args []*byte

@@ -98,6 +98,14 @@ func (c *configurator) newIPv6() stack.NetworkProtocolFactory {
 
 // setUp gives the interfaces the addresses that are known from the start.
 func (c *configurator) setUp() error {
+	// Nobody else is on the loopback: its address need not wait for answers.
+	ep, err := c.s.net.GetNetworkEndpoint(loopbackID, ipv6.ProtocolNumber)
+	if err != nil {
+		return fmt.Errorf("host: IPv6 on the loopback: %v", err)
+	}
+	if d, ok := ep.(stack.DuplicateAddressDetector); ok {
+		d.SetDADConfigurations(stack.DADConfigurations{})
+	}
 	for _, p := range []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8"), netip.MustParsePrefix("::1/128")} {
 		if err := c.addAddress(loopbackID, p); err != nil {
 			return err

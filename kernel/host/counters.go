@@ -33,6 +33,7 @@ const (
 	txChecksumSoftware
 	txQueued
 	txDropQueueFull
+	txDropLinkDown
 	txDropMalformed
 	txDropNoBuffer
 	udpEchoFast
@@ -70,6 +71,7 @@ var counterNames = [counterCount]string{
 	txChecksumSoftware:  "host_tx_checksum_software",
 	txQueued:            "host_tx_queued",
 	txDropQueueFull:     "host_tx_drop_queue_full",
+	txDropLinkDown:      "host_tx_drop_link_down",
 	txDropMalformed:     "host_tx_drop_malformed",
 	txDropNoBuffer:      "host_tx_drop_no_buffer",
 	udpEchoFast:         "host_udp_echo_fast",

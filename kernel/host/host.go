@@ -93,7 +93,6 @@ type Stack struct {
 	link   *link
 	net    *stack.Stack
 	config *configurator
-	page   *statusPage
 
 	stop   chan struct{}
 	once   sync.Once

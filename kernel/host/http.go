@@ -59,9 +59,9 @@ func (s *Stack) serveHTTP() error {
 	if err != nil {
 		return err
 	}
-	s.page = &statusPage{s: s}
+	page := &statusPage{s: s}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.page.status)
+	mux.HandleFunc("GET /{$}", page.status)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /bytes", serveBytes)
 	mux.HandleFunc("PUT /hash", serveHash)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -51,7 +52,9 @@ func (s *Stack) NewPinger(to netip.Addr) (*Pinger, error) {
 	if p.v4 {
 		transport, network = icmp.ProtocolNumber4, ipv4.ProtocolNumber
 	}
-	if isLinkLocal(p.to.Addr) {
+	// Left to itself gVisor sends to the card's own addresses over the
+	// loopback, where it answers echo requests only for addresses it has there.
+	if isLinkLocal(p.to.Addr) || s.ownsOnCard(p.to.Addr) {
 		p.to.NIC = cardID
 	}
 	ep, err := s.net.NewEndpoint(transport, network, &p.wq)
@@ -68,6 +71,14 @@ func (s *Stack) NewPinger(to netip.Addr) (*Pinger, error) {
 	p.entry, p.readable = waiter.NewChannelEntry(waiter.ReadableEvents | waiter.EventErr)
 	p.wq.EventRegister(&p.entry)
 	return p, nil
+}
+
+// ownsOnCard reports whether the card's interface has the address.
+func (s *Stack) ownsOnCard(a tcpip.Address) bool {
+	info, ok := s.net.SingleNICInfo(cardID)
+	return ok && slices.ContainsFunc(info.ProtocolAddresses, func(p tcpip.ProtocolAddress) bool {
+		return p.AddressWithPrefix.Address == a
+	})
 }
 
 // Close ends the pinger.

@@ -190,7 +190,7 @@ func (t *transmitter) discard() {
 		t.queue[t.first].pkt.DecRef()
 		t.queue[t.first] = queued{}
 		t.first = (t.first + 1) % len(t.queue)
-		t.counters.inc(txDropQueueFull)
+		t.counters.inc(txDropLinkDown)
 	}
 	t.size = 0
 }

@@ -19,7 +19,11 @@ func (DMA) Alloc(size int) (mem hw.Memory, err error) {
 	n := (uint64(size) + layout.PageSize - 1) / layout.PageSize
 	var phys uint64
 	var ok bool
-	systemstack(func() { phys, ok = pool.AllocRun(n, 1) })
+	systemstack(func() {
+		if phys, ok = pool.AllocRun(n, 1); ok {
+			deviceFrames += n
+		}
+	})
 	if !ok {
 		return mem, fmt.Errorf("no %d KiB of memory in one piece are free", n*layout.PageSize/1024)
 	}
@@ -33,6 +37,7 @@ func (DMA) Free(mem hw.Memory) {
 	systemstack(func() {
 		for off := uint64(0); off < uint64(len(mem.Bytes)); off += layout.PageSize {
 			pool.Free(mem.Bus + off)
+			deviceFrames--
 		}
 	})
 }

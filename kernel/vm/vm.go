@@ -133,14 +133,16 @@ func Decommit(addr, n uintptr) {
 	}
 }
 
-var heapFrames uint64
+var heapFrames, deviceFrames uint64
 
 // Memory is how the machine's memory is used, in bytes.
 type Memory struct {
 	Total uint64 // usable RAM in the boot memory map above 2 MiB
 	Free  uint64 // frames that nobody has
 	Heap  uint64 // frames behind the Go heap
-	Peak  uint64 // the most that was ever used
+	// Device is memory shared with devices.
+	Device uint64
+	Peak   uint64 // the most that was ever used
 }
 
 // Usage returns the present use of memory.
@@ -148,10 +150,11 @@ func Usage() (u Memory) {
 	systemstack(func() {
 		c := pool.Counts()
 		u = Memory{
-			Total: c.Total * layout.PageSize,
-			Free:  c.Free * layout.PageSize,
-			Heap:  heapFrames * layout.PageSize,
-			Peak:  c.Peak * layout.PageSize,
+			Total:  c.Total * layout.PageSize,
+			Free:   c.Free * layout.PageSize,
+			Heap:   heapFrames * layout.PageSize,
+			Device: deviceFrames * layout.PageSize,
+			Peak:   c.Peak * layout.PageSize,
 		}
 	})
 	return u

@@ -74,8 +74,10 @@ func (c *control) setReceiveMode(d *Device) {
 		c.command(d, commandAllMulticast, []byte{1})
 		c.command(d, commandPromiscuous, []byte{0})
 	}
-	if d.features&featureControlOffloads != 0 {
-		c.command(d, commandGuestOffloads, binary.LittleEndian.AppendUint64(nil, d.features&guestOffloads))
+	// QEMU refuses the command on a back end without offloads, so that it is
+	// left out when there is nothing to say.
+	if offloads := d.features & guestOffloads; d.features&featureControlOffloads != 0 && offloads != 0 {
+		c.command(d, commandGuestOffloads, binary.LittleEndian.AppendUint64(nil, offloads))
 	}
 }
 

@@ -40,7 +40,7 @@ type header struct {
 // parseHeader copies the header out of device memory: the device could change
 // it there between a check and a use.
 func parseHeader(b []byte) header {
-	_ = b[headerBytes-1]
+	_ = b[:headerBytes]
 	return header{
 		flags: b[0], gsoType: b[1],
 		headerLen:      binary.LittleEndian.Uint16(b[2:]),
@@ -52,7 +52,7 @@ func parseHeader(b []byte) header {
 }
 
 func (h header) put(b []byte) {
-	_ = b[headerBytes-1]
+	_ = b[:headerBytes]
 	b[0], b[1] = h.flags, h.gsoType
 	binary.LittleEndian.PutUint16(b[2:], h.headerLen)
 	binary.LittleEndian.PutUint16(b[4:], h.gsoSize)

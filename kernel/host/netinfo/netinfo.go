@@ -58,8 +58,7 @@ type Group struct {
 	Lines []Line
 }
 
-// Line is one counter and the text that is printed with it. A %d in Text
-// stands for the number, which otherwise comes first.
+// Line is one counter and the text that is printed behind it.
 type Line struct {
 	Value uint64
 	Text  string

@@ -38,6 +38,9 @@ type queue struct {
 	lastAvail         uint16
 	usedIdx           uint16 // next to write
 	shown             uint16 // last shown to the driver
+	// lied says that more was returned than was taken, after which the driver
+	// may rightly lend more than the ring holds.
+	lied bool
 }
 
 func (q *queue) enable(d *Device, a virtio.QueueAddresses) (err error) {
@@ -61,7 +64,7 @@ func (q *queue) enable(d *Device, a virtio.QueueAddresses) (err error) {
 // word is the aligned 32-bit word that holds offset off, for atomic access. The
 // words of a ring's ends reach two bytes over it, into the same page.
 func word(b []byte, off int) *uint32 {
-	_ = b[off+1]
+	_ = b[off : off+2]
 	// In bounds by the line above, but for the two bytes said above;
 	// the drivers put rings at multiples of 4.
 	return (*uint32)(unsafe.Pointer(uintptr(unsafe.Pointer(&b[off])) &^ 3))
@@ -89,6 +92,9 @@ func (d *Device) Pop(q int) (c Chain, ok bool) {
 	vq := &d.queues[q]
 	n := vq.available()
 	if n == 0 {
+		return c, false
+	}
+	if n > vq.size && vq.lied {
 		return c, false
 	}
 	if n > vq.size {
@@ -126,6 +132,28 @@ func (d *Device) Pop(q int) (c Chain, ok bool) {
 	panic("descriptor chain loops")
 }
 
+// PopOne is Pop without an allocation: it returns the head of a chain, which must
+// exist, and the memory of its first descriptor.
+func (d *Device) PopOne(q int) (head uint32, b []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	vq := &d.queues[q]
+	if vq.available() == 0 {
+		panic("no chain is available")
+	}
+	head = uint32(binary.LittleEndian.Uint16(vq.avail[4+2*(int(vq.lastAvail)%vq.size):]))
+	vq.lastAvail++
+	if vq.eventIndex {
+		atomic.StoreUint32(word(vq.used, 4+8*vq.size), uint32(vq.lastAvail))
+	}
+	entry := vq.desc[16*head : 16*head+16]
+	b, err := d.Memory.at(binary.LittleEndian.Uint64(entry), int(binary.LittleEndian.Uint32(entry[8:])))
+	if err != nil {
+		panic(err)
+	}
+	return head, b
+}
+
 // Push puts a used element into queue q without showing it.
 func (d *Device) Push(q int, id, written uint32) {
 	d.mu.Lock()
@@ -138,7 +166,10 @@ func (d *Device) Push(q int, id, written uint32) {
 	atomic.StoreUint32(word(vq.used, at), id)
 	atomic.StoreUint32(word(vq.used, at+4), written)
 	vq.usedIdx++
+	vq.noteLie()
 }
+
+func (q *queue) noteLie() { q.lied = q.lied || int16(q.usedIdx-q.lastAvail) > 0 }
 
 // Flush shows what was pushed, and interrupts if the driver wants it.
 func (d *Device) Flush(q int) {
@@ -171,6 +202,7 @@ func (d *Device) SetUsedIndex(q int, idx uint16) {
 	if vq := &d.queues[q]; vq.size != 0 {
 		vq.usedIdx, vq.shown = idx, idx
 		atomic.StoreUint32(word(vq.used, 0), uint32(idx)<<16)
+		vq.noteLie()
 	}
 }
 
@@ -200,5 +232,6 @@ func (d *Device) WriteUsed(q int, off int, b []byte) {
 	defer d.mu.Unlock()
 	if vq := &d.queues[q]; off < len(vq.used) {
 		copy(vq.used[off:], b)
+		vq.lied = true
 	}
 }

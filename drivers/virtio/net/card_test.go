@@ -1,0 +1,224 @@
+// This file owns the device's side of a network card for the tests.
+
+package net
+
+import (
+	"bytes"
+	"encoding/binary"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/drivers/virtio"
+	"github.com/sluice-os/sluice/drivers/virtio/internal/fake"
+)
+
+// full is what the best of cards offers.
+const full = virtio.FeatureVersion1 | virtio.FeatureEventIndex | virtio.FeatureIndirect | wanted
+
+var testMAC = [6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x56}
+
+// card is a network card in front of a fake device.
+type card struct {
+	*fake.Device
+	// silent keeps the control queue unanswered; nack has it refuse.
+	silent, nack bool
+
+	mu       sync.Mutex
+	commands [][]byte
+}
+
+func newCard(features uint64) *card {
+	config := make([]byte, 12)
+	copy(config, testMAC[:])
+	config[configStatus] = statusLinkUp
+	binary.LittleEndian.PutUint16(config[configMTU:], 1500)
+	c := &card{Device: fake.New(virtio.DeviceNet, features, config)}
+	c.OnNotify = func(q int) {
+		if q == queueControl && !c.silent {
+			c.serveControl()
+		}
+	}
+	return c
+}
+
+func (c *card) serveControl() {
+	for chain, ok := c.Pop(queueControl); ok; chain, ok = c.Pop(queueControl) {
+		var out []byte
+		for _, s := range chain.Segments {
+			if !s.Writable {
+				out = append(out, s.Bytes...)
+			}
+		}
+		c.mu.Lock()
+		c.commands = append(c.commands, out)
+		c.mu.Unlock()
+		ack := chain.Segments[len(chain.Segments)-1].Bytes
+		ack[0] = 0
+		if c.nack {
+			ack[0] = 1
+		}
+		c.Push(queueControl, uint32(chain.Head), 1)
+		c.Flush(queueControl)
+	}
+}
+
+// deliver writes a frame behind h into as many buffers as it takes, and reports
+// false when the driver has not lent enough.
+func (c *card) deliver(h header, frame []byte) bool {
+	if !c.push(h, frame) {
+		return false
+	}
+	c.Flush(queueReceive)
+	return true
+}
+
+// push is deliver without showing the frame yet.
+func (c *card) push(h header, frame []byte) bool {
+	const size = DefaultRxBuffer
+	need := (headerBytes + len(frame) + size - 1) / size
+	if c.Available(queueReceive) < need {
+		return false
+	}
+	if h.buffers == 0 {
+		h.buffers = uint16(need)
+	}
+	for i := range need {
+		chain, _ := c.Pop(queueReceive)
+		b := chain.Segments[0].Bytes
+		off := 0
+		if i == 0 {
+			h.put(b)
+			off = headerBytes
+		}
+		n := copy(b[off:], frame)
+		frame = frame[n:]
+		c.Push(queueReceive, uint32(chain.Head), uint32(off+n))
+	}
+	return true
+}
+
+// sent is a frame that the card was given.
+type sent struct {
+	header   header
+	frame    []byte
+	segments int
+	indirect bool
+}
+
+// collect takes what the driver has queued, without finishing it.
+func (c *card) collect() (frames []sent, heads []uint32) {
+	for chain, ok := c.Pop(queueTransmit); ok; chain, ok = c.Pop(queueTransmit) {
+		var b []byte
+		for _, s := range chain.Segments {
+			b = append(b, s.Bytes...)
+		}
+		frames = append(frames, sent{parseHeader(b), b[headerBytes:], len(chain.Segments), chain.Indirect})
+		heads = append(heads, uint32(chain.Head))
+	}
+	return
+}
+
+func (c *card) finish(heads ...uint32) {
+	for _, h := range heads {
+		c.Push(queueTransmit, h, 0)
+	}
+	c.Flush(queueTransmit)
+}
+
+// transmitAll takes and finishes what is queued.
+func (c *card) transmitAll() []sent {
+	frames, heads := c.collect()
+	c.finish(heads...)
+	return frames
+}
+
+// clock is a virtual clock that moves a millisecond each time it is read.
+type clock struct{ now time.Time }
+
+func (c *clock) Now() time.Time {
+	c.now = c.now.Add(time.Millisecond)
+	return c.now
+}
+
+func mustOpen(t testing.TB, c *card, cfg Config) *Device {
+	t.Helper()
+	if cfg.Now == nil {
+		cfg.Now = (&clock{time.Unix(0, 0)}).Now
+	}
+	d, err := Open(c, c.Memory, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// frameOf returns an Ethernet frame of n bytes with a pattern that depends on seed.
+func frameOf(n int, seed byte) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i)*7 + byte(i>>8) + seed
+	}
+	return b
+}
+
+func contents(p *nic.Packet) []byte {
+	var pieces [][]byte
+	for _, b := range p.Buffers {
+		pieces = append(pieces, b.Bytes)
+	}
+	return bytes.Join(pieces, nil)
+}
+
+func count(d *Device, name string) (value uint64) {
+	found := false
+	d.Counters(func(n string, v uint64) {
+		if n == name {
+			found, value = true, v
+		}
+	})
+	if !found {
+		panic("no counter " + name)
+	}
+	return value
+}
+
+// fill writes frame into a reserved packet.
+func fill(p *nic.Packet, frame []byte) {
+	for _, b := range p.Buffers {
+		frame = frame[copy(b.Bytes, frame):]
+	}
+}
+
+// send reserves, writes and transmits one frame.
+func send(t testing.TB, d *Device, frame []byte) {
+	t.Helper()
+	batch := nic.NewBatch(1)
+	if !d.Reserve(&batch[0], len(frame)) {
+		t.Fatal("no room to transmit")
+	}
+	fill(&batch[0], frame)
+	d.Transmit(batch)
+}
+
+// works checks that a frame goes each way and that no buffer is lost.
+func works(t testing.TB, d *Device, c *card) {
+	t.Helper()
+	batch := nic.NewBatch(4)
+	frame := frameOf(100, 9)
+	if !c.deliver(header{}, frame) {
+		t.Fatal("the driver has lent no buffers")
+	}
+	if n := d.Receive(batch); n != 1 || !bytes.Equal(contents(&batch[0]), frame) {
+		t.Fatalf("received %d frames: %x", n, contents(&batch[0]))
+	}
+	d.Release(batch[:1])
+	send(t, d, frame)
+	if got := c.transmitAll(); len(got) != 1 || !bytes.Equal(got[0].frame, frame) {
+		t.Fatalf("card got %d frames", len(got))
+	}
+	if n := c.Available(queueReceive); n != d.Info().RxRing {
+		t.Fatalf("the device holds %d receive buffers, want %d", n, d.Info().RxRing)
+	}
+}

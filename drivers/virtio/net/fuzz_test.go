@@ -1,0 +1,106 @@
+package net
+
+import (
+	"testing"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+)
+
+// FuzzDevice lets arbitrary bytes choose what the device writes: used elements,
+// used indexes, raw ring bytes, headers, status. Nothing may panic, no buffer may
+// be in two hands at once, and all are somewhere.
+func FuzzDevice(f *testing.F) {
+	f.Add([]byte{0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{1, 0, 100, 4, 1, 0, 100, 4, 4, 5, 6})
+	f.Add([]byte{2, 9, 4, 4, 2, 200, 4, 4})
+	f.Add([]byte{3, 0, 1, 0, 1, 0, 0, 0, 60, 0, 0, 0, 4, 4, 7, 4, 4})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := newCard(full)
+		d := mustOpen(t, c, Config{RxRing: 32, TxRing: 8, TxArena: TxArenaMin})
+		next := func() byte {
+			if len(b) == 0 {
+				return 0
+			}
+			v := b[0]
+			b = b[1:]
+			return v
+		}
+		held := map[uint32]bool{}
+		var packets []nic.Packet
+		batch := nic.NewBatch(4)
+		for len(b) > 0 {
+			op := next()
+			q := int(op >> 4 & 1)
+			switch op & 7 {
+			case 0: // a frame with an arbitrary header
+				if chain, ok := c.Pop(queueReceive); ok {
+					n := 0
+					for n < headerBytes {
+						chain.Segments[0].Bytes[n] = next()
+						n++
+					}
+					c.Push(queueReceive, uint32(chain.Head), uint32(next())*17)
+					if op&8 == 0 {
+						c.Flush(queueReceive)
+					}
+				}
+			case 1:
+				c.Push(q, uint32(next()), uint32(next())*17)
+				c.Flush(q)
+			case 2:
+				c.SetUsedIndex(q, c.UsedIndex(q)+uint16(int8(next())))
+			case 3:
+				length, off := int(next()), int(next())
+				n := min(len(b), length)
+				c.WriteUsed(q, off, b[:n])
+				b = b[n:]
+			case 4:
+				n := d.Receive(batch)
+				for _, p := range batch[:n] {
+					if p.Len < nic.HeaderLen || p.Len > nic.FrameMax || p.Len != len(contents(&p)) {
+						t.Fatalf("frame of %d bytes", p.Len)
+					}
+					for _, buffer := range p.Buffers {
+						if held[buffer.ID] {
+							t.Fatalf("buffer %d was lent twice", buffer.ID)
+						}
+						held[buffer.ID] = true
+					}
+					p.Buffers = append([]nic.Buffer(nil), p.Buffers...)
+					packets = append(packets, p)
+				}
+			case 5:
+				n := int(next()) % (len(packets) + 1)
+				for _, p := range packets[:n] {
+					for _, buffer := range p.Buffers {
+						delete(held, buffer.ID)
+					}
+				}
+				d.Release(packets[:n])
+				packets = packets[n:]
+			case 6:
+				if d.Reserve(&batch[0], 1+int(next())<<8) {
+					d.Transmit(batch[:1])
+				}
+			case 7:
+				if op&8 == 0 {
+					c.NeedReset()
+				}
+				d.Arm()
+				d.Kick()
+				d.Wait()
+				d.Disarm()
+			}
+			owned := map[owner]int{}
+			for _, buffer := range d.rx.buffers {
+				owned[buffer.owner]++
+			}
+			if owned[ownerPoller] != len(held) || owned[ownerDriver] != len(d.rx.idle) {
+				t.Fatalf("poller holds %d buffers, %d recorded; driver %d, %d idle", len(held), owned[ownerPoller], owned[ownerDriver], len(d.rx.idle))
+			}
+			if !d.recovery.pending() && !d.recovery.stopped.Load() && d.rx.q.Err() == nil && owned[ownerDevice] != d.rx.q.InFlight() {
+				t.Fatalf("device holds %d buffers, %d in flight", owned[ownerDevice], d.rx.q.InFlight())
+			}
+		}
+	})
+}

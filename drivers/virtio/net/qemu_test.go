@@ -1,0 +1,212 @@
+//go:build linux
+
+package net_test
+
+import (
+	"bytes"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+	bus "github.com/sluice-os/sluice/drivers/pci"
+	"github.com/sluice-os/sluice/drivers/virtio"
+	"github.com/sluice-os/sluice/drivers/virtio/internal/qtest"
+	"github.com/sluice-os/sluice/drivers/virtio/mmio"
+	virtionet "github.com/sluice-os/sluice/drivers/virtio/net"
+	virtiopci "github.com/sluice-os/sluice/drivers/virtio/pci"
+)
+
+// wire is the other end of a -netdev dgram.
+type wire struct {
+	conn *net.UnixConn
+	peer *net.UnixAddr
+}
+
+func newWire(t *testing.T) (w *wire, netdev string) {
+	t.Helper()
+	dir := t.TempDir()
+	ours, theirs := filepath.Join(dir, "test"), filepath.Join(dir, "qemu")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: ours, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return &wire{conn, &net.UnixAddr{Name: theirs, Net: "unixgram"}},
+		"dgram,id=n0,local.type=unix,local.path=" + theirs + ",remote.type=unix,remote.path=" + ours
+}
+
+// openMMIO finds the card among microvm's slots.
+func openMMIO(t *testing.T, netdev, global string) (virtio.Transport, *qtest.Machine, error) {
+	args := []string{"-netdev", netdev, "-device", "virtio-net-device,netdev=n0,mac=52:54:00:12:34:56"}
+	if global != "" {
+		args = append(args, "-global", global)
+	}
+	m := qtest.Start(t, "microvm", args...)
+	const slots, base, stride = 24, 0xfeb00000, 0x200 // with two IOAPICs
+	var last error
+	for slot := range uint64(slots) {
+		regs, _ := m.Map(base+slot*stride, stride)
+		const interruptStatus = 0x60
+		irq := m.LineInterrupt(func() bool { return regs.Read32(interruptStatus) != 0 })
+		tr, err := mmio.New(regs, base+slot*stride, irq)
+		if err == nil {
+			return tr, m, nil
+		}
+		last = err
+		if !strings.Contains(err.Error(), virtio.ErrNoDevice.Error()) {
+			break
+		}
+	}
+	return nil, nil, last
+}
+
+// openPCI plays the firmware too: it gives the card's windows a place.
+func openPCI(t *testing.T, netdev, options string) (virtio.Transport, *qtest.Machine, error) {
+	m := qtest.Start(t, "q35", "-netdev", netdev, "-device", "virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:12:34:56"+options)
+	functions, err := bus.Enumerate(bus.NewPorts(m))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range functions {
+		if !virtiopci.IsDevice(f) {
+			continue
+		}
+		const bar1, bar4 = 0x14, 0x20
+		f.Write32(bar1, 0xe0000000)
+		f.Write32(bar4, 0xe0100000)
+		tr, err := virtiopci.New(f, m.Map, virtiopci.Interrupts{Queues: m.MSInterrupt(), Config: m.MSInterrupt()})
+		return tr, m, err
+	}
+	t.Fatal("no virtio device on the bus")
+	return nil, nil, nil
+}
+
+// TestQEMU moves frames through QEMU's own card, over each transport.
+func TestQEMU(t *testing.T) {
+	for name, c := range map[string]struct {
+		open    func(*testing.T, string, string) (virtio.Transport, *qtest.Machine, error)
+		options string
+	}{
+		"mmio":                {openMMIO, "virtio-mmio.force-legacy=false"},
+		"pci transitional":    {openPCI, ""},
+		"pci modern":          {openPCI, ",disable-legacy=on"},
+		"pci no event index":  {openPCI, ",disable-legacy=on,event_idx=off"},
+		"pci no indirect":     {openPCI, ",disable-legacy=on,indirect_desc=off"},
+		"pci not mergeable":   {openPCI, ",disable-legacy=on,mrg_rxbuf=off"},
+		"pci no control":      {openPCI, ",disable-legacy=on,ctrl_vq=off"},
+		"pci MTU 9000":        {openPCI, ",disable-legacy=on,host_mtu=9000"},
+		"pci access platform": {openPCI, ",disable-legacy=on,iommu_platform=on"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, netdev := newWire(t)
+			tr, m, err := c.open(t, netdev, c.options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := virtionet.Open(tr, m, virtionet.Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if mac := d.Info().MAC; mac != [6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x56} || !d.Link().Up {
+				t.Errorf("MAC %x, link %v", mac, d.Link())
+			}
+			if strings.HasSuffix(c.options, "9000") && d.Info().MTU != 9000 {
+				t.Errorf("MTU %d", d.Info().MTU)
+			}
+			t.Logf("%+v", d.Info())
+			// More frames than a ring holds, in bursts of 8 both ways.
+			lengths := []int{60, 1514, 9014, 64, 14 + 20, 4000, 1024, 333}
+			if strings.Contains(name, "mergeable") {
+				lengths[2] = 3000
+			}
+			for round := range 40 {
+				batch := nic.NewBatch(len(lengths))
+				for i, n := range lengths {
+					if !d.Reserve(&batch[i], n) {
+						t.Fatalf("round %d: no room", round)
+					}
+					copyInto(&batch[i], frame(n, round+i))
+				}
+				d.Transmit(batch)
+				for i, n := range lengths {
+					got := make([]byte, 70_000)
+					length, _, err := w.conn.ReadFrom(got)
+					if err != nil || !bytes.Equal(got[:length], frame(n, round+i)) {
+						t.Fatalf("round %d: frame %d: %v, %d bytes", round, i, err, length)
+					}
+				}
+				for i, n := range lengths {
+					if _, err := w.conn.WriteTo(frame(n, round-i), w.peer); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i := 0; i < len(lengths); {
+					n := d.Receive(batch)
+					for j := range n {
+						if want := frame(lengths[i], round-i); !bytes.Equal(joined(&batch[j]), want) {
+							t.Fatalf("round %d: received %d bytes, want %d", round, batch[j].Len, len(want))
+						}
+						i++
+					}
+					d.Release(batch[:n])
+					if n == 0 && i < len(lengths) && d.Arm() {
+						d.Wait()
+						d.Disarm()
+					}
+				}
+			}
+			d.Counters(func(name string, v uint64) {
+				switch name {
+				case "rx_frames", "tx_frames":
+					if v != uint64(40*len(lengths)) {
+						t.Errorf("%s is %d", name, v)
+					}
+				case "rx_bytes", "tx_bytes", "rx_notifies", "tx_notifies", "wakeups":
+				default:
+					if v != 0 {
+						t.Errorf("%s is %d", name, v)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestQEMULegacy names the option that is missing.
+func TestQEMULegacy(t *testing.T) {
+	_, netdev := newWire(t)
+	if _, _, err := openMMIO(t, netdev, ""); err == nil || !strings.Contains(err.Error(), "force-legacy=false") {
+		t.Errorf("mmio: %v", err)
+	}
+	_, netdev = newWire(t)
+	if _, _, err := openPCI(t, netdev, ",disable-modern=on,disable-legacy=off"); err == nil || !strings.Contains(err.Error(), "disable-legacy=on") {
+		t.Errorf("pci: %v", err)
+	}
+}
+
+// frame is for our card, so that its filter lets it in.
+func frame(n, seed int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i*3 + i>>8 + seed)
+	}
+	copy(b, []byte{0x52, 0x54, 0, 0x12, 0x34, 0x56})
+	return b
+}
+
+func copyInto(p *nic.Packet, b []byte) {
+	for _, buffer := range p.Buffers {
+		b = b[copy(buffer.Bytes, b):]
+	}
+}
+
+func joined(p *nic.Packet) (b []byte) {
+	for _, buffer := range p.Buffers {
+		b = append(b, buffer.Bytes...)
+	}
+	return b
+}

@@ -1,0 +1,201 @@
+package net
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/drivers/virtio"
+)
+
+// lies are what a device can do to the rings, and the counter of each.
+var lies = []struct {
+	name, counter string
+	lie           func(*card)
+}{
+	{"rx index ahead", "reset_used_index", func(c *card) { c.SetUsedIndex(queueReceive, 3000) }},
+	{"rx index back", "reset_used_index", func(c *card) { c.SetUsedIndex(queueReceive, c.UsedIndex(queueReceive)-1) }},
+	{"rx id", "reset_used_id", func(c *card) { c.Push(queueReceive, 256, 60); c.Flush(queueReceive) }},
+	{"rx repeated", "reset_used_idle", func(c *card) {
+		chain, _ := c.Pop(queueReceive)
+		header{buffers: 1}.put(chain.Segments[0].Bytes)
+		c.Push(queueReceive, uint32(chain.Head), 100)
+		c.Push(queueReceive, uint32(chain.Head), 100)
+		c.Flush(queueReceive)
+	}},
+	{"rx length", "reset_used_length", func(c *card) {
+		chain, _ := c.Pop(queueReceive)
+		c.Push(queueReceive, uint32(chain.Head), DefaultRxBuffer+1)
+		c.Flush(queueReceive)
+	}},
+	{"rx half a header", "reset_short_header", func(c *card) {
+		chain, _ := c.Pop(queueReceive)
+		c.Push(queueReceive, uint32(chain.Head), headerBytes-1)
+		c.Flush(queueReceive)
+	}},
+	{"rx too many buffers", "reset_buffer_count", func(c *card) { c.deliver(header{buffers: nic.BuffersMax + 1}, frameOf(60, 0)) }},
+	{"rx missing buffers", "reset_missing_buffers", func(c *card) { c.deliver(header{buffers: 3}, frameOf(60, 0)) }},
+	{"rx no buffers", "reset_buffer_count", func(c *card) {
+		chain, _ := c.Pop(queueReceive)
+		header{buffers: 0}.put(chain.Segments[0].Bytes)
+		c.Push(queueReceive, uint32(chain.Head), 100)
+		c.Flush(queueReceive)
+	}},
+	{"rx lies in the middle", "reset_used_id", func(c *card) {
+		c.push(header{buffers: 2}, frameOf(60, 0))
+		c.Push(queueReceive, 1000, 60)
+		c.Flush(queueReceive)
+	}},
+	{"tx index", "reset_used_index", func(c *card) { c.SetUsedIndex(queueTransmit, c.UsedIndex(queueTransmit)+100) }},
+	{"tx id", "reset_used_id", func(c *card) { c.Push(queueTransmit, 1<<31, 0); c.Flush(queueTransmit) }},
+	{"tx length", "reset_used_length", func(c *card) {
+		_, heads := c.collect()
+		c.Push(queueTransmit, heads[0], 1)
+		c.Flush(queueTransmit)
+	}},
+	{"needs reset", "reset_needs_reset", func(c *card) { c.NeedReset() }},
+}
+
+// provoke has frames in flight both ways, lets the device lie, and lets the
+// driver notice.
+func provoke(t *testing.T, d *Device, c *card, lie func(*card)) {
+	t.Helper()
+	batch := nic.NewBatch(4)
+	send(t, d, frameOf(60, 1))
+	lie(c)
+	if c.Irq.Raised() {
+		c.Irq.Raise()
+		d.Wait()
+	}
+	for range 3 { // found, reset, and quiet
+		d.Release(batch[:d.Receive(batch)])
+		d.Transmit(nil)
+	}
+}
+
+func TestHostileRings(t *testing.T) {
+	for _, l := range lies {
+		t.Run(l.name, func(t *testing.T) {
+			c := newCard(full)
+			d := mustOpen(t, c, Config{})
+			held := nic.NewBatch(1)
+			c.deliver(header{}, frameOf(99, 7))
+			d.Receive(held)
+			var reserved nic.Packet
+			if !d.Reserve(&reserved, 77) {
+				t.Fatal("no room")
+			}
+			fill(&reserved, frameOf(77, 8))
+
+			provoke(t, d, c, l.lie)
+			if n := count(d, l.counter); n != 1 {
+				t.Errorf("%s is %d", l.counter, n)
+			}
+			if c.Resets() != 2 {
+				t.Errorf("%d resets, want the one at the start and one more", c.Resets())
+			}
+			// What the poller and the sender hold has stayed theirs.
+			if n := c.Available(queueReceive); n != 255 {
+				t.Errorf("the device holds %d buffers while the poller has one", n)
+			}
+			if !bytes.Equal(contents(&held[0]), frameOf(99, 7)) {
+				t.Error("a frame in the poller's hands was overwritten")
+			}
+			d.Release(held)
+			d.Transmit([]nic.Packet{reserved})
+			if got := c.transmitAll(); len(got) != 1 || !bytes.Equal(got[0].frame, frameOf(77, 8)) {
+				t.Errorf("the reserved frame: card got %d", len(got))
+			}
+			works(t, d, c)
+		})
+	}
+}
+
+// TestIncorrigible resets a device that always lies a few times and then stops it.
+func TestIncorrigible(t *testing.T) {
+	var log bytes.Buffer
+	c := newCard(full)
+	d := mustOpen(t, c, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	batch := nic.NewBatch(4)
+	for range 10 * resetsMax {
+		c.SetUsedIndex(queueReceive, 999)
+		d.Receive(batch)
+		d.Receive(batch)
+	}
+	if n := count(d, "reset_used_index"); n != resetsMax+1 || c.Resets() != resetsMax+1 {
+		t.Errorf("%d faults and %d resets, want %d", n, c.Resets(), resetsMax+1)
+	}
+	if d.Link().Up || count(d, "stopped") != 1 || c.Status()&virtio.StatusFailed == 0 {
+		t.Errorf("link %v, stopped %d, status %#x", d.Link(), count(d, "stopped"), c.Status())
+	}
+	if strings.Count(log.String(), "given up") != 1 {
+		t.Errorf("log: %s", log.String())
+	}
+	// All calls still return, and nothing spins: armed is armed.
+	if d.Receive(batch) != 0 || d.Reserve(&batch[0], 60) || !d.Arm() {
+		t.Error("a stopped device moves frames")
+	}
+	d.Disarm()
+	d.Transmit(batch)
+	d.Release(batch)
+	c.SetConfig16(configStatus, statusLinkUp)
+	d.Wait()
+	if d.Link().Up {
+		t.Error("a stopped device has its link up")
+	}
+}
+
+// TestProgressEarnsResets lets a device that works in between come back for ever.
+func TestProgressEarnsResets(t *testing.T) {
+	c := newCard(full)
+	d := mustOpen(t, c, Config{})
+	batch := nic.NewBatch(8)
+	for range 3 * resetsMax {
+		for range progressFrames {
+			c.deliver(header{}, frameOf(60, 0))
+			d.Release(batch[:d.Receive(batch)])
+		}
+		c.SetUsedIndex(queueReceive, c.UsedIndex(queueReceive)+999)
+		d.Receive(batch)
+		d.Receive(batch)
+	}
+	works(t, d, c)
+	if count(d, "stopped") != 0 || count(d, "reset_used_index") != 3*resetsMax {
+		t.Errorf("stopped %d, resets %d", count(d, "stopped"), count(d, "reset_used_index"))
+	}
+}
+
+func TestRestartFails(t *testing.T) {
+	for name, spoil := range map[string]func(*card){
+		"reset hangs":      func(c *card) { c.HangReset = true },
+		"features vanish":  func(c *card) { c.SetOffered(full &^ featureMergeable) },
+		"features refused": func(c *card) { c.RefuseFeatures = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCard(full)
+			d := mustOpen(t, c, Config{})
+			batch := nic.NewBatch(4)
+			spoil(c)
+			c.NeedReset()
+			d.Wait()
+			if d.Receive(batch) != 0 || d.Link().Up || count(d, "stopped") != 1 || !d.Arm() {
+				t.Errorf("link %v, stopped %d", d.Link(), count(d, "stopped"))
+			}
+		})
+	}
+}
+
+func TestNewFeaturesAreIgnored(t *testing.T) {
+	c := newCard(full &^ virtio.FeatureIndirect)
+	d := mustOpen(t, c, Config{})
+	c.SetOffered(full)
+	c.NeedReset()
+	d.Wait()
+	d.Receive(nic.NewBatch(1))
+	works(t, d, c)
+	if c.Accepted() != full&^virtio.FeatureIndirect {
+		t.Errorf("features %#x after the reset", c.Accepted())
+	}
+}

@@ -1,0 +1,116 @@
+package overlay
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+var goosFiles = fstest.MapFS{
+	"goos.go":      {Data: []byte("package goos\n")},
+	"goos_test.go": {Data: []byte("package goos\n")},
+	"README":       {Data: []byte("not Go\n")},
+}
+
+// goroot copies the files that the edits touch into a folder of the test's own.
+func goroot(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, e := range edits {
+		text, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "src", e.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := writeFile(filepath.Join(dir, "src", e.file), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestWriteMakesAnIndexOfFilesThatExist(t *testing.T) {
+	root, cache := goroot(t), t.TempDir()
+	index, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Goos: goosFiles}, cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Replace map[string]string }
+	text, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	for target, path := range got.Replace {
+		if !strings.HasPrefix(target, filepath.Join(root, "src")) {
+			t.Errorf("%s is replaced, which is not below GOROOT", target)
+		}
+		if path != "" && !strings.HasPrefix(path, cache) {
+			t.Errorf("%s comes from %s, outside of the cache", target, path)
+		}
+		if path != "" {
+			if _, err := os.Stat(path); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, ok := got.Replace[filepath.Join(root, "src/runtime/goos/goos.go")]; !ok {
+		t.Error("package runtime/goos is not added")
+	}
+	if _, ok := got.Replace[filepath.Join(root, "src/runtime/goos/goos_test.go")]; ok {
+		t.Error("a test file became part of the standard library")
+	}
+	again, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Goos: goosFiles}, cache)
+	if err != nil || again != index {
+		t.Errorf("the same input gave %s, then %s (%v)", index, again, err)
+	}
+	other := fstest.MapFS{"goos.go": {Data: []byte("package goos // changed\n")}}
+	if changed, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Goos: other}, cache); err != nil || changed == index {
+		t.Errorf("other input gave the same folder (%v)", err)
+	}
+}
+
+func TestAnchorNotFoundOnceStopsTheBuild(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		edit  func(string) string
+		found int
+	}{
+		{"missing", func(s string) string { return strings.ReplaceAll(s, "const haveSysmon", "const hasSysmon") }, 0},
+		{"twice", func(s string) string { return s + "\nconst haveSysmon = GOARCH != \"wasm\"\n" }, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root, cache := goroot(t), t.TempDir()
+			file := filepath.Join(root, "src/runtime/proc.go")
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(c.edit(string(text))), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, err = Write(Source{GOROOT: root, GoVersion: "go1.99.9", Goos: goosFiles}, cache)
+			var anchor *AnchorError
+			if !errors.As(err, &anchor) {
+				t.Fatalf("got %v, want an AnchorError", err)
+			}
+			if anchor.File != "runtime/proc.go" || anchor.Found != c.found {
+				t.Errorf("got %+v", anchor)
+			}
+			for _, part := range []string{"runtime/proc.go", "const haveSysmon", "go1.99.9"} {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q does not name %q", err, part)
+				}
+			}
+			if left, _ := os.ReadDir(cache); len(left) != 0 {
+				t.Error("a stopped build left files in the cache")
+			}
+		})
+	}
+}

@@ -1,0 +1,165 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/drivers/pci"
+	"github.com/sluice-os/sluice/drivers/virtio"
+	"github.com/sluice-os/sluice/drivers/virtio/mmio"
+	"github.com/sluice-os/sluice/drivers/virtio/net"
+	virtiopci "github.com/sluice-os/sluice/drivers/virtio/pci"
+	"github.com/sluice-os/sluice/drivers/virtio/rng"
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/irq"
+	"github.com/sluice-os/sluice/kernel/vm"
+)
+
+// rngWait bounds how long the kernel waits for a random device.
+const rngWait = time.Second
+
+// devices is what a bus was found to hold.
+type devices struct {
+	log   *slog.Logger
+	cards []nic.Device
+	rngs  []*rng.Device
+	pci   []*pci.Function
+	// waitUntil ends the present wait for a random device, as time since boot.
+	waitUntil time.Duration
+}
+
+// add opens the device behind a transport when the kernel has a driver for it.
+func (d *devices) add(t virtio.Transport) {
+	var err error
+	switch t.DeviceType() {
+	case virtio.DeviceNet:
+		var card *net.Device
+		if card, err = net.Open(t, vm.DMA{}, net.Config{Log: d.log}); err == nil {
+			d.cards = append(d.cards, card)
+		}
+	case virtio.DeviceEntropy:
+		var source *rng.Device
+		d.waitUntil = clock.Since() + rngWait
+		if source, err = rng.Open(t, vm.DMA{}, func() bool { return clock.Since() < d.waitUntil }); err == nil {
+			d.rngs = append(d.rngs, source)
+		}
+	}
+	if err != nil {
+		d.log.Error("device left out", "device", t.Location(), "reason", err)
+	}
+}
+
+// window is where a virtio-mmio device's registers lie.
+type window struct {
+	base, size uint64
+	gsi        int
+}
+
+// probeMMIO opens the virtio devices in windows of registers. An empty window,
+// which is how QEMU shows a slot without a device, is passed over.
+func (d *devices) probeMMIO(windows []window) {
+	for _, w := range windows {
+		if err := d.probeWindow(w); err != nil {
+			d.log.Error("device left out", "device", fmt.Sprintf("mmio@%08x", w.base), "reason", err)
+		}
+	}
+}
+
+func (d *devices) probeWindow(w window) error {
+	regs, err := vm.MapRegisters(w.base, w.size)
+	if err != nil {
+		return err
+	}
+	t, err := mmio.New(regs, w.base, nil)
+	if errors.Is(err, virtio.ErrNoDevice) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if t.DeviceType() == virtio.DeviceNet {
+		line, err := irq.Line(w.gsi, t.Location())
+		if err != nil {
+			return err
+		}
+		if t, err = mmio.New(regs, w.base, line); err != nil {
+			return err
+		}
+	}
+	d.add(t)
+	return nil
+}
+
+// ports gives package pci the I/O ports.
+type ports struct{}
+
+func (ports) In32(port uint16) uint32     { return cpu.In32(port) }
+func (ports) Out32(port uint16, v uint32) { cpu.Out32(port, v) }
+
+// probePCI opens the virtio devices on the PCI bus. ecam is the physical
+// address of the memory-mapped configuration space of buses first to last, 0
+// when there is none.
+func (d *devices) probePCI(ecam uint64, first, last uint8) {
+	config := pci.NewPorts(ports{})
+	if ecam != 0 {
+		regs, err := vm.MapRegisters(ecam, (uint64(last)-uint64(first)+1)<<20)
+		if err == nil {
+			var c pci.Config
+			if c, err = pci.NewECAM(regs, first); err == nil {
+				config = c
+			}
+		}
+		if err != nil {
+			d.log.Warn("PCI configuration goes by ports", "reason", err)
+		}
+	}
+	var err error
+	d.pci, err = pci.Enumerate(config)
+	if err != nil {
+		d.log.Warn("PCI", "reason", err)
+	}
+	for _, f := range d.pci {
+		if !virtiopci.IsDevice(f) {
+			continue
+		}
+		if err := d.probeFunction(f); err != nil {
+			d.log.Error("device left out", "device", "pci "+f.Address.String(), "reason", err)
+		}
+	}
+}
+
+func (d *devices) probeFunction(f *pci.Function) error {
+	t, err := virtiopci.New(f, mapRegisters, virtiopci.Interrupts{})
+	if err != nil {
+		return err
+	}
+	if t.DeviceType() == virtio.DeviceNet {
+		queues, err := irq.MSI(t.Location() + " queues")
+		if err != nil {
+			return err
+		}
+		config, err := irq.MSI(t.Location() + " config")
+		if err != nil {
+			return err
+		}
+		if t, err = virtiopci.New(f, mapRegisters, virtiopci.Interrupts{Queues: queues, Config: config}); err != nil {
+			return err
+		}
+	}
+	d.add(t)
+	return nil
+}
+
+// mapRegisters is vm.MapRegisters as a pci.Mapper.
+func mapRegisters(phys, size uint64) (hw.Registers, error) {
+	regs, err := vm.MapRegisters(phys, size)
+	if err != nil {
+		return nil, err
+	}
+	return regs, nil
+}

@@ -1,0 +1,74 @@
+package kernel
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"strings"
+
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/console"
+	"github.com/sluice-os/sluice/kernel/irq"
+	"github.com/sluice-os/sluice/kernel/shell"
+	"github.com/sluice-os/sluice/kernel/vm"
+)
+
+// runShell serves the console for ever.
+func (m *machine) runShell() {
+	line, err := irq.ISA(console.Line, "console")
+	if err != nil {
+		slog.Error("no console input", "reason", err)
+		select {}
+	}
+	sys := shell.System{
+		Memory:   memory,
+		Log:      func() []string { return strings.Split(strings.TrimSuffix(string(m.log.Dmesg()), "\n"), "\n") },
+		Uptime:   clock.Since,
+		PowerOff: m.power.off,
+		Reboot:   m.power.reset,
+		Fault:    fault,
+	}
+	if m.board.Bus == PCI {
+		sys.PCI = m.pciList
+	}
+	if s := m.stack; s != nil {
+		sys.Links, sys.Addresses, sys.Routes = s.Links, s.Addresses, s.Routes
+		sys.Neighbours, sys.Statistics, sys.Counters = s.Neighbours, s.Statistics, s.Counters
+		sys.Lookup = s.Lookup
+		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return s.NewPinger(to) }
+	}
+	for {
+		err := shell.New(console.Reader{Wait: line.Wait}, console.Raw{}, sys).Run(context.Background())
+		slog.Error("the shell ended and is started again", "reason", err)
+	}
+}
+
+// memory is what the command mem shows.
+func memory() shell.Memory {
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	u := vm.Usage()
+	return shell.Memory{
+		Total: u.Total, Used: u.Total - u.Free, Free: u.Free,
+		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Device: u.Device,
+		Collections: stats.NumGC,
+	}
+}
+
+// pciList is what the command pci shows.
+func (m *machine) pciList() []shell.PCIDevice {
+	drivers := map[string]string{}
+	for _, card := range m.devices.cards {
+		drivers[card.Info().Location] = card.Info().Driver
+	}
+	var list []shell.PCIDevice
+	for _, f := range m.devices.pci {
+		list = append(list, shell.PCIDevice{
+			Address: f.Address.String(), Class: f.ClassName(),
+			Vendor: f.Vendor, Device: f.Device, Revision: f.Revision,
+			Driver: drivers["pci "+f.Address.String()],
+		})
+	}
+	return list
+}

@@ -1,0 +1,164 @@
+package shell
+
+// The table of commands, and those that concern the machine.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// errAbsent is the answer for what this machine does not have.
+var errAbsent = errors.New("not available on this machine")
+
+type command struct {
+	name, usage, help string
+	run               func(s *Shell, ctx context.Context, args []string) error
+}
+
+// commands is filled in init, because help prints it.
+var commands []command
+
+func init() {
+	commands = []command{
+		{"help", "help", "this list", (*Shell).help},
+		{"ip", "ip addr | ip route | ip neigh | ip link", "addresses, routes, neighbours, interfaces", (*Shell).ip},
+		{"netstat", "netstat -s", "protocol statistics", (*Shell).netstat},
+		{"ping", "ping [-c COUNT] ADDRESS", "ICMP echo; ^C ends it", (*Shell).ping},
+		{"counters", "counters", "counters of the card and all drops by reason", (*Shell).counters},
+		{"mem", "mem", "memory", (*Shell).mem},
+		{"dmesg", "dmesg", "the kernel's log", (*Shell).dmesg},
+		{"pci", "pci", "devices on the PCI bus", (*Shell).pci},
+		{"uptime", "uptime", "time since boot", (*Shell).uptime},
+		{"poweroff", "poweroff", "turn the machine off", (*Shell).powerOff},
+		{"reboot", "reboot", "start the machine again", (*Shell).reboot},
+	}
+}
+
+func noArguments(args []string) error {
+	if len(args) > 0 {
+		return errUsage
+	}
+	return nil
+}
+
+func (s *Shell) help(_ context.Context, args []string) error {
+	if err := noArguments(args); err != nil {
+		return err
+	}
+	for _, c := range commands {
+		fmt.Fprintf(s.out, "%-42s %s\n", c.usage, c.help)
+	}
+	return nil
+}
+
+// mem prints the columns of free(1), in KiB.
+func (s *Shell) mem(_ context.Context, args []string) error {
+	if err := noArguments(args); err != nil {
+		return err
+	}
+	if s.sys.Memory == nil {
+		return errAbsent
+	}
+	m := s.sys.Memory()
+	fmt.Fprintf(s.out, "%-8s%12s%12s%12s\n", "", "total", "used", "free")
+	fmt.Fprintf(s.out, "%-8s%12d%12d%12d\n", "Mem:", m.Total>>10, m.Used>>10, m.Free>>10)
+	heapFree := uint64(0)
+	if m.HeapReserved > m.HeapInUse {
+		heapFree = m.HeapReserved - m.HeapInUse
+	}
+	fmt.Fprintf(s.out, "%-8s%12d%12d%12d\n", "Heap:", m.HeapReserved>>10, m.HeapInUse>>10, heapFree>>10)
+	fmt.Fprintf(s.out, "%-8s%12d\n", "Device:", m.Device>>10)
+	fmt.Fprintf(s.out, "(KiB; %d garbage collections)\n", m.Collections)
+	return nil
+}
+
+func (s *Shell) dmesg(ctx context.Context, args []string) error {
+	if err := noArguments(args); err != nil {
+		return err
+	}
+	if s.sys.Log == nil {
+		return errAbsent
+	}
+	for _, line := range s.sys.Log() {
+		if ctx.Err() != nil {
+			break
+		}
+		fmt.Fprintln(s.out, line)
+	}
+	return nil
+}
+
+// pci prints lines like those of "lspci -nnk".
+func (s *Shell) pci(_ context.Context, args []string) error {
+	if err := noArguments(args); err != nil {
+		return err
+	}
+	if s.sys.PCI == nil {
+		return errAbsent
+	}
+	for _, d := range s.sys.PCI() {
+		fmt.Fprintf(s.out, "%s %s: [%04x:%04x] (rev %02x)\n", d.Address, d.Class, d.Vendor, d.Device, d.Revision)
+		if d.Driver != "" {
+			fmt.Fprintf(s.out, "\tKernel driver in use: %s\n", d.Driver)
+		}
+	}
+	return nil
+}
+
+func (s *Shell) counters(ctx context.Context, args []string) error {
+	if err := noArguments(args); err != nil {
+		return err
+	}
+	if s.sys.Counters == nil {
+		return errAbsent
+	}
+	for _, c := range s.sys.Counters() {
+		if ctx.Err() != nil {
+			break
+		}
+		fmt.Fprintf(s.out, "%-32s %d\n", c.Name, c.Value)
+	}
+	return nil
+}
+
+func (s *Shell) uptime(_ context.Context, args []string) error {
+	if err := noArguments(args); err != nil {
+		return err
+	}
+	if s.sys.Uptime == nil {
+		return errAbsent
+	}
+	up := s.sys.Uptime().Truncate(time.Second)
+	days := up / (24 * time.Hour)
+	up -= days * 24 * time.Hour
+	clock := fmt.Sprintf("%02d:%02d:%02d", up/time.Hour, up/time.Minute%60, up/time.Second%60)
+	switch days {
+	case 0:
+		fmt.Fprintf(s.out, "up %s\n", clock)
+	case 1:
+		fmt.Fprintf(s.out, "up 1 day, %s\n", clock)
+	default:
+		fmt.Fprintf(s.out, "up %d days, %s\n", days, clock)
+	}
+	return nil
+}
+
+func (s *Shell) powerOff(_ context.Context, args []string) error {
+	return leave(args, s.sys.PowerOff)
+}
+
+func (s *Shell) reboot(_ context.Context, args []string) error {
+	return leave(args, s.sys.Reboot)
+}
+
+func leave(args []string, f func() error) error {
+	if err := noArguments(args); err != nil {
+		return err
+	}
+	if f == nil {
+		return errAbsent
+	}
+	return f()
+}

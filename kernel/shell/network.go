@@ -1,0 +1,180 @@
+package shell
+
+// The commands that show the network, with the words and columns of iproute2
+// and net-tools.
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sluice-os/sluice/kernel/host/netinfo"
+)
+
+func (s *Shell) ip(_ context.Context, args []string) error {
+	object := ""
+	switch {
+	case len(args) == 1:
+		object = args[0]
+	case len(args) == 2 && (args[1] == "show" || args[1] == "list"):
+		object = args[0]
+	}
+	// iproute2 takes every unambiguous beginning of a word.
+	switch object {
+	case "a", "ad", "add", "addr", "address":
+		return s.ipAddr()
+	case "r", "ro", "rou", "rout", "route":
+		return s.ipRoute()
+	case "n", "ne", "nei", "neig", "neigh", "neighbor", "neighbour":
+		return s.ipNeigh()
+	case "l", "li", "lin", "link":
+		return s.ipLink()
+	}
+	return errUsage
+}
+
+func (s *Shell) ipLink() error {
+	if s.sys.Links == nil {
+		return errAbsent
+	}
+	for _, l := range s.sys.Links() {
+		s.printLink(l)
+		if l.Driver != "" {
+			fmt.Fprintf(s.out, "    driver %s at %s", l.Driver, l.Location)
+			if len(l.Offloads) > 0 {
+				fmt.Fprintf(s.out, " offload %s", strings.Join(l.Offloads, ","))
+			}
+			fmt.Fprintln(s.out)
+		}
+	}
+	return nil
+}
+
+func (s *Shell) printLink(l netinfo.Link) {
+	flags, state := "BROADCAST,MULTICAST,UP,LOWER_UP", "UP"
+	switch {
+	case l.Loopback:
+		flags, state = "LOOPBACK,UP,LOWER_UP", "UNKNOWN"
+	case !l.Up:
+		flags, state = "NO-CARRIER,BROADCAST,MULTICAST,UP", "DOWN"
+	}
+	fmt.Fprintf(s.out, "%d: %s: <%s> mtu %d state %s\n", l.Index, l.Name, flags, l.MTU, state)
+	if l.Loopback {
+		fmt.Fprintf(s.out, "    link/loopback 00:00:00:00:00:00 brd 00:00:00:00:00:00\n")
+	} else {
+		fmt.Fprintf(s.out, "    link/ether %s brd ff:ff:ff:ff:ff:ff\n", l.MAC)
+	}
+}
+
+func (s *Shell) ipAddr() error {
+	if s.sys.Links == nil || s.sys.Addresses == nil {
+		return errAbsent
+	}
+	addresses := s.sys.Addresses()
+	for _, l := range s.sys.Links() {
+		s.printLink(l)
+		for _, a := range addresses {
+			if a.Link == l.Name {
+				s.printAddress(a)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Shell) printAddress(a netinfo.Address) {
+	family := "inet"
+	if a.Prefix.Addr().Is6() {
+		family = "inet6"
+	}
+	fmt.Fprintf(s.out, "    %s %v", family, a.Prefix)
+	if a.Broadcast.IsValid() {
+		fmt.Fprintf(s.out, " brd %v", a.Broadcast)
+	}
+	scope := "global"
+	switch addr := a.Prefix.Addr(); {
+	case addr.IsLoopback():
+		scope = "host"
+	case addr.IsLinkLocalUnicast():
+		scope = "link"
+	}
+	fmt.Fprintf(s.out, " scope %s", scope)
+	if a.Dynamic {
+		fmt.Fprint(s.out, " dynamic")
+	}
+	fmt.Fprintf(s.out, " %s\n       valid_lft %s preferred_lft %s\n", a.Link, lifetime(a.Valid), lifetime(a.Preferred))
+}
+
+func lifetime(d time.Duration) string {
+	if d == netinfo.Forever {
+		return "forever"
+	}
+	return fmt.Sprintf("%dsec", d/time.Second)
+}
+
+func (s *Shell) ipRoute() error {
+	if s.sys.Routes == nil {
+		return errAbsent
+	}
+	for _, r := range s.sys.Routes() {
+		destination := r.Destination.String()
+		if r.Destination.Bits() == 0 {
+			destination = "default"
+		}
+		fmt.Fprint(s.out, destination)
+		if r.Gateway.IsValid() {
+			fmt.Fprintf(s.out, " via %v", r.Gateway)
+		}
+		fmt.Fprintf(s.out, " dev %s proto %s", r.Link, r.Protocol)
+		if !r.Gateway.IsValid() && r.Destination.Addr().Is4() {
+			fmt.Fprint(s.out, " scope link")
+		}
+		if r.Source.IsValid() {
+			fmt.Fprintf(s.out, " src %v", r.Source)
+		}
+		fmt.Fprintln(s.out)
+	}
+	return nil
+}
+
+func (s *Shell) ipNeigh() error {
+	if s.sys.Neighbours == nil {
+		return errAbsent
+	}
+	for _, n := range s.sys.Neighbours() {
+		fmt.Fprintf(s.out, "%v dev %s", n.Address, n.Link)
+		if n.MAC != "" {
+			fmt.Fprintf(s.out, " lladdr %s", n.MAC)
+		}
+		fmt.Fprintf(s.out, " %s\n", n.State)
+	}
+	return nil
+}
+
+func (s *Shell) netstat(_ context.Context, args []string) error {
+	if len(args) != 1 || args[0] != "-s" {
+		return errUsage
+	}
+	if s.sys.Statistics == nil {
+		return errAbsent
+	}
+	for _, g := range s.sys.Statistics() {
+		fmt.Fprintf(s.out, "%s:\n", g.Name)
+		for _, l := range g.Lines {
+			fmt.Fprintf(s.out, "    %d %s\n", l.Value, l.Text)
+		}
+	}
+	return nil
+}
+
+// choose prefers IPv4: it is there a second before IPv6 is.
+func choose(list []netip.Addr) netip.Addr {
+	for _, a := range list {
+		if a.Unmap().Is4() {
+			return a.Unmap()
+		}
+	}
+	return list[0]
+}

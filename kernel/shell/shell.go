@@ -1,0 +1,233 @@
+// Package shell is the console: a line editor and a few commands with the words
+// of the tools that people know. It gets all it shows through a System, and
+// runs on any byte stream.
+package shell
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/sluice-os/sluice/kernel/host/netinfo"
+)
+
+// Prompt stands at the start of each input line.
+const Prompt = "sluice> "
+
+// System is what the shell shows and does. A nil function means that the
+// machine has no such thing, and the command says so.
+type System struct {
+	Links      func() []netinfo.Link
+	Addresses  func() []netinfo.Address
+	Routes     func() []netinfo.Route
+	Neighbours func() []netinfo.Neighbour
+	Statistics func() []netinfo.Group
+	Counters   func() []netinfo.Counter
+	// Lookup resolves a name, or an address in text form.
+	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
+	// NewPinger prepares to ping an address.
+	NewPinger func(to netip.Addr) (Pinger, error)
+
+	Memory func() Memory
+	// Log returns the kept log lines, oldest first, without line ends.
+	Log func() []string
+	PCI func() []PCIDevice
+	// Uptime is the time since boot.
+	Uptime func() time.Duration
+	// PowerOff and Reboot return only when they fail.
+	PowerOff func() error
+	Reboot   func() error
+}
+
+// Pinger sends echo requests to one address.
+type Pinger interface {
+	// Ping sends one request and waits for its answer. An error other than
+	// that of ctx means that none came within timeout.
+	Ping(ctx context.Context, seq uint16, timeout time.Duration) (netinfo.Echo, error)
+	Close()
+}
+
+// Memory is where the machine's RAM went, in bytes.
+type Memory struct {
+	// Total is what the boot protocol offered, Used and Free are what the
+	// frame allocator has given out and has left.
+	Total, Used, Free uint64
+	// HeapInUse and HeapReserved are the Go heap's: live and dead objects, and
+	// what is backed by frames.
+	HeapInUse, HeapReserved uint64
+	// Device is memory shared with devices.
+	Device uint64
+	// Collections is how often the garbage collector ran.
+	Collections uint32
+}
+
+// PCIDevice is one function on a PCI bus.
+type PCIDevice struct {
+	Address        string // "00:02.0"
+	Class          string // "Ethernet controller"
+	Vendor, Device uint16
+	Revision       uint8
+	Driver         string // empty without one
+}
+
+// errUsage makes run print the command's usage.
+var errUsage = errors.New("usage")
+
+// Shell reads commands from a console. Make it by New.
+type Shell struct {
+	sys    System
+	in     io.Reader
+	out    io.Writer
+	editor editor
+}
+
+// New returns a shell. Run starts it.
+func New(in io.Reader, out io.Writer, sys System) *Shell {
+	return &Shell{sys: sys, in: in, out: &crlfWriter{w: out}, editor: editor{echo: out}}
+}
+
+// crlfWriter ends lines as a serial terminal wants them.
+type crlfWriter struct {
+	w   io.Writer
+	buf bytes.Buffer
+}
+
+func (c *crlfWriter) Write(b []byte) (int, error) {
+	c.buf.Reset()
+	for _, ch := range b {
+		if ch == '\n' {
+			c.buf.WriteByte('\r')
+		}
+		c.buf.WriteByte(ch)
+	}
+	if _, err := c.w.Write(c.buf.Bytes()); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// Run reads and executes lines until the input ends or ctx does, and returns
+// the input's error; io.EOF is none. After a cancelled ctx one goroutine may
+// stay in the reader's Read.
+func (s *Shell) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	input := make(chan []byte)
+	failed := make(chan error, 1)
+	go func() {
+		for {
+			// The console delivers a key at a time: nothing is lost by
+			// reading little, and each chunk is its reader's own.
+			buf := make([]byte, 64)
+			n, err := s.in.Read(buf)
+			if n > 0 {
+				select {
+				case input <- buf[:n]:
+				case <-ctx.Done():
+					return
+				}
+			}
+			if err != nil {
+				failed <- err
+				return
+			}
+		}
+	}()
+
+	s.editor.prompt()
+	var pending []byte
+	for {
+		for len(pending) > 0 {
+			b := pending[0]
+			pending = pending[1:]
+			line, ready := s.editor.key(b)
+			if !ready {
+				continue
+			}
+			pending = s.execute(ctx, line, pending, input)
+			s.editor.prompt()
+		}
+		select {
+		case pending = <-input:
+		case err := <-failed:
+			if err == io.EOF {
+				return nil
+			}
+			return fmt.Errorf("console: %w", err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// typeAheadMax bounds what is kept of keys typed while a command runs, in
+// bytes.
+const typeAheadMax = 1024
+
+// execute runs one line while it watches the keys: ^C ends the command, the
+// rest is returned for later, behind what was typed before.
+func (s *Shell) execute(ctx context.Context, line string, typed []byte, input <-chan []byte) []byte {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	typed = watch(nil, typed, cancel)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.Execute(ctx, line)
+	}()
+	for {
+		select {
+		case <-done:
+			return typed
+		case keys := <-input:
+			typed = watch(typed, keys, cancel)
+		}
+	}
+}
+
+// watch appends keys to typed. A ^C calls cancel and forgets all keys before it.
+func watch(typed, keys []byte, cancel func()) []byte {
+	for _, b := range keys {
+		switch {
+		case b == keyInterrupt:
+			cancel()
+			typed = typed[:0]
+		case len(typed) < typeAheadMax:
+			typed = append(typed, b)
+		}
+	}
+	return typed
+}
+
+// Execute runs one line and prints what comes of it.
+func (s *Shell) Execute(ctx context.Context, line string) {
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		return
+	}
+	for i := range commands {
+		c := &commands[i]
+		if c.name != words[0] {
+			continue
+		}
+		switch err := c.run(s, ctx, words[1:]); {
+		case err == errUsage && len(words) == 1:
+			fmt.Fprintf(s.out, "%s: arguments missing, want: %s\n", c.name, c.usage)
+		case err == errUsage:
+			fmt.Fprintf(s.out, "%s: wrong arguments %q, want: %s\n", c.name, strings.Join(words[1:], " "), c.usage)
+		case err != nil:
+			fmt.Fprintf(s.out, "%s: %v\n", c.name, err)
+		}
+		return
+	}
+	names := make([]string, len(commands))
+	for i := range commands {
+		names[i] = commands[i].name
+	}
+	fmt.Fprintf(s.out, "%q: unknown command, want one of %s\n", words[0], strings.Join(names, " "))
+}
