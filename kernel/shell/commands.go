@@ -33,6 +33,8 @@ func init() {
 		{"uptime", "uptime", "time since boot", (*Shell).uptime},
 		{"poweroff", "poweroff", "turn the machine off", (*Shell).powerOff},
 		{"reboot", "reboot", "start the machine again", (*Shell).reboot},
+		// For tests of the fatal path; help does not list it.
+		{"fault", "fault WAY", "", (*Shell).fault},
 	}
 }
 
@@ -48,9 +50,21 @@ func (s *Shell) help(_ context.Context, args []string) error {
 		return err
 	}
 	for _, c := range commands {
-		fmt.Fprintf(s.out, "%-42s %s\n", c.usage, c.help)
+		if c.help != "" {
+			fmt.Fprintf(s.out, "%-42s %s\n", c.usage, c.help)
+		}
 	}
 	return nil
+}
+
+func (s *Shell) fault(_ context.Context, args []string) error {
+	if len(args) != 1 {
+		return errUsage
+	}
+	if s.sys.Fault == nil {
+		return errAbsent
+	}
+	return s.sys.Fault(args[0])
 }
 
 // mem prints the columns of free(1), in KiB.

@@ -42,6 +42,8 @@ type System struct {
 	// PowerOff and Reboot return only when they fail.
 	PowerOff func() error
 	Reboot   func() error
+	// Fault makes the machine fail in the given way.
+	Fault func(way string) error
 }
 
 // Pinger sends echo requests to one address.
@@ -225,9 +227,11 @@ func (s *Shell) Execute(ctx context.Context, line string) {
 		}
 		return
 	}
-	names := make([]string, len(commands))
-	for i := range commands {
-		names[i] = commands[i].name
+	var names []string
+	for _, c := range commands {
+		if c.help != "" {
+			names = append(names, c.name)
+		}
 	}
 	fmt.Fprintf(s.out, "%q: unknown command, want one of %s\n", words[0], strings.Join(names, " "))
 }
