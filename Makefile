@@ -32,7 +32,7 @@ test: test-host test-qemu
 test-all: export SLUICE_ALL = 1
 test-all: test
 
-test-host:
+test-host: qemu
 	$(GO) test -race $(HOSTTEST)
 
 test-qemu: qemu images

@@ -31,6 +31,8 @@ const (
 	textAddress = "0x201000"
 	// alignment of segments in memory, so that each has its own rights.
 	alignment = "0x1000"
+	// tags leave out what the kernel does not serve: HTTP/2 in net/http.
+	tags = "nethttpomithttp2"
 	// release is the Go release that the overlay's edits were written for.
 	release = "go1.26"
 )
@@ -67,7 +69,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-v", "-o"}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", tags, "-v", "-o"}
 	tmp, err := os.MkdirTemp("", "sluice-build-")
 	if err != nil {
 		return nil, err
