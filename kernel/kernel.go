@@ -10,6 +10,7 @@ import (
 	"runtime/goos"
 	"strings"
 
+	"github.com/sluice-os/sluice/kernel/acpi"
 	"github.com/sluice-os/sluice/kernel/build"
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
@@ -49,6 +50,7 @@ type machine struct {
 	log     *klog.Log
 	options options.Options
 	random  *entropy.Source
+	acpi    *acpi.Info
 	power   power
 	devices devices
 	stack   *host.Stack // nil without a network

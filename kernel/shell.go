@@ -38,6 +38,7 @@ func (m *machine) runShell() {
 		sys.Lookup = s.Lookup
 		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return s.NewPinger(to) }
 	}
+	slog.Info("ready")
 	for {
 		err := shell.New(console.Reader{Wait: line.Wait}, console.Raw{}, sys).Run(context.Background())
 		slog.Error("the shell ended and is started again", "reason", err)

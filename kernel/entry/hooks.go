@@ -28,6 +28,10 @@ var ramSize uint
 //go:linkname ramStackOffset runtime/goos.RamStackOffset
 var ramStackOffset uint
 
+// stackMost bounds the stack of one goroutine, in bytes, on machines with much
+// memory; others have an eighth of what is free.
+const stackMost = 64 << 20
+
 // The sizes of the trap stacks in pages. Handlers are assembly; only the fatal
 // path runs Go on one of them.
 const (
@@ -40,8 +44,8 @@ const (
 //go:linkname hwinit0 runtime/goos.Hwinit0
 func hwinit0() {
 	console.Init()
-	if !bootinfo.Parse(&Info, startInfo, early) {
-		die("no PVH start info: boot this image with a loader that knows the PVH note (QEMU -kernel)")
+	if problem := bootinfo.Parse(&Info, startInfo, early); problem != "" {
+		die(string(problem))
 	}
 	if err := vm.Init(&Info.Memory, guardPage()); err != "" {
 		die(string(err))
@@ -64,6 +68,8 @@ func hwinit0() {
 	trap.Init(s)
 	clock.Init()
 
+	free := vm.Usage().Free
+	goos.StackMax = uintptr(min(free/8, stackMost))
 	goos.HeapStart, goos.HeapEnd = vm.HeapRange()
 	goos.Commit, goos.Decommit = vm.Commit, vm.Decommit
 	goos.Idle = clock.Idle
@@ -71,7 +77,7 @@ func hwinit0() {
 	goos.WallClock = clock.WallClock
 	if !goos.Overlay {
 		// A runtime that does not ask for memory gets a part of it at once.
-		size := vm.Usage().Free / 2 &^ (layout.PageSize - 1)
+		size := free / 2 &^ (layout.PageSize - 1)
 		end := min(goos.HeapStart+uintptr(size), goos.HeapEnd)
 		if !vm.Commit(goos.HeapStart, end-goos.HeapStart) {
 			die("too little memory for the heap")

@@ -8,9 +8,9 @@ import (
 	"github.com/sluice-os/sluice/kernel/cpu"
 )
 
-// Random fills b from the seeded source; main sets it once there is one. Until
-// then crypto/rand has nothing to offer, and the runtime's own needs (hash
-// seeds, scheduling order) are served by the early generator.
+// Random fills b from the seeded source; main sets it once there is one, and
+// starts no network before. Until then the early generator serves what the
+// runtime and packages want at their start: seeds of hash tables.
 var Random func(b []byte) (int, error)
 
 const (
@@ -24,11 +24,13 @@ func answer(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr, ok bool
 	if num != sysGetrandom {
 		return 0, 0, 0, false
 	}
-	if Random == nil {
-		return ^uintptr(0), 0, eagain, true
-	}
 	// The caller keeps its slice alive and passed address and length of it.
-	n, err := Random(unsafe.Slice((*byte)(unsafe.Pointer(a1)), a2))
+	b := unsafe.Slice((*byte)(unsafe.Pointer(a1)), a2)
+	if Random == nil {
+		earlyBytes(b)
+		return a2, 0, 0, true
+	}
+	n, err := Random(b)
 	if err != nil {
 		return ^uintptr(0), 0, eagain, true
 	}
@@ -53,6 +55,11 @@ func getRandomData(b []byte) {
 		Random(b)
 		return
 	}
+	earlyBytes(b)
+}
+
+// earlyBytes fills b from the early generator.
+func earlyBytes(b []byte) {
 	for i := 0; i < len(b); i += 8 {
 		v := early64()
 		for j := i; j < min(i+8, len(b)); j++ {

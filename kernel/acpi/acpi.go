@@ -1,0 +1,149 @@
+// Package acpi reads the ACPI tables that firmware leaves in memory, as far as
+// the kernel needs them: interrupt controllers, timers, PCI configuration
+// space, virtio-mmio devices, and how to turn the machine off.
+//
+// The tables are data from outside. Each is checked (signature, length,
+// checksum) before it is read, every offset in it is bounded, and what is odd
+// is left out and listed in Info.Problems. AML is never run: the few names
+// that matter are found by their encoding.
+//
+// Section numbers are those of the ACPI specification 6.4.
+package acpi
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Memory returns n bytes of physical memory, or nil when there are none to be
+// had. The bytes must stay valid until the function that asked has returned.
+type Memory func(phys uint64, n int) []byte
+
+// Bounds of what is read, so that no table can cost more than this.
+const (
+	tablesMax   = 256     // entries of the root table
+	bytesMax    = 8 << 20 // of tables, behind which no further one is read
+	problemsMax = 32      // that are told; the rest is counted
+)
+
+// Table says where a table was found.
+type Table struct {
+	Signature string // four printable characters, such as "APIC"
+	Address   uint64
+	Length    int // in bytes, header included
+}
+
+// Info is what the tables say. A part whose table is missing is nil.
+type Info struct {
+	RSDP     uint64 // address of the root pointer; 0 without one
+	Revision uint8  // of the root pointer: 0 is ACPI 1.0, 2 all later ones
+	OEM      string // who made the tables, printable
+	Tables   []Table
+
+	FADT    *FADT
+	MADT    *MADT
+	PCI     []PCISegment // memory-mapped configuration space
+	HPET    *HPET
+	VirtIO  []VirtIO   // virtio-mmio devices
+	SoftOff *SleepType // what the package \_S5_ says
+
+	// Problems tells what was left out, a line each.
+	Problems []string
+	// MoreProblems counts those that Problems has no room for.
+	MoreProblems int
+}
+
+// parser is one run of Parse.
+type parser struct {
+	*Info
+	memory Memory
+	bytes  int
+	seen   map[uint64]bool
+}
+
+// Parse reads the tables. rsdp is where the boot loader says that the root
+// pointer lies; with 0, or when there is none, the places where a BIOS puts it
+// are searched. It returns an Info in any case.
+func Parse(rsdp uint64, memory Memory) *Info {
+	p := &parser{&Info{}, memory, 0, map[uint64]bool{}}
+	root, why := findRoot(rsdp, memory)
+	if why != "" {
+		p.problem("%s", why)
+		return p.Info
+	}
+	p.RSDP, p.Revision, p.OEM = root.address, root.revision, printable(root.oem[:])
+	entries := p.load(root.table, root.signature)
+	if entries == nil {
+		return p.Info
+	}
+	entries = entries[headerSize:]
+	if n := len(entries) / root.entrySize; n > tablesMax {
+		p.problem("%s lists %d tables: only %d are read", root.signature, n, tablesMax)
+		entries = entries[:tablesMax*root.entrySize]
+	}
+	for ; len(entries) >= root.entrySize; entries = entries[root.entrySize:] {
+		if phys := root.entry(entries); phys != 0 && !p.seen[phys] {
+			p.parse(p.load(phys, ""))
+		}
+	}
+	if p.FADT == nil {
+		p.problem("there is no FADT")
+	} else if p.FADT.DSDT != 0 {
+		p.parseAML(p.load(p.FADT.DSDT, "DSDT"))
+	}
+	return p.Info
+}
+
+// parse reads one table that the root table lists; nil is ignored.
+func (p *parser) parse(table []byte) {
+	if table == nil {
+		return
+	}
+	switch string(table[:4]) {
+	case "FACP":
+		p.parseFADT(table)
+	case "APIC":
+		p.parseMADT(table)
+	case "MCFG":
+		p.parseMCFG(table)
+	case "HPET":
+		p.parseHPET(table)
+	case "SSDT":
+		p.parseAML(table)
+	}
+}
+
+// load returns the table at phys, checked, or nil. signature "" allows any.
+func (p *parser) load(phys uint64, signature string) []byte {
+	p.seen[phys] = true
+	if p.bytes > bytesMax {
+		p.problem("table %s at %#x: it comes behind more than %d MiB of tables", signature, phys, bytesMax>>20)
+		return nil
+	}
+	table, why := loadTable(p.memory, phys, signature)
+	if why != "" {
+		p.problem("table %s at %#x: %s", signature, phys, why)
+		return nil
+	}
+	p.bytes += len(table)
+	p.Tables = append(p.Tables, Table{printable(table[:4]), phys, len(table)})
+	return table
+}
+
+func (p *parser) problem(format string, args ...any) {
+	if len(p.Problems) == problemsMax {
+		p.MoreProblems++
+		return
+	}
+	p.Problems = append(p.Problems, fmt.Sprintf(format, args...))
+}
+
+// printable returns b without padding and with '?' for what is not ASCII.
+func printable(b []byte) string {
+	return strings.TrimRight(strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, strings.TrimRight(string(b), "\x00")), " ")
+}
