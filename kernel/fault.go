@@ -3,6 +3,8 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -32,14 +34,31 @@ func fault(how string) (err error) {
 		return fmt.Errorf("recursion ended at depth %d", recurse(1))
 	case "panic":
 		panic("the console asked for a panic")
-	case "loop":
-		go func() {
-			for {
-			}
-		}()
-		return nil
+	case "delay":
+		return fmt.Errorf("worst delay beside a looping goroutine: %d us", worstDelay().Microseconds())
 	}
-	return errors.New("ways to fail: nil, divide, wild, text, data, stack, panic, loop")
+	return errors.New("ways to fail: nil, divide, wild, text, data, stack, panic, delay")
+}
+
+// worstDelay returns by how much a sleep came late at worst while a goroutine
+// without a single function call looped beside it.
+func worstDelay() (worst time.Duration) {
+	var stop atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		for !stop.Load() {
+		}
+		close(done)
+	}()
+	const sleeps, length = 50, time.Millisecond
+	for range sleeps {
+		start := time.Now()
+		time.Sleep(length)
+		worst = max(worst, time.Since(start)-length)
+	}
+	stop.Store(true)
+	<-done
+	return worst
 }
 
 // wildAddress is not mapped: it lies between the heap and the direct map.

@@ -2,12 +2,14 @@ package kernel
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/sluice-os/sluice/kernel/acpi"
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/entry"
 	"github.com/sluice-os/sluice/kernel/fatal"
 	"github.com/sluice-os/sluice/kernel/irq"
+	"github.com/sluice-os/sluice/kernel/timebase"
 	"github.com/sluice-os/sluice/kernel/vm"
 )
 
@@ -36,18 +38,23 @@ func (m *machine) findPlatform() {
 		slog.Error("interrupt controllers", "reason", err)
 	}
 
-	hz, source := clock.Frequency()
 	century := uint8(0)
 	if m.acpi.FADT != nil {
 		century = m.acpi.FADT.Century
 	}
-	now, err := clock.ReadRTC(century)
-	if err != nil {
-		slog.Warn("the wall clock is not set", "reason", err)
-	} else {
+	now, ok := clock.ReadRTC(century)
+	if ok {
 		clock.SetWall(now)
+	} else {
+		slog.Warn("the wall clock is not set: the RTC shows no time")
 	}
-	slog.Info("clock", "tsc_hz", hz, "by", source, "now", now)
+	c := clock.Calibration()
+	if c.Hz == 0 {
+		c.Missing(func(s timebase.Source, why string) {
+			slog.Warn("the clock is a guess: nothing tells the TSC's frequency", "source", s, "problem", why)
+		})
+	}
+	slog.Info("clock", "tsc_hz", c.Hz, "by", c.Source, "now", now.Format(time.RFC3339))
 }
 
 // findDevices opens what is on the board's bus.

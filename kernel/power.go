@@ -114,6 +114,12 @@ func (p *power) enableACPI() {
 	}
 }
 
+// reboot resets the machine for a person.
+func (p *power) reboot() error {
+	slog.Info("reboot")
+	return p.reset()
+}
+
 // reset resets the machine: by ACPI, by the chipset, by the keyboard
 // controller. It neither allocates nor waits.
 func (p *power) reset() error {

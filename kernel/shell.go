@@ -26,7 +26,7 @@ func (m *machine) runShell() {
 		Log:      func() []string { return strings.Split(strings.TrimSuffix(string(m.log.Dmesg()), "\n"), "\n") },
 		Uptime:   clock.Since,
 		PowerOff: m.power.off,
-		Reboot:   m.power.reset,
+		Reboot:   m.power.reboot,
 		Fault:    fault,
 	}
 	if m.board.Bus == PCI {

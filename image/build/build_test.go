@@ -30,8 +30,9 @@ func checkout(t *testing.T) string {
 
 func TestTwoBuildsGiveTheSameBytes(t *testing.T) {
 	var images [2][]byte
+	dirs := [2]string{checkout(t), checkout(t)}
 	for i := range images {
-		t.Chdir(checkout(t))
+		t.Chdir(dirs[i])
 		r, err := Build(context.Background(), Options{
 			Board: "microvm", Output: filepath.Join(t.TempDir(), "image.elf"), Cache: t.TempDir(),
 		})

@@ -161,7 +161,7 @@ func TestProblemsAreBounded(t *testing.T) {
 func TestAllTablesTogetherAreBounded(t *testing.T) {
 	big := table("SSDT", make([]byte, tableMax-headerSize)...)
 	info := Parse(0, machine(big, big, big, big, big).read)
-	if len(info.Tables) != 1+3 || !strings.Contains(strings.Join(info.Problems, "\n"), "MiB of tables") {
+	if len(info.Tables) != 1+2 || !strings.Contains(strings.Join(info.Problems, "\n"), "MiB of tables") {
 		t.Errorf("%d tables, problems %q", len(info.Tables), info.Problems)
 	}
 }

@@ -15,9 +15,27 @@ var (
 	base  uint64         // the counter at boot
 	wall  int64          // Unix nanoseconds at boot
 	timer uint64         // local APIC timer counts a second
-	hz    uint64
-	by    string
+
+	calibration timebase.Result
 )
+
+// fallback is taken as the counter's frequency when nothing tells it, in Hz.
+const fallback = 1_000_000_000
+
+// Init starts the clock. pm is the machine's ACPI timer. It runs before there
+// is a heap.
+func Init(pm timebase.PMTimer) {
+	base = cpu.RDTSC()
+	calibration = timebase.Calibrate(machine{}, pm)
+	hz := calibration.Hz
+	if hz == 0 {
+		hz = fallback
+	}
+	scale = timebase.New(hz)
+}
+
+// Calibration tells how the counter's frequency was found.
+func Calibration() *timebase.Result { return &calibration }
 
 // Nanotime is goos.Nanotime: nanoseconds since boot, never zero.
 //
@@ -35,9 +53,6 @@ func WallClock() int64 { return wall }
 // SetWall sets the wall clock.
 func SetWall(now time.Time) { wall = now.UnixNano() - Nanotime() }
 
-// Frequency returns the counter's frequency in Hz and how it was found.
-func Frequency() (uint64, string) { return hz, by }
-
 // machine is the hardware that package timebase calibrates with.
 type machine struct{}
 
@@ -54,3 +69,23 @@ const (
 	timerDivide  = layout.LocalAPIC + 0x3e0
 	divideBy1    = 0xb
 )
+
+// Ports of the RTC: its index has the NMI mask in bit 7, which stays clear.
+const (
+	rtcIndex = 0x70
+	rtcData  = 0x71
+)
+
+// ReadRTC returns the wall time that the RTC has. century is the register that
+// holds the century, 0 for none. ok is false when it makes no sense.
+func ReadRTC(century uint8) (now time.Time, ok bool) {
+	r, ok := timebase.ReadRTC(func(register uint8) uint8 {
+		cpu.Out8(rtcIndex, register)
+		return cpu.In8(rtcData)
+	}, century)
+	if !ok {
+		return now, false
+	}
+	seconds, ok := r.Unix()
+	return time.Unix(seconds, 0).UTC(), ok
+}

@@ -1,7 +1,6 @@
 package clock
 
 import (
-	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
@@ -9,7 +8,6 @@ import (
 	"github.com/sluice-os/sluice/kernel/timebase"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/usbarmory/tamago/amd64/lapic"
-	"github.com/usbarmory/tamago/soc/intel/rtc"
 )
 
 var apic = lapic.LAPIC{Base: layout.LocalAPIC}
@@ -46,11 +44,5 @@ func setTimer(wait int64) {
 	write(timerInitial, uint32(min(max(counts, 1), 1<<32-1)))
 }
 
-// Init starts the clock.
-func Init() { base = cpu.RDTSC(); scale = timebase.New(2_000_000_000) }
-
 // Start arms the tick.
 func Start() { startTimer() }
-
-// ReadRTC reads the real-time clock.
-func ReadRTC(century uint8) (time.Time, error) { return (&rtc.RTC{}).Now() }

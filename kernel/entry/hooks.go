@@ -2,14 +2,16 @@ package entry
 
 import (
 	"runtime/goos"
-	_ "unsafe" // for go:linkname
+	"unsafe"
 
+	"github.com/sluice-os/sluice/kernel/acpi"
 	"github.com/sluice-os/sluice/kernel/bootinfo"
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
 	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/layout"
+	"github.com/sluice-os/sluice/kernel/timebase"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 )
@@ -27,6 +29,10 @@ var ramSize uint
 
 //go:linkname ramStackOffset runtime/goos.RamStackOffset
 var ramStackOffset uint
+
+// memoryMin is the least RAM that the kernel starts with, in bytes: 64 MiB less
+// what firmware keeps for itself.
+const memoryMin = 63 << 20
 
 // stackMost bounds the stack of one goroutine, in bytes, on machines with much
 // memory; others have an eighth of what is free.
@@ -47,6 +53,9 @@ func hwinit0() {
 	if problem := bootinfo.Parse(&Info, startInfo, early); problem != "" {
 		die(string(problem))
 	}
+	if total := Info.Memory.Total(); total < memoryMin {
+		die("too little memory: the machine has ", mib(total), " MiB, Sluice needs 64 MiB")
+	}
 	if err := vm.Init(&Info.Memory, guardPage()); err != "" {
 		die(string(err))
 	}
@@ -66,7 +75,12 @@ func hwinit0() {
 		die("too little memory for the kernel's stacks")
 	}
 	trap.Init(s)
-	clock.Init()
+	var pm timebase.PMTimer
+	var fadt acpi.FADT
+	if acpi.ReadFADT(&fadt, Info.RSDP, vm.Peek) && fadt.PMTimer.Space == acpi.SystemIO {
+		pm = timebase.PMTimer{Port: uint16(fadt.PMTimer.Address), Wide: fadt.PMTimer32}
+	}
+	clock.Init(pm)
 
 	free := vm.Usage().Free
 	goos.StackMax = uintptr(min(free/8, stackMost))
@@ -103,15 +117,37 @@ func early(phys uint64, n int) []byte {
 }
 
 // die says why the kernel cannot start, and stops.
-func die(why string) {
-	for _, text := range [...]string{"sluice: cannot start: ", why, "\n"} {
-		for i := range len(text) {
-			console.PutLine(text[i])
-		}
+func die(why ...string) {
+	print("sluice: cannot start: ")
+	for _, text := range why {
+		print(text)
 	}
-	cpu.Out8(0xf4, 0x31)
+	print("\n")
+	cpu.Out8(exitPort, exitCannotStart)
 	cpu.Halt()
 }
+
+// The isa-debug-exit device ends QEMU with status 2*code+1.
+const (
+	exitPort        = 0xf4
+	exitCannotStart = 49
+)
+
+// mib writes a size. It runs before there is a heap.
+func mib(bytes uint64) string {
+	n := bytes >> 20
+	i := len(digits)
+	for {
+		i--
+		digits[i] = byte('0' + n%10)
+		if n /= 10; n == 0 {
+			break
+		}
+	}
+	return unsafe.String(&digits[i], len(digits)-i)
+}
+
+var digits [20]byte
 
 //go:linkname nanotime runtime/goos.Nanotime
 //go:nosplit

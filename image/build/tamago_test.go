@@ -1,0 +1,114 @@
+package build
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"go/ast"
+	gobuild "go/build"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tamagoLoader type-checks packages from the files that a build with the
+// TamaGo distribution would take: GOOS=tamago, runtime/goos from kernel/goos.
+// The standard library is taken as it is here.
+type tamagoLoader struct {
+	t        *testing.T
+	fset     *token.FileSet
+	dirs     map[string]string // folders of packages outside the standard library
+	loaded   map[string]*types.Package
+	standard types.Importer
+	files    int
+}
+
+func (l *tamagoLoader) Import(path string) (*types.Package, error) {
+	if path == "unsafe" {
+		return types.Unsafe, nil
+	}
+	if p := l.loaded[path]; p != nil {
+		return p, nil
+	}
+	dir, ok := l.dirs[path]
+	if path == "runtime/goos" {
+		dir, ok = l.dirs[module+"/kernel/goos"], true
+	}
+	if !ok {
+		return l.standard.Import(path)
+	}
+	ctx := gobuild.Default
+	ctx.GOOS, ctx.GOARCH, ctx.CgoEnabled, ctx.BuildTags = "tamago", "amd64", false, []string{tags}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []*ast.File
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		if ok, err := ctx.MatchFile(dir, e.Name()); err != nil || !ok {
+			continue
+		}
+		f, err := parser.ParseFile(l.fset, filepath.Join(dir, e.Name()), nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	own := strings.HasPrefix(path, module)
+	if own {
+		l.files += len(files)
+	}
+	conf := types.Config{Importer: l, IgnoreFuncBodies: !own, Sizes: types.SizesFor("gc", "amd64"), Error: func(err error) {
+		if own {
+			l.t.Error(err)
+		}
+	}}
+	p, err := conf.Check(path, l.fset, files, nil)
+	l.loaded[path] = p
+	if err != nil && !own {
+		l.t.Errorf("%s as GOOS=tamago: %v", path, err)
+	}
+	return p, nil
+}
+
+// TestTamagoFilesTypeCheck is as far as a build with the TamaGo distribution
+// can be tested where that distribution is not to be had.
+func TestTamagoFilesTypeCheck(t *testing.T) {
+	index, err := Overlay(context.Background(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &tamagoLoader{t: t, fset: token.NewFileSet(), dirs: map[string]string{}, loaded: map[string]*types.Package{}}
+	l.standard = importer.ForCompiler(l.fset, "source", nil)
+	for _, board := range Boards {
+		cmd := exec.Command("go", "list", "-deps", "-overlay", index, "-tags", tags, "-f", "{{if not .Standard}}{{.ImportPath}} {{.Dir}}{{end}}", module+"/boards/"+board, module+"/kernel/goos")
+		cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOFLAGS=")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(bytes.NewReader(out))
+		for lines.Scan() {
+			if path, dir, ok := strings.Cut(lines.Text(), " "); ok {
+				l.dirs[path] = dir
+			}
+		}
+	}
+	for _, board := range Boards {
+		if _, err := l.Import(module + "/boards/" + board); err != nil {
+			t.Error(err)
+		}
+	}
+	if l.files < 50 {
+		t.Errorf("only %d files of this project were looked at", l.files)
+	}
+}

@@ -1,0 +1,149 @@
+package timebase
+
+// Measuring the time-stamp counter against a timer of known frequency.
+
+// timer is a free-running counter behind an I/O port.
+type timer struct {
+	hz   uint64
+	mask uint32 // of the counter's bits; it wraps behind them
+	read func(m Machine, port uint16) uint32
+	port uint16
+}
+
+const (
+	// pmHz is the frequency of the ACPI PM timer (ACPI 6.4, 4.8.2.1).
+	pmHz = 3_579_545
+	// pitHz is the frequency of the 8254's input, a third of that.
+	pitHz = pmHz / 3
+
+	// windowsPerSecond gives the length of a measurement: 10 ms.
+	windowsPerSecond = 100
+	// windowsMax is how many measurements are made to find a good one. An
+	// emulator that is not running, or a system management interrupt, spoils one.
+	windowsMax = 3
+	// goodEnough is the part of a window, as its reciprocal, by which the
+	// counter may be uncertain without another measurement: 50 ppm.
+	goodEnough = 20_000
+	// pairs is how often an instant is taken, for the tightest.
+	pairs = 8
+	// stuckReads is how often a running timer may read the same. The slowest
+	// ticks every 838 ns, in which no machine reads it this often.
+	stuckReads = 10_000
+	// readsMax bounds the reads of one window.
+	readsMax = 1_000_000
+)
+
+// instant is a timer's value with the counter before and after it was read.
+type instant struct {
+	value         uint32
+	before, after uint64
+}
+
+func (t *timer) now(m Machine) (i instant) {
+	i.before = m.RDTSC()
+	i.value = t.read(m, t.port) & t.mask
+	i.after = m.RDTSC()
+	return i
+}
+
+// tight returns the least uncertain of several instants.
+func (t *timer) tight(m Machine) instant {
+	best := t.now(m)
+	for range pairs - 1 {
+		if i := t.now(m); i.after-i.before < best.after-best.before {
+			best = i
+		}
+	}
+	return best
+}
+
+// measure returns the counter's frequency, from the least uncertain of a few
+// windows.
+func (t *timer) measure(m Machine) (hz uint64, why string) {
+	var least uint64
+	for range windowsMax {
+		from := t.tight(m)
+		if why := t.pass(m, from.value); why != "" {
+			return 0, why
+		}
+		to := t.tight(m)
+		ticks := uint64((to.value - from.value) & t.mask)
+		if to.after <= from.before || ticks == 0 {
+			return 0, "the time-stamp counter does not count"
+		}
+		// The timer was read somewhere between before and after: from the
+		// middle of one to the middle of the other.
+		elapsed := (to.after-from.after)/2 + (to.before-from.before)/2
+		uncertain := (from.after - from.before) + (to.after - to.before)
+		// In parts of the window: windows differ in length.
+		part := MulDiv(uncertain, 1<<32, max(elapsed, 1))
+		if hz == 0 || part < least {
+			least, hz = part, MulDiv(elapsed, t.hz, ticks)
+		}
+		if least < 1<<32/goodEnough {
+			break
+		}
+	}
+	return hz, ""
+}
+
+// pass waits until the timer is a window behind from.
+func (t *timer) pass(m Machine, from uint32) (why string) {
+	window := uint32(t.hz / windowsPerSecond)
+	last, same := from, 0
+	for range readsMax {
+		v := t.read(m, t.port) & t.mask
+		if (v-from)&t.mask >= window {
+			return ""
+		}
+		if v == last {
+			if same++; same == stuckReads {
+				return "the timer does not count"
+			}
+			continue
+		}
+		last, same = v, 0
+	}
+	return "the timer counts too slowly"
+}
+
+func fromPMTimer(m Machine, pm PMTimer) (hz uint64, why string) {
+	if pm.Port == 0 {
+		return 0, "the ACPI tables name no PM timer"
+	}
+	t := timer{pmHz, 1<<24 - 1, readPM, pm.Port}
+	if pm.Wide {
+		t.mask = 1<<32 - 1
+	}
+	return t.measure(m)
+}
+
+func readPM(m Machine, port uint16) uint32 { return m.In32(port) }
+
+// Ports and commands of the 8254 (Intel 8254 data sheet, Control Word Format).
+const (
+	pitChannel0 = 0x40
+	pitControl  = 0x43
+	// pitRate makes channel 0 count down by ones and start again, its count
+	// given and read low byte first: read/write 3, mode 2, binary.
+	pitRate = 3<<4 | 2<<1
+	// pitLatch holds channel 0's count for the next two reads.
+	pitLatch = 0
+)
+
+// fromPIT lets channel 0 run through all 16 bits. Channel 2, which others use
+// because it has a gate, hangs on port 0x61, and QEMU's microvm has none.
+func fromPIT(m Machine) (hz uint64, why string) {
+	m.Out8(pitControl, pitRate)
+	m.Out8(pitChannel0, 0)
+	m.Out8(pitChannel0, 0)
+	t := timer{pitHz, 1<<16 - 1, readPIT, pitChannel0}
+	return t.measure(m)
+}
+
+// readPIT returns the count upside down, so that it goes up.
+func readPIT(m Machine, port uint16) uint32 {
+	m.Out8(pitControl, pitLatch)
+	low := m.In8(port)
+	return ^(uint32(low) | uint32(m.In8(port))<<8)
+}
