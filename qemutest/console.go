@@ -202,7 +202,7 @@ func passSignalKeys(tty int) error {
 // running.
 func (v *VM) Command(t testing.TB, line string) string {
 	t.Helper()
-	v.ExpectPrompt(t)
+	v.Seen(t, Prompt)
 	v.log.mark()
 	v.Type(t, line+"\n")
 	text := v.Expect(t, "\n"+Prompt)
@@ -210,15 +210,16 @@ func (v *VM) Command(t testing.TB, line string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(text, Prompt), "\n")
 }
 
-// ExpectPrompt waits until the console has shown a prompt at any time.
-func (v *VM) ExpectPrompt(t testing.TB) {
+// Seen waits until the console has shown mark at any time since the start. It
+// does not change where Expect goes on. The test fails as with Expect.
+func (v *VM) Seen(t testing.TB, mark string) {
 	t.Helper()
 	if !v.log.seek(v.ctx, func([]byte) int {
-		if bytes.Contains(v.log.text, []byte(Prompt)) {
+		if bytes.Contains(v.log.text, []byte(mark)) {
 			return 0
 		}
 		return -1
 	}) {
-		t.Fatalf("qemutest: the shell's prompt %q did not come before %s", Prompt, v.why())
+		t.Fatalf("qemutest: the console did not show %q before %s", mark, v.why())
 	}
 }

@@ -18,12 +18,16 @@ const (
 
 	// windowsPerSecond gives the length of a measurement: 10 ms.
 	windowsPerSecond = 100
-	// windowsMax is how many measurements are made to find a good one. An
-	// emulator that is not running, or a system management interrupt, spoils one.
-	windowsMax = 3
+	// windowsMax is how many good measurements are compared, attemptsMax how
+	// many are made for them.
+	windowsMax, attemptsMax = 3, 20
 	// goodEnough is the part of a window, as its reciprocal, by which the
 	// counter may be uncertain without another measurement: 50 ppm.
 	goodEnough = 20_000
+	// heldUp is the part of a window, as its reciprocal, for which the timer
+	// may be out of sight: an emulator that is not running, or a system
+	// management interrupt, could otherwise hide a wrap.
+	heldUp = 4
 	// pairs is how often an instant is taken, for the tightest.
 	pairs = 8
 	// stuckReads is how often a running timer may read the same. The slowest
@@ -61,50 +65,62 @@ func (t *timer) tight(m Machine) instant {
 // windows.
 func (t *timer) measure(m Machine) (hz uint64, why string) {
 	var least uint64
-	for range windowsMax {
+	good := 0
+	for attempt := 0; attempt < attemptsMax && good < windowsMax; attempt++ {
 		from := t.tight(m)
-		if why := t.pass(m, from.value); why != "" {
+		seen, gap, why := t.pass(m, from)
+		if why != "" {
 			return 0, why
 		}
 		to := t.tight(m)
-		ticks := uint64((to.value - from.value) & t.mask)
-		if to.after <= from.before || ticks == 0 {
+		if to.before <= from.after {
 			return 0, "the time-stamp counter does not count"
 		}
 		// The timer was read somewhere between before and after: from the
 		// middle of one to the middle of the other.
 		elapsed := (to.after-from.after)/2 + (to.before-from.before)/2
+		if gap = max(gap, to.after-seen); gap > elapsed/heldUp {
+			continue
+		}
+		good++
 		uncertain := (from.after - from.before) + (to.after - to.before)
 		// In parts of the window: windows differ in length.
-		part := MulDiv(uncertain, 1<<32, max(elapsed, 1))
-		if hz == 0 || part < least {
-			least, hz = part, MulDiv(elapsed, t.hz, ticks)
+		part := MulDiv(uncertain, 1<<32, elapsed)
+		if good == 1 || part < least {
+			least, hz = part, MulDiv(elapsed, t.hz, uint64((to.value-from.value)&t.mask))
 		}
 		if least < 1<<32/goodEnough {
 			break
 		}
 	}
+	if good == 0 {
+		return 0, "the processor was held up in every measurement"
+	}
 	return hz, ""
 }
 
-// pass waits until the timer is a window behind from.
-func (t *timer) pass(m Machine, from uint32) (why string) {
+// pass waits until the timer is a window behind from. It returns when the
+// timer was last read, by the counter, and the longest time between two reads.
+func (t *timer) pass(m Machine, from instant) (seen, gap uint64, why string) {
 	window := uint32(t.hz / windowsPerSecond)
-	last, same := from, 0
+	last, same := from.value, 0
+	seen = from.before
 	for range readsMax {
 		v := t.read(m, t.port) & t.mask
-		if (v-from)&t.mask >= window {
-			return ""
+		now := m.RDTSC()
+		gap, seen = max(gap, now-seen), now
+		if (v-from.value)&t.mask >= window {
+			return seen, gap, ""
 		}
 		if v == last {
 			if same++; same == stuckReads {
-				return "the timer does not count"
+				return 0, 0, "the timer does not count"
 			}
 			continue
 		}
 		last, same = v, 0
 	}
-	return "the timer counts too slowly"
+	return 0, 0, "the timer counts too slowly"
 }
 
 func fromPMTimer(m Machine, pm PMTimer) (hz uint64, why string) {
@@ -138,6 +154,8 @@ func fromPIT(m Machine) (hz uint64, why string) {
 	m.Out8(pitChannel0, 0)
 	m.Out8(pitChannel0, 0)
 	t := timer{pitHz, 1<<16 - 1, readPIT, pitChannel0}
+	// The count takes effect with the next tick; a read takes longer.
+	readPIT(m, pitChannel0)
 	return t.measure(m)
 }
 

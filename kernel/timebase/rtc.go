@@ -41,7 +41,7 @@ type RTC struct {
 // the register of the century, 0 for none. Readings are taken while no update
 // is under way, until two are the same; ok is false when that never happens.
 func ReadRTC(read func(register uint8) uint8, century uint8) (r RTC, ok bool) {
-	for range rtcTries {
+	for try := range rtcTries {
 		for n := 0; read(rtcStatusA)&rtcUpdating != 0; n++ {
 			if n == updateReads {
 				return RTC{}, false
@@ -56,7 +56,7 @@ func ReadRTC(read func(register uint8) uint8, century uint8) (r RTC, ok bool) {
 		if century > rtcStatusB && century < rtcSize {
 			r.Century = read(century)
 		}
-		if r == last {
+		if try > 0 && r == last {
 			return r, true
 		}
 	}
