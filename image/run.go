@@ -38,15 +38,18 @@ func runRun(ctx context.Context, args []string) error {
 		return usageError{fmt.Errorf("machine %s boots board %s, not %s", *machine, board, o.Board)}
 	}
 	netdev := "user"
-	for _, f := range []struct{ host, guest int }{{*http, 80}, {*echo, 7}} {
+	for _, f := range []struct {
+		flag        string
+		host, guest int
+	}{{"-http", *http, 80}, {"-echo", *echo, 7}} {
 		if f.host == 0 {
 			continue
 		}
 		if f.host < 0 || f.host > 65535 {
-			return usageError{fmt.Errorf("port %d: ports are 1 to 65535", f.host)}
+			return usageError{fmt.Errorf("%s %d: ports are 1 to 65535", f.flag, f.host)}
 		}
 		if err := portFree(f.host); err != nil {
-			return err
+			return fmt.Errorf("%w: choose another one with %s", err, f.flag)
 		}
 		netdev += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.host, f.guest)
 	}
@@ -87,7 +90,7 @@ func runRun(ctx context.Context, args []string) error {
 func portFree(port int) error {
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
-		return fmt.Errorf("port %d on 127.0.0.1 is in use: choose another one with -http", port)
+		return fmt.Errorf("port %d on 127.0.0.1 is in use", port)
 	}
 	return l.Close()
 }

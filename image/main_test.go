@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// call runs the command as a person would and returns what it printed.
+func call(t *testing.T, args ...string) (status int, out, errs string) {
+	t.Helper()
+	stdout, stderr := os.Stdout, os.Stderr
+	defer func() { os.Stdout, os.Stderr = stdout, stderr }()
+	var text [2]bytes.Buffer
+	var wait [2]chan struct{}
+	for i, f := range []**os.File{&os.Stdout, &os.Stderr} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		*f = w
+		wait[i] = make(chan struct{})
+		go func() {
+			io.Copy(&text[i], r)
+			close(wait[i])
+		}()
+	}
+	status = run(context.Background(), args)
+	os.Stdout.Close()
+	os.Stderr.Close()
+	<-wait[0]
+	<-wait[1]
+	return status, text[0].String(), text[1].String()
+}
+
+func TestMistakesGetOneLineAndAStatus(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	port := strconv.Itoa(busy.Addr().(*net.TCPAddr).Port)
+	text := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(text, []byte("not an image"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args   string
+		status int
+		want   string
+	}{
+		{"launch", statusUsage, `unknown verb "launch"`},
+		{"build -bord pc", statusUsage, "flag provided but not defined: -bord"},
+		{"build -board toaster", statusFailed, `unknown board "toaster": the boards are microvm, pc`},
+		{"build extra", statusUsage, `"extra" is one argument too many`},
+		{"run -m many", statusUsage, "invalid value"},
+		{"run -m 0 -http 0", statusUsage, "0 MiB of memory: give at least 64"},
+		{"run -machine toaster -http 0", statusUsage, `unknown machine "toaster": the machines are microvm, q35 and pc`},
+		{"run -board microvm -machine q35", statusUsage, "machine q35 boots board pc, not microvm"},
+		{"run -http 70000", statusUsage, "-http 70000: ports are 1 to 65535"},
+		{"run -http " + port, statusFailed, "is in use: choose another one with -http"},
+		{"inspect", statusUsage, "name an image"},
+		{"inspect /nonexistent", statusFailed, "no such file"},
+		{"inspect " + text, statusFailed, "is not an ELF file"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			status, out, errs := call(t, strings.Fields(c.args)...)
+			if status != c.status || out != "" || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
+				t.Errorf("status %d, output %q, errors %q; want status %d and one line with %q", status, out, errs, c.status, c.want)
+			}
+		})
+	}
+}
+
+func TestMissingPrograms(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if status, _, errs := call(t, "run", "-http", "0"); status != statusFailed || !strings.Contains(errs, "sudo apt-get install qemu-system-x86") {
+		t.Errorf("without QEMU: status %d, %q", status, errs)
+	}
+	if status, _, errs := call(t, "build"); status != statusFailed || !strings.Contains(errs, "install Go") {
+		t.Errorf("without Go: status %d, %q", status, errs)
+	}
+}
+
+func TestUnsupportedGo(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho '{\"GOROOT\":\"/nonexistent\",\"GOVERSION\":\"go1.99.1\"}'\n"
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":/bin:/usr/bin")
+	status, _, errs := call(t, "build")
+	if status != statusFailed || !strings.Contains(errs, "Go 1.99.1 is not supported: install go1.26.x") || strings.Count(errs, "\n") != 1 {
+		t.Errorf("status %d, %q", status, errs)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range []string{"-h", "help", "build -h", "run -h", "inspect -h", "overlay -h"} {
+		status, out, errs := call(t, strings.Fields(args)...)
+		if status != 0 || errs != "" || len(out) < 100 {
+			t.Errorf("image %s: status %d, %d bytes of help, errors %q", args, status, len(out), errs)
+		}
+	}
+}
