@@ -148,11 +148,15 @@ func runBuild(ctx context.Context, args []string) error {
 }
 
 func runOverlay(ctx context.Context, args []string) error {
-	fs := newFlags("overlay", "", "Prints the path of the JSON file that makes the stock toolchain build for the\nbare machine: go vet -overlay $(image overlay) ./kernel/...")
+	fs := newFlags("overlay", "", "Prints the path of the JSON file that makes the stock toolchain build for the\nbare machine: go build -overlay $(image overlay) ./kernel/...")
+	goroot := fs.String("goroot", "", "make a GOROOT with the overlay in place in `folder`, for tools like go vet")
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
 	path, err := build.Overlay(ctx, "")
+	if err == nil && *goroot != "" {
+		err = build.Goroot(ctx, path, *goroot)
+	}
 	if err == nil {
 		fmt.Println(path)
 	}

@@ -96,7 +96,7 @@ func TestUnsupportedGo(t *testing.T) {
 	}
 	t.Setenv("PATH", dir+":/bin:/usr/bin")
 	status, _, errs := call(t, "build")
-	if status != statusFailed || !strings.Contains(errs, "Go 1.99.1 is not supported: install go1.26.x") || strings.Count(errs, "\n") != 1 {
+	if status != statusFailed || !strings.Contains(errs, "the Go release 1.99.1 is not supported: install go1.26.x") || strings.Count(errs, "\n") != 1 {
 		t.Errorf("status %d, %q", status, errs)
 	}
 }

@@ -64,8 +64,13 @@ func worstDelay() (worst time.Duration) {
 // wildAddress is not mapped: it lies between the heap and the direct map.
 const wildAddress = 0x123456789000
 
+// recurse ends by the runtime's limit on stacks.
+//
 //go:noinline
 func recurse(depth int) int {
+	if depth < 0 {
+		return 0
+	}
 	var frame [256]byte
 	frame[depth%len(frame)] = 1
 	return recurse(depth+1) + int(frame[(depth+1)%len(frame)])

@@ -325,7 +325,7 @@ func TestNotifySuppression(t *testing.T) {
 	}
 
 	// With the event index: none while the device has not caught up.
-	d, q = start(t, eventIndex, 8, 1)
+	_, q = start(t, eventIndex, 8, 1)
 	q.Add(0, s[0])
 	if !q.Submit() {
 		t.Error("first chain: no notification")

@@ -82,7 +82,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	pkg := module + "/boards/" + o.Board
 	if o.Tamago == "" {
 		if !strings.HasPrefix(env.GOVERSION, release+".") && env.GOVERSION != release {
-			return nil, fmt.Errorf("Go %s is not supported: install %s.x, or set TAMAGO to the go command of a TamaGo distribution", strings.TrimPrefix(env.GOVERSION, "go"), release)
+			return nil, fmt.Errorf("the Go release %s is not supported: install %s.x, or set TAMAGO to the go command of a TamaGo distribution", strings.TrimPrefix(env.GOVERSION, "go"), release)
 		}
 		index, err := Overlay(ctx, o.Cache)
 		if err != nil {
@@ -158,6 +158,15 @@ func Overlay(ctx context.Context, cache string) (string, error) {
 		GoVersion: env.GOVERSION,
 		Goos:      os.DirFS(strings.TrimSpace(string(out))),
 	}, cache)
+}
+
+// Goroot makes a GOROOT in dir that has the overlay of an index in place.
+func Goroot(ctx context.Context, index, dir string) error {
+	env, err := toolchain(ctx, "go")
+	if err != nil {
+		return err
+	}
+	return overlay.Goroot(env.GOROOT, index, dir)
 }
 
 // compile runs go build -v, which names each package when it begins with it,

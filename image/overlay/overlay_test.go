@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -21,8 +21,12 @@ var goosFiles = fstest.MapFS{
 func goroot(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, e := range edits {
-		text, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "src", e.file))
+		text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "src", e.file))
 		if err != nil {
 			t.Fatal(err)
 		}

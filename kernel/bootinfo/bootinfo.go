@@ -9,11 +9,23 @@ import "encoding/binary"
 // struct hvm_start_info), little endian: its sizes in versions 0 and 1, and
 // those of what it points to.
 const (
-	magic       = 0x336ec578
-	startSize0  = 40
-	startSize1  = 56
-	entrySize   = 24
+	magic      = 0x336ec578
+	startSize0 = 40
+	startSize1 = 56
+	entrySize  = 24
+
+	// commandMost is how much of a command line is kept, in bytes.
 	commandMost = 4096
+)
+
+// Offsets of the start info's fields.
+const (
+	offVersion  = 4
+	offModules  = 12
+	offCommand  = 24
+	offRSDP     = 32
+	offTable    = 40
+	offTableLen = 48
 )
 
 // Problem says why the start info cannot be used; "" means that it can.
@@ -24,7 +36,8 @@ type Info struct {
 	RSDP    uint64 // physical address of the ACPI root pointer; 0: not told
 	Modules uint32 // entries of the module list
 	Memory  MemoryMap
-	// Truncated says that the command line was longer than what is kept.
+	// Truncated says that the command line was longer than what is kept, 4096
+	// bytes, or that a part of it could not be read.
 	Truncated bool
 
 	command    [commandMost]byte
@@ -39,32 +52,19 @@ func (info *Info) CommandLine() string { return string(info.command[:info.comman
 func Parse(info *Info, start uint64, view func(phys uint64, n int) []byte) Problem {
 	*info = Info{}
 	b := view(start, startSize0)
-	if b == nil || binary.LittleEndian.Uint32(b) != magic {
+	if len(b) < startSize0 || binary.LittleEndian.Uint32(b) != magic {
 		return "no PVH start info: boot this image with a loader that knows the PVH note (QEMU -kernel)"
 	}
-	if binary.LittleEndian.Uint32(b[4:]) == 0 {
+	if binary.LittleEndian.Uint32(b[offVersion:]) == 0 {
 		return "the PVH start info is of version 0 and has no memory map: version 1 is needed"
 	}
-	if b = view(start, startSize1); b == nil {
+	if b = view(start, startSize1); len(b) < startSize1 {
 		return "the PVH start info is cut off"
 	}
-	info.Modules = binary.LittleEndian.Uint32(b[12:])
-	info.RSDP = binary.LittleEndian.Uint64(b[32:])
-	info.readCommand(binary.LittleEndian.Uint64(b[24:]), view)
-	table, count := binary.LittleEndian.Uint64(b[40:]), binary.LittleEndian.Uint32(b[48:])
-	if count > rangesMost {
-		info.Memory.Dropped = count - rangesMost
-		count = rangesMost
-	}
-	for i := range uint64(count) {
-		e := view(table+i*entrySize, entrySize)
-		if e == nil || table+i*entrySize < table {
-			info.Memory.Dropped++
-			continue
-		}
-		info.Memory.add(binary.LittleEndian.Uint64(e), binary.LittleEndian.Uint64(e[8:]), Type(binary.LittleEndian.Uint32(e[16:])))
-	}
-	info.Memory.settle()
+	info.Modules = binary.LittleEndian.Uint32(b[offModules:])
+	info.RSDP = binary.LittleEndian.Uint64(b[offRSDP:])
+	info.readCommand(binary.LittleEndian.Uint64(b[offCommand:]), view)
+	info.Memory.parse(binary.LittleEndian.Uint64(b[offTable:]), binary.LittleEndian.Uint32(b[offTableLen:]), view)
 	if info.Memory.Total() == 0 {
 		return "the boot loader's memory map names no RAM"
 	}
@@ -77,15 +77,15 @@ func (info *Info) readCommand(phys uint64, view func(phys uint64, n int) []byte)
 	for phys != 0 && info.commandLen < commandMost {
 		n := min(int(pageSize-phys%pageSize), commandMost-info.commandLen)
 		b := view(phys, n)
-		for _, c := range b {
+		if len(b) < n {
+			break
+		}
+		for _, c := range b[:n] {
 			if c == 0 {
 				return
 			}
 			info.command[info.commandLen] = c
 			info.commandLen++
-		}
-		if b == nil {
-			return
 		}
 		phys += uint64(n)
 	}

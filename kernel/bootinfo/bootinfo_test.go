@@ -21,10 +21,10 @@ func (m *machine) view(phys uint64, n int) []byte {
 	return m.mem[phys-m.base:][:n]
 }
 
-const base, tableAt, commandAt = 0x1000, 0x2000, 0x6000
+const base, commandAt, tableAt = 0x1000, 0x2000, 0x6000
 
 func start(command string, ranges ...Range) *machine {
-	m := &machine{base, make([]byte, 0x8000)}
+	m := &machine{base, make([]byte, 0x10000)}
 	le := binary.LittleEndian
 	le.PutUint32(m.mem[0:], magic)
 	le.PutUint32(m.mem[4:], 1)
@@ -74,7 +74,7 @@ func TestMemoryMap(t *testing.T) {
 		{"a hole at the start", []Range{{0, 0x10000, RAM}, {0, 0x1000, Reserved}}, "0-1000:2 1000-10000:1"},
 		{"a hole over the end", []Range{{0, 0x10000, RAM}, {0xf000, 0x20000, Reserved}}, "0-f000:1 f000-20000:2"},
 		{"RAM within reserved", []Range{{0, 0x10000, Reserved}, {0x1000, 0x2000, RAM}, {0x20000, 0x21000, RAM}}, "0-10000:2 20000-21000:1"},
-		{"RAM twice", []Range{{0, 0x10000, RAM}, {0x8000, 0x20000, RAM}}, "0-10000:1 10000-20000:1"},
+		{"RAM twice", []Range{{0, 0x10000, RAM}, {0x8000, 0x20000, RAM}}, "0-20000:1"},
 		{"less than a page", []Range{{0x1100, 0x1f00, RAM}, {0x2000, 0x3000, RAM}}, "2000-3000:1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,9 +128,11 @@ func TestLongCommandLineIsCut(t *testing.T) {
 	}
 }
 
-// check reports what a settled map must never be.
-func check(t *testing.T, m *MemoryMap, in []Range) {
+// settled fails when m is not what a map must be: sorted pages, no overlap, and
+// RAM where some range says RAM and none says anything else.
+func settled(t *testing.T, m *MemoryMap, in []Range) {
 	t.Helper()
+	var total, highest uint64
 	for i := range m.Len() {
 		r := m.At(i)
 		if r.Start >= r.End || r.Start%pageSize != 0 || r.End%pageSize != 0 {
@@ -139,28 +141,42 @@ func check(t *testing.T, m *MemoryMap, in []Range) {
 		if i > 0 && m.At(i-1).End > r.Start {
 			t.Fatalf("overlap in %s", ranges(m))
 		}
+		if r.Type != RAM {
+			continue
+		}
+		total, highest = total+r.End-r.Start, r.End
+		for _, x := range in {
+			if x.Type != RAM && x.Start < x.End && x.Start < r.End && r.Start < x.End {
+				t.Fatalf("%x-%x is RAM in %s, and %x-%x of the table is not", r.Start, r.End, ranges(m), x.Start, x.End)
+			}
+		}
 	}
-	if m.Dropped > 0 {
-		return
+	if m.Total() != total || m.Highest() != highest {
+		t.Fatalf("total %#x, highest %#x of %s", m.Total(), m.Highest(), ranges(m))
 	}
-	// Page by page: RAM is what some range calls RAM and none calls anything else.
-	for page := uint64(0); page < 64*pageSize; page += pageSize {
-		some, none := false, true
+	if (m.At(-1) != Range{}) || (m.At(m.Len()) != Range{}) {
+		t.Fatal("there are ranges outside of the map")
+	}
+}
+
+// complete fails when a page that is RAM in the table is not in the map.
+func complete(t *testing.T, m *MemoryMap, in []Range, pages uint64) {
+	t.Helper()
+	for page := uint64(0); page < pages*pageSize; page += pageSize {
+		want := false
 		for _, r := range in {
-			if r.Type == RAM && r.Start <= page && page+pageSize <= r.End {
-				some = true
-			}
-			if r.Type != RAM && r.Start < page+pageSize && page < r.End {
-				none = false
-			}
+			want = want || r.Type == RAM && r.Start <= page && page+pageSize <= r.End
+		}
+		for _, r := range in {
+			want = want && (r.Type == RAM || r.Start >= page+pageSize || page >= r.End)
 		}
 		got := false
 		for i := range m.Len() {
 			r := m.At(i)
 			got = got || r.Type == RAM && r.Start <= page && page < r.End
 		}
-		if got != (some && none) {
-			t.Fatalf("page %x: RAM %v, want %v, in %s from %v", page, got, some && none, ranges(m), in)
+		if got != want {
+			t.Fatalf("page %x: RAM %v, want %v, in %s from %v", page, got, want, ranges(m), in)
 		}
 	}
 }
@@ -168,18 +184,75 @@ func check(t *testing.T, m *MemoryMap, in []Range) {
 func TestRandomMaps(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		in := []Range{{40 * pageSize, 41 * pageSize, RAM}}
+		in := []Range{{70 * pageSize, 71 * pageSize, RAM}}
 		for range rng.IntN(12) {
-			a := rng.Uint64N(60) * pageSize
-			b := a + (1+rng.Uint64N(20))*pageSize
-			in = append(in, Range{a, b, Type(1 + rng.IntN(4))})
+			a := rng.Uint64N(60 * pageSize)
+			b := a + 1 + rng.Uint64N(8*pageSize)
+			if rng.IntN(2) == 0 {
+				a, b = a&^(pageSize-1), (b+pageSize-1)&^(pageSize-1)
+			}
+			in = append(in, Range{a, b, Type(rng.IntN(9))})
 		}
-		var m MemoryMap
-		for _, r := range in {
-			m.add(r.Start, r.End-r.Start, r.Type)
-		}
-		m.settle()
-		check(t, &m, in)
+		info := parse(t, start("", in...))
+		settled(t, &info.Memory, in)
+		complete(t, &info.Memory, in, 72)
+	}
+}
+
+func TestOddEntries(t *testing.T) {
+	info := parse(t, start("",
+		Range{0x1000, 0x5000, RAM},
+		Range{0x9000, 0x9000, RAM},                 // empty
+		Range{1<<52 - 0x2000, 1<<52 + 0x5000, RAM}, // beyond 52 bits
+		Range{1 << 53, 1<<53 + 0x1000, RAM},        // all of it
+		Range{1<<64 - 0x1000, 0x1000, Reserved},    // past the end of all addresses
+	))
+	if got, want := ranges(&info.Memory), "1000-5000:1 fffffffffe000-10000000000000:1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if p := info.Memory.Problems; p != (Problems{Bad: 4}) {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestReservedOverflow fills the map with holes: none may become RAM.
+func TestReservedOverflow(t *testing.T) {
+	in := []Range{{0, 4000 * pageSize, RAM}}
+	for i := range uint64(300) {
+		in = append(in, Range{(10 + 7*i) * pageSize, (11 + 7*i) * pageSize, Reserved})
+	}
+	info := parse(t, start("", in...))
+	settled(t, &info.Memory, in)
+	if p := info.Memory.Problems; p.Merged != 300-reservedMost || p.Dropped != 0 {
+		t.Errorf("%+v", p)
+	}
+	if info.Memory.Highest() != 4000*pageSize {
+		t.Errorf("the RAM behind the holes is lost: %s", ranges(&info.Memory))
+	}
+}
+
+// TestRAMOverflow has more pieces of RAM than the map holds.
+func TestRAMOverflow(t *testing.T) {
+	var in []Range
+	for i := range uint64(200) {
+		in = append(in, Range{2 * i * pageSize, (2*i + 1) * pageSize, RAM})
+	}
+	info := parse(t, start("", in...))
+	settled(t, &info.Memory, in)
+	if p := info.Memory.Problems; p.Dropped != 200-rangesMost || info.Memory.Len() != rangesMost {
+		t.Errorf("%+v, %d ranges", p, info.Memory.Len())
+	}
+}
+
+// TestManyEntries has the long map of an UEFI machine, whose entries touch.
+func TestManyEntries(t *testing.T) {
+	var in []Range
+	for i := range uint64(entriesMost + 10) {
+		in = append(in, Range{i * pageSize, (i + 1) * pageSize, RAM})
+	}
+	info := parse(t, start("", in...))
+	if got, want := ranges(&info.Memory), fmt.Sprintf("0-%x:1", entriesMost*pageSize); got != want || info.Memory.Problems.Excess != 10 {
+		t.Errorf("got %s, want %s; %+v", got, want, info.Memory.Problems)
 	}
 }
 
@@ -189,9 +262,29 @@ func FuzzParse(f *testing.F) {
 		m := &machine{base, mem}
 		info := new(Info)
 		Parse(info, base, m.view)
-		check(t, &MemoryMap{Dropped: 1, n: info.Memory.n, ranges: info.Memory.ranges}, nil)
+		settled(t, &info.Memory, nil)
 		if len(info.CommandLine()) > commandMost {
 			t.Error("command line too long")
+		}
+	})
+}
+
+// FuzzMap gives the map entries of 6 bytes each: page, offset, length, type.
+func FuzzMap(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 200, 0, 1, 5, 9, 1, 1, 9, 2})
+	f.Fuzz(func(t *testing.T, code []byte) {
+		in := []Range{{300 * pageSize, 301 * pageSize, RAM}}
+		for ; len(code) >= 6 && len(in) < 400; code = code[6:] {
+			a := uint64(code[0])*pageSize + uint64(code[1])*16
+			b := a + uint64(code[3])*pageSize + uint64(code[4])*16
+			if b > a && b <= 300*pageSize {
+				in = append(in, Range{a, b, Type(code[5] % 9)})
+			}
+		}
+		info := parse(t, start("", in...))
+		settled(t, &info.Memory, in)
+		if p := info.Memory.Problems; p == (Problems{}) {
+			complete(t, &info.Memory, in, 302)
 		}
 	})
 }

@@ -22,12 +22,11 @@ TEXT getpc<>(SB),NOSPLIT|NOFRAME,$0
 	MOVL	(SP), AX
 	RET
 
-// cpuinit is entered by a jump, on no stack, and does not return.
+// cpuinit is entered by a jump, on no stack, and does not return. BX is kept.
 TEXT cpuinit(SB),NOSPLIT|NOFRAME,$0
 	CLI
 	CLD
 	MOVL	$SCRATCH_STACK, SP
-	MOVL	BX, BP
 
 	// The firmware may have left the 8259s' timer interrupt on, at a vector
 	// that means "double fault" to us. Mask both.
@@ -93,9 +92,10 @@ directory:
 	PUSHQ	CX
 	RETFQ				// in 32-bit mode: DEC EAX; RETF
 
-// start64 is the first code in 64-bit mode. BP = start info.
+// start64 is the first code in 64-bit mode. BX = start info.
 TEXT ·start64(SB),NOSPLIT|NOFRAME,$0
-	MOVL	BP, BP
+	MOVL	BX, BX
+	MOVQ	BX, ·startInfo(SB)
 	MOVL	$0x10, AX
 	MOVW	AX, DS
 	MOVW	AX, ES
@@ -103,7 +103,6 @@ TEXT ·start64(SB),NOSPLIT|NOFRAME,$0
 	XORL	AX, AX
 	MOVW	AX, FS
 	MOVW	AX, GS
-	MOVQ	BP, ·startInfo(SB)
 
 	// Floating point: x87 reset, exceptions masked; AVX where XSAVE can keep it.
 	BYTE	$0xdb; BYTE $0xe3	// FNINIT

@@ -3,6 +3,7 @@ package frames
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -35,18 +36,43 @@ func memoryMap(t testing.TB, ranges ...bootinfo.Range) *bootinfo.MemoryMap {
 	return &info.Memory
 }
 
-// newAllocator gives an allocator whose bitmaps lie in memory of the test: the
-// first RAM above First must be at First.
+// newAllocator gives an allocator whose bitmaps lie in memory of the test, not
+// of the Go heap: the first RAM above First must be at First.
 func newAllocator(t testing.TB, reserved []Range, ranges ...bootinfo.Range) *Allocator {
 	t.Helper()
-	m := memoryMap(t, ranges...)
-	memory := make([]uint64, 1<<20)
-	t.Cleanup(func() { memory[0] = 0 }) // keeps it alive
-	a := &Allocator{Base: uintptr(unsafe.Pointer(&memory[0])) - First}
-	if !a.Init(m, reserved) {
+	a := &Allocator{Base: mapMemory(t) - First}
+	if !a.Init(memoryMap(t, ranges...), reserved) {
 		t.Fatal("no room for the bitmaps")
 	}
 	return a
+}
+
+// mapMemory returns the address of 16 MiB that are unmapped with the test.
+func mapMemory(t testing.TB) uintptr {
+	t.Helper()
+	b, err := syscall.Mmap(-1, 0, 16*mib, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Memory comes as it was left: not zero.
+	for i := range 8 * Size {
+		b[i] = 0xa5
+	}
+	t.Cleanup(func() { syscall.Munmap(b) })
+	return uintptr(unsafe.Pointer(&b[0]))
+}
+
+func within(ranges []Range, at uint64) bool {
+	for _, r := range ranges {
+		if at+Size > r.Start && at < r.End {
+			return true
+		}
+	}
+	return false
+}
+
+func ram(start, end uint64) bootinfo.Range {
+	return bootinfo.Range{Start: start, End: end, Type: bootinfo.RAM}
 }
 
 const mib = 1 << 20
@@ -63,7 +89,7 @@ func TestEveryFrameOnceAndNoHole(t *testing.T) {
 		{"holes", nil, []bootinfo.Range{
 			{Start: 2 * mib, End: 3 * mib, Type: bootinfo.RAM}, {Start: 3 * mib, End: 3*mib + Size, Type: bootinfo.NVS},
 			{Start: 5 * mib, End: 6 * mib, Type: bootinfo.RAM}, {Start: 4 << 30, End: 4<<30 + mib, Type: bootinfo.RAM},
-		}, 3*256 - 65},
+		}, 3*256 - 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := newAllocator(t, c.reserved, c.ranges...)
@@ -101,15 +127,99 @@ func TestEveryFrameOnceAndNoHole(t *testing.T) {
 }
 
 func TestBadFreesAreCounted(t *testing.T) {
-	a := newAllocator(t, nil, bootinfo.Range{Start: 0, End: 16 * mib, Type: bootinfo.RAM})
+	image := Range{10 * mib, 11 * mib}
+	a := newAllocator(t, []Range{image}, ram(0, 16*mib), ram(20*mib, 21*mib))
 	p, _ := a.Alloc()
-	for i, bad := range []uint64{p + 1, p + Size, 0, First, 1 << 40, ^uint64(0)} {
+	for i, bad := range []uint64{p + 1, 0, First - Size, First, image.Start, 16 * mib, 20*mib - Size, 21 * mib, 1 << 40, ^uint64(0), ^uint64(0) &^ (Size - 1)} {
 		if a.Free(bad) || a.Counts().BadFree != uint64(i+1) {
 			t.Errorf("freeing %#x was taken, %d counted", bad, a.Counts().BadFree)
 		}
 	}
-	if !a.Free(p) || a.Free(p) {
-		t.Error("a frame is freed once and only once")
+	if a.Free(p+Size) || !a.Free(p) || a.Free(p) || a.Counts().DoubleFree != 2 {
+		t.Errorf("a frame is freed once and only once; counts %+v", a.Counts())
+	}
+	if c := a.Counts(); c.Free != c.Total {
+		t.Errorf("counts %+v", c)
+	}
+	var none Allocator
+	if _, ok := none.Alloc(); ok || none.Free(First) {
+		t.Error("an allocator without memory gives or takes some")
+	}
+	if _, ok := none.AllocRun(1, 1); ok {
+		t.Error("an allocator without memory gives a run")
+	}
+}
+
+// TestLargeMemory checks the sizes that are supported, by their counts and by
+// what comes first and last.
+func TestLargeMemory(t *testing.T) {
+	for _, c := range []struct {
+		ranges  []bootinfo.Range
+		bitmaps uint64 // frames
+		last    uint64 // the highest frame
+	}{
+		{[]bootinfo.Range{ram(First, 64*mib)}, 1, 64*mib - Size},
+		{[]bootinfo.Range{ram(First, 512*mib)}, 5, 512*mib - Size},
+		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 9<<30)}, 66, 9<<30 - Size},
+		{[]bootinfo.Range{ram(First, 4*mib), ram(4*mib, 64*mib)}, 1, 64*mib - Size},
+		// What lies behind the direct map is not touched, wherever it is.
+		{[]bootinfo.Range{ram(First, 64*mib), ram(addressEnd-mib, addressEnd+mib), ram(1<<50, 1<<51)}, 1, addressEnd - Size},
+	} {
+		a := newAllocator(t, nil, c.ranges...)
+		var want uint64
+		for _, r := range c.ranges {
+			if r.Start < addressEnd {
+				want += (min(r.End, addressEnd) - r.Start) / Size
+			}
+		}
+		if got := a.Counts(); got.Total != want-c.bitmaps || got.Free != got.Total || got.Lost != 0 {
+			t.Errorf("counts %+v, want %d in all", got, want-c.bitmaps)
+		}
+		if p, ok := a.Alloc(); !ok || p != First+c.bitmaps*Size {
+			t.Errorf("first frame %#x", p)
+		}
+		if !a.free.has(a.free.bits-1) || a.zones[a.zoneCount-1].end() != c.last+Size {
+			t.Errorf("last frame %#x, want %#x", a.zones[a.zoneCount-1].end()-Size, c.last)
+		}
+	}
+}
+
+func TestRunsDoNotCrossHoles(t *testing.T) {
+	a := newAllocator(t, nil, ram(First, First+64*Size), ram(First+65*Size, First+129*Size))
+	if p, ok := a.AllocRun(64, 1); !ok || p != First+65*Size {
+		t.Errorf("64 frames at %#x, %v", p, ok)
+	}
+	if p, ok := a.AllocRun(64, 1); ok {
+		t.Errorf("64 of 63 frames at %#x", p)
+	}
+	if p, ok := a.AllocRun(63, 1); !ok || p != First+Size {
+		t.Errorf("63 frames at %#x, %v", p, ok)
+	}
+	for _, c := range [][2]uint64{{0, 1}, {1, 0}, {1, 3}, {1 << 63, 1}, {1, 1 << 63}} {
+		if p, ok := a.AllocRun(c[0], c[1]); ok {
+			t.Errorf("%d frames aligned to %d at %#x", c[0], c[1], p)
+		}
+	}
+}
+
+func TestMoreHolesThanZones(t *testing.T) {
+	var reserved []Range
+	for i := range uint64(200) {
+		reserved = append(reserved, Range{First + (100+2*i)*Size, First + (101+2*i)*Size})
+	}
+	a := newAllocator(t, reserved, ram(0, 16*mib))
+	c := a.Counts()
+	if c.Lost == 0 || c.Total+c.Lost != 14*256-200-1 {
+		t.Errorf("counts %+v", c)
+	}
+	for {
+		p, ok := a.Alloc()
+		if !ok {
+			break
+		}
+		if within(reserved, p) {
+			t.Fatalf("reserved frame %#x was handed out", p)
+		}
 	}
 }
 
@@ -120,58 +230,91 @@ func TestNoRoomForBitmaps(t *testing.T) {
 	}
 }
 
-// TestAgainstModel plays random calls against a plain list of booleans.
-func TestAgainstModel(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4))
-	a := newAllocator(t, nil, bootinfo.Range{Start: First, End: First + 300*Size, Type: bootinfo.RAM}, bootinfo.Range{Start: First + 310*Size, End: First + 400*Size, Type: bootinfo.RAM})
-	total := a.Counts().Total
-	held := map[uint64]bool{}
-	for range 20000 {
-		switch rng.IntN(4) {
-		case 0:
-			if p, ok := a.Alloc(); ok {
-				if held[p] {
-					t.Fatalf("%#x was handed out twice", p)
-				}
-				held[p] = true
-			} else if uint64(len(held)) != total {
-				t.Fatal("Alloc failed with frames free")
+// play runs the calls that code says against a plain set of frames.
+func play(t *testing.T, code []byte) {
+	const hole, end = First + 300*Size, First + 400*Size
+	a := newAllocator(t, []Range{{First + 50*Size, First + 51*Size}}, ram(First, hole), ram(hole+10*Size, end))
+	free := map[uint64]bool{}
+	for p := uint64(First + Size); p < end; p += Size {
+		if p != First+50*Size && (p < hole || p >= hole+10*Size) {
+			free[p] = true
+		}
+	}
+	total := uint64(len(free))
+	take := func(p, n uint64) {
+		for i := range n {
+			if !free[p+i*Size] {
+				t.Fatalf("%#x is not free and was handed out", p+i*Size)
 			}
-		case 1:
-			n, align := 1+rng.Uint64N(20), uint64(1)<<rng.IntN(4)
-			p, ok := a.AllocRun(n, align)
-			if !ok {
-				continue
+			delete(free, p+i*Size)
+		}
+	}
+	// run is the lowest run by the model.
+	run := func(n, align uint64) (uint64, bool) {
+		for p := uint64(First); p < end; p += Size {
+			k := uint64(0)
+			for p/Size%align == 0 && k < n && free[p+k*Size] {
+				k++
 			}
-			if p/Size%align != 0 {
-				t.Fatalf("a run at %#x is not aligned to %d frames", p, align)
-			}
-			for i := range n {
-				if held[p+i*Size] || p < First || p+i*Size >= First+300*Size && p+i*Size < First+310*Size {
-					t.Fatalf("%#x was handed out twice or is a hole", p+i*Size)
-				}
-				held[p+i*Size] = true
-			}
-		default:
-			for p := range held {
-				if !a.Free(p) {
-					t.Fatalf("%#x is not taken back", p)
-				}
-				delete(held, p)
-				if rng.IntN(3) == 0 {
-					break
-				}
+			if k == n {
+				return p, true
 			}
 		}
-		if a.Counts().Free != total-uint64(len(held)) {
-			t.Fatalf("%d free, want %d", a.Counts().Free, total-uint64(len(held)))
+		return 0, false
+	}
+	for len(code) >= 3 {
+		op, x, y := code[0], uint64(code[1]), uint64(code[2])
+		code = code[3:]
+		var p, want uint64
+		var ok, wantOK bool
+		switch n, align := 1+x%40, uint64(1)<<(y%7); op % 4 {
+		case 0:
+			want, wantOK = run(1, 1)
+			if p, ok = a.Alloc(); ok {
+				take(p, 1)
+			}
+		case 1:
+			want, wantOK = run(n, align)
+			if p, ok = a.AllocRun(n, align); ok {
+				take(p, n)
+			}
+		default:
+			p = First + (x<<8|y)%410*Size
+			want, wantOK = p, p < end && !free[p] && p != First && p != First+50*Size && (p < hole || p >= hole+10*Size)
+			if ok = a.Free(p); ok {
+				free[p] = true
+			}
+		}
+		if ok != wantOK || ok && p != want {
+			t.Fatalf("call %d: got %#x, %v, want %#x, %v", op%4, p, ok, want, wantOK)
+		}
+		if c := a.Counts(); c.Total != total || c.Free != uint64(len(free)) || c.Peak > total || c.Peak < total-c.Free {
+			t.Fatalf("counts %+v with %d of %d free", c, len(free), total)
 		}
 	}
 }
 
+func TestAgainstModel(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 20 {
+		code := make([]byte, 3*500)
+		for i := range code {
+			code[i] = byte(rng.Uint32())
+		}
+		play(t, code)
+	}
+}
+
+func FuzzAllocator(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 1, 39, 6, 2, 0, 1, 1, 5, 2, 2, 0, 1})
+	f.Fuzz(func(t *testing.T, code []byte) { play(t, code[:min(len(code), 3*200)]) })
+}
+
 func TestNoAllocations(t *testing.T) {
 	a := newAllocator(t, nil, bootinfo.Range{Start: 0, End: 64 * mib, Type: bootinfo.RAM})
+	m := memoryMap(t, ram(0, 64*mib))
 	if n := testing.AllocsPerRun(100, func() {
+		a.Init(m, []Range{{3 * mib, 4 * mib}})
 		p, _ := a.Alloc()
 		a.Free(p)
 		p, _ = a.AllocRun(4, 2)
@@ -183,11 +326,24 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
+// BenchmarkAllocFree takes the highest frame of 8 GiB and gives it back.
 func BenchmarkAllocFree(b *testing.B) {
-	a := newAllocator(b, nil, bootinfo.Range{Start: 0, End: 64 * mib, Type: bootinfo.RAM})
+	a := newAllocator(b, nil, ram(First, 8<<30))
+	for a.Counts().Free > 1 {
+		a.Alloc()
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		p, _ := a.Alloc()
 		a.Free(p)
+	}
+}
+
+func BenchmarkInit8GiB(b *testing.B) {
+	m := memoryMap(b, ram(First, 3<<30), ram(4<<30, 9<<30))
+	a := &Allocator{Base: mapMemory(b) - First}
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Init(m, []Range{{First, First + 8*mib}})
 	}
 }

@@ -125,7 +125,7 @@ func classifyIPv6(f frameInfo, packet []byte) (frameInfo, counter, bool) {
 	}
 	f.ipLen, f.ipHdr = total, ipv6Header
 	// An extension header shows up as a transport that nobody here asks for.
-	f.transport = h.TransportProtocol()
+	f.transport = tcpip.TransportProtocolNumber(h.NextHeader())
 	return f, 0, true
 }
 

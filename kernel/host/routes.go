@@ -20,10 +20,7 @@ type route struct {
 	source      netip.Addr
 }
 
-var (
-	default4 = netip.MustParsePrefix("0.0.0.0/0")
-	default6 = netip.MustParsePrefix("::/0")
-)
+var default4 = netip.MustParsePrefix("0.0.0.0/0")
 
 func (r route) table() tcpip.Route {
 	t := tcpip.Route{Destination: toSubnet(r.destination), NIC: r.id}

@@ -18,7 +18,10 @@ const (
 	// EventTick is the local APIC's timer.
 	EventTick = 0
 
-	eoiAddress        = layout.LocalAPIC + 0xb0
+	// For vectors_amd64.s.
+	//lint:ignore U1000 used by assembly
+	eoiAddress = layout.LocalAPIC + 0xb0
+	//lint:ignore U1000 used by assembly
 	timerCountAddress = layout.LocalAPIC + 0x380
 )
 
@@ -54,6 +57,8 @@ func Last() *Frame { return &fault }
 
 // tickCount is what the handler of EventTick loads into the timer's initial
 // count register.
+//
+//lint:ignore U1000 used by assembly
 var tickCount uint64
 
 // SetTick sets the number of timer counts between ticks.
@@ -143,6 +148,9 @@ func describe(r *[10]byte, table unsafe.Pointer, size uintptr) {
 // interrupts off, the world in any state. It must not allocate or return.
 var Fatal func(f *Frame)
 
+// fatal is called by exception.
+//
+//lint:ignore U1000 used by assembly
 func fatal() {
 	if Fatal != nil {
 		Fatal(&fault)

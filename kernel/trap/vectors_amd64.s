@@ -161,6 +161,8 @@ fatal:
 	JEQ	nog
 	MOVQ	AX, ·fault+Frame_G(SB)
 nog:
+	BYTE	$0xdb; BYTE $0xe3	// FNINIT: FCW 0x37f
+	LDMXCSR	·mxcsr(SB)
 	MOVQ	$runtime·g0(SB), R14
 	MOVQ	R14, (TLS)
 	XORPS	X15, X15
@@ -168,3 +170,6 @@ nog:
 	CALL	·fatal(SB)
 	HLT
 	JMP	-1(PC)
+
+DATA	·mxcsr(SB)/4, $0x1f80
+GLOBL	·mxcsr(SB),RODATA,$4

@@ -11,11 +11,11 @@ import (
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
 
-// Commands, as class << 8 | command.
+// Commands: the class in the upper byte, the command in the lower.
 const (
-	commandPromiscuous   = 0<<8 | 0
-	commandAllMulticast  = 0<<8 | 1
-	commandGuestOffloads = 5<<8 | 0
+	commandPromiscuous   = 0x0000
+	commandAllMulticast  = 0x0001
+	commandGuestOffloads = 0x0500
 
 	controlOK = 0
 )

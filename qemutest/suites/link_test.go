@@ -1,0 +1,34 @@
+package suites
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sluice-os/sluice/qemutest"
+)
+
+// TestLink pulls the cable out and plugs it in again: both are logged and
+// shown, and a connection that was open goes on.
+func TestLink(t *testing.T) {
+	for _, machine := range boards {
+		t.Run(machine, func(t *testing.T) {
+			vm, peer := startWithPeer(t, qemutest.Config{Machine: machine})
+			c := dial(t, vm, peer.Dial, "tcp", qemutest.HostPort(peer.Address4(), 7))
+			echo(t, c, 1000)
+			for range 2 {
+				vm.SetLink(t, false)
+				vm.Expect(t, "link down")
+				if text := vm.Command(t, "ip link"); !strings.Contains(text, "NO-CARRIER") {
+					t.Errorf("ip link does not show that the cable is out:\n%s", text)
+				}
+				vm.SetLink(t, true)
+				vm.Expect(t, "link up")
+				peer.Ping(t, peer.Address4())
+				echo(t, c, 1000)
+			}
+			if text := vm.Command(t, "ip link"); strings.Contains(text, "NO-CARRIER") {
+				t.Errorf("ip link does not show that the cable is in:\n%s", text)
+			}
+		})
+	}
+}

@@ -1,0 +1,63 @@
+package suites
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sluice-os/sluice/qemutest"
+)
+
+// TestNoCard: without a network card the console works and says so.
+func TestNoCard(t *testing.T) {
+	for _, machine := range machines {
+		t.Run(machine, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: machine})
+			vm.ExpectRegexp(t, `no network card`)
+			if text := vm.Command(t, "help"); !strings.Contains(text, "poweroff") {
+				t.Errorf("help printed %q", text)
+			}
+			if text := vm.Command(t, "ip addr"); !strings.Contains(text, "not available") {
+				t.Errorf("ip addr printed %q, want that there is none", text)
+			}
+			powerOff(t, vm)
+		})
+	}
+}
+
+// TestTooLittleMemory: the kernel says how much it has and how much it needs.
+func TestTooLittleMemory(t *testing.T) {
+	for _, machine := range machines {
+		t.Run(machine, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: machine, Memory: 16})
+			vm.ExpectRegexp(t, `(?i)memory.*\b64 ?MiB|\b64 ?MiB.*memory`)
+			if status := vm.Wait(t); status <= 0 {
+				t.Errorf("QEMU ended with status %d, want a failure", status)
+			}
+		})
+	}
+}
+
+// TestNoEntropy: without a source of random numbers there is no network, and
+// the log names what would help.
+func TestNoEntropy(t *testing.T) {
+	vm := start(t, qemutest.Config{NoRNG: true, Net: qemutest.RawWire, Extra: []string{"-cpu", "qemu64"}})
+	vm.ExpectRegexp(t, `no network: .*virtio-rng`)
+	powerOff(t, vm)
+}
+
+// TestLesserProcessor: what the processor lacks is named, with the option that
+// gives it, and everything works all the same.
+func TestLesserProcessor(t *testing.T) {
+	vm := start(t, qemutest.Config{Net: qemutest.RawWire, Extra: []string{"-cpu", "qemu64"}})
+	peer := vm.Peer(t, qemutest.PeerConfig{})
+	vm.ExpectRegexp(t, `processor lacks .*-cpu max`)
+	peer.Ping(t, peer.Address4())
+}
+
+// TestLegacyDevice: a virtio device that speaks only the old interface is left
+// out, and the log names QEMU's option.
+func TestLegacyDevice(t *testing.T) {
+	vm := start(t, qemutest.Config{Net: qemutest.RawWire, Extra: []string{"-global", "virtio-mmio.force-legacy=true"}})
+	vm.ExpectRegexp(t, `device left out .*force-legacy=false`)
+	powerOff(t, vm)
+}

@@ -1,0 +1,69 @@
+// Package suites boots Sluice images in QEMU and looks at them from outside: by
+// the wire, the console and QEMU's control socket.
+package suites
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/sluice-os/sluice/qemutest"
+)
+
+// all asks for the full product of every table, not only for every pair.
+var all = os.Getenv("SLUICE_ALL") != ""
+
+// slots bounds how many machines run at a time: under emulation each keeps one
+// core busy.
+var slots = make(chan struct{}, 2)
+
+// start boots a machine when there is a slot for it. It makes the test
+// parallel; a test starts one machine.
+func start(t *testing.T, c qemutest.Config) *qemutest.VM {
+	t.Helper()
+	t.Parallel()
+	slots <- struct{}{}
+	t.Cleanup(func() { <-slots })
+	return qemutest.Start(t, c)
+}
+
+// startWithPeer boots a machine on a raw wire and waits until the peer's DHCP
+// server has given it an address.
+func startWithPeer(t *testing.T, c qemutest.Config) (*qemutest.VM, *qemutest.Peer) {
+	t.Helper()
+	c.Net = qemutest.RawWire
+	vm := start(t, c)
+	peer := vm.Peer(t, qemutest.PeerConfig{})
+	vm.Seen(t, "dhcp: address acquired")
+	return vm, peer
+}
+
+// dialer connects to the machine.
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// dial connects or fails the test. The connection ends with the machine.
+func dial(t *testing.T, vm *qemutest.VM, d dialer, network, address string) net.Conn {
+	t.Helper()
+	c, err := d(vm.Context(), network, address)
+	if err != nil {
+		t.Fatalf("%s %s: %v", network, address, err)
+	}
+	if end, ok := vm.Context().Deadline(); ok {
+		c.SetDeadline(end)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// machines are the QEMU machines of the tables.
+var machines = []string{"microvm", "q35", "pc"}
+
+// boards are one machine for each board, for what differs by board only.
+var boards = []string{"microvm", "q35"}
+
+// url returns the address of a page of the machine.
+func url(addr netip.Addr, path string) string {
+	return "http://" + qemutest.HostPort(addr, 80) + path
+}
