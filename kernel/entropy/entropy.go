@@ -7,12 +7,12 @@
 package entropy
 
 import (
-	"crypto/hmac"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
+	"slices"
 	"sync"
 )
 
@@ -36,26 +36,25 @@ type Source struct {
 	Refill func()
 
 	mu     sync.Mutex
-	mac    hash.Hash
-	k, v   [sha256.Size]byte
+	drbg   drbg
 	bits   int
 	output int
+
+	// seen holds the hash of what each kind of source gave last: a source that
+	// gives the same again is stuck.
+	seen map[string][sha256.Size]byte
 }
 
 // New returns a source without any entropy.
 func New() *Source {
-	s := &Source{}
-	for i := range s.v {
-		s.v[i] = 1
-	}
-	return s
+	return &Source{drbg: newDRBG(), seen: map[string][sha256.Size]byte{}}
 }
 
 // Add mixes data in and credits it with bits of entropy, 8*len(data) at most.
 func (s *Source) Add(data []byte, bits int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.update(data)
+	s.drbg.update(data)
 	s.bits = min(s.bits+max(min(bits, 8*len(data)), 0), seedBits)
 }
 
@@ -83,11 +82,7 @@ func (s *Source) generate(p []byte) bool {
 	for rest := p; len(rest) > 0; {
 		request := rest[:min(len(rest), requestMax)]
 		rest = rest[len(request):]
-		for len(request) > 0 {
-			s.step()
-			request = request[copy(request, s.v[:]):]
-		}
-		s.update(nil)
+		s.drbg.generate(request)
 	}
 	s.output += len(p)
 	refill := s.output >= ReseedBytes && s.Refill != nil
@@ -99,32 +94,6 @@ func (s *Source) generate(p []byte) bool {
 		s.Refill()
 	}
 	return true
-}
-
-// step is V = HMAC(K, V).
-func (s *Source) step() {
-	if s.mac == nil {
-		s.mac = hmac.New(sha256.New, s.k[:])
-	}
-	s.mac.Reset()
-	s.mac.Write(s.v[:])
-	s.mac.Sum(s.v[:0])
-}
-
-// update is HMAC_DRBG_Update (10.1.2.2).
-func (s *Source) update(data []byte) {
-	for round := byte(0); round < 2; round++ {
-		mac := hmac.New(sha256.New, s.k[:])
-		mac.Write(s.v[:])
-		mac.Write([]byte{round})
-		mac.Write(data)
-		mac.Sum(s.k[:0])
-		s.mac = nil
-		s.step()
-		if len(data) == 0 {
-			return
-		}
-	}
 }
 
 const (
@@ -153,9 +122,10 @@ func (s *Source) FromRDSEED(next Word) error {
 // fromWords refuses a generator that is stuck: one that repeats a word, or
 // gives only zeros or ones (as processors have done after a resume).
 func (s *Source) fromWords(name string, next Word, tries, divide int) error {
+	var got [words]uint64
 	var buf [8 * words]byte
-	var last uint64
-	for i := range words {
+	defer func() { clear(got[:]); clear(buf[:]) }()
+	for i := range got {
 		v, ok := next()
 		for n := 1; !ok && n < tries; n++ {
 			v, ok = next()
@@ -163,23 +133,24 @@ func (s *Source) fromWords(name string, next Word, tries, divide int) error {
 		if !ok {
 			return fmt.Errorf("%s gave nothing in %d tries", name, tries)
 		}
-		if v == 0 || v == ^uint64(0) || i > 0 && v == last {
+		// Of good words, two in a batch are the same once in 2^57 batches.
+		if v == 0 || v == ^uint64(0) || slices.Contains(got[:i], v) {
 			return fmt.Errorf("%s is stuck at %#x", name, v)
 		}
-		last = v
+		got[i] = v
 		binary.LittleEndian.PutUint64(buf[8*i:], v)
 	}
-	s.Add(buf[:], 8*len(buf)/divide)
-	return nil
+	return s.credit(name, buf[:], 8*len(buf)/divide)
 }
 
 // deviceBytes is how much is taken from a device at a time.
 const deviceBytes = 64
 
 // FromDevice takes bytes from a random device, which are credited in full
-// unless they are all the same.
+// unless they, or a quarter of them, repeat.
 func (s *Source) FromDevice(read func(p []byte) (int, error)) error {
 	var buf [deviceBytes]byte
+	defer clear(buf[:])
 	for n := 0; n < len(buf); {
 		m, err := read(buf[n:])
 		if err != nil {
@@ -190,11 +161,38 @@ func (s *Source) FromDevice(read func(p []byte) (int, error)) error {
 		}
 		n += m
 	}
-	for _, b := range buf {
-		if b != buf[0] {
-			s.Add(buf[:], 8*len(buf))
-			return nil
-		}
+	// A period of a power of two up to a quarter repeats the first quarter.
+	const quarter = deviceBytes / 4
+	if bytes.Contains(buf[quarter:], buf[:quarter]) {
+		return fmt.Errorf("the random device is stuck: its first %d bytes come again", quarter)
 	}
-	return fmt.Errorf("the random device is stuck at %#02x", buf[0])
+	return s.credit("the random device", buf[:], 8*len(buf))
+}
+
+// credit adds data of a source unless it is what that source gave last time.
+func (s *Source) credit(name string, data []byte, bits int) error {
+	sum := sha256.Sum256(data)
+	s.mu.Lock()
+	stuck := s.seen[name] == sum
+	s.seen[name] = sum
+	s.mu.Unlock()
+	if stuck {
+		return fmt.Errorf("%s is stuck: it gives the same bytes as last time", name)
+	}
+	s.Add(data, bits)
+	return nil
+}
+
+// jitterSamples is how many times FromCounter looks at the counter.
+const jitterSamples = 64
+
+// FromCounter mixes in how a fast counter advances between two looks at it,
+// which caches, interrupts and emulators make irregular. It is not credited:
+// nobody can say how irregular.
+func (s *Source) FromCounter(counter func() uint64) {
+	var buf [8 * jitterSamples]byte
+	for i := range jitterSamples {
+		binary.LittleEndian.PutUint64(buf[8*i:], counter())
+	}
+	s.Add(buf[:], 0)
 }

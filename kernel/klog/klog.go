@@ -26,13 +26,21 @@ type Log struct {
 	mu    sync.Mutex
 	out   io.Writer
 	since func() time.Duration
-	line  []byte
+	lines sync.Pool // of *[]byte, for the line that is being made
 }
+
+// stampMax is the longest time stamp in bytes, with seconds of 13 digits.
+const stampMax = 24
 
 // New returns a log that writes lines to out, with times from since, which
 // returns the time since boot.
 func New(out io.Writer, since func() time.Duration) *Log {
-	return &Log{out: out, since: since, line: make([]byte, 0, lineMax+8)}
+	l := &Log{out: out, since: since}
+	l.lines.New = func() any {
+		b := make([]byte, 0, stampMax+2*lineMax)
+		return &b
+	}
+	return l
 }
 
 // SetLevel sets the least level that is logged.
@@ -79,36 +87,60 @@ func (h *handler) WithGroup(name string) slog.Handler {
 }
 
 // Handle implements slog.Handler. The record's own time is not used: it is
-// wall time, and the log tells the time since boot.
+// wall time, and the log tells the time since boot. The text is made before
+// the lock is taken, because values may have methods that log.
 func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	l := h.log
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := appendTime(l.line[:0], l.since())
+	pooled := l.lines.Get().(*[]byte)
+	defer l.lines.Put(pooled)
+	b := (*pooled)[:stampMax] // room for the time, which is told last
 	level := r.Level.String()
 	b = append(b, level...)
 	for range 5 - len(level) {
 		b = append(b, ' ')
 	}
 	b = append(b, ' ')
-	b = appendText(b, r.Message)
+	b = appendText(b, cut(r.Message))
 	b = append(b, h.prefix...)
 	r.Attrs(func(a slog.Attr) bool {
 		b = appendAttr(b, h.group, a)
 		return len(b) < lineMax
 	})
 	if len(b) > lineMax {
-		cut := lineMax
-		for cut > 0 && !utf8.RuneStart(b[cut]) {
-			cut--
-		}
-		b = append(b[:cut], "..."...)
+		b = append(cutAt(b, lineMax), "..."...)
 	}
 	b = append(b, '\n')
-	l.line = b[:0]
-	l.Ring.write(b)
-	_, err := l.out.Write(b)
+	return l.write(b)
+}
+
+// write puts the time into the first stampMax bytes of b, right-aligned, and
+// writes the line.
+func (l *Log) write(b []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var room [stampMax]byte
+	stamp := appendTime(room[:0], l.since())
+	line := b[max(stampMax-len(stamp), 0):]
+	copy(line, stamp)
+	l.Ring.write(line)
+	_, err := l.out.Write(line)
 	return err
+}
+
+// cut bounds a text that is longer than any line.
+func cut(s string) string {
+	if len(s) <= lineMax {
+		return s
+	}
+	return string(cutAt([]byte(s[:lineMax+1]), lineMax))
+}
+
+// cutAt returns the first n bytes of b or, in the middle of a character, fewer.
+func cutAt(b []byte, n int) []byte {
+	for n > 0 && !utf8.RuneStart(b[n]) {
+		n--
+	}
+	return b[:n]
 }
 
 // appendTime writes "[    0.123456] ".
@@ -146,7 +178,7 @@ func appendAttr(b []byte, group string, a slog.Attr) []byte {
 	b = appendText(b, group)
 	b = appendText(b, a.Key)
 	b = append(b, '=')
-	if s := v.String(); s == "" || needsQuotes(s) {
+	if s := cut(v.String()); s == "" || needsQuotes(s) {
 		b = strconv.AppendQuote(b, s)
 	} else {
 		b = append(b, s...)

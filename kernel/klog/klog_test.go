@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 )
 
 func newTest(at time.Duration) (*Log, *slog.Logger, *bytes.Buffer) {
@@ -71,6 +72,43 @@ func TestLineIsBounded(t *testing.T) {
 	if out.Len() > lineMax+8 || !strings.HasSuffix(out.String(), "...\n") {
 		t.Errorf("a line of %d bytes", out.Len())
 	}
+}
+
+// talkative is a value whose text is made by a method that logs.
+type talkative struct{ log *slog.Logger }
+
+func (v talkative) String() string {
+	v.log.Info("inner")
+	return "text"
+}
+
+func TestValueThatLogs(t *testing.T) {
+	_, log, out := newTest(0)
+	log.Info("outer", "value", talkative{log})
+	if got, want := out.String(), "[    0.000000] INFO  inner\n[    0.000000] INFO  outer value=text\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func FuzzLine(f *testing.F) {
+	f.Add("message", "key", "value")
+	f.Add("a\nb", "k\x1b", "v\u2028 \xff")
+	f.Fuzz(func(t *testing.T, message, key, value string) {
+		l, log, out := newTest(time.Second)
+		log.With(key, value).Info(message, key, value, slog.Group(key, value, message))
+		line := out.String()
+		if len(line) > lineMax+8 || strings.Count(line, "\n") != 1 || !strings.HasSuffix(line, "\n") {
+			t.Errorf("%d bytes, %d lines", len(line), strings.Count(line, "\n"))
+		}
+		for _, r := range line[:len(line)-1] {
+			if !unicode.IsPrint(r) {
+				t.Fatalf("%q is not printable in %q", r, line)
+			}
+		}
+		if string(l.Dmesg()) != line {
+			t.Error("the ring has another line")
+		}
+	})
 }
 
 func TestRingKeepsWholeLines(t *testing.T) {
