@@ -50,7 +50,8 @@ func moduleRoot() string {
 	}
 }
 
-// keep saves the console, the QEMU line and the frames.
+// keep saves the console, the frames, and a line that starts the same machine
+// by hand.
 func (v *VM) keep(t testing.TB) {
 	if v.machine == nil {
 		return // Start has said all there is
@@ -61,7 +62,7 @@ func (v *VM) keep(t testing.TB) {
 		err = os.WriteFile(filepath.Join(dir, "console.log"), []byte(v.log.string()), 0o644)
 	}
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "qemu.sh"), []byte(v.line+"\n"), 0o755)
+		err = os.WriteFile(filepath.Join(dir, "qemu.sh"), []byte("#!/bin/sh\n"+v.again+"\n"), 0o755)
 	}
 	if err == nil && v.wire != nil {
 		err = v.wire.saveCapture(filepath.Join(dir, "wire.pcap"))

@@ -27,6 +27,9 @@ type qmp struct {
 	shutdown string // the reason of the SHUTDOWN event
 }
 
+// errEnded says that QEMU has closed its control socket: it ends.
+var errEnded = errors.New("QEMU ended")
+
 // qmpMessage is any line that QEMU sends.
 type qmpMessage struct {
 	Greeting json.RawMessage `json:"QMP"`
@@ -98,13 +101,13 @@ func (q *qmp) execute(ctx context.Context, command string, arguments map[string]
 		return err
 	}
 	if _, err := q.conn.Write(append(b, '\n')); err != nil {
-		return fmt.Errorf("%s: %w", command, err)
+		return fmt.Errorf("%s: %w", command, errEnded)
 	}
 	select {
 	case m, ok := <-q.reply:
 		switch {
 		case !ok:
-			return fmt.Errorf("%s: QEMU ended", command)
+			return fmt.Errorf("%s: %w", command, errEnded)
 		case m.Error != nil:
 			return fmt.Errorf("%s: %s: %s", command, m.Error.Class, m.Error.Desc)
 		case result != nil:

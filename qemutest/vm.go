@@ -18,6 +18,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -81,6 +83,7 @@ type Config struct {
 // VM is a running machine. It ends with the test that started it.
 type VM struct {
 	line    string
+	again   string // the same machine for a person, without our sockets
 	log     console
 	machine *vmtest.VM
 	control *qmp
@@ -164,7 +167,10 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 	if v.control, err = newQMP(filepath.Join(dir, "qmp")); err != nil {
 		return err
 	}
-	q.Extra = append(q.Extra, "-qmp", v.control.argument())
+	if v.again, err = byHand(q); err != nil {
+		return err
+	}
+	q.Extra = append(slices.Clone(q.Extra), "-qmp", v.control.argument())
 	args, err := q.Args()
 	if err != nil {
 		return err
@@ -184,6 +190,16 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 		v.forward, err = v.readForwards(c.Forward)
 	}
 	return err
+}
+
+// byHand returns a line that starts the machine without the test: a raw wire
+// becomes QEMU's user network.
+func byHand(q qemu.Config) (string, error) {
+	if strings.HasPrefix(q.Netdev, "dgram,") {
+		q.Netdev = "user"
+	}
+	args, err := q.Args()
+	return qemu.Shell(args), err
 }
 
 // run starts the process. vmtest owns it, its terminal and its output.
@@ -218,6 +234,9 @@ func (v *VM) run(argv []string) (err error) {
 
 // instead explains an error by what made QEMU end, when that came first.
 func (v *VM) instead(err error) error {
+	if errors.Is(err, errEnded) {
+		<-v.exited // which follows at once
+	}
 	select {
 	case <-v.exited:
 		return fmt.Errorf("QEMU ended with status %d:\n%s", v.status, v.log.tail(tailLines))

@@ -125,7 +125,7 @@ var (
 	// Tick is the address of a routine that does what Yield does when the
 	// running goroutine has had its time slice. BX points at the interrupt
 	// frame (RIP, CS, RFLAGS, RSP, SS), which it may change to stop a
-	// goroutine that does not yield. It clobbers AX and CX only.
+	// goroutine that does not yield. It clobbers AX, CX and DX only.
 	Tick uintptr
 	// Panic is the address of a routine that turns a fault of Go code into a
 	// run-time panic. It takes the fault's vector in DX, address in DI,

@@ -93,8 +93,15 @@ func icmp6(kind header.ICMPv6Type, body []byte) []byte {
 	return b
 }
 
+// goodFrame is a valid frame and whether the machine answers it.
+type goodFrame struct {
+	name     string
+	answered bool
+	bytes    []byte
+}
+
 // goodFrames is one valid frame of each kind.
-func goodFrames() [][]byte {
+func goodFrames() []goodFrame {
 	arp := make([]byte, header.ARPSize)
 	a := header.ARP(arp)
 	a.SetIPv4OverEthernet()
@@ -129,28 +136,26 @@ func goodFrames() [][]byte {
 	copy(offer[28:], machineMAC)
 	copy(offer[236:], "\x63\x82\x53\x63\x35\x01\x02\x36\x04\x0a\x00\x02\x4d\xff")
 
-	return [][]byte{
-		ethernetFrame(header.EthernetBroadcastAddress, header.ARPProtocolNumber, arp),
-		ipv4Frame(header.ICMPv4ProtocolNumber, ping),
-		ipv4Frame(header.ICMPv4ProtocolNumber, unreachable),
-		ipv4Frame(header.TCPProtocolNumber, tcpSYN(80, false)),
-		ipv4Frame(header.TCPProtocolNumber, tcpSYN(7, false)),
-		ipv4Frame(header.UDPProtocolNumber, udpDatagram(7, false, make([]byte, 100))),
-		ipv4Frame(header.UDPProtocolNumber, udpDatagram(68, false, offer)),
-		ipv4Frame(89, make([]byte, 50)),
-		fragment,
-		ipv6Frame(header.ICMPv6ProtocolNumber, echo6),
-		ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6NeighborSolicit, append(target, 1, 1, 2, 0, 0, 0, 0, 0x77))),
-		ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6RouterAdvert, append(make([]byte, 12), 3, 4, 64, 0xc0, 0, 0, 0, 9))),
-		ipv6Frame(header.TCPProtocolNumber, tcpSYN(80, true)),
-		ipv6Frame(header.UDPProtocolNumber, udpDatagram(7, true, make([]byte, 100))),
-		// Hop-by-hop, routing and fragment headers before an echo request.
-		ipv6Frame(0, append([]byte{58, 0, 1, 4, 0, 0, 0, 0}, echo6...)),
-		ipv6Frame(43, append([]byte{58, 0, 0, 0, 0, 0, 0, 0}, echo6...)),
-		ipv6Frame(44, append([]byte{58, 0, 0, 1, 0, 0, 0, 9}, echo6...)),
-		// 802.3 with LLC, and an unknown type.
-		ethernetFrame(machineMAC, 64, make([]byte, 64)),
-		ethernetFrame(machineMAC, 0x88b5, make([]byte, 64)),
+	return []goodFrame{
+		{"ARP request", true, ethernetFrame(header.EthernetBroadcastAddress, header.ARPProtocolNumber, arp)},
+		{"ICMP echo", true, ipv4Frame(header.ICMPv4ProtocolNumber, ping)},
+		{"ICMP unreachable", false, ipv4Frame(header.ICMPv4ProtocolNumber, unreachable)},
+		{"SYN to HTTP", true, ipv4Frame(header.TCPProtocolNumber, tcpSYN(80, false))},
+		{"SYN to echo", true, ipv4Frame(header.TCPProtocolNumber, tcpSYN(7, false))},
+		{"UDP echo", true, ipv4Frame(header.UDPProtocolNumber, udpDatagram(7, false, make([]byte, 100)))},
+		{"DHCP offer", false, ipv4Frame(header.UDPProtocolNumber, udpDatagram(68, false, offer))},
+		{"unknown IP protocol", false, ipv4Frame(89, make([]byte, 50))},
+		{"IPv4 fragment", false, fragment},
+		{"ICMPv6 echo", true, ipv6Frame(header.ICMPv6ProtocolNumber, echo6)},
+		{"neighbour solicitation", true, ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6NeighborSolicit, append(target, 1, 1, 2, 0, 0, 0, 0, 0x77)))},
+		{"router advertisement", false, ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6RouterAdvert, append(make([]byte, 12), 3, 4, 64, 0xc0, 0, 0, 0, 9)))},
+		{"IPv6 SYN", true, ipv6Frame(header.TCPProtocolNumber, tcpSYN(80, true))},
+		{"IPv6 UDP echo", true, ipv6Frame(header.UDPProtocolNumber, udpDatagram(7, true, make([]byte, 100)))},
+		{"hop-by-hop options", true, ipv6Frame(0, append([]byte{58, 0, 1, 4, 0, 0, 0, 0}, echo6...))},
+		{"routing header", true, ipv6Frame(43, append([]byte{58, 0, 0, 0, 0, 0, 0, 0}, echo6...))},
+		{"IPv6 fragment", false, ipv6Frame(44, append([]byte{58, 0, 0, 1, 0, 0, 0, 9}, echo6...))},
+		{"802.3 with LLC", false, ethernetFrame(machineMAC, 64, make([]byte, 64))},
+		{"unknown type", false, ethernetFrame(machineMAC, 0x88b5, make([]byte, 64))},
 	}
 }
 

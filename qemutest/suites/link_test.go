@@ -17,12 +17,12 @@ func TestLink(t *testing.T) {
 			echo(t, c, 1000)
 			for range 2 {
 				vm.SetLink(t, false)
-				vm.Expect(t, "link down")
+				vm.Expect(t, "link down name=eth0")
 				if text := vm.Command(t, "ip link"); !strings.Contains(text, "NO-CARRIER") {
 					t.Errorf("ip link does not show that the cable is out:\n%s", text)
 				}
 				vm.SetLink(t, true)
-				vm.Expect(t, "link up")
+				vm.Expect(t, "link up name=eth0")
 				peer.Ping(t, peer.Address4())
 				echo(t, c, 1000)
 			}
