@@ -1,0 +1,191 @@
+package main
+
+// What is measured, and what is wanted of it.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// measure is one row of the table.
+type measure struct {
+	name, title, unit string
+	// wanted tells what met checks; both are left out where nothing is wanted.
+	wanted string
+	met    func(sluice, ratio float64) bool
+	// take measures a running guest; nil for what is not measured on one.
+	take func(ctx context.Context, s settings, m *machine) (float64, error)
+	// linuxOnly leaves Sluice out: it has no such service.
+	linuxOnly bool
+}
+
+var measures = []measure{
+	{name: "boot", title: "exec of QEMU to first HTTP answer", unit: "s",
+		wanted: "ratio <= 0.25", met: func(_, ratio float64) bool { return ratio <= 0.25 }},
+	{name: "size", title: "image (kernel and initramfs)", unit: "MB",
+		wanted: "< 10 MB", met: func(sluice, _ float64) bool { return sluice < 10 }},
+	{name: "memory", title: "least memory that serves HTTP", unit: "MiB",
+		wanted: "<= 64 MiB", met: func(sluice, _ float64) bool { return sluice <= 64 }},
+	{name: "idle", title: "idle, of one host core", unit: "%", take: takeIdle,
+		wanted: "< 5 %", met: func(sluice, _ float64) bool { return sluice < 5 }},
+	{name: "tcp-in", title: "TCP in (discard)", unit: "Mbit/s", take: takeIn,
+		wanted: "ratio >= 0.5", met: func(_, ratio float64) bool { return ratio >= 0.5 }},
+	{name: "tcp-out", title: "TCP out (from memory)", unit: "Mbit/s", take: takeOut,
+		wanted: "ratio >= 0.5", met: func(_, ratio float64) bool { return ratio >= 0.5 }},
+	{name: "file-out", title: "TCP out (Linux: nginx, sendfile)", unit: "Mbit/s", take: takeFile,
+		wanted: "ratio >= 0.5", met: func(_, ratio float64) bool { return ratio >= 0.5 }},
+	{name: "udp", title: "UDP echo, 64-byte payload", unit: "/s", take: takeUDP,
+		wanted: "ratio >= 2", met: func(_, ratio float64) bool { return ratio >= 2 }},
+	{name: "iperf-in", title: "iperf3, in", unit: "Mbit/s", take: takeIperf(), linuxOnly: true},
+	{name: "iperf-out", title: "iperf3, out", unit: "Mbit/s", take: takeIperf("-R"), linuxOnly: true},
+}
+
+func measureNames() []string {
+	var names []string
+	for _, m := range measures {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+func isMeasure(name string) bool { return slices.Contains(measureNames(), name) }
+
+// wants reports whether a measure was asked for.
+func (s settings) wants(name string) bool { return len(s.Only) == 0 || slices.Contains(s.Only, name) }
+
+func takeIn(ctx context.Context, s settings, m *machine) (float64, error) {
+	t, err := send(ctx, m.net.dialAddress(discardPort), s.Span)
+	return t.megabits(), err
+}
+
+// takeOut asks for bytes that the sender has in memory and copies once, on both
+// guests.
+func takeOut(ctx context.Context, s settings, m *machine) (float64, error) {
+	port := httpPort
+	if m.guest.Name == "linux" {
+		port = sourcePort
+	}
+	t, err := receive(ctx, m.net.dialAddress(port), s.Span)
+	return t.megabits(), err
+}
+
+// takeFile asks Linux for a file that nginx sends from the page cache without a
+// copy, the best that Linux has. Sluice has no files: its side is as before.
+func takeFile(ctx context.Context, s settings, m *machine) (float64, error) {
+	t, err := receive(ctx, m.net.dialAddress(httpPort), s.Span)
+	return t.megabits(), err
+}
+
+func takeUDP(ctx context.Context, s settings, m *machine) (float64, error) {
+	e, err := exchange(ctx, m.net.dialAddress(echoPort), s.Span)
+	if err == nil && e.received == 0 {
+		err = errors.New("no datagram came back")
+	}
+	return e.rate(), err
+}
+
+// takeIdle returns QEMU's processor time as a part of the time that passed, in
+// percent. It first lets the guest finish what a boot leaves to do.
+func takeIdle(ctx context.Context, s settings, m *machine) (float64, error) {
+	const settle = 3 * time.Second
+	if err := pass(ctx, m, settle); err != nil {
+		return 0, err
+	}
+	before, err := processorTime(m.cmd.Process.Pid)
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if err := pass(ctx, m, s.Idle); err != nil {
+		return 0, err
+	}
+	after, err := processorTime(m.cmd.Process.Pid)
+	return 100 * (after - before).Seconds() / time.Since(start).Seconds(), err
+}
+
+// pass lets time pass for a guest that is to do nothing.
+func pass(ctx context.Context, m *machine, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-m.exited:
+		return fmt.Errorf("%s ended", m.guest.Name)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// processorTime returns the user and system time of a process.
+func processorTime(pid int) (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	return parseStat(string(stat))
+}
+
+// parseStat reads fields 14 and 15 of /proc/PID/stat (proc_pid_stat(5)), which
+// count hundredths of a second on x86. Field 2 is the program's name in
+// parentheses and may hold anything.
+func parseStat(stat string) (time.Duration, error) {
+	const utime, stime = 14, 15
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:]) // from field 3 on
+	if len(fields) <= stime-3 {
+		return 0, fmt.Errorf("/proc/PID/stat has too few fields: %q", stat)
+	}
+	total := time.Duration(0)
+	for _, f := range []string{fields[utime-3], fields[stime-3]} {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/PID/stat: %w", err)
+		}
+		total += time.Duration(n) * 10 * time.Millisecond
+	}
+	return total, nil
+}
+
+// takeIperf measures by iperf3's own client.
+func takeIperf(options ...string) func(context.Context, settings, *machine) (float64, error) {
+	return func(ctx context.Context, s settings, m *machine) (float64, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.Span+trafficGrace)
+		defer cancel()
+		host, port := m.net.address(iperfPort)
+		args := append([]string{"-c", host, "-p", strconv.Itoa(port), "-J", "-t",
+			strconv.Itoa(max(1, int(s.Span/time.Second)))}, options...)
+		out, err := exec.CommandContext(ctx, iperfPath, args...).Output()
+		if err != nil && len(out) == 0 {
+			return 0, fmt.Errorf("iperf3: %w", err)
+		}
+		return parseIperf(out) // tells an error too
+	}
+}
+
+// parseIperf returns the receiver's rate in Mbit/s.
+func parseIperf(out []byte) (float64, error) {
+	var r struct {
+		Error string `json:"error"`
+		End   struct {
+			Received struct {
+				Rate float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		} `json:"end"`
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return 0, fmt.Errorf("iperf3: %w", err)
+	}
+	if r.Error != "" {
+		return 0, fmt.Errorf("iperf3: %s", r.Error)
+	}
+	if r.End.Received.Rate <= 0 {
+		return 0, errors.New("iperf3: nothing was received")
+	}
+	return r.End.Received.Rate / 1e6, nil
+}
