@@ -20,14 +20,17 @@ const (
 	windowsPerSecond = 100
 	// windowsMax is how many good measurements are compared, attemptsMax how
 	// many are made for them.
-	windowsMax, attemptsMax = 3, 20
+	windowsMax, attemptsMax = 3, 200
 	// goodEnough is the part of a window, as its reciprocal, by which the
 	// counter may be uncertain without another measurement: 50 ppm.
 	goodEnough = 20_000
 	// heldUp is the part of a window, as its reciprocal, for which the timer
 	// may be out of sight: an emulator that is not running, or a system
-	// management interrupt, could otherwise hide a wrap.
-	heldUp = 4
+	// management interrupt, could otherwise hide a wrap. A window of time T ends
+	// at the first look 10 ms or more from its start and may be followed by one
+	// more gap, so T <= 10 ms + 2T/heldUp: with 3 it stays below 30 ms, and the
+	// 8254 wraps after 55.
+	heldUp = 3
 	// pairs is how often an instant is taken, for the tightest.
 	pairs = 8
 	// stuckReads is how often a running timer may read the same. The slowest
