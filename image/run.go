@@ -13,6 +13,9 @@ import (
 	"github.com/sluice-os/sluice/image/qemu"
 )
 
+// statusInterrupted is what a shell makes of ^C.
+const statusInterrupted = 130
+
 // exitStatus is QEMU's own status, handed on.
 type exitStatus int
 
@@ -79,6 +82,9 @@ func runRun(ctx context.Context, args []string) error {
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
 	err = cmd.Run()
+	if ctx.Err() != nil {
+		return exitStatus(statusInterrupted)
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
 		return exitStatus(exit.ExitCode())

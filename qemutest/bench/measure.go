@@ -89,6 +89,10 @@ func takeUDP(ctx context.Context, s settings, m *machine) (float64, error) {
 	if err == nil && e.received == 0 {
 		err = errors.New("no datagram came back")
 	}
+	// A loss costs lossMax: the rate is then that of a lossy path.
+	if lost := e.sent - e.received; err == nil && lost > window {
+		progress("%s: %d of %d datagrams were lost", m.guest.Name, lost, e.sent)
+	}
 	return e.rate(), err
 }
 

@@ -116,13 +116,14 @@ func receive(ctx context.Context, address string, span time.Duration) (t transfe
 	return t, nil
 }
 
-// readFor reads a response until its end or the end of the span.
+// readFor reads a response until its end or the end of the span, and at least
+// once.
 func readFor(response *http.Response, data []byte, start time.Time, span time.Duration) (n int64, err error) {
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK || response.ContentLength != bytesRequest {
 		return 0, fmt.Errorf("/bytes: %s with %d bytes, want %d", response.Status, response.ContentLength, bytesRequest)
 	}
-	for time.Since(start) < span {
+	for first := true; first || time.Since(start) < span; first = false {
 		m, err := response.Body.Read(data)
 		n += int64(m)
 		if errors.Is(err, io.EOF) {
