@@ -40,7 +40,7 @@ func (r *Router) receive(frame []byte) {
 		return
 	}
 	ip := header.IPv6(frame[header.EthernetMinimumSize:])
-	if !ip.IsValid(len(ip)) || ip.TransportProtocol() != header.ICMPv6ProtocolNumber {
+	if !ip.IsValid(len(ip)) || ip.NextHeader() != uint8(header.ICMPv6ProtocolNumber) {
 		return
 	}
 	if b := ip.Payload(); len(b) >= header.ICMPv6MinimumSize && header.ICMPv6(b).Type() == header.ICMPv6RouterSolicit {

@@ -27,7 +27,7 @@ func neighbourSolicit(frame []byte) (target netip.Addr, ok bool) {
 		return target, false
 	}
 	ip := header.IPv6(frame[header.EthernetMinimumSize:])
-	if !ip.IsValid(len(ip)) || ip.TransportProtocol() != header.ICMPv6ProtocolNumber {
+	if !ip.IsValid(len(ip)) || ip.NextHeader() != uint8(header.ICMPv6ProtocolNumber) {
 		return target, false
 	}
 	icmp := header.ICMPv6(ip.Payload())
