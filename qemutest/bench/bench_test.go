@@ -142,7 +142,7 @@ func TestBadFlags(t *testing.T) {
 			t.Errorf("bench %s: %v; want one line with %q", args, err, want)
 		}
 	}
-	s, err := parse([]string{"-machine", "q35", "-build", "b", "-only", "boot,udp"})
+	s, err := parse([]string{"-build", "b", "-only", "boot,udp"})
 	if err != nil || s.Image != "b/sluice-pc.elf" || !s.wants("udp") || s.wants("idle") {
 		t.Errorf("good flags: %+v, %v", s, err)
 	}

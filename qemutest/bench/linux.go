@@ -52,11 +52,18 @@ http {
 }
 `
 
-// makeLinux writes the initramfs to dir and returns the guest.
+// errNotInstalled says that the machine lacks a package.
+var errNotInstalled = errors.New("not installed")
+
+// makeLinux writes the initramfs to dir and returns the guest. The error is
+// errNotInstalled when a package is missing.
 func makeLinux(ctx context.Context, dir string, s settings) (guest, error) {
 	kernel, version, err := findKernel()
 	if err != nil {
 		return guest{}, err
+	}
+	if _, err := os.Stat(nginxPath); err != nil {
+		return guest{}, fmt.Errorf("%s: %w", nginxPath, errNotInstalled)
 	}
 	program := filepath.Join(dir, "guest")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, guestPackage)
@@ -93,7 +100,7 @@ func findKernel() (path, version string, err error) {
 		}
 	}
 	if path == "" {
-		return "", "", errors.New("no " + kernelPattern + " with modules is installed")
+		return "", "", fmt.Errorf("%s with its modules: %w", kernelPattern, errNotInstalled)
 	}
 	return path, version, nil
 }

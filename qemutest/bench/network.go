@@ -67,7 +67,7 @@ func openTap() error {
 		Flags: netlink.TUNTAP_VNET_HDR | netlink.TUNTAP_NO_PI | netlink.TUNTAP_ONE_QUEUE,
 	}
 	if err := netlink.LinkAdd(tap); err != nil {
-		return fmt.Errorf("no tap: %w", err)
+		return err
 	}
 	address, err := netlink.ParseAddr(hostIP + bits)
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -50,13 +49,18 @@ func prepare(ctx context.Context, s settings) (plan, error) {
 	switch {
 	case ctx.Err() != nil:
 		return p, ctx.Err()
-	case err != nil:
+	case errors.Is(err, errNotInstalled):
 		p.Notes = append(p.Notes, fmt.Sprintf("no Linux guest (%v): install it with: %s", err, installLinux))
+	case err != nil:
+		p.Notes = append(p.Notes, fmt.Sprintf("no Linux guest: %v", err))
 	default:
 		p.Guests = append(p.Guests, linux)
+		if _, err := os.Stat(iperfPath); err != nil {
+			p.Notes = append(p.Notes, "no iperf3: install it with: sudo apt-get install iperf3")
+		}
 	}
-	if _, err := exec.LookPath(iperfPath); err != nil {
-		p.Notes = append(p.Notes, "no iperf3: install it with: sudo apt-get install iperf3")
+	for _, note := range p.Notes {
+		progress("%s", note)
 	}
 	return p, nil
 }
