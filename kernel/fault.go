@@ -6,6 +6,9 @@ import (
 	"sync/atomic"
 	"time"
 	"unsafe"
+
+	"github.com/sluice-os/sluice/kernel/entry"
+	"github.com/sluice-os/sluice/kernel/layout"
 )
 
 // fault makes the kernel fail in a way that a test asks for, by the shell's
@@ -25,6 +28,12 @@ func fault(how string) (err error) {
 	case "text":
 		f := fault
 		*(*byte)(**(**unsafe.Pointer)(unsafe.Pointer(&f))) = 1
+	case "alias":
+		f := fault
+		text := **(**uintptr)(unsafe.Pointer(&f))
+		*(*byte)(unsafe.Pointer(layout.DirectMap + text)) = 1
+	case "guard":
+		*(*byte)(unsafe.Pointer(entry.StackGuard())) = 1
 	case "data":
 		code := [1]byte{0xc3}
 		entry := uintptr(unsafe.Pointer(&code))
@@ -37,7 +46,7 @@ func fault(how string) (err error) {
 	case "delay":
 		return fmt.Errorf("worst delay beside a looping goroutine: %d us", worstDelay().Microseconds())
 	}
-	return errors.New("ways to fail: nil, divide, wild, text, data, stack, panic, delay")
+	return errors.New("ways to fail: nil, divide, wild, text, alias, guard, data, stack, panic, delay")
 }
 
 // worstDelay returns by how much a sleep came late at worst while a goroutine

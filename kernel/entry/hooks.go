@@ -56,7 +56,7 @@ func hwinit0() {
 	if total := Info.Memory.Total(); total < memoryMin {
 		die("too little memory: the machine has ", mib(total), " MiB, Sluice needs 64 MiB")
 	}
-	if err := vm.Init(&Info.Memory, guardPage()); err != "" {
+	if err := vm.Init(&Info.Memory, StackGuard()); err != "" {
 		die(string(err))
 	}
 	var s trap.Stacks

@@ -20,8 +20,8 @@ var bootStack [bootStackSize]byte
 // startInfo is the physical address that the boot loader left in EBX.
 var startInfo uint64
 
-// guardPage returns the address of the boot stack's guard.
-func guardPage() uintptr {
+// StackGuard returns the address of the unmapped page below the boot stack.
+func StackGuard() uintptr {
 	top := (uintptr(unsafe.Pointer(&bootStack)) + bootStackSize) &^ (layout.PageSize - 1)
 	return top - stackSize - layout.PageSize
 }

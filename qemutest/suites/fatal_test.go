@@ -30,8 +30,10 @@ func TestFault(t *testing.T) {
 	for _, c := range []struct{ machine, how, trace string }{
 		{"microvm", "wild", "kernel.fault"},
 		{"q35", "wild", "kernel.fault"},
-		{"microvm", "text", "kernel.fault"}, // text is not written
-		{"microvm", "data", ""},             // data does not execute
+		{"microvm", "text", "kernel.fault"},  // text is not written
+		{"microvm", "alias", "kernel.fault"}, // nor by its alias in the direct map
+		{"q35", "guard", "kernel.fault"},     // the page below a stack is not there
+		{"microvm", "data", ""},              // data does not execute
 	} {
 		t.Run(c.machine+"/"+c.how, func(t *testing.T) {
 			vm, id := fail(t, qemutest.Config{Machine: c.machine}, c.how)
