@@ -74,7 +74,10 @@ func Parse(info *Info, start uint64, view func(phys uint64, n int) []byte) Probl
 // readCommand copies the NUL-terminated string at phys, up to the end of a page
 // at a time: the string may end where memory does.
 func (info *Info) readCommand(phys uint64, view func(phys uint64, n int) []byte) {
-	for phys != 0 && info.commandLen < commandMost {
+	if phys == 0 {
+		return // there is none
+	}
+	for info.commandLen < commandMost {
 		n := min(int(pageSize-phys%pageSize), commandMost-info.commandLen)
 		b := view(phys, n)
 		if len(b) < n {
@@ -89,5 +92,7 @@ func (info *Info) readCommand(phys uint64, view func(phys uint64, n int) []byte)
 		}
 		phys += uint64(n)
 	}
-	info.Truncated = phys != 0
+	// Nothing is lost if the string ends right here.
+	end := view(phys, 1)
+	info.Truncated = len(end) == 0 || end[0] != 0
 }

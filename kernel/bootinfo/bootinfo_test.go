@@ -128,6 +128,21 @@ func TestLongCommandLineIsCut(t *testing.T) {
 	}
 }
 
+func TestCommandLineThatJustFits(t *testing.T) {
+	m := start(strings.Repeat("x", commandMost), Range{0x100000, 0x500000, RAM})
+	if info := parse(t, m); info.Truncated || len(info.CommandLine()) != commandMost {
+		t.Errorf("%d bytes, truncated %v", len(info.CommandLine()), info.Truncated)
+	}
+}
+
+func TestCommandLineOutOfSight(t *testing.T) {
+	m := start("", Range{0x100000, 0x500000, RAM})
+	binary.LittleEndian.PutUint64(m.mem[24:], 1<<40)
+	if info := parse(t, m); !info.Truncated || info.CommandLine() != "" {
+		t.Errorf("%q, truncated %v", info.CommandLine(), info.Truncated)
+	}
+}
+
 // settled fails when m is not what a map must be: sorted pages, no overlap, and
 // RAM where some range says RAM and none says anything else.
 func settled(t *testing.T, m *MemoryMap, in []Range) {

@@ -23,14 +23,20 @@ type Range struct{ Start, End uint64 }
 type Counts struct {
 	Total      uint64 // frames that the allocator was given
 	Free       uint64 // frames that nobody has
+	Used       uint64 // frames that are handed out; with Free, all of Total
 	Peak       uint64 // the most that were ever handed out at a time
 	BadFree    uint64 // frees of what is no frame of the allocator's
 	DoubleFree uint64 // frees of frames that were free
 	Lost       uint64 // frames left out because the map has too many holes
 }
 
-// Allocator is the frame allocator. Low frames go first. Every call but Init
-// and AllocRun takes constant time.
+// Allocator is the frame allocator. Every call but Init and AllocRun takes
+// constant time.
+//
+// Low frames go first, which the kernel relies on while it boots: until it
+// has loaded its own page tables only the first 4 GiB are mapped, and a frame
+// above them, taken for a page table, could not be written. The bitmaps lie
+// below 4 GiB for the same reason.
 type Allocator struct {
 	// Base is added to a physical address to reach it. It must map all frames
 	// below 4 GiB when Init is called.
@@ -111,6 +117,7 @@ func (a *Allocator) Free(phys uint64) bool {
 	}
 	a.free.set(i)
 	a.counts.Free++
+	a.counts.Used--
 	return true
 }
 
@@ -120,7 +127,8 @@ func (a *Allocator) Counts() Counts { return a.counts }
 //go:nosplit
 func (a *Allocator) took(n uint64) {
 	a.counts.Free -= n
-	a.counts.Peak = max(a.counts.Peak, a.counts.Total-a.counts.Free)
+	a.counts.Used += n
+	a.counts.Peak = max(a.counts.Peak, a.counts.Used)
 }
 
 // zoneOf returns the zone that holds index i, which is below Total.

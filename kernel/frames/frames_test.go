@@ -161,6 +161,7 @@ func TestLargeMemory(t *testing.T) {
 		{[]bootinfo.Range{ram(First, 64*mib)}, 1, 64*mib - Size},
 		{[]bootinfo.Range{ram(First, 512*mib)}, 5, 512*mib - Size},
 		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 9<<30)}, 66, 9<<30 - Size},
+		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 65<<30)}, 521, 65<<30 - Size},
 		{[]bootinfo.Range{ram(First, 4*mib), ram(4*mib, 64*mib)}, 1, 64*mib - Size},
 		// What lies behind the direct map is not touched, wherever it is.
 		{[]bootinfo.Range{ram(First, 64*mib), ram(addressEnd-mib, addressEnd+mib), ram(1<<50, 1<<51)}, 1, addressEnd - Size},
@@ -224,9 +225,42 @@ func TestMoreHolesThanZones(t *testing.T) {
 }
 
 func TestNoRoomForBitmaps(t *testing.T) {
-	var a Allocator
-	if a.Init(memoryMap(t, bootinfo.Range{Start: 0, End: First, Type: bootinfo.RAM}), nil) {
-		t.Error("RAM below 2 MiB was used")
+	for _, c := range []struct {
+		name string
+		ram  bootinfo.Range
+	}{
+		{"below 2 MiB", ram(0, First)},
+		{"not mapped yet, from 4 GiB on", ram(bitmapEnd, bitmapEnd+64*mib)},
+		{"a single frame, which the bitmaps would fill", ram(First, First+Size)},
+	} {
+		var a Allocator
+		if a.Init(memoryMap(t, c.ram), nil) {
+			t.Errorf("RAM %s was used", c.name)
+		}
+		if p, ok := a.Alloc(); ok {
+			t.Errorf("RAM %s: frame %#x was handed out", c.name, p)
+		}
+	}
+}
+
+// TestLowFramesGoFirst has RAM on both sides of 4 GiB: what is freed below is
+// taken again before anything above.
+func TestLowFramesGoFirst(t *testing.T) {
+	a := newAllocator(t, nil, ram(First, 4*mib), ram(4<<30, 4<<30+4*mib))
+	for range 2*256 - 1 {
+		if p, ok := a.Alloc(); !ok || p >= bitmapEnd {
+			t.Fatalf("frame %#x, %v while there are some below 4 GiB", p, ok)
+		}
+	}
+	if p, ok := a.Alloc(); !ok || p != 4<<30 {
+		t.Errorf("first frame above: %#x, %v", p, ok)
+	}
+	if p, ok := a.AllocRun(16, 16); !ok || p != 4<<30+16*Size {
+		t.Errorf("first run above: %#x, %v", p, ok)
+	}
+	a.Free(3 * mib)
+	if p, ok := a.Alloc(); !ok || p != 3*mib {
+		t.Errorf("after a free below: %#x, %v", p, ok)
 	}
 }
 
@@ -288,7 +322,7 @@ func play(t *testing.T, code []byte) {
 		if ok != wantOK || ok && p != want {
 			t.Fatalf("call %d: got %#x, %v, want %#x, %v", op%4, p, ok, want, wantOK)
 		}
-		if c := a.Counts(); c.Total != total || c.Free != uint64(len(free)) || c.Peak > total || c.Peak < total-c.Free {
+		if c := a.Counts(); c.Total != total || c.Free != uint64(len(free)) || c.Used != total-c.Free || c.Peak > total || c.Peak < c.Used {
 			t.Fatalf("counts %+v with %d of %d free", c, len(free), total)
 		}
 	}

@@ -64,21 +64,15 @@ func ReadRTC(read func(register uint8) uint8, century uint8) (r RTC, ok bool) {
 }
 
 // Unix returns the seconds since 1970-01-01 00:00 UTC, taking the clock to
-// run in UTC. A year without a century is between 2000 and 2099. ok is false
-// when the registers hold no date between 1970 and 2399.
+// run in UTC. A year without a century is between 2000 and 2099, and so is one
+// whose century is none from 19 to 23: few clocks count that register on, and
+// the rest of the date stands without it. ok is false when the registers hold
+// no date between 1970 and 2399.
 func (r RTC) Unix() (seconds int64, ok bool) {
 	ok = true
 	field := func(v uint8, least, most int) int {
-		n := int(v)
-		if r.StatusB&rtcBinary == 0 {
-			if v&0xf > 9 || v>>4 > 9 {
-				ok = false
-			}
-			n = int(v>>4)*10 + int(v&0xf)
-		}
-		if n < least || n > most {
-			ok = false
-		}
+		n, valid := r.number(v, least, most)
+		ok = ok && valid
 		return n
 	}
 	var hour int
@@ -90,11 +84,11 @@ func (r RTC) Unix() (seconds int64, ok bool) {
 			hour += 12
 		}
 	}
-	year := 2000
-	if r.Century != 0 {
-		year = 100 * field(r.Century, 19, 23)
+	century, valid := r.number(r.Century, 19, 23)
+	if !valid {
+		century = 20
 	}
-	year += field(r.Year, 0, 99)
+	year := 100*century + field(r.Year, 0, 99)
 	month, day := field(r.Month, 1, 12), field(r.Day, 1, 31)
 	minute, second := field(r.Minute, 0, 59), field(r.Second, 0, 59)
 	if !ok || year < 1970 {
@@ -105,4 +99,14 @@ func (r RTC) Unix() (seconds int64, ok bool) {
 		return 0, false
 	}
 	return t.Unix(), true
+}
+
+// number decodes a register as status B says, BCD or binary. ok is false when
+// that gives no number from least to most.
+func (r RTC) number(v uint8, least, most int) (n int, ok bool) {
+	n, ok = int(v), true
+	if r.StatusB&rtcBinary == 0 {
+		n, ok = int(v>>4)*10+int(v&0xf), v&0xf <= 9 && v>>4 <= 9
+	}
+	return n, ok && n >= least && n <= most
 }

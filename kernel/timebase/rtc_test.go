@@ -15,6 +15,9 @@ func TestRTC(t *testing.T) {
 		{"BCD, 24 hours", RTC{0x56, 0x34, 0x12, 0x31, 0x12, 0x26, 0x20, bcd24}, "2026-12-31T12:34:56Z"},
 		{"binary, 24 hours", RTC{56, 34, 12, 31, 12, 26, 20, bin24}, "2026-12-31T12:34:56Z"},
 		{"no century", RTC{56, 34, 12, 31, 12, 99, 0, bin24}, "2099-12-31T12:34:56Z"},
+		{"a century that is none", RTC{56, 34, 12, 31, 12, 26, 0xff, bin24}, "2026-12-31T12:34:56Z"},
+		{"a century that is not BCD", RTC{0x56, 0x34, 0x12, 0x31, 0x12, 0x26, 0x1f, bcd24}, "2026-12-31T12:34:56Z"},
+		{"a century out of range", RTC{56, 34, 12, 31, 12, 26, 24, bin24}, "2026-12-31T12:34:56Z"},
 		{"the last century", RTC{0x00, 0x00, 0x00, 0x01, 0x01, 0x70, 0x19, bcd24}, "1970-01-01T00:00:00Z"},
 		{"midnight of 12 hours", RTC{0, 0, 0x12, 1, 1, 0x26, 0x20, bcd12}, "2026-01-01T00:00:00Z"},
 		{"noon of 12 hours", RTC{0, 0, 0x92, 1, 1, 0x26, 0x20, bcd12}, "2026-01-01T12:00:00Z"},
@@ -75,9 +78,15 @@ func FuzzRTC(f *testing.F) {
 				hour |= rtcPM
 			}
 		}
+		// A century that was not taken is left as it is.
 		century := r.Century
-		if century != 0 {
+		if at.Year()/100 != 20 {
 			century = code(at.Year() / 100)
+		}
+		for n := 19; n <= 23; n++ {
+			if r.Century == code(n) {
+				century = code(at.Year() / 100)
+			}
 		}
 		want := RTC{code(at.Second()), code(at.Minute()), hour, code(at.Day()), code(int(at.Month())), code(at.Year() % 100), century, r.StatusB}
 		if r != want || at.Year() < 1970 {
