@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/sluice-os/sluice/kernel/acpi"
+	"github.com/sluice-os/sluice/kernel/bootinfo"
 	"github.com/sluice-os/sluice/kernel/build"
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
@@ -101,6 +102,12 @@ func (m *machine) readOptions() {
 	}
 	for _, p := range problems {
 		slog.Warn("kernel option ignored", "problem", p)
+	}
+	if entry.Info.Truncated {
+		slog.Warn("the kernel command line is longer than 4096 bytes: the rest is ignored")
+	}
+	if p := entry.Info.Memory.Problems; p != (bootinfo.Problems{}) {
+		slog.Warn("the boot memory map has ranges that make no sense", "problems", fmt.Sprintf("%+v", p))
 	}
 	u := vm.Usage()
 	slog.Info("memory", "total", mib(u.Total), "free", mib(u.Free))

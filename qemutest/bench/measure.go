@@ -156,20 +156,35 @@ func parseStat(stat string) (time.Duration, error) {
 	return total, nil
 }
 
-// takeIperf measures by iperf3's own client.
+// takeIperf measures by iperf3's own client. The server opens its port anew
+// after each test and says nothing when it has: a refusal is tried again.
 func takeIperf(options ...string) func(context.Context, settings, *machine) (float64, error) {
-	return func(ctx context.Context, s settings, m *machine) (float64, error) {
-		ctx, cancel := context.WithTimeout(ctx, s.Span+trafficGrace)
-		defer cancel()
-		host, port := m.net.address(iperfPort)
-		args := append([]string{"-c", host, "-p", strconv.Itoa(port), "-J", "-t",
-			strconv.Itoa(max(1, int(s.Span/time.Second)))}, options...)
-		out, err := exec.CommandContext(ctx, iperfPath, args...).Output()
-		if err != nil && len(out) == 0 {
-			return 0, fmt.Errorf("iperf3: %w", err)
+	const attempts, between = 5, 200 * time.Millisecond
+	return func(ctx context.Context, s settings, m *machine) (v float64, err error) {
+		for range attempts {
+			if v, err = iperf(ctx, s, m, options); err == nil {
+				return v, nil
+			}
+			if err := pass(ctx, m, between); err != nil {
+				return 0, err
+			}
 		}
-		return parseIperf(out) // tells an error too
+		return 0, err
 	}
+}
+
+// iperf runs the client once.
+func iperf(ctx context.Context, s settings, m *machine, options []string) (float64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.Span+trafficGrace)
+	defer cancel()
+	host, port := m.net.address(iperfPort)
+	args := append([]string{"-c", host, "-p", strconv.Itoa(port), "-J", "-t",
+		strconv.Itoa(max(1, int(s.Span/time.Second)))}, options...)
+	out, err := exec.CommandContext(ctx, iperfPath, args...).Output()
+	if err != nil && len(out) == 0 {
+		return 0, fmt.Errorf("iperf3: %w", err)
+	}
+	return parseIperf(out) // tells an error too
 }
 
 // parseIperf returns the receiver's rate in Mbit/s.
