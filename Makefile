@@ -5,6 +5,7 @@
 # make lint       gofmt, go vet, staticcheck, go mod tidy
 # make bench      measure against a Linux guest; docs/performance.md explains
 
+SHELL   := /bin/bash -o pipefail
 GO      ?= go
 HTTP    ?= 8080
 BUILD   := build
@@ -15,7 +16,6 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Packages of the kernel that only build for the bare machine import the
 # overlay's runtime/goos; the rest is tested on this machine.
 HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.ImportPath}}{{end}}{{end}}' ./... | grep -v /qemutest/suites)
-HOSTTEST = $(HOST)
 
 SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
@@ -35,10 +35,10 @@ test-all: export SLUICE_ALL = 1
 test-all: test
 
 test-host: qemu
-	$(GO) test -race $(HOSTTEST)
+	@$(GO) test -race -json $(HOST) | $(GO) run ./qemutest/slowest
 
 test-qemu: qemu images
-	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -count=1 -timeout 30m ./qemutest/suites/...
+	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -json -count=1 -timeout 30m ./qemutest/suites/... | $(GO) run ./qemutest/slowest
 
 # The kernel imports packages that only the overlay has; vet and staticcheck
 # want to see them in a GOROOT.

@@ -1,0 +1,94 @@
+// Command slowest reads the output of go test -json, prints what go test
+// without it would print, and ends with the ten slowest tests. Its status is 1
+// when a test or package failed.
+//
+//	go test -json ./... | go run ./qemutest/slowest
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// event is one line of go test -json (cmd/test2json).
+type event struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64 // seconds
+}
+
+// listed is how many tests are listed.
+const listed = 10
+
+func main() {
+	if summarize(os.Stdin, os.Stdout) {
+		return
+	}
+	os.Exit(1)
+}
+
+// summarize reads events from in and reports whether all was well.
+func summarize(in io.Reader, out io.Writer) (ok bool) {
+	ok = true
+	var tests []event
+	output := map[string][]string{} // of tests that have not ended
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		var e event
+		if json.Unmarshal(line, &e) != nil {
+			out.Write(line) // the go command's own words
+		}
+		name := e.Package + " " + e.Test
+		switch e.Action {
+		case "output", "build-output":
+			switch {
+			case e.Test != "":
+				output[name] = append(output[name], e.Output)
+			case e.Output != "PASS\n" && !strings.HasSuffix(e.Output, "[no test files]\n"):
+				io.WriteString(out, e.Output)
+			}
+		case "fail", "build-fail":
+			ok = false
+			io.WriteString(out, strings.Join(output[name], ""))
+			fallthrough
+		case "pass", "skip":
+			if e.Action == "skip" {
+				io.WriteString(out, strings.Join(output[name], ""))
+			}
+			delete(output, name)
+			// A parent's time is its children's.
+			if e.Test != "" {
+				tests = append(tests, e)
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	for name, text := range output { // ended by a panic or a timeout
+		if name[len(name)-1] != ' ' {
+			io.WriteString(out, strings.Join(text, ""))
+		}
+	}
+	slices.SortStableFunc(tests, func(a, b event) int {
+		switch {
+		case a.Elapsed > b.Elapsed:
+			return -1
+		case a.Elapsed < b.Elapsed:
+			return 1
+		}
+		return 0
+	})
+	if len(tests) > 0 {
+		fmt.Fprintln(out, "slowest tests:")
+	}
+	for _, t := range tests[:min(listed, len(tests))] {
+		fmt.Fprintf(out, "%8.2f s  %s %s\n", t.Elapsed, t.Package[strings.LastIndexByte(t.Package, '/')+1:], t.Test)
+	}
+	return ok
+}
