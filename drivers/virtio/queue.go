@@ -41,6 +41,7 @@ type Queue struct {
 	inFlight   int
 	availIdx   uint16 // chains added, ever
 	published  uint16 // of these, told to the device
+	settled    uint16 // of these, known to need no further notification
 	availFlags uint32
 	lastUsed   uint16 // used elements taken, ever
 	usedIdx    uint16 // used index last read and checked
@@ -107,7 +108,7 @@ func (q *Queue) Reset() {
 		q.next[i] = uint16(i + 1)
 	}
 	q.free, q.room, q.inFlight = 0, q.size, 0
-	q.availIdx, q.published, q.availFlags = 0, 0, 0
+	q.availIdx, q.published, q.settled, q.availFlags = 0, 0, 0, 0
 	q.lastUsed, q.usedIdx, q.err = 0, 0, nil
 	q.DisableInterrupt()
 }
@@ -203,6 +204,31 @@ func (q *Queue) Submit() (notified bool) {
 	} else {
 		notified = atomic.LoadUint32(q.usedHead)&usedNoNotify == 0
 	}
+	if notified {
+		q.t.Notify(q.number)
+		q.settled = q.published
+	}
+	return notified
+}
+
+// Settle gives the notification that a Submit since the last one should have
+// given. An emulator that runs this processor and the device in two threads may
+// let the store of the index and the load of the event pass each other, XCHG or
+// not (QEMU's TCG with one processor leaves fences out). A register read is
+// answered by the device's thread and orders them for certain. It costs about a
+// notification, so a driver that looks again before it waits calls it then, and
+// others after Submit.
+func (q *Queue) Settle() (notified bool) {
+	if q.settled == q.published || q.err != nil {
+		return false
+	}
+	q.t.Status()
+	if q.eventIndex {
+		notified = passed(uint16(atomic.LoadUint32(q.availEvent)), q.published, q.settled)
+	} else {
+		notified = atomic.LoadUint32(q.usedHead)&usedNoNotify == 0
+	}
+	q.settled = q.published
 	if notified {
 		q.t.Notify(q.number)
 	}

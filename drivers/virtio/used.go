@@ -78,6 +78,7 @@ func (q *Queue) EnableInterrupt(n int) bool {
 	} else {
 		q.setAvailFlags(0)
 	}
+	q.t.Status() // orders the store and the load in Pending for certain: see Settle
 	return q.Pending() < n && q.err == nil
 }
 

@@ -22,6 +22,9 @@ import (
 // module is the import path of Sluice itself.
 const module = "github.com/sluice-os/sluice"
 
+// tamagoModule has the package runtime/goos for the TamaGo distribution.
+const tamagoModule = "github.com/usbarmory/tamago"
+
 // Boards are the boards that an image can be built for.
 var Boards = []string{"microvm", "pc"}
 
@@ -95,7 +98,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	args = append(args, "-ldflags", strings.Join([]string{"-T", textAddress, "-R", alignment, "-checklinkname=0", "-s", "-w", "-buildid="}, " "), pkg)
 
 	cmd := exec.CommandContext(ctx, goCmd, args...)
-	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "GOAMD64=v1", "CGO_ENABLED=0", "GOFLAGS=", "GOEXPERIMENT=", "GOOSPKG="+module+"/kernel")
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "GOAMD64=v1", "CGO_ENABLED=0", "GOFLAGS=", "GOEXPERIMENT=", "GOOSPKG="+tamagoModule)
 	if err := compile(cmd, o); err != nil {
 		return nil, err
 	}

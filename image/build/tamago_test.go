@@ -18,7 +18,7 @@ import (
 )
 
 // tamagoLoader type-checks packages from the files that a build with the
-// TamaGo distribution would take: GOOS=tamago, runtime/goos from kernel/goos.
+// TamaGo distribution would take: GOOS=tamago, runtime/goos from TamaGo's module.
 // The standard library is taken as it is here.
 type tamagoLoader struct {
 	t        *testing.T
@@ -38,7 +38,7 @@ func (l *tamagoLoader) Import(path string) (*types.Package, error) {
 	}
 	dir, ok := l.dirs[path]
 	if path == "runtime/goos" {
-		dir, ok = l.dirs[module+"/kernel/goos"], true
+		dir, ok = l.dirs[tamagoModule+"/goos"], true
 	}
 	if !ok {
 		return l.standard.Import(path)
@@ -90,7 +90,7 @@ func TestTamagoFilesTypeCheck(t *testing.T) {
 	l := &tamagoLoader{t: t, fset: token.NewFileSet(), dirs: map[string]string{}, loaded: map[string]*types.Package{}}
 	l.standard = importer.ForCompiler(l.fset, "source", nil)
 	for _, board := range Boards {
-		cmd := exec.Command("go", "list", "-deps", "-overlay", index, "-tags", tags, "-f", "{{if not .Standard}}{{.ImportPath}} {{.Dir}}{{end}}", module+"/boards/"+board, module+"/kernel/goos")
+		cmd := exec.Command("go", "list", "-deps", "-overlay", index, "-tags", tags, "-f", "{{if not .Standard}}{{.ImportPath}} {{.Dir}}{{end}}", module+"/boards/"+board, tamagoModule+"/goos")
 		cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOFLAGS=")
 		out, err := cmd.Output()
 		if err != nil {

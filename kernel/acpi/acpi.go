@@ -11,6 +11,7 @@
 package acpi
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -21,7 +22,7 @@ type Memory func(phys uint64, n int) []byte
 
 // Bounds of what is read, so that no table can cost more than this.
 const (
-	tablesMax   = 256     // entries of the root table
+	tablesMax   = 64      // entries of the root table
 	bytesMax    = 8 << 20 // of tables, behind which no further one is read
 	problemsMax = 32      // that are told; the rest is counted
 )
@@ -56,20 +57,25 @@ type Info struct {
 // parser is one run of Parse.
 type parser struct {
 	*Info
-	memory Memory
-	bytes  int
-	seen   map[uint64]bool
+	memory  Memory
+	bytes   int
+	seen    map[uint64]bool
+	ssdts   [][]byte // in the root table's order, until the DSDT is read
+	devices int      // virtio-mmio devices met in AML, good or bad
 }
 
 // Parse reads the tables. rsdp is where the boot loader says that the root
 // pointer lies; with 0, or when there is none, the places where a BIOS puts it
 // are searched. It returns an Info in any case.
 func Parse(rsdp uint64, memory Memory) *Info {
-	p := &parser{&Info{}, memory, 0, map[uint64]bool{}}
+	p := &parser{Info: &Info{}, memory: memory, seen: map[uint64]bool{}}
 	root, why := findRoot(rsdp, memory)
 	if why != "" {
 		p.problem("%s", why)
 		return p.Info
+	}
+	if rsdp != 0 && root.address != rsdp {
+		p.problem("no ACPI root pointer at %#x, where the boot loader says: the one at %#x is read", rsdp, root.address)
 	}
 	p.RSDP, p.Revision, p.OEM = root.address, root.revision, printable(root.oem[:])
 	entries := p.load(root.table, root.signature)
@@ -91,6 +97,10 @@ func Parse(rsdp uint64, memory Memory) *Info {
 	} else if p.FADT.DSDT != 0 {
 		p.parseAML(p.load(p.FADT.DSDT, "DSDT"))
 	}
+	// An SSDT adds to the DSDT; of a name in both the DSDT's counts (5.2.11.2).
+	for _, ssdt := range p.ssdts {
+		p.parseAML(ssdt)
+	}
 	return p.Info
 }
 
@@ -109,7 +119,7 @@ func (p *parser) parse(table []byte) {
 	case "HPET":
 		p.parseHPET(table)
 	case "SSDT":
-		p.parseAML(table)
+		p.ssdts = append(p.ssdts, table)
 	}
 }
 
@@ -117,15 +127,18 @@ func (p *parser) parse(table []byte) {
 func (p *parser) load(phys uint64, signature string) []byte {
 	p.seen[phys] = true
 	if p.bytes > bytesMax {
-		p.problem("table %s at %#x: it comes behind more than %d MiB of tables", signature, phys, bytesMax>>20)
+		p.problem("%s at %#x: it comes behind more than %d MiB of tables", cmp.Or(signature, "table"), phys, bytesMax>>20)
 		return nil
 	}
 	table, why := loadTable(p.memory, phys, signature)
+	p.bytes += len(table) // of a bad one too: summing it has its cost
 	if why != "" {
-		p.problem("table %s at %#x: %s", signature, phys, why)
+		if len(table) > 0 {
+			signature = printable(table[:4])
+		}
+		p.problem("%s at %#x: %s", cmp.Or(signature, "table"), phys, why)
 		return nil
 	}
-	p.bytes += len(table)
 	p.Tables = append(p.Tables, Table{printable(table[:4]), phys, len(table)})
 	return table
 }

@@ -106,7 +106,9 @@ func TestMachines(t *testing.T) {
 		pci    []PCISegment
 		hpet   *HPET
 		virtio []VirtIO
-		off    SleepType
+		sleep  SleepType
+		off    PowerOff
+		reset  *Access
 	}{
 		{
 			name: "q35", rsdp: 0xf59e0, tables: "RSDT FACP APIC HPET MCFG WAET DSDT",
@@ -118,7 +120,13 @@ func TestMachines(t *testing.T) {
 			madt: MADT{0xfee00000, true, []Processor{{0, true}}, []IOAPIC{{0, 0xfec00000, 0}}, isa},
 			pci:  []PCISegment{{0xb0000000, 0, 0, 255}},
 			hpet: &HPET{0xfed00000, 0x8086a201, 0},
-			off:  SleepType{0, 0},
+			off: PowerOff{
+				Enable: &Enable{Access{Register{SystemIO, 8, 0xb2}, 0, 2}, Register{SystemIO, 16, 0x604}, 1},
+				Writes: []Access{
+					{Register{SystemIO, 16, 0x604}, 0xc3ff, 0}, {Register{SystemIO, 16, 0x604}, 0xc3ff, 0x2000},
+				},
+			},
+			reset: &Access{Register{SystemIO, 8, 0xcf9}, 0, 0xf},
 		},
 		{
 			name: "pc", rsdp: 0xf59d0, tables: "RSDT FACP APIC HPET WAET DSDT",
@@ -129,7 +137,12 @@ func TestMachines(t *testing.T) {
 			},
 			madt: MADT{0xfee00000, true, []Processor{{0, true}}, []IOAPIC{{0, 0xfec00000, 0}}, isa},
 			hpet: &HPET{0xfed00000, 0x8086a201, 0},
-			off:  SleepType{0, 0},
+			off: PowerOff{
+				Enable: &Enable{Access{Register{SystemIO, 8, 0xb2}, 0, 0xf1}, Register{SystemIO, 16, 0x604}, 1},
+				Writes: []Access{
+					{Register{SystemIO, 16, 0x604}, 0xc3ff, 0}, {Register{SystemIO, 16, 0x604}, 0xc3ff, 0x2000},
+				},
+			},
 		},
 		{
 			name: "microvm", rsdp: 0xf3490, tables: "XSDT FACP APIC DSDT",
@@ -143,15 +156,22 @@ func TestMachines(t *testing.T) {
 			virtio: []VirtIO{
 				{0xfeb02e00, 512, 0x2f, true, false}, {0xfeb02c00, 512, 0x2e, true, false},
 			},
-			off: SleepType{5, 0},
+			sleep: SleepType{5, 0},
+			off: PowerOff{Writes: []Access{
+				{Register{SystemMemory, 8, 0xfea00201}, 0, 0x80}, {Register{SystemMemory, 8, 0xfea00200}, 0, 5<<2 | 0x20},
+			}},
+			reset: &Access{Register{SystemMemory, 8, 0xfea00202}, 0, 0x42},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if *update {
+				save(t, c.name)
+			}
 			memory := saved(t, c.name)
 			for _, rsdp := range []uint64{c.rsdp, 0, 0x12345} { // told, searched, told wrongly
 				info := Parse(rsdp, memory.read)
-				if len(info.Problems) > 0 {
-					t.Errorf("problems: %q", info.Problems)
+				if told := rsdp == 0x12345; told != (len(info.Problems) == 1) || !told && len(info.Problems) > 0 {
+					t.Errorf("root pointer said to be at %#x: problems %q", rsdp, info.Problems)
 				}
 				var names []string
 				for _, table := range info.Tables {
@@ -165,12 +185,19 @@ func TestMachines(t *testing.T) {
 					got, want any
 				}{
 					{"FADT", info.FADT, &c.fadt}, {"MADT", info.MADT, &c.madt}, {"MCFG", info.PCI, c.pci},
-					{"HPET", info.HPET, c.hpet}, {"virtio-mmio", info.VirtIO, c.virtio}, {"_S5_", info.SoftOff, &c.off},
+					{"HPET", info.HPET, c.hpet}, {"virtio-mmio", info.VirtIO, c.virtio}, {"_S5_", info.SoftOff, &c.sleep},
 				} {
 					if !reflect.DeepEqual(part.got, part.want) {
 						t.Errorf("%s:\ngot  %+v\nwant %+v", part.name, part.got, part.want)
 					}
 				}
+			}
+			info := Parse(c.rsdp, memory.read)
+			if off, err := info.PowerOff(); err != nil || !reflect.DeepEqual(off, c.off) {
+				t.Errorf("power off:\ngot  %+v, %v\nwant %+v", off, err, c.off)
+			}
+			if reset, err := info.Reset(); (err == nil) != (c.reset != nil) || c.reset != nil && reset != *c.reset {
+				t.Errorf("reset: got %+v, %v, want %+v", reset, err, c.reset)
 			}
 			var fadt FADT
 			if !ReadFADT(&fadt, c.rsdp, memory.read) || fadt != c.fadt {

@@ -6,6 +6,7 @@ package acpi
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 )
 
 // VirtIO is one virtio-mmio device.
@@ -20,7 +21,8 @@ type VirtIO struct {
 // PM1aControl or SleepControl, B for PM1bControl. Both are 0 to 7.
 type SleepType struct{ A, B uint8 }
 
-// virtioMax bounds the devices that are listed.
+// virtioMax bounds the devices that are looked at, in all tables together: each
+// may cost a search of its table.
 const virtioMax = 64
 
 // Opcodes and prefixes (20.3).
@@ -63,11 +65,15 @@ func (p *parser) parseAML(table []byte) {
 			return
 		}
 		at += next
-		if len(p.VirtIO) == virtioMax {
+		if p.devices == virtioMax {
 			p.problem("AML: more than %d virtio-mmio devices: the rest is left out", virtioMax)
 			return
 		}
+		p.devices++
 		v, why := parseVirtIO(enclosingDevice(aml, at))
+		if why == "" && slices.ContainsFunc(p.VirtIO, v.overlaps) {
+			why = "its registers are another device's too"
+		}
 		if why != "" {
 			p.problem("AML: virtio-mmio device at offset %#x is left out: %s", headerSize+at, why)
 			continue
@@ -76,18 +82,24 @@ func (p *parser) parseAML(table []byte) {
 	}
 }
 
+// overlaps reports whether the registers of two devices share an address.
+// Both have 32-bit places, so that nothing wraps.
+func (v VirtIO) overlaps(w VirtIO) bool {
+	return v.Address < w.Address+w.Size && w.Address < v.Address+v.Size
+}
+
 // deviceHeadMax bounds how far before its _HID a Device term may begin.
 const deviceHeadMax = 256
 
 // enclosingDevice returns the body of the innermost Device term around offset
-// at, from there on; nil when there is none.
+// at; nil when there is none.
 func enclosingDevice(aml []byte, at int) []byte {
 	for off := at - 1; off > 0 && off >= at-deviceHeadMax; off-- {
 		if aml[off] != opDevice || aml[off-1] != opExt {
 			continue
 		}
 		if body, end, ok := packaged(aml[off+1:]); ok && off+1+end > at && nameStarts(body[0]) {
-			return aml[at : off+1+end]
+			return body
 		}
 	}
 	return nil

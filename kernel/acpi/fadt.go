@@ -177,7 +177,7 @@ func register(t []byte, off int) (r Register) {
 		return r
 	}
 	r = Register{Space(t[off]), t[off+1], binary.LittleEndian.Uint64(t[off+4:])}
-	if r.Space > PCIConfig || r.Space == SystemIO && r.Address > 0xffff || r.Space == SystemMemory && r.Address >= 1<<52 {
+	if r.Space > PCIConfig || r.Space == SystemIO && r.Address > 0xffff || r.Space == SystemMemory && r.Address >= physEnd {
 		return Register{}
 	}
 	return r

@@ -3,7 +3,10 @@ package acpi
 // The Multiple APIC Description Table (5.2.12): processors and interrupt
 // controllers.
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Bounds of the table's lists.
 const (
@@ -94,17 +97,34 @@ func (p *parser) parseMADTEntry(m *MADT, kind byte, e []byte) {
 	case entryProcessorX2APIC:
 		p.addProcessor(m, Processor{binary.LittleEndian.Uint32(e[4:]), e[8]&1 != 0})
 	case entryAPICAddress:
-		m.LocalAPIC = binary.LittleEndian.Uint64(e[4:])
+		if phys := binary.LittleEndian.Uint64(e[4:]); phys != 0 && phys < physEnd {
+			m.LocalAPIC = phys
+		} else {
+			p.problem("MADT: local APIC at %#x is left out: want an address below %#x", phys, uint64(physEnd))
+		}
 	case entryIOAPIC:
 		io := IOAPIC{e[2], uint64(binary.LittleEndian.Uint32(e[4:])), binary.LittleEndian.Uint32(e[8:])}
-		if io.Address == 0 || len(m.IOAPICs) == controllersMax {
-			p.problem("MADT: I/O APIC %d at %#x is left out", io.ID, io.Address)
-			return
-		}
-		m.IOAPICs = append(m.IOAPICs, io)
+		p.addIOAPIC(m, io)
 	case entryOverride:
 		p.addOverride(m, e)
 	}
+}
+
+func (p *parser) addIOAPIC(m *MADT, io IOAPIC) {
+	why := ""
+	switch {
+	case len(m.IOAPICs) == controllersMax:
+		why = "there are too many"
+	case io.Address == 0:
+		why = "there are no registers"
+	case slices.ContainsFunc(m.IOAPICs, func(o IOAPIC) bool { return o.Address == io.Address || o.GSIBase == io.GSIBase }):
+		why = "its registers or interrupts are another's too"
+	}
+	if why != "" {
+		p.problem("MADT: I/O APIC %d at %#x, interrupts from %d, is left out: %s", io.ID, io.Address, io.GSIBase, why)
+		return
+	}
+	m.IOAPICs = append(m.IOAPICs, io)
 }
 
 func (p *parser) addProcessor(m *MADT, cpu Processor) {

@@ -28,7 +28,7 @@ func (p *parser) parseMCFG(t []byte) {
 	for t = t[mcfgEntries:]; len(t) >= mcfgEntrySize; t = t[mcfgEntrySize:] {
 		base := binary.LittleEndian.Uint64(t) // of bus 0, whatever First is
 		s := PCISegment{Segment: binary.LittleEndian.Uint16(t[8:]), First: t[10], Last: t[11]}
-		if base == 0 || base%busSize != 0 || base >= 1<<52-256*busSize || s.First > s.Last {
+		if base == 0 || base%busSize != 0 || base > physEnd-256*busSize || s.First > s.Last {
 			p.problem("MCFG: segment %d, buses %d to %d at %#x is left out: no such place", s.Segment, s.First, s.Last, base)
 			continue
 		}

@@ -18,10 +18,15 @@ const (
 const (
 	ebdaSegment = 0x40e
 	ebdaSize    = 1 << 10
+	ebdaLowest  = 0x500 // the BIOS data area lies below
+	ebdaHighest = 0xa0000 - ebdaSize
 	romStart    = 0xe0000
 	romSize     = 0x20000
 	rsdpAlign   = 16
 )
+
+// physEnd is where physical addresses end on any x86-64 processor.
+const physEnd = 1 << 52
 
 const rsdpSignature = "RSD PTR "
 
@@ -55,8 +60,10 @@ func findRoot(rsdp uint64, memory Memory) (r root, why string) {
 	}
 	if b := memory(ebdaSegment, 2); len(b) >= 2 {
 		ebda := uint64(binary.LittleEndian.Uint16(b)) << 4
-		if r, ok := scanRoot(ebda, ebdaSize, memory); ok {
-			return r, ""
+		if ebda >= ebdaLowest && ebda <= ebdaHighest {
+			if r, ok := scanRoot(ebda, ebdaSize, memory); ok {
+				return r, ""
+			}
 		}
 	}
 	if r, ok := scanRoot(romStart, romSize, memory); ok {
@@ -100,7 +107,8 @@ func parseRoot(b []byte, phys uint64, memory Memory) (r root, ok bool) {
 }
 
 // loadTable returns the whole table at phys: at least a header, with a right
-// checksum. signature "" allows any. why is not empty when there is none.
+// checksum. signature "" allows any. why is not empty when there is none; one
+// with a wrong checksum is returned none the less, for its name and length.
 func loadTable(memory Memory, phys uint64, signature string) (table []byte, why string) {
 	if phys == 0 {
 		return nil, "the address is 0"
@@ -122,7 +130,7 @@ func loadTable(memory Memory, phys uint64, signature string) (table []byte, why 
 	}
 	table = table[:length]
 	if sum(table) != 0 {
-		return nil, "its checksum is wrong"
+		return table, "its checksum is wrong"
 	}
 	return table, ""
 }

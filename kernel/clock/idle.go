@@ -2,11 +2,11 @@ package clock
 
 import (
 	"math"
-	"runtime/goos"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/hooks"
 )
 
 const (
@@ -36,7 +36,7 @@ func Idle(until int64) {
 	if until != 0 && until != math.MaxInt64 {
 		wait = min(until-now, wait)
 	}
-	if wait <= 0 || atomic.LoadUint64(&goos.Pending)&goos.Waiting != 0 {
+	if wait <= 0 || atomic.LoadUint64(&hooks.Pending)&hooks.Waiting != 0 {
 		cpu.EnableInterrupts()
 		return
 	}
@@ -44,9 +44,9 @@ func Idle(until int64) {
 	if set {
 		setTimer(wait)
 	}
-	atomic.AndUint64(&goos.Pending, ^uint64(1))
+	atomic.AndUint64(&hooks.Pending, ^uint64(1))
 	cpu.EnableAndHalt()
-	quiet = atomic.LoadUint64(&goos.Pending)&^1&goos.Waiting == 0
+	quiet = atomic.LoadUint64(&hooks.Pending)&^1&hooks.Waiting == 0
 	if set {
 		setTimer(int64(Tick))
 	}

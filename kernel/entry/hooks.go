@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
 	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/hooks"
 	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/layout"
 	"github.com/sluice-os/sluice/kernel/timebase"
@@ -83,17 +84,17 @@ func hwinit0() {
 	clock.Init(pm)
 
 	free := vm.Usage().Free
-	goos.StackMax = uintptr(min(free/8, stackMost))
-	goos.HeapStart, goos.HeapEnd = vm.HeapRange()
-	goos.Commit, goos.Decommit = vm.Commit, vm.Decommit
+	hooks.StackMax = uintptr(min(free/8, stackMost))
+	hooks.HeapStart, hooks.HeapEnd = vm.HeapRange()
+	hooks.Commit, hooks.Decommit = vm.Commit, vm.Decommit
 	goos.Idle = clock.Idle
-	goos.Syscall = answer
-	goos.WallClock = clock.WallClock
-	if !goos.Overlay {
+	hooks.Syscall = answer
+	hooks.WallClock = clock.WallClock
+	if !hooks.Overlay {
 		// A runtime that does not ask for memory gets a part of it at once.
 		size := free / 2 &^ (layout.PageSize - 1)
-		end := min(goos.HeapStart+uintptr(size), goos.HeapEnd)
-		if !vm.Commit(goos.HeapStart, end-goos.HeapStart) {
+		end := min(hooks.HeapStart+uintptr(size), hooks.HeapEnd)
+		if !vm.Commit(hooks.HeapStart, end-hooks.HeapStart) {
 			die("too little memory for the heap")
 		}
 		ramSize = uint(end - layout.Image)

@@ -2,10 +2,10 @@ package entry
 
 import (
 	"math/bits"
-	"runtime/goos"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/hooks"
 )
 
 // Random fills b from the seeded source; main sets it once there is one, and
@@ -18,7 +18,7 @@ const (
 	eagain       = 11
 )
 
-// answer is goos.Syscall: it serves getrandom, which is how crypto/rand asks,
+// answer is hooks.Syscall: it serves getrandom, which is how crypto/rand asks,
 // on the goroutine that asks.
 func answer(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr, ok bool) {
 	if num != sysGetrandom {
@@ -50,7 +50,7 @@ var weyl uint64
 
 //go:linkname getRandomData runtime/goos.GetRandomData
 func getRandomData(b []byte) {
-	if Random != nil && !goos.Overlay {
+	if Random != nil && !hooks.Overlay {
 		// TamaGo's crypto/rand comes here.
 		Random(b)
 		return

@@ -1,9 +1,10 @@
 // Package goos is the contract between the Go runtime and the machine under
 // it. It replaces the standard library's package runtime/goos: the builder's
-// overlay puts it there for the stock toolchain, GOOSPKG does for the TamaGo
-// distribution, whose contract (github.com/usbarmory/tamago/goos) it keeps.
-// What Sluice adds stands under its own heading; all of it is optional, so a
-// runtime that does not know it still works.
+// overlay puts it there for the stock toolchain. The TamaGo
+// distribution has its own, whose contract (github.com/usbarmory/tamago/goos) it keeps.
+// What Sluice adds stands under its own heading; all of it is optional, and the
+// kernel reaches it by package hooks, so that it compiles for a runtime that
+// does not have it.
 //
 // Nothing but package unsafe may be imported here: the runtime imports this.
 package goos
@@ -101,9 +102,6 @@ var (
 	// ENOSYS.
 	Syscall func(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr, ok bool)
 
-	// Args is what os.Args holds, each string with a NUL at its end.
-	Args []*byte
-
 	// StackMax is the largest stack of a goroutine in bytes; 0 means the
 	// runtime's own limit.
 	StackMax uintptr
@@ -136,7 +134,4 @@ var (
 	// Wait parks the calling goroutine until bit event (0 to 63) of Pending
 	// is set, and clears it. One goroutine at a time may wait for an event.
 	Wait func(event uint)
-	// Duties is called by the scheduler, on the system stack, at most once a
-	// tick. It must not block.
-	Duties func()
 )

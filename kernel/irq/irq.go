@@ -6,10 +6,10 @@ package irq
 import (
 	"fmt"
 	"runtime"
-	"runtime/goos"
 	"sync/atomic"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/hooks"
 	"github.com/sluice-os/sluice/kernel/layout"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
@@ -117,21 +117,21 @@ func Software(name string) (*Event, error) { return allocate(name) }
 
 // Wait implements hw.Interrupt.
 func (e *Event) Wait() {
-	if goos.Wait != nil {
-		goos.Wait(e.n)
+	if hooks.Wait != nil {
+		hooks.Wait(e.n)
 		return
 	}
 	// A runtime without events: look each time the scheduler comes round.
 	for bit := uint64(1) << e.n; ; runtime.Gosched() {
-		if atomic.LoadUint64(&goos.Pending)&bit != 0 {
-			atomic.AndUint64(&goos.Pending, ^bit)
+		if atomic.LoadUint64(&hooks.Pending)&bit != 0 {
+			atomic.AndUint64(&hooks.Pending, ^bit)
 			return
 		}
 	}
 }
 
 // Raise implements hw.Interrupt.
-func (e *Event) Raise() { atomic.OrUint64(&goos.Pending, 1<<e.n) }
+func (e *Event) Raise() { atomic.OrUint64(&hooks.Pending, 1<<e.n) }
 
 // MSI implements hw.Interrupt (SDM volume 3, 11.11): fixed delivery, edge
 // triggered, to the boot processor.

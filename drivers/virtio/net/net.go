@@ -210,6 +210,7 @@ func (d *Device) Arm() bool {
 	if d.recovery.stopped.Load() {
 		return true
 	}
+	d.rx.q.Settle()
 	if !d.rx.q.EnableInterrupt(1) {
 		d.rx.q.DisableInterrupt()
 		return false

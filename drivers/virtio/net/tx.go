@@ -235,7 +235,7 @@ func (d *Device) Transmit(batch []nic.Packet) {
 	}
 	// Frames that were dropped may have been the oldest.
 	x.retire()
-	if x.q.Submit() {
+	if x.q.Submit() || x.q.Settle() {
 		d.counters.add(txNotifies, 1)
 	}
 	d.counters.add(txFrames, frames)
