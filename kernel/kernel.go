@@ -107,7 +107,7 @@ func (m *machine) readOptions() {
 		slog.Warn("the kernel command line is longer than 4096 bytes: the rest is ignored")
 	}
 	if p := entry.Info.Memory.Problems; p != (bootinfo.Problems{}) {
-		slog.Warn("the boot memory map has ranges that make no sense", "problems", fmt.Sprintf("%+v", p))
+		slog.Debug("the boot memory map has ranges that are left out", "problems", fmt.Sprintf("%+v", p))
 	}
 	u := vm.Usage()
 	slog.Info("memory", "total", mib(u.Total), "free", mib(u.Free))

@@ -325,7 +325,7 @@ func TestNotifySuppression(t *testing.T) {
 	}
 
 	// With the event index: none while the device has not caught up.
-	_, q = start(t, eventIndex, 8, 1)
+	d, q = start(t, eventIndex, 8, 1)
 	q.Add(0, s[0])
 	if !q.Submit() {
 		t.Error("first chain: no notification")
@@ -333,6 +333,19 @@ func TestNotifySuppression(t *testing.T) {
 	q.Add(1, s[0])
 	if q.Submit() {
 		t.Error("second chain: the device is at the first still")
+	}
+	// Had the device caught up before it saw the second chain, and the driver
+	// looked too early, this would find it out; once.
+	if q.Settle() {
+		t.Error("settled with a device that has not caught up")
+	}
+	q.Add(2, s[0])
+	if q.Submit() {
+		t.Error("third chain: the device is at the first still")
+	}
+	d.WriteUsed(0, 4+8*8, []byte{2, 0}) // avail_event, behind eight elements
+	if !q.Settle() || q.Settle() {
+		t.Error("want one notification for a device that has caught up")
 	}
 }
 
