@@ -12,24 +12,19 @@ import (
 	"github.com/sluice-os/sluice/kernel/vm"
 )
 
-// power turns the machine off and resets it, as ACPI says.
+// power turns the machine off and resets it by the plans of package acpi. They
+// are made at boot, registers in memory mapped, so that a reset works in the
+// fatal path.
 type power struct {
-	fadt  *acpi.FADT
-	sleep *acpi.SleepType
-	// reset and sleepControl are mapped when they are in memory, so that they
-	// can be written in the fatal path.
-	resetRegs, sleepRegs hw.Registers
+	plan      acpi.PowerOff
+	planErr   error
+	resetBy   acpi.Access
+	resetErr  error
+	registers map[acpi.Register]hw.Registers // those that lie in memory
 }
 
-// Bits of the sleep registers (ACPI 6.4, 4.8.3.2.1 and 4.8.3.7) and ports of
-// the PC that reset it.
+// Ports of the PC that reset it when ACPI does not.
 const (
-	sleepTypeShift   = 10
-	sleepEnable      = 1 << 13
-	acpiEnabled      = 1 << 0
-	reducedTypeShift = 2
-	reducedEnable    = 1 << 5
-
 	portReset     = 0xcf9 // PCI chipsets
 	resetFull     = 0x0e
 	portKeyboard  = 0x64 // 8042 controller
@@ -40,78 +35,89 @@ const (
 )
 
 func newPower(info *acpi.Info) power {
-	p := power{fadt: info.FADT, sleep: info.SoftOff}
-	if p.fadt == nil {
-		p.fadt = &acpi.FADT{}
+	p := power{registers: map[acpi.Register]hw.Registers{}}
+	p.plan, p.planErr = info.PowerOff()
+	p.resetBy, p.resetErr = info.Reset()
+	for _, a := range p.plan.Writes {
+		p.mapRegister(a.Register)
 	}
-	p.resetRegs = mapRegister(p.fadt.Reset)
-	p.sleepRegs = mapRegister(p.fadt.SleepControl)
+	if e := p.plan.Enable; e != nil {
+		p.mapRegister(e.Command.Register)
+		p.mapRegister(e.Status)
+	}
+	if p.resetErr == nil {
+		p.mapRegister(p.resetBy.Register)
+	}
 	return p
 }
 
-// mapRegister maps a register that lies in memory; nil for others.
-func mapRegister(r acpi.Register) hw.Registers {
-	if !r.Exists() || r.Space != acpi.SystemMemory {
-		return nil
+func (p *power) mapRegister(r acpi.Register) {
+	if r.Space != acpi.SystemMemory || p.registers[r] != nil {
+		return
 	}
-	regs, err := vm.MapRegisters(r.Address, 1)
+	regs, err := vm.MapRegisters(r.Address, uint64(r.Bits/8))
 	if err != nil {
 		slog.Warn("power register", "at", r.String(), "reason", err)
-		return nil
+		return
 	}
-	return regs
+	p.registers[r] = regs
 }
 
-// write8 writes a register of eight bits.
-func write8(r acpi.Register, regs hw.Registers, v uint8) {
+// read returns a register of 8 or 16 bits.
+func (p *power) read(r acpi.Register) uint16 {
+	regs := p.registers[r]
 	switch {
-	case !r.Exists():
-	case regs != nil:
-		regs.Write8(0, v)
+	case r.Space == acpi.SystemIO && r.Bits == 8:
+		return uint16(cpu.In8(uint16(r.Address)))
 	case r.Space == acpi.SystemIO:
-		cpu.Out8(uint16(r.Address), v)
+		return cpu.In16(uint16(r.Address))
+	case regs == nil:
+		return 0
+	case r.Bits == 8:
+		return uint16(regs.Read8(0))
+	}
+	return regs.Read16(0)
+}
+
+// do carries out one access.
+func (p *power) do(a acpi.Access) {
+	old := uint16(0)
+	if a.Keep != 0 {
+		old = p.read(a.Register)
+	}
+	v, r, regs := a.Value(old), a.Register, p.registers[a.Register]
+	switch {
+	case r.Space == acpi.SystemIO && r.Bits == 8:
+		cpu.Out8(uint16(r.Address), uint8(v))
+	case r.Space == acpi.SystemIO:
+		cpu.Out16(uint16(r.Address), v)
+	case regs == nil:
+	case r.Bits == 8:
+		regs.Write8(0, uint8(v))
+	default:
+		regs.Write16(0, v)
 	}
 }
 
 // off turns the machine off.
 func (p *power) off() error {
-	slog.Info("power off")
-	if p.sleep == nil {
-		return errors.New("the machine's tables do not say how to turn it off (no _S5_)")
+	if p.planErr != nil {
+		return p.planErr
 	}
-	f := p.fadt
-	if f.HardwareReduced {
-		write8(f.SleepControl, p.sleepRegs, p.sleep.A<<reducedTypeShift|reducedEnable)
-	} else {
-		p.enableACPI()
-		for _, c := range []struct {
-			r    acpi.Register
-			kind uint8
-		}{{f.PM1aControl, p.sleep.A}, {f.PM1bControl, p.sleep.B}} {
-			if c.r.Exists() && c.r.Space == acpi.SystemIO {
-				cpu.Out16(uint16(c.r.Address), uint16(c.kind)<<sleepTypeShift|sleepEnable)
-			}
+	slog.Info("power off")
+	if e := p.plan.Enable; e != nil && p.read(e.Status)&e.Mask == 0 {
+		p.do(e.Command)
+		for end := clock.Since() + settle; clock.Since() < end && p.read(e.Status)&e.Mask == 0; {
 		}
 	}
+	flags := cpu.DisableInterrupts()
+	for _, a := range p.plan.Writes {
+		p.do(a)
+	}
+	cpu.Restore(flags)
 	for end := clock.Since() + settle; clock.Since() < end; {
 	}
 	return errors.New("the machine is still on")
-}
-
-// enableACPI leaves the firmware's legacy mode, where the sleep registers
-// belong to it (4.8.2.1).
-func (p *power) enableACPI() {
-	f := p.fadt
-	if f.SMICommand == 0 || f.ACPIEnable == 0 || f.PM1aControl.Space != acpi.SystemIO || !f.PM1aControl.Exists() {
-		return
-	}
-	port := uint16(f.PM1aControl.Address)
-	if cpu.In16(port)&acpiEnabled != 0 {
-		return
-	}
-	cpu.Out8(f.SMICommand, f.ACPIEnable)
-	for end := clock.Since() + settle; clock.Since() < end && cpu.In16(port)&acpiEnabled == 0; {
-	}
 }
 
 // reboot resets the machine for a person.
@@ -123,7 +129,9 @@ func (p *power) reboot() error {
 // reset resets the machine: by ACPI, by the chipset, by the keyboard
 // controller. It neither allocates nor waits.
 func (p *power) reset() error {
-	write8(p.fadt.Reset, p.resetRegs, p.fadt.ResetValue)
+	if p.resetErr == nil {
+		p.do(p.resetBy)
+	}
 	cpu.Out8(portReset, resetFull)
 	cpu.Out8(portKeyboard, keyboardReset)
 	return errors.New("the machine was not reset: it has no reset register that works")
