@@ -192,7 +192,6 @@ func (q *Queue) Submit() (notified bool) {
 	if q.availIdx == q.published || q.err != nil {
 		return false
 	}
-	old := q.published
 	q.published = q.availIdx
 	// The store orders the descriptors before the index, and, being
 	// sequentially consistent (XCHG on amd64), the index before the load of
@@ -200,7 +199,7 @@ func (q *Queue) Submit() (notified bool) {
 	atomic.StoreUint32(q.availHead, q.availFlags|uint32(q.published)<<16)
 	if q.eventIndex {
 		event := uint16(atomic.LoadUint32(q.availEvent))
-		notified = passed(event, q.published, old)
+		notified = passed(event, q.published, q.settled)
 	} else {
 		notified = atomic.LoadUint32(q.usedHead)&usedNoNotify == 0
 	}
@@ -216,8 +215,9 @@ func (q *Queue) Submit() (notified bool) {
 // let the store of the index and the load of the event pass each other, XCHG or
 // not (QEMU's TCG with one processor leaves fences out). A register read is
 // answered by the device's thread and orders them for certain. It costs about a
-// notification, so a driver that looks again before it waits calls it then, and
-// others after Submit.
+// notification, so it is for a driver that is about to wait, or that found the
+// device with nothing to do: a busy one looks at the index again, long after
+// the store has left the processor.
 func (q *Queue) Settle() (notified bool) {
 	if q.settled == q.published || q.err != nil {
 		return false

@@ -220,6 +220,7 @@ func (d *Device) Transmit(batch []nic.Packet) {
 		x.q.DisableInterrupt()
 		x.armed = false
 	}
+	idle := x.q.InFlight() == 0
 	frames, bytes := 0, 0
 	for i := range batch {
 		p := &batch[i]
@@ -235,7 +236,7 @@ func (d *Device) Transmit(batch []nic.Packet) {
 	}
 	// Frames that were dropped may have been the oldest.
 	x.retire()
-	if x.q.Submit() || x.q.Settle() {
+	if x.q.Submit() || idle && x.q.Settle() {
 		d.counters.add(txNotifies, 1)
 	}
 	d.counters.add(txFrames, frames)
