@@ -19,12 +19,17 @@ HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.I
 
 SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
-.PHONY: all run test test-all test-host test-qemu lint bench clean qemu images
+.PHONY: all run test test-all test-host test-qemu lint bench clean qemu gcc images FORCE
 
 all: images
 
-images:
-	@for b in $(BOARDS); do $(GO) run ./image build -board $$b -o $(BUILD)/sluice-$$b.elf || exit; done
+images: $(IMAGES)
+
+# go build knows what has changed.
+$(IMAGES): $(BUILD)/sluice-%.elf: FORCE
+	@$(GO) run ./image build -board $* -o $@
+
+FORCE:
 
 run: qemu
 	@$(GO) run ./image run -http $(HTTP)
@@ -34,7 +39,7 @@ test: test-host test-qemu
 test-all: export SLUICE_ALL = 1
 test-all: test
 
-test-host: qemu
+test-host: qemu gcc
 	@$(GO) test -race -json $(HOST) | $(GO) run ./qemutest/slowest
 
 test-qemu: qemu images
@@ -56,10 +61,15 @@ bench: qemu images
 clean:
 	rm -rf $(BUILD)
 
-# QEMU is installed when it is missing and that is possible without asking.
-qemu:
-	@command -v qemu-system-x86_64 >/dev/null && exit 0; \
+# QEMU, and the C compiler that go test -race wants, are installed when they are
+# missing and that is possible without asking.
+qemu: PROGRAM = qemu-system-x86_64
+qemu: PACKAGES = qemu-system-x86
+gcc: PROGRAM = gcc
+gcc: PACKAGES = gcc libc6-dev
+qemu gcc:
+	@command -v $(PROGRAM) >/dev/null && exit 0; \
 	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo='sudo -n'; \
-	else echo 'QEMU is missing. Type: sudo apt-get install --no-install-recommends qemu-system-x86' >&2; exit 1; fi; \
-	echo 'installing qemu-system-x86' >&2; \
-	$$sudo apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends qemu-system-x86 >/dev/null
+	else echo '$(PROGRAM) is missing. Type: sudo apt-get install --no-install-recommends $(PACKAGES)' >&2; exit 1; fi; \
+	echo 'installing $(PACKAGES)' >&2; \
+	$$sudo apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends $(PACKAGES) >/dev/null

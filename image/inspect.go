@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"debug/buildinfo"
 	"debug/elf"
 	"debug/gosym"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,8 +21,11 @@ type inspection struct {
 	File     string          `json:"file"`
 	Size     int             `json:"size"`     // bytes
 	BuildID  string          `json:"build_id"` // 16 hexadecimal digits
-	Entry    uint64          `json:"entry"`    // address of the 32-bit entry point
-	PVH      bool            `json:"pvh"`      // carries the note for QEMU -kernel
+	Go       string          `json:"go"`       // the toolchain's release
+	Board    string          `json:"board"`
+	Options  []string        `json:"options"` // build settings, KEY=VALUE
+	Entry    uint64          `json:"entry"`   // address of the 32-bit entry point
+	PVH      bool            `json:"pvh"`     // carries the note for QEMU -kernel
 	Segments []segmentReport `json:"segments"`
 	Packages []packageReport `json:"packages"` // largest first
 }
@@ -73,6 +78,14 @@ func inspect(path string) (*inspection, error) {
 	in := &inspection{File: path, Size: len(file), BuildID: imageelf.BuildID(file), Entry: f.Entry}
 	if in.BuildID == "" {
 		return nil, fmt.Errorf("%s has no build id: it was not made by image build", path)
+	}
+	info, err := buildinfo.Read(bytes.NewReader(file))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	in.Go, in.Board = info.GoVersion, filepath.Base(info.Path)
+	for _, s := range info.Settings {
+		in.Options = append(in.Options, s.Key+"="+s.Value)
 	}
 	for _, p := range f.Progs {
 		switch p.Type {
@@ -136,6 +149,9 @@ func (in *inspection) print(all bool) {
 	fmt.Printf("file      %s\n", in.File)
 	fmt.Printf("size      %.2f MB\n", float64(in.Size)/1e6)
 	fmt.Printf("build id  %s\n", in.BuildID)
+	fmt.Printf("board     %s\n", in.Board)
+	fmt.Printf("go        %s\n", in.Go)
+	fmt.Printf("options   %s\n", strings.Join(in.Options, " "))
 	fmt.Printf("entry     %#x (32-bit, PVH note: %v)\n\n", in.Entry, in.PVH)
 	fmt.Printf("%-12s %10s %10s  %s\n", "segment", "file KiB", "memory KiB", "rights")
 	for _, s := range in.Segments {

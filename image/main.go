@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -125,11 +126,15 @@ func buildFlags(fs *flag.FlagSet) (o *build.Options) {
 	return o
 }
 
-// finish fills in what follows from the other flags.
-func finish(o *build.Options) {
+// finish checks the board and fills in what follows from the other flags.
+func finish(o *build.Options) error {
+	if !slices.Contains(build.Boards, o.Board) {
+		return usageError{fmt.Errorf("unknown board %q: the boards are %s", o.Board, strings.Join(build.Boards, ", "))}
+	}
 	if o.Output == "" {
 		o.Output = filepath.Join("build", "sluice-"+o.Board+".elf")
 	}
+	return nil
 }
 
 func runBuild(ctx context.Context, args []string) error {
@@ -138,7 +143,9 @@ func runBuild(ctx context.Context, args []string) error {
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
-	finish(o)
+	if err := finish(o); err != nil {
+		return err
+	}
 	r, err := build.Build(ctx, *o)
 	if err != nil {
 		return err

@@ -57,7 +57,9 @@ func TestMistakesGetOneLineAndAStatus(t *testing.T) {
 	}{
 		{"launch", statusUsage, `unknown verb "launch"`},
 		{"build -bord pc", statusUsage, "flag provided but not defined: -bord"},
-		{"build -board toaster", statusFailed, `unknown board "toaster": the boards are microvm, pc`},
+		{"run -board toaster", statusUsage, `unknown board "toaster": the boards are microvm, pc`},
+		{"run -m 16", statusUsage, "16 MiB of memory: give at least 64"},
+		{"build -board toaster", statusUsage, `unknown board "toaster": the boards are microvm, pc`},
 		{"build extra", statusUsage, `"extra" is one argument too many`},
 		{"run -m many", statusUsage, "invalid value"},
 		{"run -m 0 -http 0", statusUsage, "0 MiB of memory: give at least 64"},
@@ -106,6 +108,19 @@ func TestHelp(t *testing.T) {
 		status, out, errs := call(t, strings.Fields(args)...)
 		if status != 0 || errs != "" || len(out) < 100 {
 			t.Errorf("image %s: status %d, %d bytes of help, errors %q", args, status, len(out), errs)
+		}
+	}
+}
+
+func TestInspectTellsWhatIsInside(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "image.elf")
+	if status, _, errs := call(t, "build", "-board", "pc", "-o", image); status != 0 {
+		t.Fatal(errs)
+	}
+	status, out, errs := call(t, "inspect", image)
+	for _, want := range []string{"board     pc\n", "go        go1.26", "-tags=nethttpomithttp2", "PVH note: true", "r-x", "rw-", "gvisor.dev/gvisor/pkg/tcpip"} {
+		if status != 0 || !strings.Contains(out, want) {
+			t.Errorf("status %d, %q is not in the output: %s%s", status, want, errs, out)
 		}
 	}
 }

@@ -33,7 +33,12 @@ func runRun(ctx context.Context, args []string) error {
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
-	finish(o)
+	if err := finish(o); err != nil {
+		return err
+	}
+	if *memory < qemu.MemoryMin {
+		return usageError{fmt.Errorf("%d MiB of memory: give at least %d", *memory, qemu.MemoryMin)}
+	}
 	if *machine == "" {
 		*machine = qemu.MachineFor(o.Board)
 	}

@@ -43,10 +43,16 @@ func fault(how string) (err error) {
 		return fmt.Errorf("recursion ended at depth %d", recurse(1))
 	case "panic":
 		panic("the console asked for a panic")
+	case "loop":
+		go func() {
+			for {
+			}
+		}()
+		return errors.New("a goroutine loops for ever")
 	case "delay":
 		return fmt.Errorf("worst delay beside a looping goroutine: %d us", worstDelay().Microseconds())
 	}
-	return errors.New("ways to fail: nil, divide, wild, text, alias, guard, data, stack, panic, delay")
+	return errors.New("ways to fail: nil, divide, wild, text, alias, guard, data, stack, panic, loop, delay")
 }
 
 // worstDelay returns by how much a sleep came late at worst while a goroutine

@@ -84,7 +84,8 @@ func (m *machine) startLog() {
 // limitMemory keeps the Go heap within what the machine has: the collector
 // works harder long before frames run out.
 func (m *machine) limitMemory() {
-	free := vm.Usage().Free
+	start, end := vm.HeapRange()
+	free := min(vm.Usage().Free, uint64(end-start))
 	debug.SetMemoryLimit(int64(free - free/4))
 	debug.SetGCPercent(300)
 }

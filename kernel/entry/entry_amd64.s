@@ -36,6 +36,33 @@ TEXT cpuinit(SB),NOSPLIT|NOFRAME,$0
 	MOVL	$0xa1, DX
 	OUTB
 
+	// NX and long mode must be there before they are turned on.
+	MOVL	BX, SI
+	MOVL	$0x80000001, AX
+	CPUID
+	MOVL	SI, BX
+	ANDL	$0x20100000, DX
+	CMPL	DX, $0x20100000
+	JEQ	fit
+	CALL	getpc<>(SB)
+	LEAL	·unfit(SB), SI
+	LEAL	6(AX)(SI*1), SI
+	MOVL	$0x3f8, DX
+letter:
+	MOVB	(SI), AX
+	TESTB	AX, AX
+	JEQ	leave
+	OUTB
+	ADDL	$1, SI
+	JMP	letter
+leave:
+	MOVL	$49, AX			// exitCannotStart, to isa-debug-exit
+	MOVL	$0xf4, DX
+	OUTB
+	HLT
+	JMP	leave
+fit:
+
 	// Page tables: the first 4 GiB at their own addresses and again in the
 	// direct map, by 2 MiB pages. They serve until Hwinit0 has built the real
 	// ones. DI = PML4, page aligned.
@@ -137,6 +164,19 @@ GLOBL	·bootGDT(SB),NOPTR,$24
 DATA	·bootGDTR+0x00(SB)/2, $23
 DATA	·bootGDTR+0x02(SB)/8, $·bootGDT(SB)
 GLOBL	·bootGDTR(SB),NOPTR,$10
+
+DATA	·unfit+0(SB)/8, $"sluice: "
+DATA	·unfit+8(SB)/8, $"cannot s"
+DATA	·unfit+16(SB)/8, $"tart: th"
+DATA	·unfit+24(SB)/8, $"e proces"
+DATA	·unfit+32(SB)/8, $"sor has "
+DATA	·unfit+40(SB)/8, $"no NX or"
+DATA	·unfit+48(SB)/8, $" no long"
+DATA	·unfit+56(SB)/8, $" mode: g"
+DATA	·unfit+64(SB)/8, $"ive QEMU"
+DATA	·unfit+72(SB)/8, $" -cpu ma"
+DATA	·unfit+80(SB)/4, $"x\r\n\x00"
+GLOBL	·unfit(SB),NOPTR,$84
 
 GLOBL	·bootTables(SB),NOPTR,$((BOOT_TABLES+1)*4096)
 GLOBL	·scratch(SB),NOPTR,$8

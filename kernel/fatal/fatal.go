@@ -79,10 +79,6 @@ func Panic(code int32) {
 	cpu.DisableInterrupts()
 	if !busy {
 		busy = true
-		if f := trap.Last(); f.IP != 0 && code != 0 {
-			text("registers at the last fault:\n")
-			registers(f)
-		}
 		tail()
 	}
 	stop(codePanic)

@@ -14,7 +14,7 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -71,7 +71,7 @@ func (s *Stack) serveHTTP() error {
 		ReadHeaderTimeout: httpHeaders,
 		IdleTimeout:       httpIdle,
 		MaxHeaderBytes:    httpHeaderMax,
-		ErrorLog:          log.New(io.Discard, "", 0), // what clients do wrong is their affair
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // mostly what clients do wrong
 	}
 	s.services = append(s.services, server)
 	s.wg.Go(func() { server.Serve(l) })

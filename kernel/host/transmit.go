@@ -83,9 +83,12 @@ func (t *transmitter) wakeFlusher() {
 	}
 }
 
-// send copies pkt into frames, or queues what found no room. t.mu is held.
+// send copies pkt into frames, or queues what found no room. Each call tries the
+// queue again, so that a card that has stopped is asked for room, and found out,
+// even when it interrupts for nothing. t.mu is held.
 func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 	q := queued{pkt: pkt}
+	t.drain()
 	if t.length == 0 && t.emit(&q) {
 		return nil
 	}
@@ -200,7 +203,11 @@ func (t *transmitter) discard() {
 func (t *transmitter) writeRaw(frame []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := t.reserve(len(frame))
+	t.drain() // what waits goes first
+	var p *nic.Packet
+	if t.length == 0 {
+		p = t.reserve(len(frame))
+	}
 	if p == nil {
 		t.counters.inc(txDropNoBuffer)
 		return

@@ -51,10 +51,6 @@ type Frame struct {
 // not look at.
 var fault Frame
 
-// Last returns the record of the last exception; its Vector is 0 and its IP 0
-// when there was none.
-func Last() *Frame { return &fault }
-
 // tickCount is what the handler of EventTick loads into the timer's initial
 // count register.
 //

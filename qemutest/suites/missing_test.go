@@ -61,3 +61,17 @@ func TestLegacyDevice(t *testing.T) {
 	vm.ExpectRegexp(t, `device left out .*force-legacy=false`)
 	powerOff(t, vm)
 }
+
+// TestNoNX: a processor that cannot keep data from executing is named before
+// anything is turned on.
+func TestNoNX(t *testing.T) {
+	for _, machine := range boards {
+		t.Run(machine, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: machine, Extra: []string{"-cpu", "max,-nx"}})
+			vm.Seen(t, "cannot start: the processor has no NX or no long mode: give QEMU -cpu max")
+			if status := vm.Wait(t); status != 99 {
+				t.Errorf("QEMU ended with status %d, want 99", status)
+			}
+		})
+	}
+}

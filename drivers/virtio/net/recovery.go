@@ -126,4 +126,5 @@ func (d *Device) stop(err error) {
 	d.counters.add(stops, 1)
 	d.setLink(false)
 	d.cfg.Log.Error("virtio-net device is given up", "device", d.t.Location(), "err", err)
+	d.t.Kick() // the poller tells those above that the link is down
 }
