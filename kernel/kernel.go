@@ -187,6 +187,7 @@ func (m *machine) gather() {
 	if c&(1<<30) != 0 {
 		m.note(m.random.FromRDRAND(cpu.RDRAND))
 	}
+	m.random.FromCounter(cpu.RDTSC) // not credited
 	for _, device := range m.devices.rngs {
 		m.devices.waitUntil = clock.Since() + rngWait
 		m.note(m.random.FromDevice(device.Read))

@@ -3,24 +3,15 @@
 // but the identification ones need ring 0.
 package cpu
 
-// Bits of RFLAGS, CR0 and CR4, and the model-specific registers that the
+// Bits of CR4 and the model-specific register that the
 // kernel uses (Intel SDM volume 3, 2.3, 2.5; volume 4).
 const (
-	FlagIF = 1 << 9
-
-	CR0WP = 1 << 16
-
-	CR4PGE      = 1 << 7
 	CR4UMIP     = 1 << 11
 	CR4FSGSBASE = 1 << 16
-	CR4OSXSAVE  = 1 << 18
 	CR4SMEP     = 1 << 20
 	CR4SMAP     = 1 << 21
 
-	MSRApicBase    = 0x1b
-	MSRTSCDeadline = 0x6e0
-	MSREfer        = 0xc0000080
-	MSRFSBase      = 0xc0000100
+	MSRApicBase = 0x1b
 )
 
 // In8, In16 and In32 read an I/O port; Out8, Out16 and Out32 write one.
@@ -54,11 +45,7 @@ func RDTSC() uint64
 func RDRAND() (v uint64, ok bool)
 func RDSEED() (v uint64, ok bool)
 
-func ReadCR0() uint64
-func ReadCR2() uint64
-func ReadCR3() uint64
 func ReadCR4() uint64
-func WriteCR0(v uint64)
 func WriteCR3(v uint64)
 func WriteCR4(v uint64)
 

@@ -1,6 +1,8 @@
 // Package fatal is the end of a kernel that cannot go on: it prints what is
 // known and stops the machine as the option panic= says. It runs on any stack,
-// in any state, with interrupts off, and neither allocates nor takes a lock.
+// in any state, with interrupts off, and takes no lock. Only the runtime's
+// lookup of an inlined function's name allocates; should that fail, what comes
+// behind the trace is printed all the same.
 package fatal
 
 import (
@@ -51,6 +53,7 @@ var busy bool
 func Fault(f *trap.Frame) {
 	if busy {
 		text("\nsluice: another fault while this one was printed\n")
+		tail()
 		stop(codeFault)
 	}
 	busy = true
@@ -77,15 +80,24 @@ func Fault(f *trap.Frame) {
 // when it has printed a panic or throw and its goroutines (2).
 func Panic(code int32) {
 	cpu.DisableInterrupts()
-	if !busy {
-		busy = true
-		tail()
+	status := uint8(codePanic)
+	if busy {
+		status = codeFault
 	}
-	stop(codePanic)
+	busy = true
+	tail()
+	stop(status)
 }
 
-// tail prints the build id and the last log lines.
+// told says that tail has printed.
+var told bool
+
+// tail prints the build id and the last log lines, once.
 func tail() {
+	if told {
+		return
+	}
+	told = true
 	text("build ")
 	text(build.ID())
 	text(" version ")
