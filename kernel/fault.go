@@ -45,6 +45,7 @@ func fault(how string) (err error) {
 		panic("the console asked for a panic")
 	case "loop":
 		go func() {
+			//lint:ignore SA5002 spinning is what is asked for
 			for {
 			}
 		}()
