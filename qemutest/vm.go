@@ -170,7 +170,8 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 	if v.again, err = byHand(q); err != nil {
 		return err
 	}
-	q.Extra = append(slices.Clone(q.Extra), "-qmp", v.control.argument())
+	// The machine starts stopped: it may end as soon as it runs, and QEMU with it.
+	q.Extra = append(slices.Clone(q.Extra), "-S", "-qmp", v.control.argument())
 	args, err := q.Args()
 	if err != nil {
 		return err
@@ -185,11 +186,17 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 	}
 	switch c.Net {
 	case RawWire:
-		return v.wire.connect()
+		err = v.wire.connect()
 	case UserNet:
 		v.forward, err = v.readForwards(c.Forward)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if err := v.control.execute(v.ctx, "cont", nil, nil); !errors.Is(err, errEnded) {
+		return err
+	}
+	return nil // it ran, and has ended before the answer to cont came
 }
 
 // byHand returns a line that starts the machine without the test: a raw wire
