@@ -186,6 +186,7 @@ func compile(cmd *exec.Cmd, o Options) error {
 	var errs bytes.Buffer
 	n := 0
 	lines := bufio.NewScanner(pipe)
+	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		line := lines.Text()
 		if line == "" || strings.ContainsAny(line, " :#\t") {

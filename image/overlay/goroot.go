@@ -2,11 +2,36 @@ package overlay
 
 import (
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 )
+
+// marker is in every folder that Goroot has made, so that it empties no other.
+const marker = ".sluice-goroot"
+
+// clearGoroot makes dir an empty folder with the marker. It refuses a folder
+// that holds something and was not made here.
+func clearGoroot(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if len(entries) > 0 {
+		if _, err := os.Lstat(filepath.Join(dir, marker)); err != nil {
+			return fmt.Errorf("%s is not empty and not a GOROOT made by this command: name a new folder", dir)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, marker), nil, 0o644)
+}
 
 // Goroot makes a GOROOT below dir that has the overlay of an index (see Write)
 // in place: a tree of links to the files of goroot. go vet and other tools that
@@ -20,7 +45,7 @@ func Goroot(goroot, index, dir string) error {
 	if err := json.Unmarshal(text, &overlay); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := clearGoroot(dir); err != nil {
 		return err
 	}
 	link := func(path string, d fs.DirEntry, err error) error {

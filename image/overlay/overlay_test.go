@@ -118,3 +118,26 @@ func TestAnchorNotFoundOnceStopsTheBuild(t *testing.T) {
 		})
 	}
 }
+
+func TestGorootEmptiesOnlyItsOwn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "goroot")
+	for range 2 { // made, and made again
+		if err := clearGoroot(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "old"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := t.TempDir()
+	kept := filepath.Join(other, "kept")
+	if err := os.WriteFile(kept, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := clearGoroot(other); err == nil || !strings.Contains(err.Error(), "name a new folder") {
+		t.Errorf("a folder of somebody else's: %v", err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
+	}
+}

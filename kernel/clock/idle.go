@@ -20,21 +20,14 @@ const (
 // quiet says that the last wait ended by a tick and nothing else.
 var quiet bool
 
-// idled is how long the processor has been waiting since boot.
-var idled int64
-
-// Idled returns how long the processor has been waiting since boot.
-func Idled() time.Duration { return time.Duration(atomic.LoadInt64(&idled)) }
-
 // Idle is goos.Idle. Setting the timer costs more than a tick under emulation,
 // so the first wait keeps the tick that is armed; when that has brought
 // nothing, the timer is set to the next deadline.
 func Idle(until int64) {
 	cpu.DisableInterrupts()
-	now := Nanotime()
 	wait := int64(idleMost)
 	if until != 0 && until != math.MaxInt64 {
-		wait = min(until-now, wait)
+		wait = min(until-Nanotime(), wait)
 	}
 	if wait <= 0 || atomic.LoadUint64(&hooks.Pending)&hooks.Waiting != 0 {
 		cpu.EnableInterrupts()
@@ -50,5 +43,4 @@ func Idle(until int64) {
 	if set {
 		setTimer(int64(Tick))
 	}
-	atomic.AddInt64(&idled, Nanotime()-now)
 }

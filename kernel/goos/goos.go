@@ -1,8 +1,7 @@
 // Package goos is the contract between the Go runtime and the machine under
 // it. It replaces the standard library's package runtime/goos: the builder's
-// overlay puts it there for the stock toolchain. The TamaGo
-// distribution has its own, whose contract (github.com/usbarmory/tamago/goos) it keeps.
-// What Sluice adds stands under its own heading; all of it is optional, and the
+// overlay puts it there for the stock toolchain. The TamaGo distribution has its
+// own, whose contract (github.com/usbarmory/tamago/goos) this keeps. What Sluice adds stands under its own heading; all of it is optional, and the
 // kernel reaches it by package hooks, so that it compiles for a runtime that
 // does not have it.
 //

@@ -17,9 +17,7 @@ import (
 	"github.com/usbarmory/tamago/soc/intel/ioapic"
 )
 
-const (
-	apicPhys = 0xfee00000
-)
+const apicPhys = 0xfee00000
 
 var (
 	local    = &lapic.LAPIC{Base: layout.LocalAPIC}
@@ -35,6 +33,8 @@ func InitLocal() bool {
 		return false
 	}
 	cpu.WriteMSR(cpu.MSRApicBase, base|1<<11)
+	// The spurious vector is what trap expects, whatever firmware has left.
+	vm.Store32(layout.LocalAPIC+lapic.LAPIC_SVR, trap.SpuriousVector)
 	local.Enable()
 	return true
 }
@@ -64,9 +64,8 @@ func Init(controllers []Controller, overrides map[int]int) error {
 
 // Event is one interrupt source. It implements hw.Interrupt.
 type Event struct {
-	n    uint
-	msi  bool
-	name string
+	n   uint
+	msi bool
 }
 
 // allocate takes the next event.
@@ -74,7 +73,7 @@ func allocate(name string) (*Event, error) {
 	if next >= trap.Events {
 		return nil, fmt.Errorf("%s: all %d interrupt events are in use", name, trap.Events)
 	}
-	e := &Event{n: next, name: name}
+	e := &Event{n: next}
 	next++
 	return e, nil
 }
@@ -111,9 +110,6 @@ func ISA(isa int, name string) (*Event, error) {
 	}
 	return Line(isa, name)
 }
-
-// Software returns an event that only Raise raises.
-func Software(name string) (*Event, error) { return allocate(name) }
 
 // Wait implements hw.Interrupt.
 func (e *Event) Wait() {

@@ -15,6 +15,9 @@ const (
 	FirstVector = 32
 	// Events is how many events there are, as bits of goos.Pending.
 	Events = 64
+	// SpuriousVector is what the local APIC raises for an interrupt that it
+	// has withdrawn.
+	SpuriousVector = 255
 	// EventTick is the local APIC's timer.
 	EventTick = 0
 
@@ -120,7 +123,7 @@ func Init(s Stacks) {
 			ist = istMachineCheck
 		case v == 1:
 			ist = istDebug
-		case v >= FirstVector && v < FirstVector+Events || v == 255:
+		case v >= FirstVector && v < FirstVector+Events || v == SpuriousVector:
 			ist = istInterrupt
 		}
 		// Interrupt gates of privilege 0 (SDM volume 3, 7.14.1).

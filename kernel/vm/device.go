@@ -158,7 +158,7 @@ func (r *Registers) Read8(off uint64) uint8 { return load8(r.check(off, 1)) }
 func (r *Registers) Read16(off uint64) uint16 { return load16(r.check(off, 2)) }
 
 // Read32 implements hw.Registers.
-func (r *Registers) Read32(off uint64) uint32 { return load32(r.check(off, 4)) }
+func (r *Registers) Read32(off uint64) uint32 { return Load32(r.check(off, 4)) }
 
 // Write8 implements hw.Registers.
 func (r *Registers) Write8(off uint64, v uint8) { store8(r.check(off, 1), v) }
@@ -167,7 +167,7 @@ func (r *Registers) Write8(off uint64, v uint8) { store8(r.check(off, 1), v) }
 func (r *Registers) Write16(off uint64, v uint16) { store16(r.check(off, 2), v) }
 
 // Write32 implements hw.Registers.
-func (r *Registers) Write32(off uint64, v uint32) { store32(r.check(off, 4), v) }
+func (r *Registers) Write32(off uint64, v uint32) { Store32(r.check(off, 4), v) }
 
 //go:noinline
 func load8(a uintptr) uint8 { return *(*uint8)(unsafe.Pointer(a)) }
@@ -175,8 +175,10 @@ func load8(a uintptr) uint8 { return *(*uint8)(unsafe.Pointer(a)) }
 //go:noinline
 func load16(a uintptr) uint16 { return *(*uint16)(unsafe.Pointer(a)) }
 
+// Load32 and Store32 access a register at an address that MapFixed has mapped.
+//
 //go:noinline
-func load32(a uintptr) uint32 { return *(*uint32)(unsafe.Pointer(a)) }
+func Load32(a uintptr) uint32 { return *(*uint32)(unsafe.Pointer(a)) }
 
 //go:noinline
 func store8(a uintptr, v uint8) { *(*uint8)(unsafe.Pointer(a)) = v }
@@ -185,4 +187,4 @@ func store8(a uintptr, v uint8) { *(*uint8)(unsafe.Pointer(a)) = v }
 func store16(a uintptr, v uint16) { *(*uint16)(unsafe.Pointer(a)) = v }
 
 //go:noinline
-func store32(a uintptr, v uint32) { *(*uint32)(unsafe.Pointer(a)) = v }
+func Store32(a uintptr, v uint32) { *(*uint32)(unsafe.Pointer(a)) = v }
