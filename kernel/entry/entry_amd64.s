@@ -47,6 +47,7 @@ TEXT cpuinit(SB),NOSPLIT|NOFRAME,$0
 	CALL	getpc<>(SB)
 	LEAL	·unfit(SB), SI
 	LEAL	6(AX)(SI*1), SI
+say:
 	MOVL	$0x3f8, DX
 letter:
 	MOVB	(SI), AX
@@ -62,6 +63,21 @@ leave:
 	HLT
 	JMP	leave
 fit:
+	// The image must lie in memory to its last word. Its beginning does, or
+	// this would not run; so the text for it lies there too.
+	CALL	getpc<>(SB)
+	LEAL	runtime·end(SB), DI
+	LEAL	6(AX)(DI*1), DI
+	ANDL	$~3, DI
+	MOVL	$0x736c7569, -4(DI)
+	CMPL	-4(DI), $0x736c7569
+	JEQ	loaded
+	CALL	getpc<>(SB)
+	LEAL	small<>(SB), SI
+	LEAL	6(AX)(SI*1), SI
+	JMP	say
+loaded:
+	MOVL	$0, -4(DI)
 
 	// Page tables: the first 4 GiB at their own addresses and again in the
 	// direct map, by 2 MiB pages. They serve until Hwinit0 has built the real
@@ -118,6 +134,13 @@ directory:
 	PUSHQ	$0x08
 	PUSHQ	CX
 	RETFQ				// in 32-bit mode: DEC EAX; RETF
+
+// small is a text, as bytes: "sluice: cannot start: too little memory: the image does not fit, Sluice needs 64 MiB\r\n".
+TEXT small<>(SB),NOSPLIT|NOFRAME,$0
+	LONG $0x69756c73; LONG $0x203a6563; LONG $0x6e6e6163; LONG $0x7320746f; LONG $0x74726174; LONG $0x6f74203a
+	LONG $0x696c206f; LONG $0x656c7474; LONG $0x6d656d20; LONG $0x3a79726f; LONG $0x65687420; LONG $0x616d6920
+	LONG $0x64206567; LONG $0x2073656f; LONG $0x20746f6e; LONG $0x2c746966; LONG $0x756c5320; LONG $0x20656369
+	LONG $0x6465656e; LONG $0x34362073; LONG $0x42694d20; LONG $0x00000a0d
 
 // start64 is the first code in 64-bit mode. BX = start info.
 TEXT ·start64(SB),NOSPLIT|NOFRAME,$0

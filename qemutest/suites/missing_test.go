@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -24,16 +25,25 @@ func TestNoCard(t *testing.T) {
 	}
 }
 
-// TestTooLittleMemory: the kernel says how much it has and how much it needs.
+// TestTooLittleMemory: the kernel says how much it has and how much it needs,
+// and says what it needs where not even all of it fits.
 func TestTooLittleMemory(t *testing.T) {
 	for _, machine := range machines {
-		t.Run(machine, func(t *testing.T) {
-			vm := start(t, qemutest.Config{Machine: machine, Memory: 16})
-			vm.ExpectRegexp(t, `(?i)memory.*\b64 ?MiB|\b64 ?MiB.*memory`)
-			if status := vm.Wait(t); status <= 0 {
-				t.Errorf("QEMU ended with status %d, want a failure", status)
-			}
-		})
+		for _, c := range []struct {
+			memory int // MiB
+			has    string
+		}{
+			{8, "the image does not fit"},
+			{16, "the machine has"},
+		} {
+			t.Run(fmt.Sprintf("%s/%dMiB", machine, c.memory), func(t *testing.T) {
+				vm := start(t, qemutest.Config{Machine: machine, Memory: c.memory})
+				vm.ExpectRegexp(t, `cannot start: too little memory: `+c.has+`.*, Sluice needs 64 MiB`)
+				if status := vm.Wait(t); status != 99 {
+					t.Errorf("QEMU ended with status %d, want 99", status)
+				}
+			})
+		}
 	}
 }
 

@@ -1,0 +1,49 @@
+package qemu
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestReadmesShowTheLines: the QEMU lines that people are told to type are the
+// ones that the builder and the tests use.
+func TestReadmesShowTheLines(t *testing.T) {
+	for _, c := range []struct {
+		file, machine, append string
+	}{
+		{"../../README.md", "microvm", "log=info"},
+		{"../../README.md", "q35", "log=info"},
+		{"../../boards/microvm/README.md", "microvm", ""},
+		{"../../boards/pc/README.md", "q35", ""},
+	} {
+		want, err := Config{
+			Machine: c.machine, Memory: MemoryMin, Append: c.append,
+			Image:  "build/sluice-" + Machines[c.machine] + ".elf",
+			Netdev: "user,hostfwd=tcp:127.0.0.1:8080-:80",
+		}.Args()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(c.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := lines(string(text))
+		if !slices.ContainsFunc(got, func(words []string) bool { return slices.Equal(words, want) }) {
+			t.Errorf("%s has no line for %s with exactly these words:\n%s\nit has:\n%q", c.file, c.machine, strings.Join(want, " "), got)
+		}
+	}
+}
+
+// lines returns the arguments of each QEMU command in a text.
+func lines(text string) (found [][]string) {
+	text = strings.ReplaceAll(text, "\\\n", " ")
+	for line := range strings.Lines(text) {
+		if words := strings.Fields(strings.ReplaceAll(line, `"`, "")); len(words) > 1 && words[0] == Program {
+			found = append(found, words[1:])
+		}
+	}
+	return found
+}
