@@ -25,14 +25,18 @@ const (
 )
 
 // Init sets 115200 baud, 8 data bits, no parity, FIFOs on, and the receive
-// interrupt, which needs OUT2 on a PC.
+// interrupt, which needs OUT2 on a PC. Turning the FIFOs on drops what has been
+// received: where a byte is waiting, as when QEMU's input is a pipe, they stay
+// off, and the sender holds the rest back.
 func Init() {
 	cpu.Out8(ier, 0)
 	cpu.Out8(lcr, 0x80) // divisor latch
 	cpu.Out8(port, 1)
 	cpu.Out8(ier, 0)
 	cpu.Out8(lcr, 0x03)
-	cpu.Out8(fcr, 0x07)
+	if cpu.In8(lsr)&(1<<uart.LSR_DR) == 0 {
+		cpu.Out8(fcr, 0x07)
+	}
 	cpu.Out8(mcr, 0x0b)
 	cpu.Out8(ier, 0x01)
 }
