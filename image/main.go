@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/overlay"
 	"golang.org/x/term"
 )
 
@@ -157,10 +158,15 @@ func runBuild(ctx context.Context, args []string) error {
 func runOverlay(ctx context.Context, args []string) error {
 	fs := newFlags("overlay", "", "Prints the path of the JSON file that makes the stock toolchain build for the\nbare machine: go build -overlay $(image overlay) ./kernel/...")
 	goroot := fs.String("goroot", "", "make a GOROOT with the overlay in place in `folder`, for tools like go vet")
+	domain := fs.Bool("domain", false, "the overlay for programs in domains, not the kernel's")
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
-	path, err := build.Overlay(ctx, "")
+	kind := overlay.Kernel
+	if *domain {
+		kind = overlay.Domain
+	}
+	path, err := build.Overlay(ctx, kind, "")
 	if err == nil && *goroot != "" {
 		err = build.Goroot(ctx, path, *goroot)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/console"
 	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/entropy"
+	"github.com/sluice-os/sluice/kernel/domain"
 	"github.com/sluice-os/sluice/kernel/entry"
 	"github.com/sluice-os/sluice/kernel/fatal"
 	"github.com/sluice-os/sluice/kernel/host"
@@ -54,7 +55,8 @@ type machine struct {
 	acpi    *acpi.Info
 	power   power
 	devices devices
-	stack   *host.Stack // nil without a network
+	stack   *host.Stack     // nil without a network
+	domains *domain.Manager // nil without domains
 }
 
 // Main runs the kernel; it does not return.
@@ -68,6 +70,7 @@ func Main(b Board) {
 	m.findDevices()
 	m.seed()
 	m.startNetwork()
+	m.startDomains()
 	m.runShell()
 }
 

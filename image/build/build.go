@@ -87,7 +87,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 		if !strings.HasPrefix(env.GOVERSION, release+".") && env.GOVERSION != release {
 			return nil, fmt.Errorf("the Go release %s is not supported: install %s.x, or set TAMAGO to the go command of a TamaGo distribution", strings.TrimPrefix(env.GOVERSION, "go"), release)
 		}
-		index, err := Overlay(ctx, o.Cache)
+		index, err := Overlay(ctx, overlay.Kernel, o.Cache)
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +138,7 @@ func toolchain(ctx context.Context, goCmd string) (env goEnv, err error) {
 
 // Overlay derives the overlay for the Go toolchain on the path and returns the
 // file for -overlay. cache is where it goes; "" means the user's cache folder.
-func Overlay(ctx context.Context, cache string) (string, error) {
+func Overlay(ctx context.Context, kind overlay.Kind, cache string) (string, error) {
 	if cache == "" {
 		dir, err := os.UserCacheDir()
 		if err != nil {
@@ -150,16 +150,18 @@ func Overlay(ctx context.Context, cache string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "list", "-f", "{{.Dir}}", module+"/kernel/goos")
+	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
 	cmd.Env = append(os.Environ(), "GOFLAGS=")
 	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("package %s/kernel/goos was not found: run this in a module that requires %s", module, module)
+	dir := strings.TrimSpace(string(out))
+	if err != nil || dir == "" {
+		return "", fmt.Errorf("module %s was not found: run this in a module that requires it", module)
 	}
 	return overlay.Write(overlay.Source{
 		GOROOT:    env.GOROOT,
 		GoVersion: env.GOVERSION,
-		Goos:      os.DirFS(strings.TrimSpace(string(out))),
+		Module:    os.DirFS(dir),
+		Kind:      kind,
 	}, cache)
 }
 

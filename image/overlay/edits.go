@@ -74,6 +74,11 @@ var edits = []edit{
 		"//go:nowritebarrier\nfunc newosproc(mp *m) {\n",
 		"//go:nowritebarrier\nfunc linuxNewosproc(mp *m) {\n"},
 
+	// Signals come by sluiceRaise, and one goroutine waits for them.
+	{"runtime/sigqueue.go",
+		"func signal_recv() uint32 {\n",
+		"func signal_recv() uint32 {\n\tif true {\n\t\treturn sluiceSignalRecv()\n\t}\n"},
+
 	// A system call may block its goroutine here, so the goroutine must not
 	// look like one that a thread has taken into the kernel.
 	{"syscall/syscall_linux.go",
@@ -103,12 +108,19 @@ var edits = []edit{
 		"\t\tseed, err = entropy.Seed(memory)\n"},
 }
 
-// replaced maps files of GOROOT/src to the embedded files that take their
-// place; the value "" deletes the file. Keys that GOROOT does not have are
+// domainEdits are the further changes for programs that run in a domain.
+var domainEdits = []edit{
+	// Every program with files has the answers to its system calls.
+	{"os/proc.go",
+		"import (\n",
+		"import (\n\t_ \"internal/sluice/rt\"\n"},
+}
+
+// replaced maps files of GOROOT/src to the files that take their place, by their
+// path in this package (goroot/...) or in the module; the value "" deletes the file. Keys that GOROOT does not have are
 // added.
 var replaced = map[string]string{
 	"runtime/sluice.go":                                "goroot/runtime/sluice.go.in",
-	"runtime/rt0_linux_amd64.s":                        "goroot/runtime/rt0_linux_amd64.s.in",
 	"runtime/sys_linux_amd64.s":                        "goroot/runtime/sys_linux_amd64.s.in",
 	"runtime/mem_linux.go":                             "goroot/runtime/mem_linux.go.in",
 	"runtime/mem_nonsbrk.go":                           "",
@@ -120,3 +132,28 @@ var replaced = map[string]string{
 	"internal/runtime/syscall/linux/asm_linux_amd64.s": "goroot/linux/asm_linux_amd64.s.in",
 	"internal/runtime/syscall/linux/syscall6.go":       "goroot/linux/syscall6.go.in",
 }
+
+// kernelFiles and domainFiles are the further files of either kind of program.
+var (
+	kernelFiles = map[string]string{
+		"runtime/rt0_linux_amd64.s": "goroot/runtime/rt0_linux_amd64.s.in",
+		"runtime/sluice_kernel.go":  "goroot/runtime/sluice_kernel.go.in",
+	}
+	domainFiles = map[string]string{
+		"runtime/rt0_linux_amd64.s":     "userland/runtime/rt0_linux_amd64.s.in",
+		"runtime/sluice_domain.go":      "userland/runtime/sluice_domain.go.in",
+		"runtime/sluice_domain_amd64.s": "userland/runtime/sluice_domain_amd64.s.in",
+	}
+)
+
+// packages maps packages of the module to their place in the standard library
+// of a domain. The kernel has only runtime/goos.
+var (
+	kernelPackages = map[string]string{"kernel/goos": "runtime/goos"}
+	domainPackages = map[string]string{
+		"kernel/goos": "runtime/goos",
+		"nexus/abi":   "internal/sluice/abi",
+
+		"userland/rt": "internal/sluice/rt",
+	}
+)

@@ -39,8 +39,22 @@ func (e *AnchorError) Error() string {
 type Source struct {
 	GOROOT    string // the toolchain's root
 	GoVersion string // its version, for error messages
-	Goos      fs.FS  // the Go files of package runtime/goos
+	Module    fs.FS  // Sluice's own module
+	Kind      Kind
 }
+
+// Kind is what a program is built to run as.
+type Kind int
+
+const (
+	// Kernel is ring 0.
+	Kernel Kind = iota
+	// Domain is an app in ring 3.
+	Domain
+)
+
+// module is the import path of Sluice itself.
+const module = "github.com/sluice-os/sluice/"
 
 // Write derives the overlay into folders below cache, named by their content,
 // and returns the path of the JSON file for -overlay.
@@ -90,19 +104,21 @@ func Write(src Source, cache string) (string, error) {
 // derive returns the content of each file below GOROOT/src that the overlay
 // changes; nil stands for a deleted one.
 func (src Source) derive() (map[string][]byte, error) {
-	out := map[string][]byte{}
-	for name, from := range replaced {
-		if from == "" {
-			out[name] = nil
-			continue
-		}
-		text, err := files.ReadFile(from)
-		if err != nil {
-			return nil, err
-		}
-		out[name] = text
+	more, places, changes := kernelFiles, kernelPackages, edits
+	if src.Kind == Domain {
+		more, places, changes = domainFiles, domainPackages, slices.Concat(edits, domainEdits)
 	}
-	for _, e := range edits {
+	out := map[string][]byte{}
+	for _, set := range []map[string]string{replaced, more} {
+		for name, from := range set {
+			text, err := src.open(from)
+			if err != nil {
+				return nil, err
+			}
+			out[name] = text
+		}
+	}
+	for _, e := range changes {
 		text, ok := out[e.file]
 		if !ok {
 			var err error
@@ -116,21 +132,47 @@ func (src Source) derive() (map[string][]byte, error) {
 		}
 		out[e.file] = []byte(strings.Replace(string(text), e.old, e.new, 1))
 	}
-	entries, err := fs.ReadDir(src.Goos, ".")
+	for from, to := range places {
+		if err := src.addPackage(out, from, to, places); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// open returns a file of this package or of the module; nil for "".
+func (src Source) open(name string) ([]byte, error) {
+	switch {
+	case name == "":
+		return nil, nil
+	case strings.HasPrefix(name, "goroot/"):
+		return files.ReadFile(name)
+	}
+	return fs.ReadFile(src.Module, name)
+}
+
+// addPackage copies the Go files of a package of the module to its place in the
+// standard library. Imports of packages that move too are changed.
+func (src Source) addPackage(out map[string][]byte, from, to string, places map[string]string) error {
+	entries, err := fs.ReadDir(src.Module, from)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, entry := range entries {
 		if !strings.HasSuffix(entry.Name(), ".go") || strings.HasSuffix(entry.Name(), "_test.go") {
 			continue
 		}
-		text, err := fs.ReadFile(src.Goos, entry.Name())
+		text, err := fs.ReadFile(src.Module, from+"/"+entry.Name())
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out["runtime/goos/"+entry.Name()] = text
+		moved := string(text)
+		for old, place := range places {
+			moved = strings.ReplaceAll(moved, `"`+module+old+`"`, `"`+place+`"`)
+		}
+		out[to+"/"+entry.Name()] = []byte(moved)
 	}
-	return out, nil
+	return nil
 }
 
 // writeFile writes path by way of a temporary file beside it, so that two

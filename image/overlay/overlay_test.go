@@ -12,9 +12,9 @@ import (
 )
 
 var goosFiles = fstest.MapFS{
-	"goos.go":      {Data: []byte("package goos\n")},
-	"goos_test.go": {Data: []byte("package goos\n")},
-	"README":       {Data: []byte("not Go\n")},
+	"kernel/goos/goos.go":      {Data: []byte("package goos\n")},
+	"kernel/goos/goos_test.go": {Data: []byte("package goos\n")},
+	"kernel/goos/README":       {Data: []byte("not Go\n")},
 }
 
 // goroot copies the files that the edits touch into a folder of the test's own.
@@ -39,7 +39,7 @@ func goroot(t *testing.T) string {
 
 func TestWriteMakesAnIndexOfFilesThatExist(t *testing.T) {
 	root, cache := goroot(t), t.TempDir()
-	index, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Goos: goosFiles}, cache)
+	index, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Module: goosFiles}, cache)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,12 +70,12 @@ func TestWriteMakesAnIndexOfFilesThatExist(t *testing.T) {
 	if _, ok := got.Replace[filepath.Join(root, "src/runtime/goos/goos_test.go")]; ok {
 		t.Error("a test file became part of the standard library")
 	}
-	again, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Goos: goosFiles}, cache)
+	again, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Module: goosFiles}, cache)
 	if err != nil || again != index {
 		t.Errorf("the same input gave %s, then %s (%v)", index, again, err)
 	}
-	other := fstest.MapFS{"goos.go": {Data: []byte("package goos // changed\n")}}
-	if changed, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Goos: other}, cache); err != nil || changed == index {
+	other := fstest.MapFS{"kernel/goos/goos.go": {Data: []byte("package goos // changed\n")}}
+	if changed, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Module: other}, cache); err != nil || changed == index {
 		t.Errorf("other input gave the same folder (%v)", err)
 	}
 }
@@ -99,7 +99,7 @@ func TestAnchorNotFoundOnceStopsTheBuild(t *testing.T) {
 			if err := os.WriteFile(file, []byte(c.edit(string(text))), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			_, err = Write(Source{GOROOT: root, GoVersion: "go1.99.9", Goos: goosFiles}, cache)
+			_, err = Write(Source{GOROOT: root, GoVersion: "go1.99.9", Module: goosFiles}, cache)
 			var anchor *AnchorError
 			if !errors.As(err, &anchor) {
 				t.Fatalf("got %v, want an AnchorError", err)

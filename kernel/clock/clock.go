@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/layout"
 	"github.com/sluice-os/sluice/kernel/timebase"
+	"github.com/sluice-os/sluice/nexus/abi"
 )
 
 var (
@@ -41,6 +42,12 @@ func Calibration() *timebase.Result { return &calibration }
 //
 //go:nosplit
 func Nanotime() int64 { return int64(scale.Nanoseconds(cpu.RDTSC()-base)) + 1 }
+
+// Page returns what a domain needs to compute Nanotime and wall time by itself.
+func Page() abi.Clock {
+	mult, shift := scale.Factors()
+	return abi.Clock{Counter: base, Base: 1, Mult: mult, Shift: uint64(shift), Wall: wall}
+}
 
 // Since returns the time since boot.
 func Since() time.Duration { return time.Duration(Nanotime()) }

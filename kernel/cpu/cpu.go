@@ -45,6 +45,7 @@ func RDTSC() uint64
 func RDRAND() (v uint64, ok bool)
 func RDSEED() (v uint64, ok bool)
 
+func ReadCR3() uint64
 func ReadCR4() uint64
 func WriteCR3(v uint64)
 func WriteCR4(v uint64)

@@ -95,6 +95,10 @@ var (
 	// to Nanotime 0. It must not split the stack.
 	WallClock func() int64
 
+	// Write writes n bytes at p to the console, in place of Printk. It must not
+	// split the stack.
+	Write func(p unsafe.Pointer, n int32)
+
 	// Syscall answers a Linux system call that the standard library makes:
 	// number, six arguments; result and errno. It may block its goroutine.
 	// With ok false, or without it, write goes to Printk and the rest gets

@@ -39,6 +39,10 @@ func New(hz uint64) Scale {
 // Hz returns the counter's frequency.
 func (s Scale) Hz() uint64 { return s.hz }
 
+// Factors returns what Nanoseconds multiplies by and how far it shifts, for
+// those that convert by themselves.
+func (s Scale) Factors() (mult uint64, shift uint8) { return s.mult, s.shift }
+
 // Nanoseconds converts ticks, rounding down. More ticks never give less. What
 // does not fit (from 584 years on) is the greatest uint64.
 //

@@ -43,11 +43,11 @@ type Frame struct {
 	AX, BX, CX, DX, SI, DI, BP uint64
 	R8, R9, R10, R11           uint64
 	R12, R13, R14, R15         uint64
-	IP, CS, Flags, SP          uint64
-	Vector                     uint64 // 0 to 255
+	IP, CS, Flags, SP, SS      uint64 // as the processor pushes them
+	Vector                     uint64 // 0 to 255; see also VectorSyscall
 	Code                       uint64 // error code, 0 for vectors without
 	Addr                       uint64 // CR2: the address of a page fault
-	G                          uint64 // the g in thread-local storage
+	G                          uint64 // the g in thread-local storage; not of ring 3
 }
 
 // fault is filled by exception. It is memory that the garbage collector does

@@ -35,6 +35,8 @@ TEXT ·vectorsAddr(SB),NOSPLIT,$0-8
 // Stack: return address into ·vectors, RIP, CS, RFLAGS, RSP, SS.
 TEXT ·interrupt(SB),NOSPLIT|NOFRAME,$0
 	CLD
+	TESTB	$3, 16(SP)
+	JNE	user
 	PUSHQ	AX
 	PUSHQ	BX
 	PUSHQ	CX
@@ -71,6 +73,8 @@ done:
 	POPQ	AX
 	ADDQ	$8, SP
 	IRETQ
+user:
+	JMP	·interruptUser(SB)
 
 // exception takes every other vector on a stack of its own, interrupts off.
 // It fills ·fault and then either lets the runtime turn the fault into a Go
@@ -120,8 +124,19 @@ noerror:
 	MOVQ	AX, ·fault+Frame_Flags(SB)
 	MOVQ	24(SP), AX
 	MOVQ	AX, ·fault+Frame_SP(SB)
+	MOVQ	32(SP), AX
+	MOVQ	AX, ·fault+Frame_SS(SB)
 	MOVQ	CR2, AX
 	MOVQ	AX, ·fault+Frame_Addr(SB)
+
+	// Two exceptions are the machine's and not the running code's.
+	MOVQ	·fault+Frame_Vector(SB), DX
+	CMPQ	DX, $2			// NMI
+	JEQ	fatal
+	CMPQ	DX, $18			// machine check
+	JEQ	fatal
+	TESTB	$3, 8(SP)
+	JNE	user
 
 	// A fault of ring-0 Go code at a small address or by a division: let the
 	// runtime have it.
@@ -152,8 +167,21 @@ panic:
 	MOVQ	·fault+Frame_SI(SB), SI
 	MOVQ	·fault+Frame_DI(SB), DI
 	IRETQ
+user:
+	JMP	·exceptionUser(SB)
 
 fatal:
+	// FS may be a domain's still, and flags too.
+	MOVQ	·kernelFS(SB), AX
+	TESTQ	AX, AX
+	JEQ	early
+	MOVQ	AX, DX
+	SHRQ	$32, DX
+	MOVL	$0xc0000100, CX		// FS_BASE
+	WRMSR
+early:
+	PUSHQ	$2
+	POPFQ
 	// Go code needs a g whose stack guard lies below this stack, which is in
 	// the upper half: g0's does.
 	MOVQ	(TLS), AX

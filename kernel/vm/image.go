@@ -10,10 +10,13 @@ import (
 // program headers say what is code, constant and data.
 
 const (
-	elfMagic    = 0x464c457f
-	ptLoad      = 1
-	pfExec      = 1
-	pfWrite     = 2
+	elfMagic = 0x464c457f
+	ptLoad   = 1
+	pfExec   = 1
+	pfWrite  = 2
+	// pfArchive marks the segment that holds the domains. It is one of the bits
+	// that are left to the operating system (PF_MASKOS).
+	pfArchive   = 1 << 20
 	headersMost = 16
 )
 
@@ -38,6 +41,7 @@ type programHeader struct {
 type segment struct {
 	start, end uint64
 	bits       uint64
+	archive    bool
 }
 
 // image returns the segments of the running kernel, in pages, and the first
@@ -60,10 +64,21 @@ func image() (segs [headersMost]segment, n int, end uint64) {
 		if p.Flags&pfWrite != 0 {
 			bits |= writable
 		}
-		s := segment{p.VAddr &^ (layout.PageSize - 1), (p.VAddr + p.MemSize + layout.PageSize - 1) &^ (layout.PageSize - 1), bits}
+		s := segment{p.VAddr &^ (layout.PageSize - 1), (p.VAddr + p.MemSize + layout.PageSize - 1) &^ (layout.PageSize - 1), bits, p.Flags&pfArchive != 0}
 		segs[n] = s
 		n++
 		end = max(end, s.end)
 	}
 	return segs, n, end
+}
+
+// Archive returns the archive of domains that came with the image; nil for none.
+func Archive() []byte {
+	segs, n, _ := image()
+	for _, s := range segs[:n] {
+		if s.archive {
+			return bytesAt(uintptr(s.start), int(s.end-s.start))
+		}
+	}
+	return nil
 }

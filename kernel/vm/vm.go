@@ -60,7 +60,7 @@ func Init(m *bootinfo.MemoryMap, guard uintptr) InitError {
 				return "too little memory for page tables"
 			}
 		}
-		if s.bits&writable == 0 {
+		if s.bits&writable == 0 && !s.archive {
 			if text == 0 {
 				text = s.start
 			}
@@ -142,6 +142,7 @@ type Memory struct {
 	Heap  uint64 // frames behind the Go heap
 	// Device is memory shared with devices.
 	Device uint64
+	Domain uint64 // memory and page tables of domains
 	Peak   uint64 // the most that was ever used
 }
 
@@ -154,6 +155,7 @@ func Usage() (u Memory) {
 			Free:   c.Free * layout.PageSize,
 			Heap:   heapFrames * layout.PageSize,
 			Device: deviceFrames * layout.PageSize,
+			Domain: spaceFrames * layout.PageSize,
 			Peak:   c.Peak * layout.PageSize,
 		}
 	})

@@ -19,6 +19,9 @@ const (
 	// length in bytes. The page below it is never mapped.
 	StackTop  = End - 0x10000
 	StackSize = 256 << 10
+	// HeapEnd bounds the heap, which begins behind the image. Up to the stack
+	// nothing is mapped.
+	HeapEnd = StackTop - StackSize - 0x10000
 
 	// SharedStart and SharedEnd bound the pages that the kernel shares with the
 	// domain.
@@ -28,25 +31,82 @@ const (
 	BootPage = SharedStart + 0x10000
 	// ClockPage is read-only; see Clock.
 	ClockPage = SharedStart + 0x20000
+	// EventPage is written by both sides: its first word holds the events.
+	EventPage = SharedStart + 0x30000
+	// FilesStart is where the domain's files from the image lie, read-only: a
+	// cpio archive ("newc") in which the content of each file begins at a
+	// multiple of 4096.
+	FilesStart = SharedStart + 1<<30
 )
 
-// System calls: the number is passed in AX, arguments in DI, SI and DX, the
-// result comes in AX; CX and R11 are lost. A negative result is an Errno.
+// System calls: the number is passed in AX, arguments in DI, SI, DX and R10, the
+// result comes in AX; CX and R11 are lost, all other registers are kept. A
+// negative result is an Errno.
 const (
 	// SysExit ends the domain: DI = status.
 	SysExit = iota + 1
 	// SysWrite writes to the console: DI = address, SI = length, at most
-	// WriteMax. The result is how much was taken.
+	// WriteMax. The result is how much was taken. A domain that writes more
+	// than its rate waits.
 	SysWrite
 	// SysWait gives up the processor until the clock reaches DI in nanoseconds
-	// (0: for ever) or one of the events in the mask SI is pending. The result
-	// is the mask of events that were, which are pending no more.
+	// (WaitForever: no limit) or one of the events in the mask SI is set in the
+	// event page. The result is those events; they stay set.
 	SysWait
+	// SysNotify tells the kernel to look at the channel DI.
+	SysNotify
 	// SysRelease gives the pages in DI to DI+SI back; their next touch finds
 	// zeros.
 	SysRelease
-	// SysSetFS sets the base of FS to DI, for processors without WRFSBASE.
-	SysSetFS
+	// SysControl asks for something that carries data: DI = request, SI =
+	// address, DX = length in bytes. See ControlRandom and its like.
+	SysControl
+	// SysUpcall names the routine that takes upcalls: DI = its address, SI =
+	// the top of its stack. See Upcall.
+	SysUpcall
+	// SysResume ends an upcall: the domain goes on at DI with the stack pointer
+	// SI and all other registers as they were when it was interrupted. With
+	// DI = 0 the upcall's fault is not the domain's to answer: it ends.
+	SysResume
+	// SysSetFS sets the base of FS to DI, for processors without WRFSBASE. Its
+	// number is Linux' arch_prctl, which the TamaGo distribution calls with
+	// DI = 0x1002 (ARCH_SET_FS) and SI = base.
+	SysSetFS = 158
+)
+
+// WaitForever is a time that never comes.
+const WaitForever = 1<<63 - 1
+
+// Requests of SysControl. The result is a number of bytes.
+const (
+	// ControlRandom fills the memory with random bytes, ControlMax at most.
+	ControlRandom = iota + 1
+	// ControlRead reads what was typed at the console while the domain is
+	// attached to it; 0 bytes mean that nothing is there now. EventInput tells
+	// when there is.
+	ControlRead
+)
+
+// ControlMax is the most that one SysControl moves, in bytes.
+const ControlMax = 4096
+
+// Events are bits of the first word of the event page. The kernel sets them
+// with one atomic instruction, the domain clears them with one.
+const (
+	EventTerm  = 1 << 0 // the domain is asked to end: SIGTERM
+	EventInput = 1 << 1 // ControlRead has something, or its end
+)
+
+// Upcall is how the kernel interrupts a running domain, as a signal does: the
+// domain finds itself in the routine named by SysUpcall, on that stack, with
+// DI = Upcall bits, SI = interrupted instruction, DX = interrupted stack
+// pointer, R8 = the exception's vector, R9 = its address; R10 = interrupted
+// flags. All other registers are the interrupted ones; SysResume puts back all
+// of them. There is no upcall during an upcall.
+const (
+	UpcallTick   = 1 << 0 // 2 ms have passed while the domain ran
+	UpcallEvents = 1 << 1 // the event page has new events
+	UpcallFault  = 1 << 2 // the instruction has failed
 )
 
 // WriteMax is the most that one SysWrite takes, in bytes.
@@ -64,29 +124,44 @@ const (
 	BadArgument
 	// OverQuota says that the domain has all the memory it may have.
 	OverQuota
+	// EndOfInput says that nothing more will be typed.
+	EndOfInput
+	// NotNow says that the call makes no sense at this time.
+	NotNow
 )
 
 // Magic is the first word of the boot page.
 const Magic = 0x736c756963650001
 
-// Boot is the layout of the boot page. Strings lie behind it in the page, one
-// after the other, each with a zero byte at its end: Args, then Env.
+// Boot is the layout of the boot page. At BootVector lies what a process finds
+// on its stack (System V ABI, 3.4.1): addresses of the arguments, a zero, those
+// of the environment, a zero, and the auxiliary vector; the strings follow.
 type Boot struct {
 	Magic   uint64
 	Version uint64
 	ID      uint64 // of this start of the domain, never used twice
 	Quota   uint64 // bytes of memory
+	Argc    uint64 // number of arguments
 	// HeapStart is the first address behind the image, a multiple of 4096.
 	HeapStart uint64
-	Args, Env uint32
-	// Seed is 32 random bytes for the runtime's own start.
-	Seed [32]byte
-	// StringsSize is the length of the strings in bytes.
-	StringsSize uint64
+	// FilesSize is the length of the archive at FilesStart in bytes; 0 for none.
+	FilesSize uint64
+	Flags     uint64
+	// Name is the domain's, padded with zeros.
+	Name [64]byte
 }
 
-// BootStrings is the offset of the strings in the boot page.
-const BootStrings = 128
+// Boot flags.
+const (
+	// BootFSGSBASE says that ring 3 may use WRFSBASE.
+	BootFSGSBASE = 1 << 0
+	// BootXSAVE says that the kernel keeps AVX registers by XSAVE.
+	BootXSAVE = 1 << 1
+)
+
+// BootVector is the offset of the argument vector in the boot page, which ends
+// with the strings.
+const BootVector = 256
 
 // Clock is the layout of the clock page: nanoseconds since the machine's boot
 // are Base + (counter - Counter) * Mult / 2^Shift, with the processor's
@@ -95,6 +170,6 @@ type Clock struct {
 	Counter uint64
 	Base    uint64
 	Mult    uint64
-	Shift   uint64 // 64 to 127: Mult has its highest bit set
+	Shift   uint64 // 34 to 98
 	Wall    int64  // nanoseconds since 1970 at the machine's boot
 }

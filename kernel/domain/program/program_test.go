@@ -1,4 +1,4 @@
-package domain
+package program
 
 import (
 	"bytes"
@@ -48,8 +48,8 @@ var (
 	bss  = header{typeLoad, flagWrite, 0x1000, data + 8, 0x800, 0x2000}
 )
 
-func TestParseImage(t *testing.T) {
-	img, err := ParseImage(program(code, header{kind: 4, addr: 1}, bss, header{kind: typeLoad}))
+func TestParse(t *testing.T) {
+	img, err := Parse(program(code, header{kind: 4, addr: 1}, bss, header{kind: typeLoad}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestParseImage(t *testing.T) {
 	}
 }
 
-func TestParseImageRefuses(t *testing.T) {
+func TestParseRefuses(t *testing.T) {
 	change := func(h header, f func(*header)) header {
 		f(&h)
 		return h
@@ -90,7 +90,7 @@ func TestParseImageRefuses(t *testing.T) {
 		{"entry in data", program(bss), "is in no executable segment"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := ParseImage(c.file)
+			_, err := Parse(c.file)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one line with %q", err, c.want)
 			}
@@ -98,10 +98,10 @@ func TestParseImageRefuses(t *testing.T) {
 	}
 }
 
-func FuzzParseImage(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add(program(code, bss))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		img, err := ParseImage(file)
+		img, err := Parse(file)
 		if err != nil {
 			return
 		}

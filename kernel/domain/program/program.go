@@ -1,5 +1,6 @@
-// Package domain runs programs in ring 3, each in an address space of its own.
-package domain
+// Package program reads the ELF files of programs that run in domains. It
+// believes nothing that they say.
+package program
 
 import (
 	"encoding/binary"
@@ -23,6 +24,10 @@ type Image struct {
 	Entry    uint64
 	Segments []Segment
 	End      uint64 // first address behind the last segment, a multiple of 4096
+	// Lines is the Go line table (section .gopclntab) and Text the address of
+	// the text that it is about; Lines is nil when the program has none.
+	Lines []byte
+	Text  uint64
 }
 
 // Offsets and values of a 64-bit ELF file (System V ABI, chapters 4 and 5).
@@ -47,10 +52,10 @@ const (
 	headersMax = 32
 )
 
-// ParseImage checks that file is a program that a domain can run: x86-64, all
+// Parse checks that file is a program that a domain can run: x86-64, all
 // segments inside the domain's range, none sharing a page with another, none
 // that is both written and executed. Segments refer to file.
-func ParseImage(file []byte) (*Image, error) {
+func Parse(file []byte) (*Image, error) {
 	if len(file) < headerSize || string(file[:len(ident)]) != ident {
 		return nil, fmt.Errorf("%d bytes that are no 64-bit ELF file", len(file))
 	}
@@ -85,6 +90,7 @@ func ParseImage(file []byte) (*Image, error) {
 	if !entry {
 		return nil, fmt.Errorf("the entry point %#x is in no executable segment", img.Entry)
 	}
+	img.Lines, img.Text = findLines(file)
 	return img, nil
 }
 

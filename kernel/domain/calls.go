@@ -1,0 +1,163 @@
+package domain
+
+import (
+	"fmt"
+
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/nexus/abi"
+	"time"
+)
+
+// result is how a refusal looks in AX.
+func result(e abi.Errno) uint64 { return uint64(e) }
+
+// call answers a system call. What it returns in AX is set here; the other
+// registers are the domain's as they were.
+func (d *Domain) call() *Exit {
+	u := d.user
+	switch u.AX {
+	case abi.SysExit:
+		return d.exited(int(int32(u.DI)))
+	case abi.SysWrite:
+		u.AX = d.write(u.DI, u.SI)
+	case abi.SysWait:
+		u.AX = d.wait(u.DI, u.SI)
+	case abi.SysNotify:
+		// There are no channels in this version.
+		u.AX = result(abi.BadArgument)
+	case abi.SysRelease:
+		u.AX = d.release(u.DI, u.SI)
+	case abi.SysControl:
+		u.AX = d.control(u.DI, u.SI, u.DX)
+	case abi.SysUpcall:
+		if d.memory.touch(u.DI, execute) != allowed || !inDomain(u.SI-8) || u.SI%16 != 0 {
+			u.AX = result(abi.BadAddress)
+			break
+		}
+		d.upcallEntry, d.upcallStack = u.DI, u.SI
+		u.AX = 0
+	case abi.SysResume:
+		return d.resume(u.DI, u.SI)
+	case abi.SysSetFS:
+		if u.DI != archSetFS || !inDomain(u.SI) {
+			u.AX = result(abi.BadArgument)
+			break
+		}
+		u.FS, u.AX = u.SI, 0
+	default:
+		u.AX = result(abi.BadCall)
+	}
+	return nil
+}
+
+// archSetFS is Linux' ARCH_SET_FS.
+const archSetFS = 0x1002
+
+// exited is how a domain ends by itself.
+func (d *Domain) exited(status int) *Exit {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.asked {
+		return &Exit{Reason: Stopped, Status: status}
+	}
+	return &Exit{Reason: Exited, Status: status}
+}
+
+// write is SysWrite.
+func (d *Domain) write(addr, n uint64) uint64 {
+	if n > abi.WriteMax {
+		return result(abi.BadArgument)
+	}
+	var buf [abi.WriteMax]byte
+	if !d.memory.copyIn(buf[:n], addr) {
+		return result(abi.BadAddress)
+	}
+	if delay := d.out.reserve(int(n), clock.Since()); delay > 0 {
+		d.sleep(clock.Nanotime()+int64(delay), 0)
+	}
+	d.out.write(buf[:n])
+	return n
+}
+
+// wait is SysWait.
+func (d *Domain) wait(until, mask uint64) uint64 {
+	if until > abi.WaitForever {
+		return result(abi.BadArgument)
+	}
+	return d.sleep(int64(until), mask)
+}
+
+// sleep gives the token up until a time or one of the events in mask. A domain
+// that must end wakes too.
+func (d *Domain) sleep(until int64, mask uint64) uint64 {
+	events := d.events.Load() & mask
+	left := until - clock.Nanotime()
+	if events != 0 || left <= 0 {
+		return events
+	}
+	d.turn.release()
+	var timeout <-chan time.Time
+	if until != abi.WaitForever {
+		d.timer.Reset(time.Duration(left))
+		timeout = d.timer.C
+	}
+	for waiting := true; waiting; {
+		select {
+		case <-d.wake:
+			events = d.events.Load() & mask
+			waiting = events == 0 && d.doom() == nil
+		case <-timeout:
+			waiting = false
+		}
+	}
+	d.timer.Stop()
+	d.turn.acquire()
+	d.mu.Lock()
+	d.pendingUpcall = 0 // its scheduler looks when the call returns
+	d.mu.Unlock()
+	return d.events.Load() & mask
+}
+
+// release is SysRelease.
+func (d *Domain) release(addr, n uint64) uint64 {
+	if addr%pageSize != 0 || n%pageSize != 0 {
+		return result(abi.BadArgument)
+	}
+	if addr+n < addr || addr < d.memory.program.End || addr+n > abi.HeapEnd {
+		return result(abi.BadAddress)
+	}
+	d.memory.space.Release(addr, n)
+	return 0
+}
+
+// control is SysControl.
+func (d *Domain) control(request, addr, n uint64) uint64 {
+	if n > abi.ControlMax {
+		return result(abi.BadArgument)
+	}
+	var buf [abi.ControlMax]byte
+	switch request {
+	case abi.ControlRandom:
+		if _, err := d.env.Random(buf[:n]); err != nil {
+			return result(abi.NotNow)
+		}
+		if !d.memory.copyOut(addr, buf[:n]) {
+			return result(abi.BadAddress)
+		}
+		return n
+	case abi.ControlRead:
+		// Nothing is taken from the input before the memory is known to be good.
+		if !d.memory.pages(addr, n, write, func([]byte) {}) {
+			return result(abi.BadAddress)
+		}
+		got, end := d.in.read(buf[:n])
+		if end {
+			return result(abi.EndOfInput)
+		}
+		d.memory.copyOut(addr, buf[:got])
+		return uint64(got)
+	}
+	return result(abi.BadArgument)
+}
+
+func (d *Domain) String() string { return fmt.Sprintf("domain %s", d.name) }

@@ -1,0 +1,211 @@
+// Package domain runs programs in ring 3, each in an address space of its own
+// and with a Go runtime of its own. See docs/domains.md.
+package domain
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/kernel/domain/program"
+	"github.com/sluice-os/sluice/kernel/trap"
+	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/sluice-os/sluice/nexus/abi"
+)
+
+// Domain is one start of a program: from its first instruction to its last.
+type Domain struct {
+	name   string
+	env    *Environment
+	memory memory
+	// user is its processor state, in a page that the garbage collector does
+	// not know and that counts against the quota.
+	user   *trap.User
+	page   vm.DMA
+	record []byte
+	turn   *turn
+	out    *output
+	in     *input
+
+	// upcall is where upcalls go; 0 until SysUpcall.
+	upcallEntry, upcallStack uint64
+	// interrupted is what SysResume puts back while an upcall runs.
+	interrupted   trap.Frame
+	inUpcall      bool
+	fault         *Exit // what the upcall's fault ends it for, if it cannot answer
+	pendingUpcall uint64
+
+	events *atomic.Uint64 // in the event page
+	wake   chan struct{}  // has a value when a wait must look again
+	timer  *time.Timer
+
+	mu      sync.Mutex
+	asked   bool  // SIGTERM was sent
+	killed  *Exit // it must end, whatever it does
+	running time.Duration
+}
+
+// Environment is what all domains of a machine share.
+type Environment struct {
+	token  *token
+	Random func([]byte) (int, error)
+	// Console prints one line of a domain's.
+	Console func(name string, line []byte)
+}
+
+// lastID numbers the starts of domains.
+var lastID atomic.Uint64
+
+// recordPages is what the kernel itself needs for a domain, in bytes, counted
+// against its quota.
+const recordSize = pageSize
+
+// start loads a program. An error is one line that says what would be right.
+func start(env *Environment, c *config.Domain, img *program.Image, files []byte, out *output, in *input) (d *Domain, err error) {
+	d = &Domain{name: c.Name, env: env, out: out, in: in, wake: make(chan struct{}, 1)}
+	if c.Quota < recordSize {
+		return nil, errQuota(c)
+	}
+	space := vm.NewSpace(c.Quota - recordSize)
+	if space == nil {
+		return nil, errQuota(c)
+	}
+	d.memory = memory{space: space, program: img}
+	defer func() {
+		if err != nil {
+			d.reclaim()
+		}
+	}()
+	if d.memory.load() != allowed {
+		return nil, errQuota(c)
+	}
+	if len(files) > 0 && d.memory.shareData(abi.FilesStart, files, vm.Read) != allowed {
+		return nil, errQuota(c)
+	}
+	boot, event := space.Give(abi.BootPage, vm.Read), space.Give(abi.EventPage, vm.Write)
+	if boot == nil || event == nil || !space.Share(abi.ClockPage, clockPage, vm.Read) {
+		return nil, errQuota(c)
+	}
+	xsave, fsgs := trap.Features()
+	b := abi.Boot{ID: lastID.Add(1), Quota: c.Quota, HeapStart: img.End, FilesSize: uint64(len(files))}
+	copy(b.Name[:len(b.Name)-1], c.Name)
+	if xsave {
+		b.Flags |= abi.BootXSAVE
+	}
+	if fsgs {
+		b.Flags |= abi.BootFSGSBASE
+	}
+	if err := fillBoot(boot, b, append([]string{c.Name}, c.Args...), c.Env); err != nil {
+		return nil, err
+	}
+	d.events = eventWord(event)
+	record, err := vm.DMA{}.Alloc(recordSize)
+	if err != nil {
+		return nil, err
+	}
+	d.record = record.Bytes
+	// The record is a page of its own: aligned, and never moved.
+	d.user = (*trap.User)(unsafe.Pointer(&record.Bytes[0]))
+	d.user.Root = space.Root()
+	d.user.Reset(img.Entry, abi.StackTop)
+	d.timer = time.NewTimer(time.Hour)
+	d.timer.Stop()
+	if d.turn, err = env.token.join(c.Weight, c.Cap); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func errQuota(c *config.Domain) error {
+	return fmt.Errorf("a quota of %d KiB is too small to start: give it more memory", c.Quota>>10)
+}
+
+// reclaim gives back all that the domain had.
+func (d *Domain) reclaim() {
+	if d.turn != nil {
+		d.turn.leave()
+	}
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+	if d.record != nil {
+		vm.FreeDMA(d.record)
+		d.record, d.user = nil, nil
+	}
+	d.memory.space.Destroy()
+}
+
+// run is the life of the domain, on a goroutine of its own.
+func (d *Domain) run() (end Exit) {
+	d.turn.acquire()
+	for {
+		if k := d.doom(); k != nil {
+			d.turn.release()
+			return *k
+		}
+		d.deliver()
+		before := clock.Nanotime()
+		trap.Enter(d.user)
+		spent := clock.Nanotime() - before
+		d.turn.used += spent
+		d.account(spent)
+		if e := d.handle(); e != nil {
+			d.turn.release()
+			return *e
+		}
+	}
+}
+
+// account adds to the processor time that top shows.
+func (d *Domain) account(ns int64) {
+	d.mu.Lock()
+	d.running += time.Duration(ns)
+	d.mu.Unlock()
+}
+
+// doom returns what the domain must end for, if anything.
+func (d *Domain) doom() *Exit {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.killed
+}
+
+// kill ends the domain at its next chance, which is within a slice.
+func (d *Domain) kill(e Exit) {
+	d.mu.Lock()
+	if d.killed == nil {
+		d.killed = &e
+	}
+	d.mu.Unlock()
+	d.poke()
+}
+
+// terminate is SIGTERM.
+func (d *Domain) terminate() {
+	d.mu.Lock()
+	d.asked = true
+	d.mu.Unlock()
+	d.post(abi.EventTerm)
+}
+
+// post sets events and wakes the domain.
+func (d *Domain) post(events uint64) {
+	d.mu.Lock()
+	if d.events != nil {
+		d.events.Or(events)
+	}
+	d.pendingUpcall |= abi.UpcallEvents
+	d.mu.Unlock()
+	d.poke()
+}
+
+func (d *Domain) poke() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,238 @@
+package domain
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/kernel/domain/program"
+	"github.com/sluice-os/sluice/nexus/newc"
+)
+
+// State is where an app is in its life.
+type State string
+
+const (
+	StateRefused State = "refused" // it can never run; Last tells why
+	StateLoaded  State = "loaded"  // not started yet
+	StateRunning State = "running"
+	StateWaiting State = "waiting" // for its restart
+	StateStopped State = "stopped"
+)
+
+// stopGrace is how long an app has between SIGTERM and its end.
+const stopGrace = 5 * time.Second
+
+// Manager runs the machine's domains.
+type Manager struct {
+	env  Environment
+	apps []*app // in the order of the archive
+}
+
+// app is a domain of the manifest, over all its starts.
+type app struct {
+	manager *Manager
+	config  config.Domain
+	image   *program.Image
+	files   []byte
+	out     *output
+	in      *input
+
+	mu       sync.Mutex
+	state    State
+	current  *Domain
+	stopping bool // asked to stay stopped
+	cancel   chan struct{}
+	done     chan struct{} // closed when the present start has ended
+	starts   int
+	last     Exit
+	used     time.Duration // processor time of ended starts
+	peak     uint64
+}
+
+// ConfigName is the archive's entry with the configuration of all domains. The
+// program of a domain has the domain's name, its files that name and
+// FilesSuffix.
+const (
+	ConfigName  = "domains"
+	FilesSuffix = ".files"
+)
+
+// NewManager reads the archive that came with the image. Apps that cannot run
+// are logged and kept as refused; the others are started by StartAll.
+func NewManager(archive []byte, env Environment) (*Manager, error) {
+	env.token = newToken()
+	m := &Manager{env: env}
+	entries := map[string][]byte{}
+	for more, bad := true, false; more; {
+		var f newc.File
+		if f, archive, more, bad = newc.Next(archive); more {
+			entries[f.Name] = f.Data
+		}
+		if bad {
+			return nil, errors.New("the archive of domains is damaged: build the image again")
+		}
+	}
+	configs, err := config.Decode(entries[ConfigName])
+	if err != nil {
+		return nil, fmt.Errorf("the configuration of the domains: %w: build the image again", err)
+	}
+	for _, c := range configs {
+		a := &app{manager: m, config: c, files: entries[c.Name+FilesSuffix], state: StateLoaded}
+		a.in = &input{}
+		name := c.Name
+		a.out = &output{print: func(line []byte) { env.Console(name, line) }}
+		if a.image, err = program.Parse(entries[c.Name]); err != nil {
+			a.refuse(err)
+		}
+		m.apps = append(m.apps, a)
+	}
+	return m, nil
+}
+
+func (a *app) refuse(err error) {
+	a.state, a.last = StateRefused, Exit{Reason: Refused, Detail: err.Error()}
+	slog.Error("domain refused", "domain", a.config.Name, "reason", err)
+}
+
+// StartAll starts the apps that begin with the machine.
+func (m *Manager) StartAll() {
+	for _, a := range m.apps {
+		if a.config.Start {
+			_ = a.start() // refused ones have said so
+		}
+	}
+}
+
+// find returns the app of a name.
+func (m *Manager) find(name string) (*app, error) {
+	for _, a := range m.apps {
+		if a.config.Name == name {
+			return a, nil
+		}
+	}
+	return nil, fmt.Errorf("no domain %q: the command domains lists them", name)
+}
+
+// start has the app run, if it does not.
+func (a *app) start() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch a.state {
+	case StateRefused:
+		return fmt.Errorf("domain %s cannot run: %s", a.config.Name, a.last.Detail)
+	case StateRunning, StateWaiting:
+		return fmt.Errorf("domain %s is %s already", a.config.Name, a.state)
+	}
+	a.state, a.stopping = StateRunning, false
+	a.cancel, a.done = make(chan struct{}), make(chan struct{})
+	go a.supervise(a.cancel, a.done)
+	return nil
+}
+
+// supervise runs the app until its policy or a person lets it end.
+func (a *app) supervise(cancel, done chan struct{}) {
+	defer close(done)
+	backoff := a.config.Backoff
+	for {
+		began := clock.Since()
+		end := a.runOnce()
+		delay, again := backoff.Next(a.config.Restart, end.Failed(), clock.Since()-began)
+		a.mu.Lock()
+		if a.stopping || !again || end.Reason == Refused {
+			a.state = StateStopped
+			a.mu.Unlock()
+			return
+		}
+		a.state = StateWaiting
+		a.mu.Unlock()
+		if delay > 0 {
+			slog.Info("domain starts again", "domain", a.config.Name, "in", delay)
+			select {
+			case <-time.After(delay):
+			case <-cancel:
+			}
+		}
+		a.mu.Lock()
+		if a.stopping {
+			a.state = StateStopped
+			a.mu.Unlock()
+			return
+		}
+		a.state = StateRunning
+		a.mu.Unlock()
+	}
+}
+
+// runOnce is one start, from loading to the last page given back.
+func (a *app) runOnce() (end Exit) {
+	d, err := start(&a.manager.env, &a.config, a.image, a.files, a.out, a.in)
+	if err != nil {
+		slog.Error("domain not started", "domain", a.config.Name, "reason", err)
+		end = Exit{Reason: Refused, Detail: err.Error()}
+		a.mu.Lock()
+		a.last = end
+		a.mu.Unlock()
+		return end
+	}
+	a.mu.Lock()
+	a.current = d
+	a.starts++
+	stopping := a.stopping
+	a.mu.Unlock()
+	if stopping {
+		d.kill(Exit{Reason: Stopped})
+	}
+	end = d.run()
+	a.out.close()
+	a.mu.Lock()
+	a.current, a.last = nil, end
+	a.used += d.running
+	a.peak = max(a.peak, d.memory.space.Peak()+recordSize)
+	a.mu.Unlock()
+	d.reclaim()
+	attrs := []any{"domain", a.config.Name, "reason", end.String()}
+	for i, call := range end.Trace {
+		attrs = append(attrs, fmt.Sprintf("at%d", i), call)
+	}
+	if end.Failed() {
+		slog.Warn("domain ended", attrs...)
+	} else {
+		slog.Info("domain ended", attrs...)
+	}
+	return end
+}
+
+// halt ends the app and waits until it has: with SIGTERM and, if that does not
+// do within the grace, by force. force leaves the first step out.
+func (a *app) halt(force bool) error {
+	a.mu.Lock()
+	if a.state != StateRunning && a.state != StateWaiting {
+		defer a.mu.Unlock()
+		return fmt.Errorf("domain %s is not running: it is %s", a.config.Name, a.state)
+	}
+	if !a.stopping {
+		a.stopping = true
+		close(a.cancel)
+	}
+	d, done := a.current, a.done
+	a.mu.Unlock()
+	if d != nil && !force {
+		d.terminate()
+		select {
+		case <-done:
+			return nil
+		case <-time.After(stopGrace):
+			slog.Warn("domain does not stop: it is killed", "domain", a.config.Name, "after", stopGrace)
+		}
+	}
+	if d != nil {
+		d.kill(Exit{Reason: Killed, Detail: "by the operator"})
+	}
+	<-done
+	return nil
+}

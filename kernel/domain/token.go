@@ -1,0 +1,120 @@
+package domain
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/domain/picker"
+)
+
+// token lets one domain at a time run: Go's run queue knows no weights, so the
+// goroutines of the others wait here. The picker says whose turn it is.
+type token struct {
+	mu      sync.Mutex
+	picker  picker.Picker
+	waiting map[*picker.Client]chan struct{} // who wants it
+	held    bool
+	timer   *time.Timer // looks again when a capped domain may run
+}
+
+// turn is a domain's place in the queue for the token.
+type turn struct {
+	token  *token
+	client *picker.Client
+	grant  chan struct{}
+	since  int64 // when the slice began
+	used   int64 // time in ring 3 since then
+}
+
+func newToken() *token {
+	t := &token{waiting: map[*picker.Client]chan struct{}{}}
+	t.timer = time.AfterFunc(time.Hour, t.again)
+	return t
+}
+
+func (t *token) join(weight, cap int) (*turn, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c, err := t.picker.Add(weight, cap)
+	if err != nil {
+		return nil, err
+	}
+	return &turn{token: t, client: c, grant: make(chan struct{}, 1)}, nil
+}
+
+// leave gives up the place. The token must not be held.
+func (u *turn) leave() {
+	u.token.mu.Lock()
+	u.token.picker.Remove(u.client)
+	u.token.mu.Unlock()
+}
+
+// acquire waits for the token.
+func (u *turn) acquire() {
+	t := u.token
+	t.mu.Lock()
+	t.picker.Ready(u.client, clock.Nanotime())
+	t.waiting[u.client] = u.grant
+	t.pick()
+	t.mu.Unlock()
+	<-u.grant
+	u.since, u.used = clock.Nanotime(), 0
+}
+
+// release gives the token up; the domain waits for something.
+func (u *turn) release() {
+	t := u.token
+	t.mu.Lock()
+	now := clock.Nanotime()
+	t.picker.Charge(u.client, u.used, now)
+	t.picker.Sleep(u.client, now)
+	t.held = false
+	t.pick()
+	t.mu.Unlock()
+}
+
+// yield ends the slice: the kernel's goroutines run first, then the domain whose
+// turn it is.
+func (u *turn) yield() {
+	t := u.token
+	t.mu.Lock()
+	t.picker.Charge(u.client, u.used, clock.Nanotime())
+	t.held = false
+	t.mu.Unlock()
+	// A domain that one of these wakes comes first, as its turn is earlier.
+	runtime.Gosched()
+	u.acquire()
+}
+
+// over says that the slice has ended by time.
+func (u *turn) over() bool { return clock.Nanotime()-u.since >= picker.Slice }
+
+// pick grants the token if nobody has it. t.mu is held.
+func (t *token) pick() {
+	if t.held || len(t.waiting) == 0 {
+		return
+	}
+	now := clock.Nanotime()
+	c, wake := t.picker.Pick(now)
+	if c == nil {
+		if wake > now {
+			t.timer.Reset(time.Duration(wake - now))
+		}
+		return
+	}
+	grant, ok := t.waiting[c]
+	if !ok {
+		return // it is on its way to acquire, which picks again
+	}
+	delete(t.waiting, c)
+	t.held = true
+	grant <- struct{}{}
+}
+
+func (t *token) again() {
+	t.mu.Lock()
+	t.pick()
+	t.mu.Unlock()
+}

@@ -1,0 +1,281 @@
+package vm
+
+import (
+	"unsafe"
+
+	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/layout"
+	"github.com/sluice-os/sluice/nexus/abi"
+)
+
+const (
+	user = 1 << 2
+	// owned is one of the bits that the processor leaves to software (SDM
+	// volume 3, table 5-20): the frame behind the entry belongs to the space.
+	owned = 1 << 9
+)
+
+// Rights say what a domain may do with a page. It may always read it.
+type Rights uint64
+
+const (
+	Read  Rights = noExec
+	Write Rights = noExec | writable
+	Exec  Rights = 0
+)
+
+// Space is the address space of a domain: its pages between abi.Start and
+// abi.SharedEnd, and the kernel's own mappings, which ring 3 cannot use. The
+// pages that it takes, those of its tables included, are counted.
+//
+// The methods run on the system stack, so that no other goroutine sees a space
+// half changed.
+type Space struct {
+	root  uint64 // physical address of its PML4
+	pages uint64 // frames that it has
+	most  uint64 // frames that it may have
+	peak  uint64
+}
+
+// NewSpace makes an address space that may take quota bytes. It returns nil
+// when the quota or the machine's memory does not hold its first tables.
+func NewSpace(quota uint64) (s *Space) {
+	systemstack(func() { s = newSpace(quota) })
+	return s
+}
+
+func newSpace(quota uint64) *Space {
+	s := &Space{most: quota / layout.PageSize}
+	top, ok := s.frame()
+	if !ok {
+		return nil
+	}
+	low, ok := s.frame()
+	if !ok {
+		s.drop(top)
+		return nil
+	}
+	s.root = top
+	kernel := at(root)
+	// The upper half is the kernel's: its tables are shared, so that what it
+	// maps later is seen here too.
+	copy(at(top)[256:], kernel[256:])
+	at(top)[0] = low | present | writable | user
+	// The first GiB is the kernel's. Without the user bit here nothing below
+	// is ring 3's.
+	at(low)[0] = at(kernel[0] & addrMask)[0]
+	return s
+}
+
+// frame takes a zeroed frame for the space.
+func (s *Space) frame() (phys uint64, ok bool) {
+	if s.pages >= s.most {
+		return 0, false
+	}
+	if phys, ok = allocFrame(); ok {
+		s.pages++
+		s.peak = max(s.peak, s.pages)
+		spaceFrames++
+	}
+	return phys, ok
+}
+
+// spaceFrames is how many frames all spaces have.
+var spaceFrames uint64
+
+// entry returns the page table entry of addr, a domain's address; nil when a
+// table is missing and grow is not set or not possible.
+func (s *Space) entry(addr uint64, grow bool) *uint64 {
+	t := at(s.root)
+	for d := 0; ; d++ {
+		e := &t[addr>>shifts[d]&511]
+		if d == 3 {
+			return e
+		}
+		if *e&present == 0 {
+			if !grow {
+				return nil
+			}
+			phys, ok := s.frame()
+			if !ok {
+				return nil
+			}
+			*e = phys | present | writable | user
+		}
+		t = at(*e & addrMask)
+	}
+}
+
+// inRange says that n bytes at addr are a domain's addresses.
+func inRange(addr, n uint64) bool {
+	return addr >= abi.Start && addr+n >= addr && addr+n <= abi.SharedEnd
+}
+
+// Give puts a new zeroed page at addr and returns it. It returns nil when the
+// quota is used up or the machine has no frame left.
+func (s *Space) Give(addr uint64, r Rights) (page []byte) {
+	systemstack(func() {
+		if !inRange(addr, layout.PageSize) {
+			return
+		}
+		e := s.entry(addr, true)
+		if e == nil || *e&present != 0 {
+			return
+		}
+		phys, ok := s.frame()
+		if !ok {
+			return
+		}
+		*e = phys | present | user | owned | uint64(r)
+		page = bytesAt(uintptr(layout.DirectMap+phys), layout.PageSize)
+	})
+	return page
+}
+
+// Share maps memory of the kernel, whole pages, at addr. The memory must stay
+// for as long as the space does. It reports false when the quota does not hold
+// the tables.
+func (s *Space) Share(addr uint64, memory []byte, r Rights) (ok bool) {
+	systemstack(func() {
+		if !inRange(addr, uint64(len(memory))) || len(memory)%layout.PageSize != 0 {
+			return
+		}
+		for off := 0; off < len(memory); off += layout.PageSize {
+			phys := physical(uintptr(unsafe.Pointer(&memory[off])))
+			e := s.entry(addr+uint64(off), true)
+			if phys == 0 || e == nil || *e&present != 0 {
+				return
+			}
+			*e = phys | present | user | uint64(r)
+		}
+		ok = true
+	})
+	return ok
+}
+
+// physical returns where a page of the kernel's lies; 0 when it is not mapped.
+func physical(addr uintptr) uint64 {
+	t := at(root)
+	for d := 0; d < 4; d++ {
+		e := t[addr>>shifts[d]&511]
+		if e&present == 0 {
+			return 0
+		}
+		if d == 3 || e&large != 0 {
+			offset := uint64(addr) & (1<<shifts[d] - 1)
+			return (e & addrMask &^ (1<<shifts[d] - 1)) + offset
+		}
+		t = at(e & addrMask)
+	}
+	return 0
+}
+
+// Page returns the page at addr as the kernel sees it, when the domain can read
+// it and, if write is set, write it; else nil. It is the only way by which the
+// kernel reaches a domain's memory.
+func (s *Space) Page(addr uint64, write bool) (page []byte) {
+	systemstack(func() {
+		if !inRange(addr, 1) {
+			return
+		}
+		e := s.entry(addr&^(layout.PageSize-1), false)
+		if e == nil || *e&present == 0 || *e&user == 0 || write && *e&writable == 0 {
+			return
+		}
+		page = bytesAt(uintptr(layout.DirectMap+*e&addrMask), layout.PageSize)
+	})
+	return page
+}
+
+// Release takes the pages that the space owns from n bytes at addr, which must
+// be multiples of the page size.
+func (s *Space) Release(addr, n uint64) {
+	systemstack(func() {
+		if !inRange(addr, n) {
+			return
+		}
+		live := cpu.ReadCR3() == s.root
+		for end := addr + n; addr < end; {
+			if skip := s.hole(addr); skip != 0 {
+				addr = min(end, addr&^(skip-1)+skip)
+				continue
+			}
+			e := s.entry(addr, false)
+			if *e&(present|owned) == present|owned {
+				pool.Free(*e & addrMask)
+				*e = 0
+				s.pages--
+				spaceFrames--
+				if live {
+					cpu.Invlpg(uintptr(addr))
+				}
+			}
+			addr += layout.PageSize
+		}
+	})
+}
+
+// hole returns the size of the table that is missing at addr; 0 for none.
+func (s *Space) hole(addr uint64) uint64 {
+	t := at(s.root)
+	for d := range 3 {
+		e := t[addr>>shifts[d]&511]
+		if e&present == 0 {
+			return 1 << shifts[d]
+		}
+		t = at(e & addrMask)
+	}
+	return 0
+}
+
+// Destroy gives back everything that the space has. It must not be entered
+// again.
+func (s *Space) Destroy() {
+	systemstack(func() {
+		if s.root == 0 {
+			return
+		}
+		if cpu.ReadCR3() == s.root {
+			cpu.WriteCR3(root)
+		}
+		low := at(s.root)[0] & addrMask
+		for i, e := range at(low)[1:] {
+			if e&present != 0 {
+				s.destroy(e&addrMask, 2)
+				at(low)[i+1] = 0
+			}
+		}
+		s.drop(low)
+		s.drop(s.root)
+		s.root = 0
+	})
+}
+
+// destroy frees the table at a depth and what lies below it.
+func (s *Space) destroy(phys uint64, depth int) {
+	for _, e := range at(phys) {
+		switch {
+		case e&present == 0:
+		case depth < 3:
+			s.destroy(e&addrMask, depth+1)
+		case e&owned != 0:
+			s.drop(e & addrMask)
+		}
+	}
+	s.drop(phys)
+}
+
+func (s *Space) drop(phys uint64) {
+	pool.Free(phys)
+	s.pages--
+	spaceFrames--
+}
+
+// Root is the physical address of the space's PML4, for CR3.
+func (s *Space) Root() uint64 { return s.root }
+
+// Used, Peak and Quota are what the space has, the most it had and may have, in
+// bytes.
+func (s *Space) Used() uint64  { return s.pages * layout.PageSize }
+func (s *Space) Peak() uint64  { return s.peak * layout.PageSize }
+func (s *Space) Quota() uint64 { return s.most * layout.PageSize }
