@@ -2,10 +2,11 @@ package domain
 
 import (
 	"fmt"
+	"time"
+	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/nexus/abi"
-	"time"
 )
 
 // result is how a refusal looks in AX.
@@ -38,6 +39,8 @@ func (d *Domain) call() *Exit {
 		u.AX = 0
 	case abi.SysResume:
 		return d.resume(u.DI, u.SI)
+	case abi.SysReturn:
+		d.returnTo(u.DI)
 	case abi.SysSetFS:
 		if u.DI != archSetFS || !inDomain(u.SI) {
 			u.AX = result(abi.BadArgument)
@@ -48,6 +51,20 @@ func (d *Domain) call() *Exit {
 		u.AX = result(abi.BadCall)
 	}
 	return nil
+}
+
+// returnTo is SysReturn. What the registers may be is checked like that of any
+// trap, by checkState.
+func (d *Domain) returnTo(addr uint64) {
+	var c abi.Context
+	if !d.memory.copyIn(unsafe.Slice((*byte)(unsafe.Pointer(&c)), unsafe.Sizeof(c)), addr) {
+		d.user.AX = result(abi.BadAddress)
+		return
+	}
+	f := &d.user.Frame
+	f.AX, f.BX, f.CX, f.DX, f.SI, f.DI, f.BP = c.AX, c.BX, c.CX, c.DX, c.SI, c.DI, c.BP
+	f.R8, f.R9, f.R10, f.R11, f.R12, f.R13, f.R14, f.R15 = c.R8, c.R9, c.R10, c.R11, c.R12, c.R13, c.R14, c.R15
+	f.IP, f.Flags, f.SP = c.IP, c.Flags, c.SP
 }
 
 // archSetFS is Linux' ARCH_SET_FS.

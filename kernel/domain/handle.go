@@ -86,7 +86,11 @@ func (d *Domain) pageFault() *Exit {
 	}
 	switch why {
 	case allowed:
-		return nil
+		if u.Code&codePresent == 0 {
+			return nil
+		}
+		// The page was there with every right: giving it again would fault
+		// again, for ever.
 	case noQuota:
 		return d.exit(OverQuota, fmt.Sprintf("%d KiB are used up", d.memory.space.Quota()>>10))
 	case overflow:

@@ -68,6 +68,9 @@ const (
 	// SI and all other registers as they were when it was interrupted. With
 	// DI = 0 the upcall's fault is not the domain's to answer: it ends.
 	SysResume
+	// SysReturn loads the registers from the Context at DI and goes on there: what
+	// IRETQ would do, for code between two of its stacks.
+	SysReturn
 	// SysSetFS sets the base of FS to DI, for processors without WRFSBASE. Its
 	// number is Linux' arch_prctl, which the TamaGo distribution calls with
 	// DI = 0x1002 (ARCH_SET_FS) and SI = base.
@@ -108,6 +111,14 @@ const (
 	UpcallEvents = 1 << 1 // the event page has new events
 	UpcallFault  = 1 << 2 // the instruction has failed
 )
+
+// Context is what SysReturn loads. The vector and x87 registers stay.
+type Context struct {
+	R15, R14, R13, R12, R11, R10, R9, R8 uint64
+	BP, DI, SI, DX, CX, BX, AX           uint64
+	_                                    uint64
+	IP, _, Flags, SP, _                  uint64 // as IRETQ finds them
+}
 
 // WriteMax is the most that one SysWrite takes, in bytes.
 const WriteMax = 4096

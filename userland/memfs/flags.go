@@ -27,7 +27,7 @@ const (
 	modeBits = 0o7777
 )
 
-// Places that Seek counts from.
+// Places that SeekTo counts from.
 const (
 	SeekSet = iota
 	SeekCurrent

@@ -134,8 +134,8 @@ func (h *Handle) write(p []byte, off int64) (n int, end int64, err syscall.Errno
 	return n, off + int64(n), 0
 }
 
-// Seek moves the offset. In a directory an offset is 0 or what ReadDir gave.
-func (h *Handle) Seek(off int64, whence int) (int64, syscall.Errno) {
+// SeekTo moves the offset. In a directory an offset is 0 or what ReadDir gave.
+func (h *Handle) SeekTo(off int64, whence int) (int64, syscall.Errno) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
 	if h.flags&OPath != 0 {

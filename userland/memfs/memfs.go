@@ -50,7 +50,8 @@ type FS struct {
 }
 
 // New returns a file system with nothing but a root directory, which is not
-// charged. The quota is in bytes. The clock gives the time since 1970.
+// charged. The quota is in bytes. The clock gives the time since 1970; it must
+// not call the file system.
 func New(quota int64, clock func() (sec, nsec int64)) *FS {
 	fs := &FS{clock: clock, quota: quota}
 	fs.root = fs.makeNode(ModeDir|0o755, true)
