@@ -38,6 +38,9 @@ func (m *machine) runShell() {
 		sys.Lookup = s.Lookup
 		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return s.NewPinger(to) }
 	}
+	if m.domains != nil {
+		sys.Domains = m.domains
+	}
 	slog.Info("ready")
 	for {
 		err := shell.New(console.Reader{Wait: line.Wait}, console.Raw{}, sys).Run(context.Background())
@@ -52,7 +55,7 @@ func memory() shell.Memory {
 	u := vm.Usage()
 	return shell.Memory{
 		Total: u.Total, Used: u.Total - u.Free, Free: u.Free,
-		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Device: u.Device,
+		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Device: u.Device, Domains: u.Domain,
 		Collections: stats.NumGC,
 	}
 }

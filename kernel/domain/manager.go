@@ -49,6 +49,7 @@ type app struct {
 	cancel   chan struct{}
 	done     chan struct{} // closed when the present start has ended
 	starts   int
+	first    time.Duration // when it was started for the first time
 	last     Exit
 	used     time.Duration // processor time of ended starts
 	peak     uint64
@@ -181,6 +182,9 @@ func (a *app) runOnce() (end Exit) {
 	}
 	a.mu.Lock()
 	a.current = d
+	if a.starts == 0 {
+		a.first = clock.Since()
+	}
 	a.starts++
 	stopping := a.stopping
 	a.mu.Unlock()

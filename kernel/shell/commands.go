@@ -27,6 +27,9 @@ func init() {
 		{"netstat", "netstat -s", "protocol statistics", (*Shell).netstat},
 		{"ping", "ping [-c COUNT] ADDRESS", "ICMP echo; ^C ends it", (*Shell).ping},
 		{"counters", "counters", "counters of the card and all drops by reason", (*Shell).counters},
+		{"domains", "domains [-j]", "apps: state, processor, memory, last exit", (*Shell).domains},
+		{"domain", "domain start|stop|kill|restart|attach NAME | domain send NAME TEXT", "one app", (*Shell).domain},
+		{"top", "top [-n TIMES]", "processor share every 2 s; ^C ends it", (*Shell).top},
 		{"mem", "mem", "memory", (*Shell).mem},
 		{"dmesg", "dmesg", "the kernel's log", (*Shell).dmesg},
 		{"pci", "pci", "devices on the PCI bus", (*Shell).pci},
@@ -51,7 +54,7 @@ func (s *Shell) help(_ context.Context, args []string) error {
 	}
 	for _, c := range commands {
 		if c.help != "" {
-			fmt.Fprintf(s.out, "%-42s %s\n", c.usage, c.help)
+			fmt.Fprintf(s.out, "%-67s %s\n", c.usage, c.help)
 		}
 	}
 	return nil
@@ -84,6 +87,7 @@ func (s *Shell) mem(_ context.Context, args []string) error {
 	}
 	fmt.Fprintf(s.out, "%-8s%12d%12d%12d\n", "Heap:", m.HeapReserved>>10, m.HeapInUse>>10, heapFree>>10)
 	fmt.Fprintf(s.out, "%-8s%12d\n", "Device:", m.Device>>10)
+	fmt.Fprintf(s.out, "%-8s%12d\n", "Domain:", m.Domains>>10)
 	fmt.Fprintf(s.out, "(KiB; %d garbage collections)\n", m.Collections)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/host/netinfo"
@@ -42,6 +43,8 @@ type System struct {
 	// PowerOff and Reboot return only when they fail.
 	PowerOff func() error
 	Reboot   func() error
+	// Domains is nil on a machine without.
+	Domains Domains
 	// Fault makes the machine fail in the given way.
 	Fault func(way string) error
 }
@@ -62,8 +65,9 @@ type Memory struct {
 	// HeapInUse and HeapReserved are the Go heap's: live and dead objects, and
 	// what is backed by frames.
 	HeapInUse, HeapReserved uint64
-	// Device is memory shared with devices.
-	Device uint64
+	// Device is memory shared with devices, Domains that of domains, their page
+	// tables included.
+	Device, Domains uint64
 	// Collections is how often the garbage collector ran.
 	Collections uint32
 }
@@ -86,6 +90,16 @@ type Shell struct {
 	in     io.Reader
 	out    io.Writer
 	editor editor
+
+	mu         sync.Mutex
+	foreground func(keys []byte) // takes the keys while a command runs
+}
+
+// setForeground has a running command take the keys.
+func (s *Shell) setForeground(f func(keys []byte)) {
+	s.mu.Lock()
+	s.foreground = f
+	s.mu.Unlock()
 }
 
 // New returns a shell. Run starts it.
@@ -93,13 +107,17 @@ func New(in io.Reader, out io.Writer, sys System) *Shell {
 	return &Shell{sys: sys, in: in, out: &crlfWriter{w: out}, editor: editor{echo: out}}
 }
 
-// crlfWriter ends lines as a serial terminal wants them.
+// crlfWriter ends lines as a serial terminal wants them. A command, the domain
+// that it is attached to and the echo of keys may write at the same time.
 type crlfWriter struct {
+	mu  sync.Mutex
 	w   io.Writer
 	buf bytes.Buffer
 }
 
 func (c *crlfWriter) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.buf.Reset()
 	for _, ch := range b {
 		if ch == '\n' {
@@ -187,6 +205,13 @@ func (s *Shell) execute(ctx context.Context, line string, typed []byte, input <-
 		case <-done:
 			return typed
 		case keys := <-input:
+			s.mu.Lock()
+			take := s.foreground
+			s.mu.Unlock()
+			if take != nil {
+				take(keys)
+				continue
+			}
 			typed = watch(typed, keys, cancel)
 		}
 	}

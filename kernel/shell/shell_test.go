@@ -111,6 +111,7 @@ func fakeSystem() System {
 				{Address: "00:02.0", Class: "Ethernet controller", Vendor: 0x1af4, Device: 0x1041, Revision: 1, Driver: "virtio-net"},
 			}
 		},
+		Domains:  &fakeDomains{},
 		Uptime:   func() time.Duration { return 26*time.Hour + 3*time.Minute + 4*time.Second },
 		PowerOff: func() error { return errors.New("no power button") },
 		Reboot:   func() error { return errors.New("no reset line") },
@@ -134,6 +135,12 @@ func TestCommands(t *testing.T) {
 		"dmesg":         "dmesg",
 		"pci":           "pci",
 		"uptime":        "uptime",
+		"domains":       "domains",
+		"domains-json":  "domains -j",
+		"usage-domains": "domains all",
+		"usage-domain":  "domain",
+		"domain-absent": "domain stop nobody",
+		"top-times":     "top -n none",
 		"counters":      "counters",
 		"poweroff":      "poweroff",
 		"reboot":        "reboot",
@@ -172,7 +179,7 @@ func TestCommands(t *testing.T) {
 // TestAbsent runs every command on a machine that has nothing.
 func TestAbsent(t *testing.T) {
 	for _, line := range []string{"ip addr", "ip route", "ip neigh", "ip link", "netstat -s", "ping 192.0.2.1",
-		"mem", "dmesg", "pci", "uptime", "counters", "poweroff", "reboot"} {
+		"mem", "dmesg", "pci", "uptime", "counters", "domains", "domain stop x", "top", "poweroff", "reboot"} {
 		var out bytes.Buffer
 		New(nil, &out, System{}).Execute(context.Background(), line)
 		if !strings.Contains(out.String(), "not available") {

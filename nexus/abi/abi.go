@@ -98,6 +98,8 @@ const ControlMax = 4096
 const (
 	EventTerm  = 1 << 0 // the domain is asked to end: SIGTERM
 	EventInput = 1 << 1 // ControlRead has something, or its end
+	// EventInterrupt is SIGINT: ^C was typed for the domain.
+	EventInterrupt = 1 << 2
 )
 
 // Upcall is how the kernel interrupts a running domain, as a signal does: the

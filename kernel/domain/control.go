@@ -1,0 +1,134 @@
+package domain
+
+import (
+	"fmt"
+
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/shell"
+	"github.com/sluice-os/sluice/nexus/abi"
+)
+
+// Manager is what the shell's commands work on.
+var _ shell.Domains = (*Manager)(nil)
+
+// List implements shell.Domains.
+func (m *Manager) List() (list []shell.Domain) {
+	for _, a := range m.apps {
+		list = append(list, a.info())
+	}
+	return list
+}
+
+func (a *app) info() shell.Domain {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	i := shell.Domain{
+		Name: a.config.Name, State: string(a.state), Quota: a.config.Quota,
+		Time: a.used, Peak: a.peak, Restarts: max(a.starts-1, 0), Last: a.last.String(),
+	}
+	if d := a.current; d != nil {
+		d.mu.Lock()
+		i.Time += d.running
+		d.mu.Unlock()
+		i.Memory = d.memory.space.Used() + recordSize
+		i.Peak = max(i.Peak, d.memory.space.Peak()+recordSize)
+	}
+	if alive := clock.Since() - a.first; a.starts > 0 && alive > 0 {
+		i.Share = float64(i.Time) / float64(alive)
+	}
+	return i
+}
+
+// Start implements shell.Domains.
+func (m *Manager) Start(name string) error {
+	a, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	return a.start()
+}
+
+// Stop implements shell.Domains.
+func (m *Manager) Stop(name string) error {
+	a, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	return a.halt(false)
+}
+
+// Kill implements shell.Domains.
+func (m *Manager) Kill(name string) error {
+	a, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	return a.halt(true)
+}
+
+// Restart implements shell.Domains. A domain that does not run is started.
+func (m *Manager) Restart(name string) error {
+	a, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	_ = a.halt(false) // it need not run
+	return a.start()
+}
+
+// running returns the app and its present start.
+func (m *Manager) running(name string) (*app, *Domain, error) {
+	a, err := m.find(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.current == nil {
+		return nil, nil, fmt.Errorf("domain %s is not running: it is %s: start it with: domain start %s", name, a.state, name)
+	}
+	return a, a.current, nil
+}
+
+// Send implements shell.Domains.
+func (m *Manager) Send(name string, text []byte) error {
+	a, d, err := m.running(name)
+	if err != nil {
+		return err
+	}
+	if n := a.in.add(text); n < len(text) {
+		return fmt.Errorf("domain %s does not read: %d bytes of %d are left out, %d wait already", name, len(text)-n, len(text), inputMax)
+	}
+	d.post(abi.EventInput)
+	return nil
+}
+
+// Interrupt implements shell.Domains.
+func (m *Manager) Interrupt(name string) error {
+	_, d, err := m.running(name)
+	if err == nil {
+		d.post(abi.EventInterrupt)
+	}
+	return err
+}
+
+// EndInput implements shell.Domains.
+func (m *Manager) EndInput(name string) error {
+	a, d, err := m.running(name)
+	if err == nil {
+		a.in.end(true)
+		d.post(abi.EventInput)
+	}
+	return err
+}
+
+// Attach implements shell.Domains.
+func (m *Manager) Attach(name string, out func([]byte)) (<-chan struct{}, func(), error) {
+	a, _, err := m.running(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.in.end(false)
+	a.out.setRaw(out)
+	return a.done, func() { a.out.setRaw(nil) }, nil
+}

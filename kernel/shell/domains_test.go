@@ -1,0 +1,139 @@
+package shell
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fakeDomains is two domains; what is done to them is noted.
+type fakeDomains struct {
+	mu  sync.Mutex
+	did []string
+	// attached takes what attach would show, done ends the domain.
+	attached func([]byte)
+	done     chan struct{}
+	ready    chan struct{}
+}
+
+func (f *fakeDomains) List() []Domain {
+	return []Domain{
+		{Name: "web", State: "running", Share: 0.125, Time: 1500 * time.Millisecond, Memory: 3 << 20, Peak: 4 << 20, Quota: 16 << 20, Last: "-"},
+		{Name: "job", State: "stopped", Peak: 2 << 20, Quota: 8 << 20, Restarts: 3, Last: "bad memory access: write at 0x10: no memory of the domain's"},
+	}
+}
+
+func (f *fakeDomains) note(what string) {
+	f.mu.Lock()
+	f.did = append(f.did, what)
+	f.mu.Unlock()
+}
+
+func (f *fakeDomains) do(verb, name string) error {
+	if name != "web" {
+		return errors.New("no domain \"" + name + "\": the command domains lists them")
+	}
+	f.note(verb)
+	return nil
+}
+
+func (f *fakeDomains) Start(name string) error     { return f.do("start", name) }
+func (f *fakeDomains) Stop(name string) error      { return f.do("stop", name) }
+func (f *fakeDomains) Kill(name string) error      { return f.do("kill", name) }
+func (f *fakeDomains) Restart(name string) error   { return f.do("restart", name) }
+func (f *fakeDomains) Interrupt(name string) error { return f.do("interrupt", name) }
+func (f *fakeDomains) EndInput(name string) error  { return f.do("end", name) }
+func (f *fakeDomains) Send(name string, text []byte) error {
+	return f.do("send "+string(text), name)
+}
+
+func (f *fakeDomains) Attach(name string, out func([]byte)) (<-chan struct{}, func(), error) {
+	if err := f.do("attach", name); err != nil {
+		return nil, nil, err
+	}
+	f.attached = out
+	close(f.ready)
+	return f.done, func() { f.note("detach") }, nil
+}
+
+func TestDomainCommands(t *testing.T) {
+	for line, want := range map[string]string{
+		"domain start web":       "start",
+		"domain stop web":        "stop",
+		"domain kill web":        "kill",
+		"domain restart web":     "restart",
+		"domain send web a  b":   "send a b\n",
+		"domain stop":            "",
+		"domain start web twice": "",
+		"domain frob web":        "",
+	} {
+		f := &fakeDomains{}
+		var out bytes.Buffer
+		New(nil, &out, System{Domains: f}).Execute(t.Context(), line)
+		if got := strings.Join(f.did, ","); got != want {
+			t.Errorf("%s did %q, want %q", line, got, want)
+		}
+		if usage := strings.Contains(out.String(), "want: domain start"); usage != (want == "") {
+			t.Errorf("%s printed %q", line, out.String())
+		}
+	}
+}
+
+// attached runs the shell with a console that has attached to web.
+func attached(t *testing.T) (f *fakeDomains, console io.Writer, end func() string) {
+	f = &fakeDomains{done: make(chan struct{}), ready: make(chan struct{})}
+	keys, w := io.Pipe()
+	var out bytes.Buffer
+	done := make(chan error)
+	s := New(keys, &out, System{Domains: f, Uptime: func() time.Duration { return 0 }})
+	go func() { done <- s.Run(t.Context()) }()
+	io.WriteString(w, "domain attach web\r")
+	<-f.ready
+	for s.keysTaken() { // the command has yet to take the keys
+	}
+	return f, w, func() string {
+		w.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		return out.String()
+	}
+}
+
+// keysTaken says that the shell takes the keys itself.
+func (s *Shell) keysTaken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.foreground == nil
+}
+
+func TestAttachGivesTheKeysToTheDomain(t *testing.T) {
+	f, console, end := attached(t)
+	f.attached([]byte("answer\n"))
+	io.WriteString(console, "helx\blo\r")
+	io.WriteString(console, "\x03\x04")
+	io.WriteString(console, "\x1duptime\r")
+	io.WriteString(console, "\r")
+	out := end()
+	if got := strings.Join(f.did, ","); got != "attach,send hello\n,interrupt,end,detach" {
+		t.Errorf("did %q", got)
+	}
+	for _, want := range []string{"attached to web; ^] detaches\r\n", "answer\r\n", "detached from web", "helx\b \blo\r\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in %q", want, out)
+		}
+	}
+}
+
+func TestAttachEndsWithTheDomain(t *testing.T) {
+	f, console, end := attached(t)
+	close(f.done)
+	io.WriteString(console, "\r")
+	if out := end(); !strings.Contains(out, "web has ended") {
+		t.Errorf("printed %q", out)
+	}
+}
