@@ -1,11 +1,14 @@
 package kernel
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
 	"github.com/sluice-os/sluice/kernel/domain"
+	"github.com/sluice-os/sluice/kernel/fatal"
+	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 )
@@ -34,7 +37,7 @@ func (m *machine) startDomains() {
 		return
 	}
 	m.domains = manager
-	manager.StartAll()
+	manager.StartAll(m.options.Run)
 }
 
 // consoleLine prints one line of a domain's, behind its name.
@@ -44,4 +47,23 @@ func consoleLine(name string, line []byte) {
 	text = append(text, ": "...)
 	text = append(text, line...)
 	console.Writer{}.Write(append(text, '\n'))
+}
+
+// runOne gives the console to the domain that the option run= names, and turns
+// the machine off when it has ended.
+func (m *machine) runOne(keys console.Reader) {
+	if m.domains == nil {
+		slog.Error("no domain to run: the image has none", "run", m.options.Run)
+	} else {
+		writer := console.Writer{}
+		go shell.Type(keys, writer, m.domains, m.options.Run)
+		end, err := m.domains.Run(m.options.Run, func(p []byte) { writer.Write(p) })
+		if err != nil {
+			slog.Error("the domain does not run", "run", m.options.Run, "reason", err)
+		} else {
+			fmt.Fprintf(writer, "\nsluice: %s %s\n", m.options.Run, end)
+		}
+	}
+	slog.Error("power off", "reason", m.power.off())
+	fatal.Reset()
 }

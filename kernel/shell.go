@@ -21,6 +21,9 @@ func (m *machine) runShell() {
 		slog.Error("no console input", "reason", err)
 		select {}
 	}
+	if m.options.Run != "" {
+		m.runOne(console.Reader{Wait: line.Wait})
+	}
 	sys := shell.System{
 		Memory:   memory,
 		Log:      func() []string { return strings.Split(strings.TrimSuffix(string(m.log.Dmesg()), "\n"), "\n") },

@@ -52,6 +52,12 @@ var edits = []edit{
 		"func beforeIdle(int64, int64) (*g, bool) {\n\treturn nil, false\n}\n",
 		""},
 
+	// A goroutine that waits for a note sleeps between two looks: there is no
+	// thread that could wait. Only the reader of a CPU profile does.
+	{"runtime/lock_futex.go",
+		"\tentersyscallblock()\n\tok := notetsleep_internal(n, ns)\n\texitsyscall()\n\treturn ok\n",
+		"\treturn sluiceNoteWait(n, ns)\n"},
+
 	// Hwinit1 runs when the heap is there and before the first goroutine.
 	{"runtime/asm_amd64.s",
 		"\tCALL\truntime·schedinit(SB)\n",
@@ -79,17 +85,36 @@ var edits = []edit{
 		"func signal_recv() uint32 {\n",
 		"func signal_recv() uint32 {\n\tif true {\n\t\treturn sluiceSignalRecv()\n\t}\n"},
 
-	// A system call may block its goroutine here, so the goroutine must not
-	// look like one that a thread has taken into the kernel.
+	// A system call is a call of Go code, which may block its goroutine and may
+	// move its stack: memory that is passed must be on the heap, and the
+	// goroutine must not look like one that a thread has taken into the kernel.
+	{"syscall/syscall_linux.go",
+		"//go:uintptrkeepalive\n//go:nosplit\n//go:norace\n//go:linkname RawSyscall\nfunc RawSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {\n\treturn RawSyscall6(trap, a1, a2, a3, 0, 0, 0)\n",
+		"//go:uintptrescapes\n//go:linkname RawSyscall\nfunc RawSyscall(trap, a1, a2, a3 uintptr) (r1, r2 uintptr, err Errno) {\n\treturn RawSyscall6(trap, a1, a2, a3, 0, 0, 0)\n"},
+	{"syscall/syscall_linux.go",
+		"//go:uintptrkeepalive\n//go:nosplit\n//go:norace\n//go:linkname RawSyscall6\n",
+		"//go:uintptrescapes\n//go:linkname RawSyscall6\n"},
+	{"syscall/syscall_linux.go",
+		"\tr1, r2, errno = linux.Syscall6(trap, a1, a2, a3, a4, a5, a6)\n",
+		"\tr1, r2, errno = sluiceSyscall(trap, a1, a2, a3, a4, a5, a6)\n"},
+	{"syscall/syscall_linux.go",
+		"//go:uintptrkeepalive\n//go:nosplit\n//go:linkname Syscall\n",
+		"//go:uintptrescapes\n//go:linkname Syscall\n"},
 	{"syscall/syscall_linux.go",
 		"\truntime_entersyscall()\n\t// N.B. Calling RawSyscall here is unsafe with atomic coverage\n",
-		"\tif true {\n\t\te := uintptr(0)\n\t\tr1, r2, e = sluiceSyscall(trap, a1, a2, a3, 0, 0, 0)\n\t\treturn r1, r2, Errno(e)\n\t}\n\truntime_entersyscall()\n\t// N.B. Calling RawSyscall here is unsafe with atomic coverage\n"},
+		"\tif true {\n\t\treturn RawSyscall6(trap, a1, a2, a3, 0, 0, 0)\n\t}\n\truntime_entersyscall()\n\t// N.B. Calling RawSyscall here is unsafe with atomic coverage\n"},
+	{"syscall/syscall_linux.go",
+		"//go:uintptrkeepalive\n//go:nosplit\n//go:linkname Syscall6\n",
+		"//go:uintptrescapes\n//go:linkname Syscall6\n"},
 	{"syscall/syscall_linux.go",
 		"\truntime_entersyscall()\n\tr1, r2, err = RawSyscall6(trap, a1, a2, a3, a4, a5, a6)\n\truntime_exitsyscall()\n\treturn\n",
-		"\tvar e uintptr\n\tr1, r2, e = sluiceSyscall(trap, a1, a2, a3, a4, a5, a6)\n\treturn r1, r2, Errno(e)\n"},
+		"\treturn RawSyscall6(trap, a1, a2, a3, a4, a5, a6)\n"},
 	{"syscall/syscall_linux.go",
 		"func rawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)\n",
-		"func rawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr)\n\n//go:linkname sluiceSyscall runtime.sluiceSyscall\nfunc sluiceSyscall(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)\n"},
+		"//go:uintptrescapes\nfunc rawSyscallNoError(trap, a1, a2, a3 uintptr) (r1, r2 uintptr) {\n\tr1, r2, e := sluiceSyscall(trap, a1, a2, a3, 0, 0, 0)\n\tif e != 0 {\n\t\treturn 0, 0\n\t}\n\treturn r1, r2\n}\n\n//go:linkname sluiceSyscall runtime.sluiceSyscall\nfunc sluiceSyscall(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)\n"},
+	{"syscall/syscall_linux.go",
+		"\t\"internal/runtime/syscall/linux\"\n",
+		""},
 	// Syscall6 has a body now.
 	{"internal/runtime/syscall/linux/syscall_linux.go",
 		"func Syscall6(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr)\n",
@@ -151,8 +176,11 @@ var (
 var (
 	kernelPackages = map[string]string{"kernel/goos": "runtime/goos"}
 	domainPackages = map[string]string{
-		"kernel/goos": "runtime/goos",
-		"nexus/abi":   "internal/sluice/abi",
+		"kernel/goos":    "runtime/goos",
+		"nexus/abi":      "internal/sluice/abi",
+		"nexus/newc":     "internal/sluice/newc",
+		"userland/memfs": "internal/sluice/memfs",
+		"userland/posix": "internal/sluice/posix",
 
 		"userland/rt": "internal/sluice/rt",
 	}

@@ -130,5 +130,28 @@ func (m *Manager) Attach(name string, out func([]byte)) (<-chan struct{}, func()
 	}
 	a.in.end(false)
 	a.out.setRaw(out)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	return a.done, func() { a.out.setRaw(nil) }, nil
+}
+
+// Run starts a domain with everything that it writes going to out, and waits
+// until it has stopped for good. It says how the last start ended.
+func (m *Manager) Run(name string, out func([]byte)) (Exit, error) {
+	a, err := m.find(name)
+	if err != nil {
+		return Exit{}, err
+	}
+	a.out.setRaw(out)
+	defer a.out.setRaw(nil)
+	if err := a.start(); err != nil {
+		return Exit{}, err
+	}
+	a.mu.Lock()
+	done := a.done
+	a.mu.Unlock()
+	<-done
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.last, nil
 }

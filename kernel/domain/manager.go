@@ -100,10 +100,10 @@ func (a *app) refuse(err error) {
 	slog.Error("domain refused", "domain", a.config.Name, "reason", err)
 }
 
-// StartAll starts the apps that begin with the machine.
-func (m *Manager) StartAll() {
+// StartAll starts the apps that begin with the machine, but for the one named.
+func (m *Manager) StartAll(but string) {
 	for _, a := range m.apps {
-		if a.config.Start {
+		if a.config.Start && a.config.Name != but {
 			_ = a.start() // refused ones have said so
 		}
 	}

@@ -6,6 +6,7 @@
 //	ip6=auto | ip6=off | ip6=ADDR/PREFIX               IPv6 of the network card
 //	log=debug | log=info | log=warn                    least level that is logged
 //	panic=reboot | panic=exit | panic=halt             what follows a fatal fault
+//	run=NAME                                           one domain has the console; its end is the machine's
 //	virtio_mmio.device=SIZE@ADDR:IRQ[:ID]              a device, as QEMU's microvm appends it
 package options
 
@@ -87,6 +88,8 @@ type Options struct {
 	Log     slog.Level
 	Panic   PanicAction
 	Devices []MMIODevice
+	// Run names the domain that has the console; "" for none.
+	Run string
 }
 
 // Default is what an empty command line asks for.
@@ -162,6 +165,10 @@ func (o *Options) set(key, value string) error {
 		if o.Panic, err = parsePanic(value); err != nil {
 			o.Panic = d.Panic
 		}
+	case "run":
+		if o.Run = value; value == "" {
+			err = fmt.Errorf("want the name of a domain")
+		}
 	case "virtio_mmio.device":
 		var dev MMIODevice
 		if dev, err = parseMMIODevice(value); err != nil {
@@ -172,7 +179,7 @@ func (o *Options) set(key, value string) error {
 		}
 		o.Devices = append(o.Devices, dev)
 	default:
-		return fmt.Errorf("unknown key, want ip, ip6, log, panic or virtio_mmio.device")
+		return fmt.Errorf("unknown key, want ip, ip6, log, panic, run or virtio_mmio.device")
 	}
 	return err
 }

@@ -71,6 +71,7 @@ func TestParseReportsAndKeepsDefault(t *testing.T) {
 	for _, tt := range []struct{ word, want string }{
 		{"quiet", "key=value"},
 		{"colour=red", "unknown key"},
+		{"run=", "want the name of a domain"},
 		{"ip=", "want dhcp"},
 		{"ip=192.0.2.5", "want dhcp"},
 		{"ip=2001:db8::5/64", "want dhcp"},

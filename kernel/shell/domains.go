@@ -174,6 +174,19 @@ func (s *Shell) attach(ctx context.Context, name string) error {
 	return nil
 }
 
+// Type gives everything that is typed at a console to a domain, in lines and
+// with an echo, until the console fails. There is no way to detach.
+func Type(in io.Reader, echo io.Writer, domains Domains, name string) {
+	t := &typist{echo: echo, domains: domains, name: name, leave: func() {}}
+	for buf := make([]byte, 64); ; t.left = false {
+		n, err := in.Read(buf)
+		t.keys(buf[:n])
+		if err != nil {
+			return
+		}
+	}
+}
+
 // typist makes lines of the keys typed for a domain, as a terminal does.
 type typist struct {
 	echo    io.Writer

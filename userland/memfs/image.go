@@ -19,6 +19,14 @@ func (fs *FS) AddDevice(path string, number uint64, mode uint32) syscall.Errno {
 	return fs.add(path, &node{mode: ModeChar | mode&modeBits, device: number})
 }
 
+// AddSymlink adds a symbolic link that is not charged.
+func (fs *FS) AddSymlink(path, target string) syscall.Errno {
+	if target == "" || len(target) > maxPath {
+		return syscall.EINVAL
+	}
+	return fs.add(path, &node{mode: ModeSymlink | 0o777, target: target})
+}
+
 // AddDir adds a directory that is not charged, with those above it, or sets the
 // permissions of one that exists.
 func (fs *FS) AddDir(path string, mode uint32) syscall.Errno {
@@ -65,7 +73,7 @@ func (fs *FS) add(path string, n *node) syscall.Errno {
 		fs.forget(dir, e)
 	}
 	made := fs.makeNode(n.mode, true)
-	made.file, made.device = n.file, n.device
+	made.file, made.target, made.device = n.file, n.target, n.device
 	fs.enter(dir, name, made, true)
 	return 0
 }

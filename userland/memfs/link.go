@@ -84,12 +84,12 @@ func (fs *FS) Link(oldAt *Handle, oldPath string, at *Handle, path string, follo
 func (fs *FS) Unlink(at *Handle, path string) syscall.Errno {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f, err := fs.walk(at, path, false)
+	f, err := fs.walk(at, path, ending{})
 	switch {
 	case err != 0:
 		return err
 	case f.node == nil:
-		return syscall.ENOENT
+		return f.missing()
 	case f.name == "" || f.node.isDir():
 		return syscall.EISDIR
 	case f.slash:
@@ -103,7 +103,7 @@ func (fs *FS) Unlink(at *Handle, path string) syscall.Errno {
 func (fs *FS) Rmdir(at *Handle, path string) syscall.Errno {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	f, err := fs.walk(at, path, false)
+	f, err := fs.walk(at, path, ending{})
 	switch {
 	case err != 0:
 		return err
@@ -114,7 +114,7 @@ func (fs *FS) Rmdir(at *Handle, path string) syscall.Errno {
 	case f.name == "":
 		return syscall.EBUSY
 	case f.node == nil:
-		return syscall.ENOENT
+		return f.missing()
 	case !f.node.isDir():
 		return syscall.ENOTDIR
 	case len(f.node.dir.names) > 0:

@@ -7,8 +7,8 @@
 // What a program creates is charged to a quota. A name costs [NameCost], a node
 // [NodeCost], the target of a symbolic link its length, and file data what its
 // chunks take: 4 KiB each in the first 64 KiB of a file, 64 KiB each
-// after that. Beyond the quota operations give ENOSPC. What [FS.AddFile] and
-// [FS.AddDevice] make is not charged.
+// after that. Beyond the quota operations give ENOSPC. What the methods
+// beginning with Add make is not charged.
 //
 // Modes and owners are kept and reported, but nothing is refused for them: there
 // is one user. Opening a file of the image for writing gives EROFS. Reading does

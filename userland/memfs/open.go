@@ -34,16 +34,14 @@ func (fs *FS) toOpen(at *Handle, path string, flags int, mode uint32) (n *node, 
 		n, err = fs.lookup(at, path, flags&ONoFollow == 0)
 		return n, false, err
 	}
-	f, err := fs.walk(at, path, flags&(ONoFollow|OExclusive) == 0)
+	f, err := fs.walk(at, path, ending{follow: flags&(ONoFollow|OExclusive) == 0, noDir: true})
 	switch {
 	case err != 0:
 		return nil, false, err
-	case f.slash && f.name != "":
-		return nil, false, syscall.EISDIR
 	case f.node != nil:
 		return f.node, false, 0
-	case f.dir.dir.parent == nil:
-		return nil, false, syscall.ENOENT
+	case len(f.name) > maxName || f.dir.dir.parent == nil:
+		return nil, false, f.missing()
 	}
 	n, err = fs.create(f.dir, f.name, ModeRegular|mode&modeBits, "")
 	return n, true, err

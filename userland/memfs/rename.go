@@ -10,11 +10,11 @@ func (fs *FS) Rename(oldAt *Handle, oldPath string, at *Handle, path string, fla
 	if flags&^RenameNoReplace != 0 {
 		return syscall.EINVAL
 	}
-	from, err := fs.walk(oldAt, oldPath, false)
+	from, err := fs.walk(oldAt, oldPath, ending{})
 	if err != 0 {
 		return err
 	}
-	to, err := fs.walk(at, path, false)
+	to, err := fs.walk(at, path, ending{})
 	if err != 0 {
 		return err
 	}
@@ -38,7 +38,9 @@ func mayRename(from, to *found, flags int) syscall.Errno {
 	case to.name == "":
 		return syscall.EBUSY
 	case from.node == nil:
-		return syscall.ENOENT
+		return from.missing()
+	case len(to.name) > maxName:
+		return syscall.ENAMETOOLONG
 	case to.node != nil && noReplace:
 		return syscall.EEXIST
 	case !from.node.isDir() && (from.slash || to.slash):

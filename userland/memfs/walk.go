@@ -11,6 +11,14 @@ type found struct {
 	dots  string // the last part if it is "." or ".."
 }
 
+// missing says why there is no node.
+func (f *found) missing() syscall.Errno {
+	if len(f.name) > maxName {
+		return syscall.ENAMETOOLONG
+	}
+	return syscall.ENOENT
+}
+
 // entry returns the entry that the path leads to.
 func (f *found) entry() *entry { return f.dir.dir.names[f.name] }
 
@@ -30,9 +38,14 @@ func (fs *FS) start(at *Handle, path string) (*node, syscall.Errno) {
 	return at.node, 0
 }
 
-// walk follows a path. A symbolic link at its end is followed if follow is set.
-// That the last name does not exist is no error.
-func (fs *FS) walk(at *Handle, path string, follow bool) (f found, err syscall.Errno) {
+// ending is what walk does at the end of a path.
+type ending struct {
+	follow bool // follow a symbolic link
+	noDir  bool // what has a slash after its name gives EISDIR
+}
+
+// walk follows a path. That the last name does not exist is no error.
+func (fs *FS) walk(at *Handle, path string, end ending) (f found, err syscall.Errno) {
 	cur, err := fs.start(at, path)
 	if err != 0 {
 		return f, err
@@ -57,14 +70,17 @@ func (fs *FS) walk(at *Handle, path string, follow bool) (f found, err syscall.E
 			}
 			continue
 		}
-		if len(name) > maxName {
+		switch {
+		case last && f.slash && end.noDir:
+			return f, syscall.EISDIR
+		case !last && len(name) > maxName:
 			return f, syscall.ENAMETOOLONG
 		}
 		var next *node
 		if e := cur.dir.names[name]; e != nil {
 			next = e.node
 		}
-		if next != nil && next.isSymlink() && (!last || follow) {
+		if next != nil && next.isSymlink() && (!last || end.follow) {
 			if links++; links > maxLinks {
 				return f, syscall.ELOOP
 			}
@@ -115,12 +131,12 @@ func (fs *FS) lookup(at *Handle, path string, follow bool) (*node, syscall.Errno
 	if path != "" && path[len(path)-1] == '/' {
 		follow = true
 	}
-	f, err := fs.walk(at, path, follow)
+	f, err := fs.walk(at, path, ending{follow: follow})
 	switch {
 	case err != 0:
 		return nil, err
 	case f.node == nil:
-		return nil, syscall.ENOENT
+		return nil, f.missing()
 	case f.slash && !f.node.isDir():
 		return nil, syscall.ENOTDIR
 	}
@@ -130,12 +146,14 @@ func (fs *FS) lookup(at *Handle, path string, follow bool) (*node, syscall.Errno
 // vacant follows a path to a name that does not exist yet, in a directory that
 // does. After a slash only a directory may come to be.
 func (fs *FS) vacant(at *Handle, path string, dir bool) (found, syscall.Errno) {
-	f, err := fs.walk(at, path, false)
+	f, err := fs.walk(at, path, ending{})
 	switch {
 	case err != 0:
 		return f, err
 	case f.node != nil:
 		return f, syscall.EEXIST
+	case len(f.name) > maxName:
+		return f, syscall.ENAMETOOLONG
 	case f.dir.dir.parent == nil:
 		return f, syscall.ENOENT
 	case f.slash && !dir:

@@ -1,11 +1,6 @@
 package posix
 
-import (
-	"runtime"
-	"syscall"
-
-	"github.com/sluice-os/sluice/userland/memfs"
-)
+import "syscall"
 
 // Device numbers: those of Linux, and for the console those that Linux keeps for
 // local use.
@@ -98,53 +93,7 @@ func (c console) write(p []byte, _ int) (int, syscall.Errno) {
 	if n <= 0 {
 		return 0, syscall.EIO
 	}
-	runtime.KeepAlive(p)
 	return n, 0
 }
 
 func (console) close() {}
-
-// plant adds what every process finds in its tree. A file of that name that is
-// there is kept, a device is replaced.
-func (p *Process) plant() syscall.Errno {
-	dirs := []struct {
-		path string
-		mode uint32
-	}{{"/", 0o755}, {"/dev", 0o755}, {"/etc", 0o755}, {"/proc", 0o555}, {"/tmp", 0o1777}}
-	for _, d := range dirs {
-		if err := p.FS.AddDir(d.path, d.mode); err != 0 {
-			return err
-		}
-	}
-	devices := []struct {
-		path   string
-		number uint64
-	}{
-		{"/dev/null", devNull}, {"/dev/zero", devZero}, {"/dev/random", devRandom}, {"/dev/urandom", devUrandom},
-		{"/dev/tty", devTTY}, {"/dev/stdin", devStdin}, {"/dev/stdout", devStdout}, {"/dev/stderr", devStderr},
-	}
-	for _, d := range devices {
-		if err := p.FS.AddDevice(d.path, d.number, 0o666); err != 0 {
-			return err
-		}
-	}
-	files := []struct{ path, data string }{
-		{"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"},
-		{"/proc/sys/kernel/hostname", p.Hostname + "\n"},
-	}
-	for _, f := range files {
-		if _, err := p.FS.Stat(nil, f.path, false); err == 0 {
-			continue
-		}
-		if err := p.FS.AddFile(f.path, []byte(f.data), 0o444); err != 0 {
-			return err
-		}
-	}
-	if _, err := p.FS.Stat(nil, "/proc/self/exe", false); err == 0 {
-		return 0
-	}
-	if err := p.FS.AddDir("/proc/self", 0o555); err != 0 {
-		return err
-	}
-	return p.FS.Symlink("/app", (*memfs.Handle)(nil), "/proc/self/exe")
-}

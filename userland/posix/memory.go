@@ -53,7 +53,9 @@ func put[T any](addr uintptr, v T) syscall.Errno {
 	return 0
 }
 
-// path copies a path that ends in a NUL.
+// path copies a path that ends in a NUL. Of one that is too long it copies so
+// much that the file system refuses it, in the order in which Linux looks at
+// paths.
 func path(addr uintptr) (string, syscall.Errno) {
 	if addr < firstPage {
 		return "", syscall.EFAULT
@@ -64,5 +66,5 @@ func path(addr uintptr) (string, syscall.Errno) {
 			return string(unsafe.Slice((*byte)(start), n)), 0
 		}
 	}
-	return "", syscall.ENAMETOOLONG
+	return string(unsafe.Slice((*byte)(start), maxPath)), 0
 }

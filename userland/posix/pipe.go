@@ -101,7 +101,7 @@ func (e writeEnd) write(p []byte, flags int) (done int, err syscall.Errno) {
 	b := e.pipe
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(p) > 0 && b.ring == nil {
+	if b.ring == nil && len(p) > 0 && !b.noReader {
 		b.ring = make([]byte, pipeSize)
 	}
 	need := 1
@@ -153,5 +153,3 @@ func (e writeEnd) close() {
 // The other direction of each end is not reached: the file is not open for it.
 func (readEnd) write([]byte, int) (int, syscall.Errno) { return 0, syscall.EBADF }
 func (writeEnd) read([]byte, int) (int, syscall.Errno) { return 0, syscall.EBADF }
-
-func (b *pipe) number() uint64 { return b.ino }

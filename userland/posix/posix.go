@@ -15,9 +15,10 @@
 //     first page gives EFAULT.
 //   - The memory stays where it is and alive until the call returns. A variable on
 //     the stack of a goroutine moves when the stack grows, and it may grow in a
-//     call, so memory that is passed must be on the heap. Process.Call is marked
-//     go:uintptrescapes, which sees to it where a pointer is converted in the
-//     arguments of the call; whoever calls it with numbers must see to it.
+//     call, so memory that is passed must be on the heap. Process.Call has the
+//     directive uintptrescapes, which sees to it where a pointer is converted
+//     in the arguments of the call itself; who calls it with numbers that came
+//     from elsewhere must see to it there.
 //   - Nobody else writes the memory meanwhile. Paths are copied before they are
 //     looked at.
 //

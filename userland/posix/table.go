@@ -41,7 +41,7 @@ var calls = [...]func(*Process, args) (uintptr, syscall.Errno){
 	syscall.SYS_CREAT:  (*Process).sysCreat,
 	syscall.SYS_CLOSE:  (*Process).sysClose,
 	syscall.SYS_PIPE:   (*Process).sysPipe,
-	syscall.SYS_PIPE2:  (*Process).sysPipe,
+	syscall.SYS_PIPE2:  (*Process).sysPipe2,
 
 	// descriptor.go
 	syscall.SYS_DUP:   (*Process).sysDup,
