@@ -29,6 +29,8 @@ usage: image VERB [FLAGS] [ARGUMENTS]
   build     compile and link an image
   run       build an image and boot it in QEMU
   inspect   print what an image holds
+  test      go test, with the tests in a domain
+  test-exec run one test program in a domain, for go test -exec
   overlay   print the path of the -overlay file for go build, vet and list
 
 image VERB -h tells a verb's flags.
@@ -40,6 +42,9 @@ var verbs = map[string]func(ctx context.Context, args []string) error{
 	"run":     runRun,
 	"inspect": runInspect,
 	"overlay": runOverlay,
+	"test":    runTest,
+
+	"test-exec": runTestExec,
 }
 
 // Exit statuses.
@@ -69,7 +74,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	f, ok := verbs[verb]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "image: unknown verb %q: the verbs are build, run, inspect and overlay\n", verb)
+		fmt.Fprintf(os.Stderr, "image: unknown verb %q: the verbs are build, run, inspect, test, test-exec and overlay\n", verb)
 		return statusUsage
 	}
 	err := f(ctx, args[1:])

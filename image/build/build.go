@@ -42,12 +42,13 @@ const (
 
 // Options say what to build.
 type Options struct {
-	Board  string    // one of Boards
-	Output string    // the file to write
-	Cache  string    // folder for generated files; "" means the user's cache folder
-	Tamago string    // path of a TamaGo go command; "" means the stock toolchain
-	Report io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
-	Redraw bool      // whether Report is a terminal whose line can be redrawn
+	Board   string    // one of Boards
+	Output  string    // the file to write
+	Cache   string    // folder for generated files; "" means the user's cache folder
+	Domains []Program // what the image carries
+	Tamago  string    // path of a TamaGo go command; "" means the stock toolchain
+	Report  io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
+	Redraw  bool      // whether Report is a terminal whose line can be redrawn
 }
 
 // Result describes a finished image.
@@ -95,7 +96,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	} else {
 		goos = "tamago"
 	}
-	args = append(args, "-ldflags", strings.Join([]string{"-T", textAddress, "-R", alignment, "-checklinkname=0", "-s", "-w", "-buildid="}, " "), pkg)
+	args = append(args, "-ldflags", linkFlags(textAddress), pkg)
 
 	cmd := exec.CommandContext(ctx, goCmd, args...)
 	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "GOAMD64=v1", "CGO_ENABLED=0", "GOFLAGS=", "GOEXPERIMENT=", "GOOSPKG="+tamagoModule)
@@ -109,6 +110,15 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	}
 	if err := elf.AddPVHNote(file); err != nil {
 		return nil, err
+	}
+	if len(o.Domains) > 0 {
+		packed, err := o.pack(ctx, tmp)
+		if err != nil {
+			return nil, err
+		}
+		if file, err = elf.AddArchive(file, packed); err != nil {
+			return nil, err
+		}
 	}
 	id, err := elf.StampBuildID(file)
 	if err != nil {

@@ -55,14 +55,6 @@ type app struct {
 	peak     uint64
 }
 
-// ConfigName is the archive's entry with the configuration of all domains. The
-// program of a domain has the domain's name, its files that name and
-// FilesSuffix.
-const (
-	ConfigName  = "domains"
-	FilesSuffix = ".files"
-)
-
 // NewManager reads the archive that came with the image. Apps that cannot run
 // are logged and kept as refused; the others are started by StartAll.
 func NewManager(archive []byte, env Environment) (*Manager, error) {
@@ -78,12 +70,12 @@ func NewManager(archive []byte, env Environment) (*Manager, error) {
 			return nil, errors.New("the archive of domains is damaged: build the image again")
 		}
 	}
-	configs, err := config.Decode(entries[ConfigName])
+	configs, err := config.Decode(entries[config.EntryName])
 	if err != nil {
 		return nil, fmt.Errorf("the configuration of the domains: %w: build the image again", err)
 	}
 	for _, c := range configs {
-		a := &app{manager: m, config: c, files: entries[c.Name+FilesSuffix], state: StateLoaded}
+		a := &app{manager: m, config: c, files: entries[c.Name+config.FilesSuffix], state: StateLoaded}
 		a.in = &input{}
 		name := c.Name
 		a.out = &output{print: func(line []byte) { env.Console(name, line) }}

@@ -1,6 +1,7 @@
 package posix_test
 
 import (
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -62,15 +63,22 @@ func (c caller) fails(want syscall.Errno, num uintptr, a ...uintptr) {
 	}
 }
 
+// held keeps alive what calls got the address of, for long enough.
+var held struct {
+	sync.Mutex
+	b [][]byte
+}
+
 // str returns a string with a NUL, on the heap.
 func str(s string) uintptr {
 	b := append([]byte(s), 0)
-	held = append(held, b)
+	held.Lock()
+	defer held.Unlock()
+	if held.b = append(held.b, b); len(held.b) > 10000 {
+		held.b = append([][]byte(nil), held.b[5000:]...)
+	}
 	return uintptr(unsafe.Pointer(&b[0]))
 }
-
-// held keeps alive what calls got the address of.
-var held [][]byte
 
 func newProcess(t testing.TB, change func(*posix.Process)) caller {
 	t.Helper()

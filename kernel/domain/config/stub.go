@@ -1,9 +1,14 @@
 package config
 
 import (
+	"encoding/json"
+
 	"github.com/sluice-os/sluice/kernel/domain/restart"
-	"strings"
-	"time"
+)
+
+const (
+	EntryName   = "domains"
+	FilesSuffix = ".files"
 )
 
 type Domain struct {
@@ -16,9 +21,6 @@ type Domain struct {
 	Start       bool
 }
 
-func Decode(b []byte) (out []Domain, err error) {
-	for _, name := range strings.Fields(string(b)) {
-		out = append(out, Domain{Name: name, Quota: 16 << 20, Weight: 100, Start: true, Backoff: restart.Backoff{First: time.Second, Most: time.Minute}, Restart: restart.Never})
-	}
-	return
-}
+func Encode(d []Domain) []byte { b, _ := json.Marshal(d); return b }
+
+func Decode(b []byte) (out []Domain, err error) { err = json.Unmarshal(b, &out); return }
