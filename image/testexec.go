@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/sluice-os/sluice/image/archive"
@@ -105,7 +106,7 @@ func runTestExec(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	line, err := qemu.Config{Machine: testBoard, Memory: memory + testOverhead + len(binary)>>20 + size(files)>>20, Image: image, Append: "log=warn run=" + testDomain}.Args()
+	line, err := qemu.Config{Machine: testBoard, Memory: memory + testOverhead + len(binary)>>20 + size(files)>>20, Image: image, Append: "log=error run=" + testDomain}.Args()
 	if err != nil {
 		return err
 	}
@@ -132,6 +133,9 @@ func runTestExec(ctx context.Context, args []string) error {
 	return nil
 }
 
+// kernelLine is a line of the kernel's log.
+var kernelLine = regexp.MustCompile(`^\[ *\d+\.\d{6}\] (ERROR|WARN|INFO|DEBUG) `)
+
 // copyTest copies what the domain prints: what lies between the kernel's first
 // line and the one that tells its end. It returns the domain's status.
 func copyTest(w io.Writer, r io.Reader) (status int) {
@@ -151,6 +155,7 @@ func copyTest(w io.Writer, r io.Reader) (status int) {
 			}
 		case strings.HasPrefix(text, "sluice: version "):
 			begun = true
+		case kernelLine.MatchString(text):
 		case begun && !ended && line != "":
 			io.WriteString(w, text)
 			if strings.HasSuffix(line, "\n") {

@@ -92,9 +92,19 @@ func (d *Domain) write(addr, n uint64) uint64 {
 	if delay := d.out.reserve(int(n), clock.Since()); delay > 0 {
 		d.sleep(clock.Nanotime()+int64(delay), 0)
 	}
+	if n <= writeShort {
+		d.out.write(buf[:n])
+		return n
+	}
+	// A serial port takes its time: others run meanwhile.
+	d.turn.release()
 	d.out.write(buf[:n])
+	d.turn.acquire()
 	return n
 }
+
+// writeShort is how many bytes a domain may write without giving up its turn.
+const writeShort = 256
 
 // wait is SysWait.
 func (d *Domain) wait(until, mask uint64) uint64 {

@@ -25,7 +25,6 @@ type Domain struct {
 	// user is its processor state, in a page that the garbage collector does
 	// not know and that counts against the quota.
 	user   *trap.User
-	page   vm.DMA
 	record []byte
 	turn   *turn
 	out    *output
@@ -60,7 +59,7 @@ type Environment struct {
 // lastID numbers the starts of domains.
 var lastID atomic.Uint64
 
-// recordPages is what the kernel itself needs for a domain, in bytes, counted
+// recordSize is what the kernel itself needs for a domain, in bytes, counted
 // against its quota.
 const recordSize = pageSize
 
@@ -126,6 +125,9 @@ func errQuota(c *config.Domain) error {
 
 // reclaim gives back all that the domain had.
 func (d *Domain) reclaim() {
+	d.mu.Lock()
+	d.events = nil // post must not write to a page that is somebody else's
+	d.mu.Unlock()
 	if d.turn != nil {
 		d.turn.leave()
 	}

@@ -4,7 +4,7 @@
 //
 //	ip=dhcp | ip=ADDR/PREFIX[,gw=ADDR][,dns=ADDR]...   IPv4 of the network card
 //	ip6=auto | ip6=off | ip6=ADDR/PREFIX               IPv6 of the network card
-//	log=debug | log=info | log=warn                    least level that is logged
+//	log=debug | log=info | log=warn | log=error        least level that is logged
 //	panic=reboot | panic=exit | panic=halt             what follows a fatal fault
 //	run=NAME                                           one domain has the console; its end is the machine's
 //	virtio_mmio.device=SIZE@ADDR:IRQ[:ID]              a device, as QEMU's microvm appends it
@@ -192,8 +192,10 @@ func parseLog(value string) (slog.Level, error) {
 		return slog.LevelInfo, nil
 	case "warn":
 		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
 	}
-	return 0, fmt.Errorf("want debug, info or warn")
+	return 0, fmt.Errorf("want debug, info, warn or error")
 }
 
 func parsePanic(value string) (PanicAction, error) {

@@ -3,6 +3,7 @@ package posix_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -207,4 +208,71 @@ func TestAttributes(t *testing.T) {
 	c.fails(syscall.EINVAL, syscall.SYS_UTIMENSAT, fd, 0, uintptr(unsafe.Pointer(times)), 0)
 	micro[1].Usec = 1e6
 	c.fails(syscall.EINVAL, syscall.SYS_FUTIMESAT, fd, str("x"), uintptr(unsafe.Pointer(micro)))
+}
+
+// The calls that package os does not make, but other packages do.
+func TestOldCalls(t *testing.T) {
+	c := newProcess(t, nil)
+	fds := new([2]int32)
+	c.must(syscall.SYS_PIPE, uintptr(unsafe.Pointer(fds)))
+	fd := c.must(syscall.SYS_CREAT, str("/tmp/a"), 0o666)
+	c.write(fd, "abc")
+	c.must(syscall.SYS_LINK, str("/tmp/a"), str("/tmp/b"))
+	c.must(syscall.SYS_RENAME, str("/tmp/b"), str("/tmp/c"))
+	c.must(syscall.SYS_RENAMEAT, atCwd, str("/tmp/c"), atCwd, str("/tmp/d"))
+	c.must(syscall.SYS_SYMLINK, str("d"), str("/tmp/l"))
+	c.must(syscall.SYS_FCHOWNAT, fd, str(""), 7, 8, 0x1000)
+	c.must(syscall.SYS_FCHOWNAT, uintptr(fds[0]), str(""), 7, 8, 0x1000)
+	s := new(syscall.Stat_t)
+	c.must(syscall.SYS_STAT, str("/tmp/l"), uintptr(unsafe.Pointer(s)))
+	if s.Mode != syscall.S_IFREG|0o644 || s.Nlink != 2 || s.Size != 3 || s.Uid != 7 || s.Gid != 8 {
+		t.Errorf("%+v", s)
+	}
+	c.must(syscall.SYS_LSTAT, str("/tmp/l"), uintptr(unsafe.Pointer(s)))
+	if s.Mode != syscall.S_IFLNK|0o777 || s.Size != 1 {
+		t.Errorf("%+v", s)
+	}
+	if s, err := c.read(c.must(syscall.SYS_OPEN, str("/tmp/l"), 0), 9); s != "abc" || err != 0 {
+		t.Errorf("%q, %v", s, err)
+	}
+}
+
+func TestManyGoroutines(t *testing.T) {
+	c := newProcess(t, nil)
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			name := str("/tmp/" + strings.Repeat("x", i%3+1))
+			for range 300 {
+				fd, err := c.call(syscall.SYS_OPENAT, atCwd, name, syscall.O_CREAT|syscall.O_RDWR|syscall.O_APPEND, 0o644)
+				if err != 0 {
+					t.Error(err)
+					return
+				}
+				c.write(fd, "x")
+				other := c.must(syscall.SYS_DUP, fd)
+				c.must(syscall.SYS_CLOSE, fd)
+				c.call(syscall.SYS_UNLINK, name)
+				c.call(syscall.SYS_CHDIR, str("/tmp"))
+				r, w := newPipe(c, 0)
+				c.write(w, "y")
+				c.must(syscall.SYS_CLOSE, w)
+				if s, err := c.read(r, 5); s != "y" || err != 0 {
+					t.Errorf("%q, %v", s, err)
+				}
+				c.must(syscall.SYS_CLOSE, r)
+				c.must(syscall.SYS_CLOSE, other)
+			}
+		})
+	}
+	wait.Wait()
+	for _, name := range []string{"x", "xx", "xxx"} {
+		c.call(syscall.SYS_UNLINK, str("/tmp/"+name))
+	}
+	if used, _ := c.p.FS.Usage(); used != 0 {
+		t.Errorf("%d bytes are still charged", used)
+	}
+	if fd := c.open("/tmp", 0); fd != 3 {
+		t.Errorf("descriptors are left open: the next is %d", fd)
+	}
 }
