@@ -79,6 +79,9 @@ func (o Options) pack(ctx context.Context, tmp string) ([]byte, error) {
 	var configs []config.Domain
 	var entries []archive.File
 	for _, p := range o.Domains {
+		if err := p.Check(); err != nil {
+			return nil, fmt.Errorf("domain %s: %w", p.Name, err)
+		}
 		configs = append(configs, p.Domain)
 		binary := p.Binary
 		if binary == nil {

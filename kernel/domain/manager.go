@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/kernel/domain/program"
+	"github.com/sluice-os/sluice/kernel/domain/restart"
 	"github.com/sluice-os/sluice/nexus/newc"
 )
 
@@ -130,11 +131,11 @@ func (a *app) start() error {
 // supervise runs the app until its policy or a person lets it end.
 func (a *app) supervise(cancel, done chan struct{}) {
 	defer close(done)
-	backoff := a.config.Backoff
+	backoff := restart.Backoff{First: a.config.Backoff, Most: a.config.BackoffMax}
 	for {
 		began := clock.Since()
 		end := a.runOnce()
-		delay, again := backoff.Next(a.config.Restart, end.Failed(), clock.Since()-began)
+		delay, again := backoff.Next(a.config.Policy, end.Failed(), clock.Since()-began)
 		a.mu.Lock()
 		if a.stopping || !again || end.Reason == Refused {
 			a.state = StateStopped

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"math"
 	"runtime"
 	"sync"
 	"time"
@@ -99,7 +100,7 @@ func (t *token) pick() {
 	now := clock.Nanotime()
 	c, wake := t.picker.Pick(now)
 	if c == nil {
-		if wake > now {
+		if wake != math.MaxInt64 {
 			t.timer.Reset(time.Duration(wake - now))
 		}
 		return

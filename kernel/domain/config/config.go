@@ -1,0 +1,132 @@
+// Package config is what the builder tells the kernel about the domains of an
+// image: one entry of the image's archive, in JSON.
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sluice-os/sluice/kernel/domain/picker"
+	"github.com/sluice-os/sluice/kernel/domain/restart"
+	"github.com/sluice-os/sluice/nexus/abi"
+)
+
+const (
+	// EntryName is the entry of the archive. The program of a domain is the
+	// entry of its name; its files are a cpio archive in the entry of that name
+	// and FilesSuffix.
+	EntryName   = "domains"
+	FilesSuffix = ".files"
+
+	// Max is how many domains an image may have.
+	Max = 32
+	// NameMax is the longest name in bytes.
+	NameMax = 31
+	// QuotaMin is the least quota, in bytes, and QuotaMax the greatest.
+	QuotaMin = 1 << 20
+	QuotaMax = 60 << 30
+	// StringsMax bounds arguments and environment: what they take in the boot
+	// page, with eight bytes for each pointer.
+	StringsMax = 4096 - abi.BootVector - 6*8
+)
+
+// Domain is one domain.
+type Domain struct {
+	Name   string         `json:"name"`
+	Args   []string       `json:"args,omitempty"`  // without the name of the program
+	Env    []string       `json:"env,omitempty"`   // "KEY=VALUE"
+	Quota  uint64         `json:"quota"`           // bytes
+	Weight int            `json:"weight"`          // 1 to picker.WeightMax
+	Cap    int            `json:"cap,omitempty"`   // thousandths of a processor; 0 for none
+	Start  bool           `json:"start,omitempty"` // with the machine
+	Policy restart.Policy `json:"restart,omitempty"`
+	// Backoff is the delay before the first restart in a row and BackoffMax that
+	// before the last, in nanoseconds.
+	Backoff    time.Duration `json:"backoff,omitempty"`
+	BackoffMax time.Duration `json:"backoff_max,omitempty"`
+	// Listen and Connect say what it may do on the network, in the manifest's
+	// words.
+	Listen  []string `json:"listen,omitempty"`
+	Connect []string `json:"connect,omitempty"`
+}
+
+// Check says in one line what is wrong with a domain and what would be right.
+func (d *Domain) Check() error {
+	switch {
+	case !validName(d.Name):
+		return fmt.Errorf("the name %q: want a letter, then letters, digits and -, all small, %d at most", d.Name, NameMax)
+	case d.Quota < QuotaMin || d.Quota > QuotaMax:
+		return fmt.Errorf("a memory of %d KiB: want 1 MiB to 60 GiB", d.Quota>>10)
+	case d.Weight < 1 || d.Weight > picker.WeightMax:
+		return fmt.Errorf("the weight %d: want 1 to %d", d.Weight, picker.WeightMax)
+	case d.Cap < 0 || d.Cap > picker.Whole:
+		return fmt.Errorf("a cap of %d thousandths: want 1 to %d, or none", d.Cap, picker.Whole)
+	case d.Policy < restart.Never || d.Policy > restart.Always:
+		return fmt.Errorf("the restart policy %d: want never, on-failure or always", d.Policy)
+	case d.Backoff < 0 || d.BackoffMax < d.Backoff:
+		return fmt.Errorf("a back-off of %v up to %v: want 0 or more, and the second not below the first", d.Backoff, d.BackoffMax)
+	}
+	size := 8*(1+len(d.Args)+len(d.Env)) + len(d.Name) + 1
+	for _, s := range append(d.Args[:len(d.Args):len(d.Args)], d.Env...) {
+		if strings.ContainsRune(s, 0) {
+			return fmt.Errorf("an argument or a variable has a zero byte")
+		}
+		size += len(s) + 1
+	}
+	for _, s := range d.Env {
+		if i := strings.IndexByte(s, '='); i <= 0 {
+			return fmt.Errorf("the variable %q: want KEY=VALUE", s)
+		}
+	}
+	if size > StringsMax {
+		return fmt.Errorf("arguments and environment take %d bytes with their pointers: want %d at most", size, StringsMax)
+	}
+	return nil
+}
+
+func validName(s string) bool {
+	for i, c := range s {
+		if c < 'a' || c > 'z' {
+			if i == 0 || (c < '0' || c > '9') && c != '-' {
+				return false
+			}
+		}
+	}
+	return s != "" && len(s) <= NameMax && s != EntryName
+}
+
+// Encode writes domains that Check has passed.
+func Encode(domains []Domain) []byte {
+	text, err := json.MarshalIndent(domains, "", "\t")
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return text
+}
+
+// Decode reads what Encode wrote, and checks all of it.
+func Decode(text []byte) (domains []Domain, err error) {
+	in := json.NewDecoder(bytes.NewReader(text))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&domains); err != nil {
+		return nil, err
+	}
+	if len(domains) > Max {
+		return nil, fmt.Errorf("%d domains: want %d at most", len(domains), Max)
+	}
+	seen := map[string]bool{}
+	for i := range domains {
+		d := &domains[i]
+		if err := d.Check(); err != nil {
+			return nil, fmt.Errorf("domain %d: %w", i+1, err)
+		}
+		if seen[d.Name] {
+			return nil, fmt.Errorf("two domains are called %s", d.Name)
+		}
+		seen[d.Name] = true
+	}
+	return domains, nil
+}

@@ -1,0 +1,99 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/kernel/domain/restart"
+)
+
+func good() Domain {
+	return Domain{Name: "web-1", Args: []string{"-v"}, Env: []string{"A=b"}, Quota: 8 << 20, Weight: 100,
+		Cap: 250, Start: true, Policy: restart.OnFailure, Backoff: time.Second, BackoffMax: time.Minute,
+		Listen: []string{"tcp/80"}}
+}
+
+func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
+	second := good()
+	second.Name = "b"
+	want := []Domain{good(), second}
+	got, err := Decode(Encode(want))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v (%v)", got, err)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		change func(*Domain)
+		want   string
+	}{
+		{func(d *Domain) { d.Name = "" }, "the name"},
+		{func(d *Domain) { d.Name = "1a" }, "the name"},
+		{func(d *Domain) { d.Name = "A" }, "the name"},
+		{func(d *Domain) { d.Name = "a/b" }, "the name"},
+		{func(d *Domain) { d.Name = "domains" }, "the name"},
+		{func(d *Domain) { d.Name = strings.Repeat("a", NameMax+1) }, "the name"},
+		{func(d *Domain) { d.Quota = QuotaMin - 1 }, "memory"},
+		{func(d *Domain) { d.Quota = QuotaMax + 1 }, "memory"},
+		{func(d *Domain) { d.Weight = 0 }, "weight"},
+		{func(d *Domain) { d.Cap = 1001 }, "cap"},
+		{func(d *Domain) { d.Cap = -1 }, "cap"},
+		{func(d *Domain) { d.Policy = 3 }, "restart policy"},
+		{func(d *Domain) { d.Backoff = -1 }, "back-off"},
+		{func(d *Domain) { d.BackoffMax = 0 }, "back-off"},
+		{func(d *Domain) { d.Args = []string{"a\x00"} }, "zero byte"},
+		{func(d *Domain) { d.Env = []string{"A"} }, "KEY=VALUE"},
+		{func(d *Domain) { d.Env = []string{"=A"} }, "KEY=VALUE"},
+		{func(d *Domain) { d.Args = []string{strings.Repeat("x", StringsMax)} }, "arguments and environment"},
+		{func(d *Domain) { d.Args = make([]string, StringsMax/9) }, "arguments and environment"},
+	} {
+		d := good()
+		c.change(&d)
+		if err := d.Check(); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%+v: %v, want %q", d, err, c.want)
+		}
+		if _, err := Decode(Encode([]Domain{d})); err == nil {
+			t.Errorf("%+v was decoded", d)
+		}
+	}
+	d := good()
+	if err := d.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	many := make([]Domain, Max+1)
+	for i := range many {
+		many[i] = good()
+		many[i].Name = "d" + strings.Repeat("x", i%NameMax)
+	}
+	for text, want := range map[string]string{
+		"":                                       "EOF",
+		"{}":                                     "cannot unmarshal",
+		`[{"name":"a","colour":"red"}]`:          "colour",
+		string(Encode(many)):                     "at most",
+		string(Encode([]Domain{good(), good()})): "two domains",
+	} {
+		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.40q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(Encode([]Domain{good()}))
+	f.Add([]byte("[]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		domains, err := Decode(text)
+		if err != nil {
+			return
+		}
+		if _, err := Decode(Encode(domains)); err != nil {
+			t.Errorf("what was decoded does not encode: %v", err)
+		}
+	})
+}
