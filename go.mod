@@ -5,6 +5,7 @@ go 1.26.4
 require (
 	github.com/hugelgupf/vmtest v0.0.0-20240307030256-5d9f3d34a58d
 	github.com/insomniacslk/dhcp v0.0.0-20260901064844-234b97448fae
+	github.com/pelletier/go-toml/v2 v2.2.4
 	github.com/u-root/u-root v0.16.0
 	github.com/usbarmory/tamago v1.26.5
 	github.com/vishvananda/netlink v1.3.1-0.20250303224720-0e7078ed04c8

@@ -1,0 +1,101 @@
+package manifest
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// index finds the line of each key of a text that has been decoded.
+func (c *checker) index(text []byte) {
+	p := unstable.Parser{}
+	p.Reset(text)
+	var table []string
+	for p.NextExpression() {
+		e := p.Expression()
+		switch e.Kind {
+		case unstable.Table:
+			table = c.note(&p, nil, e.Key())
+			if name := strings.Join(table, "\x00"); c.tables[name] {
+				for key := e.Key(); key.Next(); {
+					c.twice = p.Shape(key.Node().Raw).Start.Line
+				}
+			} else {
+				c.tables[name] = true
+			}
+		case unstable.KeyValue:
+			c.value(&p, table, e)
+		}
+	}
+}
+
+// value notes a key and, where its value is a table in braces, those in it.
+func (c *checker) value(p *unstable.Parser, table []string, e *unstable.Node) {
+	path := c.note(p, table, e.Key())
+	if v := e.Value(); v.Kind == unstable.InlineTable {
+		for it := v.Children(); it.Next(); {
+			c.value(p, path, it.Node())
+		}
+	}
+}
+
+// note notes the line of a key below a table, and of the tables that it names.
+func (c *checker) note(p *unstable.Parser, table []string, key unstable.Iterator) []string {
+	path := slices.Clone(table)
+	for key.Next() {
+		path = append(path, string(key.Node().Data))
+		name := strings.Join(path, "\x00")
+		if _, ok := c.lines[name]; !ok {
+			c.lines[name] = p.Shape(key.Node().Raw).Start.Line
+		}
+	}
+	return path
+}
+
+// known are the keys by table.
+var known = map[string][]string{
+	"":       {"board", "memory", "host", "domain"},
+	"host":   {"ip", "gw", "dns", "ip6"},
+	"domain": {"package", "args", "env", "memory", "weight", "cap", "restart", "backoff", "backoff-max", "files", "listen", "connect", "start"},
+}
+
+// nearest says which key may have been meant.
+func nearest(key []string) string {
+	table := ""
+	if len(key) > 1 {
+		table = key[0]
+	}
+	names := known[table]
+	best, distance := "", 3 // two letters wrong at most
+	for _, n := range names {
+		if d := letters(n, key[len(key)-1]); d < distance {
+			best, distance = n, d
+		}
+	}
+	if best != "" {
+		return "did you mean " + best + "?"
+	}
+	return "want one of " + strings.Join(names, ", ")
+}
+
+// letters is the edit distance of two words (Levenshtein).
+func letters(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := last
+			if a[i] != b[j] {
+				change++
+			}
+			last = row[j+1]
+			row[j+1] = min(change, row[j]+1, last+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,86 @@
+package manifest
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// ports checks what domains may do on the network. listen is a list of
+// PROTOCOL/PORT; connect is a list of PROTOCOL/HOST:PORT. PROTOCOL is tcp or udp;
+// HOST is an address, a prefix, a name or *; PORT is a number or *. IPv6
+// addresses stand in brackets.
+func (c *checker) ports(m *Manifest) {
+	owner := map[string]string{}
+	for _, d := range m.Domains {
+		at := []string{"domain", d.Name, "listen"}
+		for _, word := range d.Listen {
+			protocol, port, ok := strings.Cut(word, "/")
+			if !ok || !validProtocol(protocol) || !validPort(port) {
+				c.report(at, "listen %q: want one like \"tcp/80\"", word)
+				continue
+			}
+			if other, taken := owner[word]; taken {
+				c.report(at, "domains %s and %s both listen on %s: want one of them on another port", other, d.Name, word)
+				continue
+			}
+			owner[word] = d.Name
+		}
+		at = []string{"domain", d.Name, "connect"}
+		for _, word := range d.Connect {
+			if !validPeer(word) {
+				c.report(at, "connect %q: want one like \"tcp/*:443\" or \"udp/192.0.2.1:53\"", word)
+			}
+		}
+	}
+}
+
+func validProtocol(s string) bool { return s == "tcp" || s == "udp" }
+
+func validPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && s[0] != '0' && s[0] != '+'
+}
+
+func validPeer(word string) bool {
+	protocol, peer, ok := strings.Cut(word, "/")
+	i := strings.LastIndexByte(peer, ':')
+	if !ok || !validProtocol(protocol) || i < 0 {
+		return false
+	}
+	host, port := peer[:i], peer[i+1:]
+	if port != "*" && !validPort(port) {
+		return false
+	}
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		inner, ok = strings.CutSuffix(inner, "]")
+		return ok && validAddress(inner)
+	}
+	return host == "*" || validAddress(host) && !strings.Contains(host, ":") || validHostName(host)
+}
+
+func validAddress(s string) bool {
+	if _, err := netip.ParsePrefix(s); err == nil {
+		return true
+	}
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
+// validHostName follows RFC 1123, 2.1.
+func validHostName(s string) bool {
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, r := range label {
+			if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' {
+				return false
+			}
+		}
+	}
+	return true
+}
