@@ -29,6 +29,7 @@ usage: image VERB [FLAGS] [ARGUMENTS]
   build     compile and link an image
   run       build an image and boot it in QEMU
   inspect   print what an image holds
+  check     check a manifest
   test      go test, with the tests in a domain
   test-exec run one test program in a domain, for go test -exec
   overlay   print the path of the -overlay file for go build, vet and list
@@ -42,6 +43,7 @@ var verbs = map[string]func(ctx context.Context, args []string) error{
 	"run":     runRun,
 	"inspect": runInspect,
 	"overlay": runOverlay,
+	"check":   runCheck,
 	"test":    runTest,
 
 	"test-exec": runTestExec,
@@ -74,7 +76,7 @@ func run(ctx context.Context, args []string) int {
 	}
 	f, ok := verbs[verb]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "image: unknown verb %q: the verbs are build, run, inspect, test, test-exec and overlay\n", verb)
+		fmt.Fprintf(os.Stderr, "image: unknown verb %q: the verbs are build, run, inspect, check, test, test-exec and overlay\n", verb)
 		return statusUsage
 	}
 	err := f(ctx, args[1:])
@@ -127,13 +129,16 @@ func parse(fs *flag.FlagSet, args []string, most int) error {
 // buildFlags adds what build and run share.
 func buildFlags(fs *flag.FlagSet) (o *build.Options) {
 	o = &build.Options{Report: os.Stderr, Redraw: term.IsTerminal(int(os.Stderr.Fd())), Tamago: os.Getenv("TAMAGO")}
-	fs.StringVar(&o.Board, "board", "microvm", "board to build for: "+strings.Join(build.Boards, ", "))
+	fs.StringVar(&o.Board, "board", "", "board to build for: "+strings.Join(build.Boards, ", ")+" (default the manifest's, else microvm)")
 	fs.StringVar(&o.Output, "o", "", "file to write (default build/sluice-BOARD.elf)")
 	return o
 }
 
 // finish checks the board and fills in what follows from the other flags.
 func finish(o *build.Options) error {
+	if o.Board == "" {
+		o.Board = build.Boards[0]
+	}
 	if !slices.Contains(build.Boards, o.Board) {
 		return usageError{fmt.Errorf("unknown board %q: the boards are %s", o.Board, strings.Join(build.Boards, ", "))}
 	}
@@ -146,7 +151,11 @@ func finish(o *build.Options) error {
 func runBuild(ctx context.Context, args []string) error {
 	fs := newFlags("build", "", "Compiles and links a bootable ELF with the Go toolchain on the path, or with\nthe TamaGo distribution's go command that the environment variable TAMAGO names.")
 	o := buildFlags(fs)
+	path := manifestFlag(fs)
 	if err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	if _, err := useManifest(*path, o); err != nil {
 		return err
 	}
 	if err := finish(o); err != nil {
@@ -156,7 +165,7 @@ func runBuild(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %.1f MB, board %s, build %s, %s\n", r.Path, float64(r.Size)/1e6, r.Board, r.BuildID, r.GoVersion)
+	fmt.Printf("%s: %.1f MB, board %s, %d domains, build %s, %s\n", r.Path, float64(r.Size)/1e6, r.Board, len(o.Domains), r.BuildID, r.GoVersion)
 	return nil
 }
 

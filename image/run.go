@@ -24,7 +24,8 @@ func (s exitStatus) Error() string { return fmt.Sprintf("QEMU ended with status 
 func runRun(ctx context.Context, args []string) error {
 	fs := newFlags("run", "", "Builds an image and boots it in QEMU with its console on this terminal. Ports of\nthis machine lead to the image: HTTP by -http, echo by -echo.")
 	o := buildFlags(fs)
-	memory := fs.Int("m", 128, "memory in `MiB`")
+	path := manifestFlag(fs)
+	memory := fs.Int("m", 0, "memory in `MiB` (default the manifest's, else 128)")
 	machine := fs.String("machine", "", "QEMU machine: microvm, q35 or pc (default: the board's)")
 	cmdline := fs.String("append", "", "kernel options, for example \"log=debug ip6=off\"")
 	http := fs.Int("http", 8080, "`port` on 127.0.0.1 that leads to the image's TCP port 80; 0 for none")
@@ -33,8 +34,18 @@ func runRun(ctx context.Context, args []string) error {
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
+	m, err := useManifest(*path, o)
+	if err != nil {
+		return err
+	}
 	if err := finish(o); err != nil {
 		return err
+	}
+	if *memory == 0 {
+		*memory = 128
+		if m != nil {
+			*memory = int(m.Memory >> 20)
+		}
 	}
 	if *memory < qemu.MemoryMin {
 		return usageError{fmt.Errorf("%d MiB of memory: give at least %d", *memory, qemu.MemoryMin)}

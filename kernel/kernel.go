@@ -96,7 +96,11 @@ func (m *machine) limitMemory() {
 // readOptions takes the kernel command line.
 func (m *machine) readOptions() {
 	var problems []string
-	m.options, problems = options.Parse(entry.Info.CommandLine())
+	line := entry.Info.CommandLine()
+	if archive := vm.Archive(); archive != nil {
+		line = domain.Options(archive) + " " + line
+	}
+	m.options, problems = options.Parse(line)
 	m.log.SetLevel(m.options.Log)
 	switch m.options.Panic {
 	case options.PanicReboot:

@@ -46,9 +46,12 @@ type Options struct {
 	Output  string    // the file to write
 	Cache   string    // folder for generated files; "" means the user's cache folder
 	Domains []Program // what the image carries
-	Tamago  string    // path of a TamaGo go command; "" means the stock toolchain
-	Report  io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
-	Redraw  bool      // whether Report is a terminal whose line can be redrawn
+	// KernelOptions are words of the kernel's command line that the image
+	// carries; the boot loader's come after them and win.
+	KernelOptions []string
+	Tamago        string    // path of a TamaGo go command; "" means the stock toolchain
+	Report        io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
+	Redraw        bool      // whether Report is a terminal whose line can be redrawn
 }
 
 // Result describes a finished image.
@@ -111,7 +114,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err := elf.AddPVHNote(file); err != nil {
 		return nil, err
 	}
-	if len(o.Domains) > 0 {
+	if len(o.Domains)+len(o.KernelOptions) > 0 {
 		packed, err := o.pack(ctx, tmp)
 		if err != nil {
 			return nil, err

@@ -105,6 +105,9 @@ func (o Options) pack(ctx context.Context, tmp string) ([]byte, error) {
 			entries = append(entries, archive.File{Name: p.Name + config.FilesSuffix, Data: files})
 		}
 	}
+	if len(o.KernelOptions) > 0 {
+		entries = append(entries, archive.File{Name: config.OptionsName, Data: []byte(strings.Join(o.KernelOptions, " "))})
+	}
 	entries = append(entries, archive.File{Name: config.EntryName, Data: config.Encode(configs)})
 	return archive.Pack(entries)
 }

@@ -83,7 +83,7 @@ func (l *tamagoLoader) Import(path string) (*types.Package, error) {
 // TestTamagoFilesTypeCheck is as far as a build with the TamaGo distribution
 // can be tested where that distribution is not to be had.
 func TestTamagoFilesTypeCheck(t *testing.T) {
-	index, err := Overlay(context.Background(), t.TempDir())
+	index, err := Overlay(context.Background(), overlay.Kernel, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

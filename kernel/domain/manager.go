@@ -61,15 +61,9 @@ type app struct {
 func NewManager(archive []byte, env Environment) (*Manager, error) {
 	env.token = newToken()
 	m := &Manager{env: env}
-	entries := map[string][]byte{}
-	for more, bad := true, false; more; {
-		var f newc.File
-		if f, archive, more, bad = newc.Next(archive); more {
-			entries[f.Name] = f.Data
-		}
-		if bad {
-			return nil, errors.New("the archive of domains is damaged: build the image again")
-		}
+	entries, err := readArchive(archive)
+	if err != nil {
+		return nil, err
 	}
 	configs, err := config.Decode(entries[config.EntryName])
 	if err != nil {
@@ -86,6 +80,31 @@ func NewManager(archive []byte, env Environment) (*Manager, error) {
 		m.apps = append(m.apps, a)
 	}
 	return m, nil
+}
+
+// readArchive returns the entries of the archive by name.
+func readArchive(archive []byte) (map[string][]byte, error) {
+	entries := map[string][]byte{}
+	for {
+		f, rest, more, bad := newc.Next(archive)
+		if bad {
+			return nil, errors.New("the archive of domains is damaged: build the image again")
+		}
+		if !more {
+			return entries, nil
+		}
+		entries[f.Name], archive = f.Data, rest
+	}
+}
+
+// Options returns the words of the kernel's command line that an archive
+// carries.
+func Options(archive []byte) string {
+	entries, err := readArchive(archive)
+	if err != nil {
+		return ""
+	}
+	return string(entries[config.OptionsName])
 }
 
 func (a *app) refuse(err error) {

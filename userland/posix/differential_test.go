@@ -3,6 +3,7 @@ package posix_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,6 +73,9 @@ func TestEveryNameLikeLinux(t *testing.T) {
 	}
 	for _, other := range []string{"file", "dir", "full", "full/f", "full/new", "link", "linkdir", "hard", "none", "new/", "dir/", ".", "linkdir/", "dir/x/y"} {
 		for _, flags := range []uintptr{0, 1} {
+			if flags != 0 && !slices.Contains([]string{"file", "none", ".", "dir/"}, other) {
+				continue
+			}
 			ops[fmt.Sprint("rename to ", other, flags)] = func(p *pair, name string) { p.rename(name, other, flags) }
 			ops[fmt.Sprint("rename from ", other, flags)] = func(p *pair, name string) { p.rename(other, name, flags) }
 		}
@@ -79,7 +83,10 @@ func TestEveryNameLikeLinux(t *testing.T) {
 	for what, op := range ops {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			for _, name := range names {
+			for i, name := range names {
+				if testing.Short() && i%4 > 0 {
+					continue
+				}
 				t.Run(name[:min(len(name), 20)], func(t *testing.T) {
 					p := newPair(t)
 					setup(p)

@@ -20,6 +20,8 @@ const (
 	// and FilesSuffix.
 	EntryName   = "domains"
 	FilesSuffix = ".files"
+	// OptionsName is the entry with words of the kernel's command line.
+	OptionsName = "options"
 
 	// Max is how many domains an image may have.
 	Max = 32
@@ -95,7 +97,7 @@ func validName(s string) bool {
 			}
 		}
 	}
-	return s != "" && len(s) <= NameMax && s != EntryName
+	return s != "" && len(s) <= NameMax && s != EntryName && s != OptionsName
 }
 
 // Encode writes domains that Check has passed.

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sluice-os/sluice/image/archive"
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/manifest"
+)
+
+// noManifest asks for an image without domains.
+const noManifest = "none"
+
+// manifestFlag adds -manifest to a verb.
+func manifestFlag(fs *flag.FlagSet) *string {
+	return fs.String("manifest", "", "`file` with board, host and domains (default "+manifest.FileName+" where it is there; "+noManifest+" for none)")
+}
+
+// useManifest reads the manifest that a flag names and puts what it says into o.
+// It returns nil when there is none.
+func useManifest(path string, o *build.Options) (*manifest.Manifest, error) {
+	if path == noManifest {
+		return nil, nil
+	}
+	given := path != ""
+	if !given {
+		path = manifest.FileName
+	}
+	m, err := manifest.Load(path)
+	if errors.Is(err, fs.ErrNotExist) && !given {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, usageError{err}
+	}
+	if o.Board == "" {
+		o.Board = m.Board
+	}
+	o.KernelOptions = m.Options
+	dir := filepath.Dir(path)
+	for _, d := range m.Domains {
+		p := build.Program{Domain: d.Domain, Package: d.Package, Dir: dir}
+		for to, from := range d.Files {
+			data, err := os.ReadFile(filepath.Join(dir, from))
+			if err != nil {
+				return nil, err
+			}
+			p.Files = append(p.Files, archive.File{Name: to[1:], Data: data})
+		}
+		slices.SortFunc(p.Files, func(a, b archive.File) int { return strings.Compare(a.Name, b.Name) })
+		o.Domains = append(o.Domains, p)
+	}
+	return m, nil
+}
+
+// runCheck checks a manifest and builds nothing.
+func runCheck(ctx context.Context, args []string) error {
+	fs := newFlags("check", "", "Checks a manifest and says what is in it.")
+	path := manifestFlag(fs)
+	if err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	if *path == "" {
+		*path = manifest.FileName
+	}
+	var o build.Options
+	m, err := useManifest(*path, &o)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return usageError{fmt.Errorf("no manifest to check: name one with -manifest")}
+	}
+	fmt.Printf("board %s, %d MiB\n", m.Board, m.Memory>>20)
+	for _, d := range m.Domains {
+		fmt.Printf("domain %-16s %6d KiB  %s\n", d.Name, d.Quota>>10, d.Package)
+	}
+	return nil
+}
