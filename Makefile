@@ -1,5 +1,7 @@
-# make            build build/sluice-microvm.elf and build/sluice-pc.elf
-# make run        boot the microvm image in QEMU; http://127.0.0.1:8080 answers
+# make            build build/sluice-microvm.elf and build/sluice-pc.elf: the kernel
+#                 without domains
+# make run        build what sluice.toml says and boot it in QEMU;
+#                 http://127.0.0.1:8080 answers
 # make test       everything that proves it works: host tests, then QEMU suites
 # make test-all   the same with the full product of every table
 # make lint       gofmt, go vet, staticcheck, go mod tidy
@@ -27,7 +29,7 @@ images: $(IMAGES)
 
 # go build knows what has changed.
 $(IMAGES): $(BUILD)/sluice-%.elf: FORCE
-	@$(GO) run ./image build -board $* -o $@
+	@$(GO) run ./image build -manifest none -board $* -o $@
 
 FORCE:
 

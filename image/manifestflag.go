@@ -6,12 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
-	"github.com/sluice-os/sluice/image/archive"
 	"github.com/sluice-os/sluice/image/build"
 	"github.com/sluice-os/sluice/image/manifest"
 )
@@ -41,24 +37,7 @@ func useManifest(path string, o *build.Options) (*manifest.Manifest, error) {
 	if err != nil {
 		return nil, usageError{err}
 	}
-	if o.Board == "" {
-		o.Board = m.Board
-	}
-	o.KernelOptions = m.Options
-	dir := filepath.Dir(path)
-	for _, d := range m.Domains {
-		p := build.Program{Domain: d.Domain, Package: d.Package, Dir: dir}
-		for to, from := range d.Files {
-			data, err := os.ReadFile(filepath.Join(dir, from))
-			if err != nil {
-				return nil, err
-			}
-			p.Files = append(p.Files, archive.File{Name: to[1:], Data: data})
-		}
-		slices.SortFunc(p.Files, func(a, b archive.File) int { return strings.Compare(a.Name, b.Name) })
-		o.Domains = append(o.Domains, p)
-	}
-	return m, nil
+	return m, o.Use(m, filepath.Dir(path))
 }
 
 // runCheck checks a manifest and builds nothing.

@@ -52,13 +52,17 @@ func (m *machine) runShell() {
 }
 
 // memory is what the command mem shows.
-func memory() shell.Memory {
+func memory(collect bool) shell.Memory {
+	if collect {
+		runtime.GC()
+		runtime.GC() // sweeps what the first one has found
+	}
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	u := vm.Usage()
 	return shell.Memory{
 		Total: u.Total, Used: u.Total - u.Free, Free: u.Free,
-		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Device: u.Device, Domains: u.Domain,
+		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Device: u.Device, Domains: u.Domain, Tables: u.Tables,
 		Collections: stats.NumGC,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/manifest"
 )
 
 // images holds a sync.OnceValues per board.
@@ -38,4 +39,31 @@ func Image(t testing.TB, board string) string {
 		t.Fatalf("qemutest: %v", fmt.Errorf("image of board %q: %w", board, err))
 	}
 	return path
+}
+
+// Build builds the image that a manifest describes, for the manifest's board or
+// the one given, and returns its path. A failure fails the test.
+func Build(t testing.TB, path, board string) string {
+	t.Helper()
+	m, err := manifest.Load(path)
+	if err != nil {
+		t.Fatalf("qemutest: %v", err)
+	}
+	o := build.Options{Board: board, Output: filepath.Join(t.TempDir(), "sluice.elf")}
+	if err := o.Use(m, filepath.Dir(path)); err != nil {
+		t.Fatalf("qemutest: %v", err)
+	}
+	return BuildOptions(t, o)
+}
+
+// BuildOptions builds an image as package build does and returns its path.
+func BuildOptions(t testing.TB, o build.Options) string {
+	t.Helper()
+	if o.Output == "" {
+		o.Output = filepath.Join(t.TempDir(), "sluice.elf")
+	}
+	if _, err := build.Build(t.Context(), o); err != nil {
+		t.Fatalf("qemutest: %v", err)
+	}
+	return o.Output
 }

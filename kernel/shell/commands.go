@@ -4,6 +4,7 @@ package shell
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -30,7 +31,7 @@ func init() {
 		{"domains", "domains [-j]", "apps: state, processor, memory, last exit", (*Shell).domains},
 		{"domain", "domain start|stop|kill|restart|attach NAME | domain send NAME TEXT", "one app", (*Shell).domain},
 		{"top", "top [-n TIMES]", "processor share every 2 s; ^C ends it", (*Shell).top},
-		{"mem", "mem", "memory", (*Shell).mem},
+		{"mem", "mem [-g] [-j]", "memory; -g collects garbage first", (*Shell).mem},
 		{"dmesg", "dmesg", "the kernel's log", (*Shell).dmesg},
 		{"pci", "pci", "devices on the PCI bus", (*Shell).pci},
 		{"uptime", "uptime", "time since boot", (*Shell).uptime},
@@ -70,15 +71,26 @@ func (s *Shell) fault(_ context.Context, args []string) error {
 	return s.sys.Fault(args[0])
 }
 
-// mem prints the columns of free(1), in KiB.
+// mem prints the columns of free(1), in KiB, or JSON in bytes.
 func (s *Shell) mem(_ context.Context, args []string) error {
-	if err := noArguments(args); err != nil {
-		return err
+	collect, asJSON := false, false
+	for _, arg := range args {
+		switch arg {
+		case "-g":
+			collect = true
+		case "-j":
+			asJSON = true
+		default:
+			return errUsage
+		}
 	}
 	if s.sys.Memory == nil {
 		return errAbsent
 	}
-	m := s.sys.Memory()
+	m := s.sys.Memory(collect)
+	if asJSON {
+		return json.NewEncoder(s.out).Encode(m)
+	}
 	fmt.Fprintf(s.out, "%-8s%12s%12s%12s\n", "", "total", "used", "free")
 	fmt.Fprintf(s.out, "%-8s%12d%12d%12d\n", "Mem:", m.Total>>10, m.Used>>10, m.Free>>10)
 	heapFree := uint64(0)
@@ -88,6 +100,7 @@ func (s *Shell) mem(_ context.Context, args []string) error {
 	fmt.Fprintf(s.out, "%-8s%12d%12d%12d\n", "Heap:", m.HeapReserved>>10, m.HeapInUse>>10, heapFree>>10)
 	fmt.Fprintf(s.out, "%-8s%12d\n", "Device:", m.Device>>10)
 	fmt.Fprintf(s.out, "%-8s%12d\n", "Domain:", m.Domains>>10)
+	fmt.Fprintf(s.out, "%-8s%12d\n", "Tables:", m.Tables>>10)
 	fmt.Fprintf(s.out, "(KiB; %d garbage collections)\n", m.Collections)
 	return nil
 }

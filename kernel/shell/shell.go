@@ -34,7 +34,9 @@ type System struct {
 	// NewPinger prepares to ping an address.
 	NewPinger func(to netip.Addr) (Pinger, error)
 
-	Memory func() Memory
+	// Memory tells where memory went, after two garbage collections if collect
+	// is set.
+	Memory func(collect bool) Memory
 	// Log returns the kept log lines, oldest first, without line ends.
 	Log func() []string
 	PCI func() []PCIDevice
@@ -61,15 +63,20 @@ type Pinger interface {
 type Memory struct {
 	// Total is what the boot protocol offered, Used and Free are what the
 	// frame allocator has given out and has left.
-	Total, Used, Free uint64
+	Total uint64 `json:"total"`
+	Used  uint64 `json:"used"`
+	Free  uint64 `json:"free"`
 	// HeapInUse and HeapReserved are the Go heap's: live and dead objects, and
 	// what is backed by frames.
-	HeapInUse, HeapReserved uint64
+	HeapInUse    uint64 `json:"heap_in_use"`
+	HeapReserved uint64 `json:"heap_reserved"`
 	// Device is memory shared with devices, Domains that of domains, their page
-	// tables included.
-	Device, Domains uint64
+	// tables included, Tables the kernel's own page tables.
+	Device  uint64 `json:"device"`
+	Domains uint64 `json:"domains"`
+	Tables  uint64 `json:"tables"`
 	// Collections is how often the garbage collector ran.
-	Collections uint32
+	Collections uint32 `json:"collections"`
 }
 
 // PCIDevice is one function on a PCI bus.

@@ -101,7 +101,7 @@ func fakeSystem() System {
 			}
 			return &fakePinger{to: to}, nil
 		},
-		Memory: func() Memory {
+		Memory: func(bool) Memory {
 			return Memory{Total: 64 << 20, Used: 20 << 20, Free: 44 << 20, HeapInUse: 3 << 20, HeapReserved: 8 << 20, Device: 1 << 20, Collections: 4}
 		},
 		Log: func() []string { return []string{"[0.001] boot", "[0.120] link up"} },
@@ -132,6 +132,7 @@ func TestCommands(t *testing.T) {
 		"ping":          "ping -c 2 www.example.org",
 		"ping6":         "ping -c 1 2001:db8::1",
 		"mem":           "mem",
+		"mem-json":      "mem -g -j",
 		"dmesg":         "dmesg",
 		"pci":           "pci",
 		"uptime":        "uptime",

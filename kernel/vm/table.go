@@ -59,6 +59,7 @@ func entry(addr uintptr, depth int, grow bool) *uint64 {
 			if !ok {
 				return nil
 			}
+			tableFrames++
 			*e = phys | present | writable
 		} else if *e&large != 0 {
 			return nil

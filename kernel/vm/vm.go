@@ -133,7 +133,7 @@ func Decommit(addr, n uintptr) {
 	}
 }
 
-var heapFrames, deviceFrames uint64
+var heapFrames, deviceFrames, tableFrames uint64
 
 // Memory is how the machine's memory is used, in bytes.
 type Memory struct {
@@ -143,6 +143,7 @@ type Memory struct {
 	// Device is memory shared with devices.
 	Device uint64
 	Domain uint64 // memory and page tables of domains
+	Tables uint64 // the kernel's own page tables
 	Peak   uint64 // the most that was ever used
 }
 
@@ -156,6 +157,7 @@ func Usage() (u Memory) {
 			Heap:   heapFrames * layout.PageSize,
 			Device: deviceFrames * layout.PageSize,
 			Domain: spaceFrames * layout.PageSize,
+			Tables: tableFrames * layout.PageSize,
 			Peak:   c.Peak * layout.PageSize,
 		}
 	})
