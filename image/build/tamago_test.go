@@ -15,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sluice-os/sluice/image/overlay"
 )
 
 // tamagoLoader type-checks packages from the files that a build with the

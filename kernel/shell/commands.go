@@ -4,7 +4,6 @@ package shell
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -89,7 +88,9 @@ func (s *Shell) mem(_ context.Context, args []string) error {
 	}
 	m := s.sys.Memory(collect)
 	if asJSON {
-		return json.NewEncoder(s.out).Encode(m)
+		fmt.Fprintf(s.out, `{"total":%d,"used":%d,"free":%d,"heap_in_use":%d,"heap_reserved":%d,"device":%d,"domains":%d,"tables":%d,"collections":%d}`+"\n",
+			m.Total, m.Used, m.Free, m.HeapInUse, m.HeapReserved, m.Device, m.Domains, m.Tables, m.Collections)
+		return nil
 	}
 	fmt.Fprintf(s.out, "%-8s%12s%12s%12s\n", "", "total", "used", "free")
 	fmt.Fprintf(s.out, "%-8s%12d%12d%12d\n", "Mem:", m.Total>>10, m.Used>>10, m.Free>>10)

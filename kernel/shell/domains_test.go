@@ -2,6 +2,7 @@ package shell
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"strings"
@@ -135,5 +136,26 @@ func TestAttachEndsWithTheDomain(t *testing.T) {
 	io.WriteString(console, "\r")
 	if out := end(); !strings.Contains(out, "web has ended") {
 		t.Errorf("printed %q", out)
+	}
+}
+
+func TestJSONIsJSON(t *testing.T) {
+	for _, text := range []string{"", "plain", `with "quotes" and \`, "control\x01\n", "\xff", "ü"} {
+		var got string
+		if err := json.Unmarshal([]byte(jsonString(text)), &got); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	for _, line := range []string{"domains -j", "mem -j"} {
+		var out bytes.Buffer
+		New(nil, &out, fakeSystem()).Execute(t.Context(), line)
+		if !json.Valid(out.Bytes()) {
+			t.Errorf("%s: %s", line, out.Bytes())
+		}
+	}
+	var out bytes.Buffer
+	New(nil, &out, System{}).listJSON(nil)
+	if !json.Valid(out.Bytes()) {
+		t.Errorf("no domains: %s", out.Bytes())
 	}
 }

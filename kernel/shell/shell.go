@@ -63,20 +63,20 @@ type Pinger interface {
 type Memory struct {
 	// Total is what the boot protocol offered, Used and Free are what the
 	// frame allocator has given out and has left.
-	Total uint64 `json:"total"`
-	Used  uint64 `json:"used"`
-	Free  uint64 `json:"free"`
+	Total uint64
+	Used  uint64
+	Free  uint64
 	// HeapInUse and HeapReserved are the Go heap's: live and dead objects, and
 	// what is backed by frames.
-	HeapInUse    uint64 `json:"heap_in_use"`
-	HeapReserved uint64 `json:"heap_reserved"`
+	HeapInUse    uint64
+	HeapReserved uint64
 	// Device is memory shared with devices, Domains that of domains, their page
 	// tables included, Tables the kernel's own page tables.
-	Device  uint64 `json:"device"`
-	Domains uint64 `json:"domains"`
-	Tables  uint64 `json:"tables"`
+	Device  uint64
+	Domains uint64
+	Tables  uint64
 	// Collections is how often the garbage collector ran.
-	Collections uint32 `json:"collections"`
+	Collections uint32
 }
 
 // PCIDevice is one function on a PCI bus.

@@ -1,10 +1,8 @@
 // Package config is what the builder tells the kernel about the domains of an
-// image: one entry of the image's archive, in JSON.
+// image: one entry of the image's archive.
 package config
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -37,22 +35,22 @@ const (
 
 // Domain is one domain.
 type Domain struct {
-	Name   string         `json:"name"`
-	Args   []string       `json:"args,omitempty"`  // without the name of the program
-	Env    []string       `json:"env,omitempty"`   // "KEY=VALUE"
-	Quota  uint64         `json:"quota"`           // bytes
-	Weight int            `json:"weight"`          // 1 to picker.WeightMax
-	Cap    int            `json:"cap,omitempty"`   // thousandths of a processor; 0 for none
-	Start  bool           `json:"start,omitempty"` // with the machine
-	Policy restart.Policy `json:"restart,omitempty"`
+	Name   string
+	Args   []string // without the name of the program
+	Env    []string // "KEY=VALUE"
+	Quota  uint64   // bytes
+	Weight int      // 1 to picker.WeightMax
+	Cap    int      // thousandths of a processor; 0 for none
+	Start  bool     // with the machine
+	Policy restart.Policy
 	// Backoff is the delay before the first restart in a row and BackoffMax that
 	// before the last, in nanoseconds.
-	Backoff    time.Duration `json:"backoff,omitempty"`
-	BackoffMax time.Duration `json:"backoff_max,omitempty"`
+	Backoff    time.Duration
+	BackoffMax time.Duration
 	// Listen and Connect say what it may do on the network, in the manifest's
 	// words.
-	Listen  []string `json:"listen,omitempty"`
-	Connect []string `json:"connect,omitempty"`
+	Listen  []string
+	Connect []string
 }
 
 // Check says in one line what is wrong with a domain and what would be right.
@@ -100,35 +98,21 @@ func validName(s string) bool {
 	return s != "" && len(s) <= NameMax && s != EntryName && s != OptionsName
 }
 
-// Encode writes domains that Check has passed.
-func Encode(domains []Domain) []byte {
-	text, err := json.MarshalIndent(domains, "", "\t")
-	if err != nil {
-		panic(err) // strings and numbers always encode
-	}
-	return text
-}
-
-// Decode reads what Encode wrote, and checks all of it.
-func Decode(text []byte) (domains []Domain, err error) {
-	in := json.NewDecoder(bytes.NewReader(text))
-	in.DisallowUnknownFields()
-	if err := in.Decode(&domains); err != nil {
-		return nil, err
-	}
+// checkAll checks domains, and that their names differ.
+func checkAll(domains []Domain) error {
 	if len(domains) > Max {
-		return nil, fmt.Errorf("%d domains: want %d at most", len(domains), Max)
+		return fmt.Errorf("%d domains: want %d at most", len(domains), Max)
 	}
 	seen := map[string]bool{}
 	for i := range domains {
 		d := &domains[i]
 		if err := d.Check(); err != nil {
-			return nil, fmt.Errorf("domain %d: %w", i+1, err)
+			return fmt.Errorf("domain %d: %w", i+1, err)
 		}
 		if seen[d.Name] {
-			return nil, fmt.Errorf("two domains are called %s", d.Name)
+			return fmt.Errorf("two domains are called %s", d.Name)
 		}
 		seen[d.Name] = true
 	}
-	return domains, nil
+	return nil
 }

@@ -72,10 +72,13 @@ func TestDecodeRefuses(t *testing.T) {
 		many[i].Name = "d" + strings.Repeat("x", i%NameMax)
 	}
 	for text, want := range map[string]string{
-		"":                                       "EOF",
-		"{}":                                     "cannot unmarshal",
-		`[{"name":"a","colour":"red"}]`:          "colour",
-		string(Encode(many)):                     "at most",
+		"quota 1":                                "before the first domain",
+		"domain":                                 "not a key and a value",
+		"domain a":                               "invalid syntax",
+		"domain \"a\"\ncolour 1":                 "unknown key",
+		"domain \"a\"\nquota many":               "invalid syntax",
+		"domain \"a\"\nquota 1":                  "domain 1: a memory of 0 KiB",
+		string(Encode(many)):                     "more than 32 domains",
 		string(Encode([]Domain{good(), good()})): "two domains",
 	} {
 		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
@@ -86,7 +89,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(Encode([]Domain{good()}))
-	f.Add([]byte("[]"))
+	f.Add([]byte("domain \"a\"\nquota 1\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		domains, err := Decode(text)
 		if err != nil {

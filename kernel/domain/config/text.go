@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluice-os/sluice/kernel/domain/restart"
+)
+
+// The text is lines of a key, a blank and a value: a number, or a string in Go's
+// quotes. The key "domain" begins a domain. It is written and read by programs
+// only, so what is not as Encode writes it is refused.
+
+// Encode writes domains that Check has passed.
+func Encode(domains []Domain) []byte {
+	var b strings.Builder
+	text := func(key string, values ...string) {
+		for _, v := range values {
+			fmt.Fprintf(&b, "%s %s\n", key, strconv.Quote(v))
+		}
+	}
+	number := func(key string, v int64) { fmt.Fprintf(&b, "%s %d\n", key, v) }
+	for _, d := range domains {
+		text("domain", d.Name)
+		text("arg", d.Args...)
+		text("env", d.Env...)
+		number("quota", int64(d.Quota))
+		number("weight", int64(d.Weight))
+		number("cap", int64(d.Cap))
+		number("restart", int64(d.Policy))
+		number("backoff", int64(d.Backoff))
+		number("backoff-max", int64(d.BackoffMax))
+		if d.Start {
+			number("start", 1)
+		}
+		text("listen", d.Listen...)
+		text("connect", d.Connect...)
+	}
+	return []byte(b.String())
+}
+
+// Decode reads what Encode wrote, and checks all of it.
+func Decode(text []byte) ([]Domain, error) {
+	var domains []Domain
+	line := 0
+	for l := range strings.Lines(string(text)) {
+		line++
+		key, value, ok := strings.Cut(strings.TrimSuffix(l, "\n"), " ")
+		if !ok {
+			return nil, fmt.Errorf("line %d: %q is not a key and a value", line, l)
+		}
+		if key == "domain" {
+			if len(domains) == Max {
+				return nil, fmt.Errorf("line %d: more than %d domains", line, Max)
+			}
+			domains = append(domains, Domain{})
+		}
+		if len(domains) == 0 {
+			return nil, fmt.Errorf("line %d: %q before the first domain", line, key)
+		}
+		if err := domains[len(domains)-1].set(key, value); err != nil {
+			return nil, fmt.Errorf("line %d: %s: %w", line, key, err)
+		}
+	}
+	return domains, checkAll(domains)
+}
+
+// set takes one line.
+func (d *Domain) set(key, value string) (err error) {
+	var v int64
+	switch key {
+	case "domain":
+		d.Name, err = strconv.Unquote(value)
+		return err
+	case "arg":
+		return add(&d.Args, value)
+	case "env":
+		return add(&d.Env, value)
+	case "listen":
+		return add(&d.Listen, value)
+	case "connect":
+		return add(&d.Connect, value)
+	}
+	if v, err = strconv.ParseInt(value, 10, 64); err != nil {
+		return err
+	}
+	switch key {
+	case "quota":
+		d.Quota = uint64(max(v, 0))
+	case "weight":
+		d.Weight = int(v)
+	case "cap":
+		d.Cap = int(v)
+	case "restart":
+		d.Policy = restart.Policy(v)
+	case "backoff":
+		d.Backoff = time.Duration(v)
+	case "backoff-max":
+		d.BackoffMax = time.Duration(v)
+	case "start":
+		d.Start = v != 0
+	default:
+		return fmt.Errorf("unknown key")
+	}
+	return nil
+}
+
+func add(list *[]string, quoted string) error {
+	s, err := strconv.Unquote(quoted)
+	if err == nil {
+		*list = append(*list, s)
+	}
+	return err
+}
