@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -25,7 +26,7 @@ func runRun(ctx context.Context, args []string) error {
 	fs := newFlags("run", "", "Builds an image and boots it in QEMU with its console on this terminal. Ports of\nthis machine lead to the image: HTTP by -http, echo by -echo.")
 	o := buildFlags(fs)
 	path := manifestFlag(fs)
-	memory := fs.Int("m", 0, "memory in `MiB` (default the manifest's, else 128)")
+	memory := fs.Int("m", 128, "memory in `MiB`; a manifest's comes before the default")
 	machine := fs.String("machine", "", "QEMU machine: microvm, q35 or pc (default: the board's)")
 	cmdline := fs.String("append", "", "kernel options, for example \"log=debug ip6=off\"")
 	http := fs.Int("http", 8080, "`port` on 127.0.0.1 that leads to the image's TCP port 80; 0 for none")
@@ -41,11 +42,10 @@ func runRun(ctx context.Context, args []string) error {
 	if err := finish(o); err != nil {
 		return err
 	}
-	if *memory == 0 {
-		*memory = 128
-		if m != nil {
-			*memory = int(m.Memory >> 20)
-		}
+	given := false
+	fs.Visit(func(f *flag.Flag) { given = given || f.Name == "m" })
+	if !given && m != nil {
+		*memory = int(m.Memory >> 20)
 	}
 	if *memory < qemu.MemoryMin {
 		return usageError{fmt.Errorf("%d MiB of memory: give at least %d", *memory, qemu.MemoryMin)}
