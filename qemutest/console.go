@@ -223,3 +223,28 @@ func (v *VM) Seen(t testing.TB, mark string) {
 		t.Fatalf("qemutest: the console did not show %q before %s", mark, v.why())
 	}
 }
+
+// Times waits until lines of the console that begin at an offset of Output have
+// matched a regular expression n times, and returns the last match and its
+// submatches. It does not change where Expect goes on. The test fails as with
+// Expect.
+func (v *VM) Times(t testing.TB, from int, expr string, n int) []string {
+	t.Helper()
+	re := regexp.MustCompile(expr)
+	var found []string
+	if !v.log.seek(v.ctx, func([]byte) int {
+		text := v.log.text[min(from, len(v.log.text)):]
+		text = text[:bytes.LastIndexByte(text, '\n')+1]
+		all := re.FindAllSubmatch(text, n)
+		if len(all) < n {
+			return -1
+		}
+		for _, b := range all[n-1] {
+			found = append(found, string(b))
+		}
+		return 0
+	}) {
+		t.Fatalf("qemutest: the console did not match %q %d times before %s", expr, n, v.why())
+	}
+	return found
+}

@@ -22,7 +22,7 @@ const (
 	OptionsName = "options"
 
 	// Max is how many domains an image may have.
-	Max = 32
+	Max = 64
 	// NameMax is the longest name in bytes.
 	NameMax = 31
 	// QuotaMin is the least quota, in bytes, and QuotaMax the greatest.

@@ -78,7 +78,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"domain \"a\"\ncolour 1":                 "unknown key",
 		"domain \"a\"\nquota many":               "invalid syntax",
 		"domain \"a\"\nquota 1":                  "domain 1: a memory of 0 KiB",
-		string(Encode(many)):                     "more than 32 domains",
+		string(Encode(many)):                     "more than 64 domains",
 		string(Encode([]Domain{good(), good()})): "two domains",
 	} {
 		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

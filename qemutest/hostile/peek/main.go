@@ -1,0 +1,20 @@
+// Command peek reads the address that it is given.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strconv"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/qemutest/hostile/kit"
+)
+
+func main() {
+	fmt.Println("start")
+	line, _, _ := bufio.NewReader(os.Stdin).ReadLine()
+	addr, err := strconv.ParseUint(string(line), 0, 64)
+	kit.Check(err == nil, "%v", err)
+	kit.Survived(fmt.Sprintf("READ %#x", *(*byte)(unsafe.Pointer(uintptr(addr)))))
+}

@@ -1,0 +1,13 @@
+// Command recurse recurses for ever: Go's own limit ends it.
+package main
+
+import (
+	"fmt"
+)
+
+func deeper(n int) int { return deeper(n+1) + 1 }
+
+func main() {
+	fmt.Println("start")
+	fmt.Println(deeper(0))
+}

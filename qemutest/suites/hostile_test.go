@@ -1,0 +1,210 @@
+package suites
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/qemu"
+	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/kernel/domain/restart"
+	"github.com/sluice-os/sluice/qemutest"
+	"github.com/sluice-os/sluice/qemutest/hostile"
+)
+
+const hostilePath = "github.com/sluice-os/sluice/qemutest/hostile/"
+
+// hostilePrograms builds all hostile programs once: their files, by folder.
+var hostilePrograms = sync.OnceValues(func() (map[string][]byte, error) {
+	flags, err := build.ProgramFlags(context.Background(), "")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "sluice-hostile-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	packages := map[string]bool{hostile.Neighbour: true}
+	for _, c := range hostile.Cases {
+		packages[c.Folder()] = true
+	}
+	args := append([]string{"build", "-o", dir + "/"}, flags...)
+	for p := range packages {
+		args = append(args, hostilePath+p)
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Env = build.ProgramEnv()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, out)
+	}
+	files := map[string][]byte{}
+	for p := range packages {
+		if files[p], err = os.ReadFile(filepath.Join(dir, p)); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+})
+
+// hostileImage is an image with all hostile programs, which wait, and their
+// neighbour, which runs.
+func hostileImage(t *testing.T, board string) string {
+	t.Helper()
+	programs, err := hostilePrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	neighbour := config.Domain{Name: hostile.Neighbour, Quota: 16 << 20, Weight: 100, Start: true}
+	domains := []build.Program{{Domain: neighbour, Binary: programs[hostile.Neighbour]}}
+	for _, c := range hostile.Cases {
+		d := config.Domain{Name: c.Name, Quota: c.Quota(), Weight: 100}
+		if c.Restarts > 0 {
+			d.Policy = restart.Always
+		}
+		domains = append(domains, build.Program{Domain: d, Binary: programs[c.Folder()]})
+	}
+	image := filepath.Join(t.TempDir(), "hostile.elf")
+	if err := build.AddDomains(t.Context(), qemutest.Image(t, board), image, domains); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// TestHostile runs programs that do what no program should, one after the other,
+// beside a well-behaved neighbour. Each is stopped for the reason that it should
+// be, or survives where that is right; then the neighbour still answers, every
+// frame is back and the kernel's heap is as it was.
+func TestHostile(t *testing.T) {
+	for _, machine := range boards {
+		t.Run(machine, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: machine, Memory: 256, Limit: 10 * time.Minute, Image: hostileImage(t, qemu.Machines[machine])})
+			vm.Seen(t, "neighbour: start")
+			vm.Seen(t, "sluice> ")
+			settle(t, vm)
+			for _, c := range hostile.Cases {
+				t.Run(c.Name, func(t *testing.T) { runHostile(t, vm, c) })
+			}
+			powerOff(t, vm)
+		})
+	}
+}
+
+// settle runs what is done once for all: the first death reads symbols, and so
+// on. The kernel's heap is compared after it.
+func settle(t *testing.T, vm *qemutest.VM) {
+	vm.Command(t, "domain start "+hostile.Cases[0].Name)
+	vm.Times(t, 0, `domain ended domain=`+hostile.Cases[0].Name+` `, 1)
+	accounts(t, vm)
+}
+
+// account is how the kernel's memory is used.
+type account struct {
+	Used, Device, Domains, Tables, Collections uint64
+	HeapInUse                                  uint64 `json:"heap_in_use"`
+	HeapReserved                               uint64 `json:"heap_reserved"`
+}
+
+// rest is what is used for nothing that the kernel names: what domains would leak.
+func (a account) rest() uint64 { return a.Used - a.Device - a.Domains - a.Tables - a.HeapReserved }
+
+// accounts asks for the use of memory after two collections, and for what the
+// domains have of it by themselves.
+func accounts(t *testing.T, vm *qemutest.VM) (a account, running uint64) {
+	t.Helper()
+	text := vm.Command(t, "domains -j")
+	var list []struct {
+		Memory uint64
+		State  string
+	}
+	if err := json.Unmarshal([]byte(jsonLine(text)), &list); err != nil {
+		t.Fatalf("domains -j printed %q: %v", text, err)
+	}
+	for _, d := range list {
+		running += d.Memory
+	}
+	text = vm.Command(t, "mem -g -j")
+	if err := json.Unmarshal([]byte(jsonLine(text)), &a); err != nil {
+		t.Fatalf("mem -g -j printed %q: %v", text, err)
+	}
+	return a, running
+}
+
+// jsonLine returns the line of a text that is JSON: log lines may stand beside it.
+func jsonLine(text string) string {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "{") || strings.HasPrefix(line, "[{") {
+			return line
+		}
+	}
+	return text
+}
+
+// heapSlack is by how much the kernel's live heap may differ, in bytes.
+const heapSlack = 64 << 10
+
+func runHostile(t *testing.T, vm *qemutest.VM, c hostile.Case) {
+	before, _ := accounts(t, vm)
+	from := len(vm.Output())
+	inputs := c.Inputs
+	if inputs == nil {
+		inputs = []string{""}
+	}
+	want := regexp.MustCompile(c.Want)
+	for _, input := range inputs {
+		at := len(vm.Output())
+		vm.Command(t, "domain start "+c.Name)
+		if input != "" {
+			vm.Command(t, "domain send "+c.Name+" "+input)
+		}
+		if c.Stop {
+			vm.Times(t, at, c.Name+": spinning", 1)
+			ask(t, vm, "beside-"+c.Name)
+			vm.Command(t, "domain kill "+c.Name)
+		}
+		reason := vm.Times(t, at, `domain ended domain=`+c.Name+` reason=("(?:[^"\\]|\\.)*"|\S+)`, 1+c.Restarts)[1]
+		if c.Restarts > 0 {
+			vm.Command(t, "domain kill "+c.Name)
+		}
+		if !want.MatchString(strings.Trim(reason, `"`)) {
+			t.Errorf("%s: it ended with %s, want %s", input, reason, c.Want)
+		}
+	}
+	printed := vm.Output()[from:]
+	if c.Output != "" && !regexp.MustCompile(c.Output).MatchString(printed) {
+		t.Errorf("it printed nothing like %q:\n%s", c.Output, printed)
+	}
+	if strings.Contains(printed, c.Name+": SURVIVED") && !strings.Contains(c.Want, "status 99") {
+		t.Errorf("it survived what it should not have:\n%s", printed)
+	}
+	ask(t, vm, c.Name)
+
+	after, running := accounts(t, vm)
+	if after.rest() != before.rest() || after.Device != before.Device {
+		t.Errorf("frames: %d KiB and %d KiB of devices are in use, %d and %d before",
+			after.rest()>>10, after.Device>>10, before.rest()>>10, before.Device>>10)
+	}
+	// The neighbour may have touched a page between the two questions.
+	if _, again := accounts(t, vm); after.Domains != running && after.Domains != again {
+		t.Errorf("domains have %d KiB, those that run account for %d", after.Domains>>10, running>>10)
+	}
+	if after.HeapInUse > before.HeapInUse+heapSlack {
+		t.Errorf("the kernel's live heap is %d KiB, %d before", after.HeapInUse>>10, before.HeapInUse>>10)
+	}
+}
+
+// ask has the neighbour answer.
+func ask(t *testing.T, vm *qemutest.VM, word string) {
+	t.Helper()
+	vm.Command(t, "domain send "+hostile.Neighbour+" "+word)
+	vm.Seen(t, hostile.Neighbour+": echo "+word)
+}
