@@ -30,8 +30,8 @@ func (a *app) info() shell.Domain {
 		d.mu.Lock()
 		i.Time += d.running
 		d.mu.Unlock()
-		i.Memory = d.memory.space.Used() + recordSize
-		i.Peak = max(i.Peak, d.memory.space.Peak()+recordSize)
+		i.Memory = d.memory.space.Used()
+		i.Peak = max(i.Peak, d.memory.space.Peak())
 	}
 	if alive := clock.Since() - a.first; a.starts > 0 && alive > 0 {
 		i.Share = float64(i.Time) / float64(alive)

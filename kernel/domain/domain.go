@@ -24,9 +24,8 @@ type Domain struct {
 	memory memory
 	// user is its processor state, in a page that the garbage collector does
 	// not know and that counts against the quota.
-	user   *trap.User
-	record []byte
-	turn   *turn
+	user *trap.User
+	turn *turn
 	out    *output
 	in     *input
 
@@ -59,17 +58,10 @@ type Environment struct {
 // lastID numbers the starts of domains.
 var lastID atomic.Uint64
 
-// recordSize is what the kernel itself needs for a domain, in bytes, counted
-// against its quota.
-const recordSize = pageSize
-
 // start loads a program. An error is one line that says what would be right.
 func start(env *Environment, c *config.Domain, img *program.Image, files []byte, out *output, in *input) (d *Domain, err error) {
 	d = &Domain{name: c.Name, env: env, out: out, in: in, wake: make(chan struct{}, 1)}
-	if c.Quota < recordSize {
-		return nil, errQuota(c)
-	}
-	space := vm.NewSpace(c.Quota - recordSize)
+	space := vm.NewSpace(c.Quota)
 	if space == nil {
 		return nil, errQuota(c)
 	}
@@ -85,8 +77,8 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	if len(files) > 0 && d.memory.shareData(abi.FilesStart, files, vm.Read) != allowed {
 		return nil, errQuota(c)
 	}
-	boot, event := space.Give(abi.BootPage, vm.Read), space.Give(abi.EventPage, vm.Write)
-	if boot == nil || event == nil || !space.Share(abi.ClockPage, clockPage, vm.Read) {
+	boot, event, record := space.Give(abi.BootPage, vm.Read), space.Give(abi.EventPage, vm.Write), space.Private()
+	if boot == nil || event == nil || record == nil || !space.Share(abi.ClockPage, clockPage, vm.Read) {
 		return nil, errQuota(c)
 	}
 	xsave, fsgs := trap.Features()
@@ -102,13 +94,8 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 		return nil, err
 	}
 	d.events = eventWord(event)
-	record, err := vm.DMA{}.Alloc(recordSize)
-	if err != nil {
-		return nil, err
-	}
-	d.record = record.Bytes
-	// The record is a page of its own: aligned, and never moved.
-	d.user = (*trap.User)(unsafe.Pointer(&record.Bytes[0]))
+	// A page of its own: aligned, and never moved.
+	d.user = (*trap.User)(unsafe.Pointer(&record[0]))
 	d.user.Root = space.Root()
 	d.user.Reset(img.Entry, abi.StackTop)
 	d.timer = time.NewTimer(time.Hour)
@@ -134,10 +121,7 @@ func (d *Domain) reclaim() {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-	if d.record != nil {
-		vm.FreeDMA(d.record)
-		d.record, d.user = nil, nil
-	}
+	d.user = nil
 	d.memory.space.Destroy()
 }
 

@@ -208,7 +208,7 @@ func (a *app) runOnce() (end Exit) {
 	a.mu.Lock()
 	a.current, a.last = nil, end
 	a.used += d.running
-	a.peak = max(a.peak, d.memory.space.Peak()+recordSize)
+	a.peak = max(a.peak, d.memory.space.Peak())
 	a.mu.Unlock()
 	d.reclaim()
 	attrs := []any{"domain", a.config.Name, "reason", end.String()}

@@ -42,11 +42,6 @@ func (DMA) Free(mem hw.Memory) {
 	})
 }
 
-// FreeDMA frees memory of Alloc by its bytes.
-func FreeDMA(bytes []byte) {
-	DMA{}.Free(hw.Memory{Bytes: bytes, Bus: uint64(uintptr(unsafe.Pointer(&bytes[0]))) - layout.DirectMap})
-}
-
 // window is the next free address for device registers and stacks.
 var window uintptr = layout.Window
 

@@ -35,6 +35,8 @@ type Space struct {
 	pages uint64 // frames that it has
 	most  uint64 // frames that it may have
 	peak  uint64
+	// private are the frames of Private.
+	private []uint64
 }
 
 // NewSpace makes an address space that may take quota bytes. It returns nil
@@ -129,6 +131,22 @@ func (s *Space) Give(addr uint64, r Rights) (page []byte) {
 		*e = phys | present | user | owned | uint64(r)
 		page = bytesAt(uintptr(layout.DirectMap+phys), layout.PageSize)
 	})
+	return page
+}
+
+// Private returns a new zeroed page that is the space's and that the domain
+// cannot reach; nil when the quota is used up.
+func (s *Space) Private() (page []byte) {
+	var phys uint64
+	systemstack(func() {
+		var ok bool
+		if phys, ok = s.frame(); ok {
+			page = bytesAt(uintptr(layout.DirectMap+phys), layout.PageSize)
+		}
+	})
+	if page != nil {
+		s.private = append(s.private, phys)
+	}
 	return page
 }
 
@@ -244,6 +262,9 @@ func (s *Space) Destroy() {
 				s.destroy(e&addrMask, 2)
 				at(low)[i+1] = 0
 			}
+		}
+		for _, phys := range s.private {
+			s.drop(phys)
 		}
 		s.drop(low)
 		s.drop(s.root)

@@ -33,8 +33,12 @@ func Bases(fs, gs uint64) (afterFS, afterGS uint64)
 // returns them then.
 func FloatControl(mxcsr uint32, fcw uint16) (afterMXCSR uint32, afterFCW uint16)
 
-// DivideSSE divides by zero with all exceptions unmasked.
+// DivideSSE and DivideX87 divide by zero with all exceptions unmasked.
 func DivideSSE()
+func DivideX87()
+
+// TrapFlagOverCall makes a system call with TF set.
+func TrapFlagOverCall()
 
 // Vectors loads all YMM registers from in, makes system calls and stores them.
 func Vectors(in, out *[16][32]byte, calls int)
@@ -113,7 +117,6 @@ func icebp()
 func int3()
 func ud2()
 func trapFlag()
-func trapFlagSyscall()
 
 // Instructions are all that Sluice forbids or that trap, by name.
 var Instructions = map[string]func(){
@@ -125,5 +128,5 @@ var Instructions = map[string]func(){
 	"swapgs": swapgs, "sysret": sysret, "sysexit": sysexit, "sysenter": sysenter, "xsetbv": xsetbv,
 	"monitor": monitor, "mwait": mwait, "clac": clac, "stac": stac,
 	"iret": iretKernel, "farcall": farCall, "ss0": loadSS0,
-	"icebp": icebp, "int3": int3, "ud2": ud2, "tf": trapFlag, "tfsyscall": trapFlagSyscall,
+	"icebp": icebp, "int3": int3, "ud2": ud2, "tf": trapFlag,
 }

@@ -132,6 +132,18 @@ TEXT ·DivideSSE(SB),NOSPLIT,$8-0
 	DIVSD	X1, X0
 	RET
 
+// func DivideX87(): the same, with the x87.
+TEXT ·DivideX87(SB),NOSPLIT,$8-0
+	MOVW	$0x340, 0(SP)
+	FLDCW	0(SP)
+	MOVL	$0, AX
+	SYSCALL
+	BYTE $0xd9; BYTE $0xe8		// FLD1
+	BYTE $0xd9; BYTE $0xee		// FLDZ
+	BYTE $0xde; BYTE $0xf9		// FDIVP
+	BYTE $0x9b			// FWAIT
+	RET
+
 // func Vectors(in, out *[16][32]byte, calls int): loads YMM0 to YMM15 from in,
 // makes system calls, spins a while between them, and stores them to out.
 TEXT ·Vectors(SB),NOSPLIT,$0-24
@@ -376,7 +388,8 @@ TEXT ·trapFlag(SB),NOSPLIT,$0
 	BYTE $0x90
 	BYTE $0x90
 	RET
-TEXT ·trapFlagSyscall(SB),NOSPLIT,$0
+TEXT ·TrapFlagOverCall(SB),NOSPLIT,$0
+	MOVL	$0, AX
 	PUSHQ	$0x102
 	POPFQ
 	SYSCALL

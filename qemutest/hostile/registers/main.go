@@ -35,6 +35,7 @@ func main() {
 		kit.Check(after&forbidden == 0 && after&fixed == fixed, "flags %#x became %#x", flags, after)
 		kit.Check(after&free == flags&free, "flags %#x became %#x: some are lost", flags, after)
 	}
+	kit.TrapFlagOverCall()
 	for _, selector := range []uint16{0, 0x1b, 0x23} {
 		freshSlice()
 		ds, _, fs, _ := kit.Selectors(selector)
