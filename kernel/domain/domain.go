@@ -26,8 +26,8 @@ type Domain struct {
 	// not know and that counts against the quota.
 	user *trap.User
 	turn *turn
-	out    *output
-	in     *input
+	out  *output
+	in   *input
 
 	// upcall is where upcalls go; 0 until SysUpcall.
 	upcallEntry, upcallStack uint64

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
@@ -260,10 +258,12 @@ func (c *configurator) apply() {
 		}
 	}
 	var table []tcpip.Route
-	for _, r := range c.routes() {
+	routes := c.routes()
+	for _, r := range routes {
 		table = append(table, r.table())
 	}
 	c.s.net.SetRouteTable(table)
+	c.s.link.neighbours.routes.Store(&routes)
 
 	local := &localAddresses{}
 	if info, ok := c.s.net.SingleNICInfo(cardID); ok {
@@ -282,33 +282,3 @@ func (c *configurator) dns() []netip.Addr {
 	}
 	return append(list, c.router.servers()...)
 }
-
-func protocolOf(a netip.Addr) tcpip.NetworkProtocolNumber {
-	if a.Is4() {
-		return ipv4.ProtocolNumber
-	}
-	return ipv6.ProtocolNumber
-}
-
-func toAddress(a netip.Addr) tcpip.Address {
-	if a.Is4() {
-		return tcpip.AddrFrom4(a.As4())
-	}
-	return tcpip.AddrFrom16(a.As16())
-}
-
-// fromAddress returns an invalid address for an empty one.
-func fromAddress(a tcpip.Address) netip.Addr {
-	addr, _ := netip.AddrFromSlice(a.AsSlice())
-	return addr
-}
-
-func fromPrefix(a tcpip.AddressWithPrefix) netip.Prefix {
-	return netip.PrefixFrom(fromAddress(a.Address), a.PrefixLen)
-}
-
-func toSubnet(p netip.Prefix) tcpip.Subnet {
-	return tcpip.AddressWithPrefix{Address: toAddress(p.Masked().Addr()), PrefixLen: p.Bits()}.Subnet()
-}
-
-func isLinkLocal(a tcpip.Address) bool { return header.IsV6LinkLocalUnicastAddress(a) }

@@ -23,6 +23,12 @@ const (
 	rxDropARPLength
 	rxDropIPVersion
 	rxDropIPLength
+	rxDropSmallMSS
+	rxDropSmallMTU
+	rxDropExtension
+	rxDropFragmentKind
+	rxDropFragmentsFull
+	rxDropUnresolved
 	dhcpReceived
 	dhcpDropQueue
 	dhcpDropMalformed
@@ -61,6 +67,12 @@ var counterNames = [counterCount]string{
 	rxDropARPLength:     "host_rx_drop_arp_length",
 	rxDropIPVersion:     "host_rx_drop_ip_version",
 	rxDropIPLength:      "host_rx_drop_ip_length",
+	rxDropSmallMSS:      "host_rx_drop_small_mss",
+	rxDropSmallMTU:      "host_rx_drop_small_mtu",
+	rxDropExtension:     "host_rx_drop_extension",
+	rxDropFragmentKind:  "host_rx_drop_fragment_kind",
+	rxDropFragmentsFull: "host_rx_drop_fragments_full",
+	rxDropUnresolved:    "host_rx_drop_unresolved",
 	dhcpReceived:        "host_dhcp_received",
 	dhcpDropQueue:       "host_dhcp_drop_queue",
 	dhcpDropMalformed:   "host_dhcp_drop_malformed",

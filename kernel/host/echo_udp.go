@@ -162,7 +162,6 @@ func (s *Stack) serveUDPEcho() error {
 	if err != nil {
 		return serviceError("udp", echoPort, err)
 	}
-	ep.SocketOptions().SetReceiveBufferSize(int64(s.lim.udpReceive), false)
 	ep.SocketOptions().SetReceivePacketInfo(true)
 	if err := ep.Bind(tcpip.FullAddress{Port: echoPort}); err != nil {
 		ep.Close()

@@ -43,6 +43,9 @@ type frameInfo struct {
 	// transport is the protocol right behind the IP header of an unfragmented
 	// packet with a good header checksum; 0 for everything else.
 	transport tcpip.TransportProtocolNumber
+	// part says that the packet is a fragment, or that extension headers stand
+	// between IPv6's and the transport's; see admit.go.
+	part bool
 }
 
 // classify looks at head, the first bytes of a frame of n bytes: all of them
@@ -104,8 +107,8 @@ func classifyIPv4(f frameInfo, packet []byte) (frameInfo, counter, bool) {
 		return f, rxDropIPLength, false
 	}
 	f.ipLen = total
-	fragment := h.More() || h.FragmentOffset() != 0
-	if !fragment && checksum.Checksum(packet[:f.ipHdr], 0) == 0xffff {
+	f.part = h.More() || h.FragmentOffset() != 0
+	if !f.part && checksum.Checksum(packet[:f.ipHdr], 0) == 0xffff {
 		f.transport = h.TransportProtocol()
 	}
 	return f, 0, true
@@ -126,6 +129,7 @@ func classifyIPv6(f frameInfo, packet []byte) (frameInfo, counter, bool) {
 	f.ipLen, f.ipHdr = total, ipv6Header
 	// An extension header shows up as a transport that nobody here asks for.
 	f.transport = tcpip.TransportProtocolNumber(h.NextHeader())
+	f.part = isExtension(h.NextHeader())
 	return f, 0, true
 }
 

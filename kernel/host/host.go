@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	mathrand "math/rand"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -47,9 +48,8 @@ const (
 	mtuMin  = 576 // RFC 791: what every IPv4 host takes
 	mtuMin6 = 1280
 
-	// bufferMin and bufferDefault bound TCP buffers from below, in bytes.
-	bufferMin     = 16 << 10
-	bufferDefault = 64 << 10
+	// bufferMin bounds TCP buffers from below, in bytes.
+	bufferMin = 16 << 10
 )
 
 // Config is what a Stack is made with. The zero value of a field gives the
@@ -93,6 +93,8 @@ type Stack struct {
 	link   *link
 	net    *stack.Stack
 	config *configurator
+	// wide counts the connections that have one of the large send buffers.
+	wide atomic.Int32
 
 	stop   chan struct{}
 	once   sync.Once
@@ -140,7 +142,7 @@ func New(dev nic.Device, cfg Config) (*Stack, error) {
 		lim:     limitsFor(cfg.MemoryBudget),
 		stop:    make(chan struct{}),
 	}
-	s.link = newLink(dev, s.lim, &s.counters)
+	s.link = newLink(dev, s.lim, &s.counters, cfg.Clock)
 	s.config = newConfigurator(s, seed)
 	s.net = stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
@@ -150,10 +152,12 @@ func New(dev nic.Device, cfg Config) (*Stack, error) {
 			tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
 		},
 		Clock:       cfg.Clock,
+		NUDDisp:     s.link.neighbours,
 		HandleLocal: true,
 		SecureRNG:   cfg.Rand,
 		RandSource:  &lockedSource{source: mathrand.NewSource(int64(binary.LittleEndian.Uint64(seed[8:])))},
 	})
+	s.link.delivered = s.net.Stats().IP.PacketsDelivered.Value
 	if err := s.setUp(); err != nil {
 		s.net.Close()
 		return nil, err
@@ -189,12 +193,16 @@ func (s *Stack) setUp() error {
 	linger := tcpip.TCPLingerTimeoutOption(timeWait) // FIN-WAIT-2
 	for _, o := range []tcpip.SettableTransportProtocolOption{
 		&sack, &moderate, &cubic, &wait, &linger,
-		&tcpip.TCPReceiveBufferSizeRangeOption{Min: bufferMin, Default: bufferDefault, Max: s.lim.receiveMax},
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: bufferMin, Default: s.lim.receiveFirst, Max: s.lim.receiveMax},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: bufferMin, Default: s.lim.sendMax, Max: s.lim.sendMax},
 	} {
 		if err := s.net.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
 			return fmt.Errorf("host: TCP option %T: %v", o, err)
 		}
+	}
+	datagrams := tcpip.ReceiveBufferSizeOption{Min: stack.MinBufferSize, Default: udpReceive, Max: udpReceive}
+	if err := s.net.SetOption(datagrams); err != nil {
+		return fmt.Errorf("host: UDP buffers: %v", err)
 	}
 	if err := s.net.CreateNICWithOptions(loopbackID, loopback.New(), stack.NICOptions{Name: loopbackName}); err != nil {
 		return fmt.Errorf("host: loopback: %v", err)

@@ -473,16 +473,3 @@ func TestNewRefusesBadDevices(t *testing.T) {
 		}
 	}
 }
-
-func TestLimitsFitTheBudget(t *testing.T) {
-	for _, budget := range []int{0, MemoryBudgetMin, 64 << 20, 100 << 20, MemoryBudgetMax, 1 << 40} {
-		l := limitsFor(budget)
-		b := min(max(budget, MemoryBudgetMin), MemoryBudgetMax)
-		if l.worst() > b {
-			t.Errorf("budget %d: worst case %d in %+v", b, l.worst(), l)
-		}
-		if l.httpConnections < 16 || l.echoConnections < 4 {
-			t.Errorf("budget %d: too few connections: %+v", b, l)
-		}
-	}
-}

@@ -21,7 +21,13 @@ import (
 )
 
 const (
-	httpHeaderMax = 8 << 10
+	// httpHeaderMax bounds the request line and the headers; net/http takes 4
+	// KiB more. What they become in memory is in limits.go.
+	httpHeaderMax = 2 << 10
+	// httpFieldsMax is how many header fields a request may have that is served.
+	// One with more ends its connection: it would keep them while it waits for
+	// a slow client.
+	httpFieldsMax = 64
 	httpHeaders   = 5 * time.Second
 	httpIdle      = 15 * time.Second
 	// httpStall is how long one block of a transfer may take.
@@ -67,7 +73,7 @@ func (s *Stack) serveHTTP() error {
 	mux.HandleFunc("PUT /hash", serveHash)
 	mux.HandleFunc("POST /hash", serveHash)
 	server := &http.Server{
-		Handler:           mux,
+		Handler:           limitFields(mux),
 		ReadHeaderTimeout: httpHeaders,
 		IdleTimeout:       httpIdle,
 		MaxHeaderBytes:    httpHeaderMax,
@@ -76,6 +82,20 @@ func (s *Stack) serveHTTP() error {
 	s.services = append(s.services, server)
 	s.wg.Go(func() { server.Serve(l) })
 	return nil
+}
+
+// limitFields serves requests with at most httpFieldsMax header fields.
+func limitFields(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fields := 0
+		for _, values := range r.Header {
+			fields += len(values)
+		}
+		if fields > httpFieldsMax {
+			panic(http.ErrAbortHandler)
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func serveBytes(w http.ResponseWriter, r *http.Request) {
@@ -100,28 +120,35 @@ func serveBytes(w http.ResponseWriter, r *http.Request) {
 }
 
 func serveHash(w http.ResponseWriter, r *http.Request) {
-	sum := sha256.New()
+	sum, n, err := hashBody(w, r)
+	if err != nil {
+		http.Error(w, "the body ended early", http.StatusBadRequest)
+		return
+	}
+	fmt.Fprintf(w, "%x %d\n", sum, n)
+}
+
+// hashBody reads the body, and returns its SHA-256 and length.
+func hashBody(w http.ResponseWriter, r *http.Request) (sum []byte, total int64, err error) {
+	h := sha256.New()
 	buf := streamBuffers.Get().(*[streamBuffer]byte)
 	defer streamBuffers.Put(buf)
 	deadline := http.NewResponseController(w)
-	total, next := int64(0), int64(0)
-	for {
+	for next := int64(0); ; {
 		if total >= next {
 			deadline.SetReadDeadline(time.Now().Add(httpStall))
 			next = total + 16*streamBuffer
 		}
 		n, err := r.Body.Read(buf[:])
-		sum.Write(buf[:n])
+		h.Write(buf[:n])
 		total += int64(n)
 		if err == io.EOF {
-			break
+			return h.Sum(nil), total, nil
 		}
 		if err != nil {
-			http.Error(w, "the body ended early", http.StatusBadRequest)
-			return
+			return nil, total, err
 		}
 	}
-	fmt.Fprintf(w, "%x %d\n", sum.Sum(nil), total)
 }
 
 const pageHead = `<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">

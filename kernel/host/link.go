@@ -19,6 +19,13 @@ type link struct {
 	mac      macAddr
 	counters *counters
 	tx       *transmitter
+	clock    tcpip.Clock
+
+	// fragments and neighbours bound what frames make gVisor hold. delivered
+	// is how many packets gVisor has taken for its own, in one piece.
+	fragments  *fragments
+	neighbours *neighbours
+	delivered  func() uint64
 
 	// dispatcher is set by Attach, before the poller starts and after it ended.
 	dispatcher stack.NetworkDispatcher
@@ -44,9 +51,12 @@ var (
 	_ stack.GSOEndpoint  = (*link)(nil)
 )
 
-func newLink(dev nic.Device, lim limits, c *counters) *link {
+func newLink(dev nic.Device, lim limits, c *counters, clock tcpip.Clock) *link {
 	info := dev.Info()
-	l := &link{dev: dev, info: info, mac: info.MAC, counters: c}
+	l := &link{
+		dev: dev, info: info, mac: info.MAC, counters: c, clock: clock,
+		fragments: newFragments(lim.fragments), neighbours: newNeighbours(clock),
+	}
 	l.mtu.Store(uint32(info.MTU))
 	l.tx = newTransmitter(dev, info.Offloads, lim, c)
 	l.local.Store(&localAddresses{})

@@ -7,11 +7,11 @@ package host
 import (
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
@@ -26,9 +26,6 @@ const (
 	lingerMax = 10 * time.Second
 	// lingerPoll is how often closed connections are looked at.
 	lingerPoll = 250 * time.Millisecond
-	// closedMax is the most closed connections that gVisor keeps for one
-	// listener, in TIME-WAIT for the most part, which holds no buffers.
-	closedMax = 512
 )
 
 // listener implements net.Listener. It takes IPv4 and IPv6.
@@ -53,6 +50,7 @@ type closedConn struct {
 	ep    tcpip.Endpoint
 	since time.Duration
 	open  bool // still counts as open: it may hold data
+	wide  bool // still has one of the large send buffers
 }
 
 func serviceError(network string, port uint16, err tcpip.Error) error {
@@ -99,6 +97,9 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 		l.mu.Lock()
+		if l.open >= l.max {
+			l.reapLocked()
+		}
 		full := l.open >= l.max
 		if !full {
 			l.open++
@@ -109,9 +110,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			ep.Abort()
 			continue
 		}
-		// Segments leave when they are written; the writers here write blocks.
-		ep.SocketOptions().SetDelayOption(false)
-		return &conn{TCPConn: gonet.NewTCPConn(wq, ep), ep: ep, l: l}, nil
+		return newConn(l, ep, wq), nil
 	}
 }
 
@@ -137,46 +136,67 @@ func (l *listener) Addr() net.Addr {
 	return &net.TCPAddr{Port: int(a.Port)}
 }
 
-// conn is an accepted connection.
-type conn struct {
-	*gonet.TCPConn
-	ep   tcpip.Endpoint
-	l    *listener
-	once sync.Once
-}
-
-// Close implements net.Conn. What was written is still sent, for lingerMax.
-func (c *conn) Close() error {
-	c.once.Do(func() {
-		c.TCPConn.Close()
-		c.l.linger(c.ep)
-	})
-	return nil
-}
-
 // linger keeps account of an endpoint that its owner has closed.
-func (l *listener) linger(ep tcpip.Endpoint) {
+func (l *listener) linger(ep tcpip.Endpoint, wide bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	c := closedConn{ep: ep, since: l.s.now(), open: true, wide: wide}
 	if isClosed(ep) {
-		l.open--
+		l.release(&c)
 		return
 	}
-	if len(l.closed) == closedMax {
+	if len(l.closed) >= l.s.lim.closedMax && !l.makeRoom() {
 		ep.Abort()
-		l.open--
+		l.release(&c)
 		return
 	}
-	l.closed = append(l.closed, closedConn{ep: ep, since: l.s.now(), open: true})
+	l.closed = append(l.closed, c)
 	if len(l.closed) == 1 {
 		l.timer.Reset(lingerPoll)
 	}
+}
+
+// makeRoom takes the oldest connection that is in TIME-WAIT off the list of
+// closed ones, and reports false when there is none. l.mu is held.
+func (l *listener) makeRoom() bool {
+	for i := range l.closed {
+		if c := &l.closed[i]; tcp.EndpointState(c.ep.State()) == tcp.StateTimeWait {
+			c.ep.Abort()
+			l.release(c)
+			l.closed = slices.Delete(l.closed, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+// release makes room for another connection. l.mu is held.
+func (l *listener) release(c *closedConn) {
+	if c.open {
+		l.open--
+	}
+	if c.wide {
+		l.s.wide.Add(-1)
+	}
+	c.open, c.wide = false, false
 }
 
 // reap lets go of closed connections that have come to their end.
 func (l *listener) reap() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.reapLocked()
+	select {
+	case <-l.done:
+	default:
+		if len(l.closed) > 0 {
+			l.timer.Reset(lingerPoll)
+		}
+	}
+}
+
+// reapLocked is reap without the timer. l.mu is held.
+func (l *listener) reapLocked() {
 	now := l.s.now()
 	keep := l.closed[:0]
 	for _, c := range l.closed {
@@ -185,8 +205,7 @@ func (l *listener) reap() {
 			if !waits {
 				c.ep.Abort()
 			}
-			c.open = false
-			l.open--
+			l.release(&c)
 		}
 		if !isClosed(c.ep) {
 			keep = append(keep, c)
@@ -194,13 +213,6 @@ func (l *listener) reap() {
 	}
 	clear(l.closed[len(keep):])
 	l.closed = keep
-	select {
-	case <-l.done:
-	default:
-		if len(keep) > 0 {
-			l.timer.Reset(lingerPoll)
-		}
-	}
 }
 
 func isClosed(ep tcpip.Endpoint) bool {

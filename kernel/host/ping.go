@@ -62,6 +62,7 @@ func (s *Stack) NewPinger(to netip.Addr) (*Pinger, error) {
 		return nil, fmt.Errorf("ping %v: %v", to, err)
 	}
 	p.ep = ep
+	ep.SocketOptions().SetReceiveBufferSize(pingReceive, false)
 	ep.SocketOptions().SetReceiveTTL(true)
 	ep.SocketOptions().SetReceiveHopLimit(true)
 	if err := ep.Connect(p.to); err != nil {

@@ -5,9 +5,9 @@ package host
 // is none (NAPI). Every frame is copied once, out of the driver's buffers.
 
 import (
+	"net/netip"
 	"runtime"
 
-	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
@@ -25,6 +25,17 @@ type received struct {
 	room [headMax]byte // for head, when the frame's front is in pieces
 	// checked says that validated is known: the checksum was looked at.
 	checked, validated bool
+}
+
+// source returns who sent an IP packet, and nobody for another.
+func (in *received) source() netip.Addr {
+	switch packet := in.head[ethHeader:]; in.network {
+	case header.IPv4ProtocolNumber:
+		return netip.AddrFrom4([4]byte(packet[12:16]))
+	case header.IPv6ProtocolNumber:
+		return netip.AddrFrom16([16]byte(packet[8:24]))
+	}
+	return netip.Addr{}
 }
 
 type poller struct {
@@ -90,7 +101,13 @@ func (p *poller) deliver(batch []nic.Packet) {
 		switch {
 		case in.head == nil:
 			i++
-		case in.transport == header.UDPProtocolNumber && l.takeUDP(pkt, in):
+		case !in.part && in.transport == header.UDPProtocolNumber && l.takeUDP(pkt, in):
+			i++
+		case !l.neighbours.admit(in.source(), in.ipLen):
+			l.counters.inc(rxDropUnresolved)
+			i++
+		case in.part:
+			p.deliverPart(pkt, in)
 			i++
 		default:
 			i += p.deliverRun(batch[i:], p.info[i:])
@@ -108,6 +125,10 @@ func (p *poller) look(pkt *nic.Packet, in *received) {
 	head := gatherHead(pkt, &in.room)
 	info, reason, ok := classify(head, pkt.Len, p.link.mac)
 	if !ok {
+		p.link.counters.inc(reason)
+		return
+	}
+	if reason, bad := refuse(head, &info); bad {
 		p.link.counters.inc(reason)
 		return
 	}
@@ -177,49 +198,36 @@ func (p *poller) deliverRun(batch []nic.Packet, info []received) int {
 	}
 
 	at := first.ipHdr + first.tcpHdr
-	v := buffer.NewView(at + payload)
+	v := newPacket(at + payload)
 	for i := range count {
 		from := ethHeader
 		if i > 0 {
 			from += at
 		}
-		appendRange(v, &batch[i], from, ethHeader+info[i].ipLen)
+		v.append(&batch[i], from, ethHeader+info[i].ipLen)
 	}
-	patchMerged(v.AsSlice(), &first, payload, push)
+	v.finish()
+	patchMerged(v.head(), &first, payload, push)
 	l.counters.add(rxMerged, uint64(count))
-	l.inject(v, &first.frameInfo, true)
+	l.inject(&v, &first.frameInfo, true)
 	return count
 }
 
 // inject hands one frame to gVisor.
 func (p *poller) inject(pkt *nic.Packet, in *received) {
-	v := buffer.NewView(in.ipLen)
-	appendRange(v, pkt, ethHeader, ethHeader+in.ipLen)
-	p.link.inject(v, &in.frameInfo, p.link.validate(pkt, in))
-}
-
-// appendRange copies the bytes [from, to) of pkt behind what is in v. v has
-// room for them, so it is never moved.
-func appendRange(v *buffer.View, pkt *nic.Packet, from, to int) {
-	for _, b := range pkt.Buffers {
-		n := len(b.Bytes)
-		if from < n {
-			v.Write(b.Bytes[max(from, 0):min(to, n)])
-		}
-		from, to = from-n, to-n
-		if to <= 0 {
-			return
-		}
-	}
+	v := newPacket(in.ipLen)
+	v.append(pkt, ethHeader, ethHeader+in.ipLen)
+	v.finish()
+	p.link.inject(&v, &in.frameInfo, p.link.validate(pkt, in))
 }
 
 // inject gives a packet, of which it takes ownership, to gVisor.
-func (l *link) inject(v *buffer.View, f *frameInfo, validated bool) {
+func (l *link) inject(v *packet, f *frameInfo, validated bool) {
 	if l.dispatcher == nil {
-		v.Release()
+		v.data.Release()
 		return
 	}
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(v)})
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: v.data})
 	pkt.NetworkProtocolNumber = f.network
 	pkt.PktType = f.kind
 	l.rxValidated.Store(validated)

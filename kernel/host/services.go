@@ -15,8 +15,9 @@ const (
 
 	// idleMax is how long a connection may do nothing.
 	idleMax = 60 * time.Second
-	// streamBuffer is what echo and discard move at a time, in bytes.
-	streamBuffer = 64 << 10
+	// streamBuffer is what echo, discard and /hash move at a time, in bytes.
+	// Each connection has one.
+	streamBuffer = 32 << 10
 )
 
 var streamBuffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}

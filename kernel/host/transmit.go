@@ -23,6 +23,8 @@ type queued struct {
 	pkt *stack.PacketBuffer
 	// done is how many bytes of its payload went out in segments already.
 	done int
+	// held is how many bytes of memory it keeps.
+	held int
 }
 
 type transmitter struct {
@@ -35,7 +37,7 @@ type transmitter struct {
 	batch []nic.Packet // the first n are reserved and filled
 	n     int
 	turn  bool // the poller is in its turn and will flush at its end
-	// queue is a ring: length packets from first on, of size bytes together.
+	// queue is a ring: length packets from first on, which keep size bytes.
 	queue         []queued
 	first, length int
 	size, sizeMax int
@@ -50,8 +52,8 @@ func newTransmitter(dev nic.Device, o nic.Offloads, lim limits, c *counters) *tr
 		counters: c,
 		wake:     make(chan struct{}, 1),
 		batch:    nic.NewBatch(transmitBatch),
-		queue:    make([]queued, lim.txQueuePackets),
-		sizeMax:  lim.txQueueBytes,
+		queue:    make([]queued, txQueuePackets),
+		sizeMax:  lim.txQueue,
 	}
 }
 
@@ -92,23 +94,54 @@ func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 	if t.length == 0 && t.emit(&q) {
 		return nil
 	}
-	size := pkt.Size()
-	if t.length == len(t.queue) || t.size+size > t.sizeMax {
+	if !t.hold(q) {
 		t.counters.inc(txDropQueueFull)
 		return &tcpip.ErrNoBufferSpace{}
 	}
-	pkt.IncRef()
-	t.queue[(t.first+t.length)%len(t.queue)] = q
-	t.length++
-	t.size += size
 	t.counters.inc(txQueued)
 	return nil
+}
+
+// hold queues a packet, or reports false when the queue is full. A short packet
+// can keep 64 KiB, which it has in common with others of its stream as long as
+// the stream lives: of such a one it keeps a copy. t.mu is held.
+func (t *transmitter) hold(q queued) bool {
+	size := q.pkt.Size()
+	q.held = packetMemory(q.pkt)
+	copied := q.held > 2*size+packetBytes
+	if copied {
+		q.held = 2*size + packetBytes
+	}
+	if t.length == len(t.queue) || t.size+q.held > t.sizeMax {
+		return false
+	}
+	if copied {
+		route, gso := q.pkt.EgressRoute, q.pkt.GSOOptions
+		q.pkt = q.pkt.DeepCopyForForwarding(0)
+		q.pkt.EgressRoute, q.pkt.GSOOptions = route, gso
+	} else {
+		q.pkt.IncRef()
+	}
+	t.queue[(t.first+t.length)%len(t.queue)] = q
+	t.length++
+	t.size += q.held
+	return true
+}
+
+// packetMemory is what a packet keeps, in bytes.
+func packetMemory(pkt *stack.PacketBuffer) int {
+	n := packetBytes
+	list, _ := pkt.AsViewList()
+	for v := list.Front(); v != nil; v = v.Next() {
+		n += v.Capacity()
+	}
+	return n
 }
 
 // drain sends from the queue while there is room. t.mu is held.
 func (t *transmitter) drain() {
 	for t.length > 0 && t.emit(&t.queue[t.first]) {
-		t.size -= t.queue[t.first].pkt.Size()
+		t.size -= t.queue[t.first].held
 		t.queue[t.first].pkt.DecRef()
 		t.queue[t.first] = queued{}
 		t.first = (t.first + 1) % len(t.queue)

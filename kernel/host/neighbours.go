@@ -1,0 +1,122 @@
+package host
+
+// A bound on packets that wait for a neighbour's link address. gVisor keeps up
+// to 256 for each of 64 neighbours, and whoever claims to have their addresses
+// can make it answer: that would be 40 MiB. Here frames from neighbours whose
+// address is being asked for are let through at a rate that bounds the answers.
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+)
+
+const (
+	// resolveTime is how long gVisor asks for a link address, and keeps what
+	// waits for it: three seconds.
+	resolveTime = 4 * time.Second
+	// unresolvedMax bounds the bytes let through in any resolveTime, counted as
+	// what their answers take when they wait.
+	unresolvedMax = 256 << 10
+)
+
+// neighbours knows which neighbours have a known link address. It implements
+// stack.NUDDispatcher.
+type neighbours struct {
+	clock tcpip.Clock
+	// asking counts the entries that gVisor is asking for: as long as there is
+	// none, nothing waits.
+	asking atomic.Int32
+	// routes is the table in force, for the next hop to a peer.
+	routes atomic.Pointer[[]route]
+
+	mu     sync.Mutex
+	states map[tcpip.Address]stack.NeighborState
+	// Bytes let through: in the span that began at start, and in the one before.
+	start             tcpip.MonotonicTime
+	current, previous int
+}
+
+var _ stack.NUDDispatcher = (*neighbours)(nil)
+
+func newNeighbours(clock tcpip.Clock) *neighbours {
+	n := &neighbours{clock: clock, states: make(map[tcpip.Address]stack.NeighborState)}
+	n.routes.Store(new([]route))
+	return n
+}
+
+// OnNeighborAdded implements stack.NUDDispatcher.
+func (n *neighbours) OnNeighborAdded(id tcpip.NICID, e stack.NeighborEntry) { n.set(id, e, false) }
+
+// OnNeighborChanged implements stack.NUDDispatcher.
+func (n *neighbours) OnNeighborChanged(id tcpip.NICID, e stack.NeighborEntry) { n.set(id, e, false) }
+
+// OnNeighborRemoved implements stack.NUDDispatcher.
+func (n *neighbours) OnNeighborRemoved(id tcpip.NICID, e stack.NeighborEntry) { n.set(id, e, true) }
+
+func (n *neighbours) set(id tcpip.NICID, e stack.NeighborEntry, removed bool) {
+	if id != cardID {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.states[e.Addr] == stack.Incomplete {
+		n.asking.Add(-1)
+	}
+	if removed {
+		delete(n.states, e.Addr)
+		return
+	}
+	n.states[e.Addr] = e.State
+	if e.State == stack.Incomplete {
+		n.asking.Add(1)
+	}
+}
+
+// admit reports whether an IP packet of size bytes from src may go to gVisor,
+// which may answer it. Who sent nothing by IP is admitted.
+func (n *neighbours) admit(src netip.Addr, size int) bool {
+	if n.asking.Load() == 0 || !src.IsValid() {
+		return true
+	}
+	hop := toAddress(nextHop(*n.routes.Load(), src))
+	now := n.clock.NowMonotonic()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch n.states[hop] {
+	case stack.Reachable, stack.Stale, stack.Delay, stack.Probe, stack.Static:
+		return true
+	}
+	if past := now.Sub(n.start); past >= resolveTime {
+		n.previous = n.current
+		if past >= 2*resolveTime {
+			n.previous = 0
+		}
+		n.start, n.current = now, 0
+	}
+	cost := 2*size + packetBytes
+	if n.previous+n.current+cost > unresolvedMax {
+		return false
+	}
+	n.current += cost
+	return true
+}
+
+// nextHop returns the neighbour to which packets for an address go: its router,
+// or itself.
+func nextHop(table []route, to netip.Addr) netip.Addr {
+	hop, best := to, -1
+	for _, r := range table {
+		if r.destination.Bits() > best && r.destination.Contains(to) {
+			best, hop = r.destination.Bits(), to
+			if r.gateway.IsValid() {
+				hop = r.gateway
+			}
+		}
+	}
+	return hop
+}
