@@ -78,6 +78,9 @@ func AddDomains(ctx context.Context, kernel, output string, domains []Program) e
 func (o Options) pack(ctx context.Context, tmp string) ([]byte, error) {
 	var configs []config.Domain
 	var entries []archive.File
+	if len(o.Domains) > config.Max {
+		return nil, fmt.Errorf("%d domains: want %d at most", len(o.Domains), config.Max)
+	}
 	for _, p := range o.Domains {
 		if err := p.Check(); err != nil {
 			return nil, fmt.Errorf("domain %s: %w", p.Name, err)

@@ -74,7 +74,11 @@ func NewManager(archive []byte, env Environment) (*Manager, error) {
 		a.in = &input{}
 		name := c.Name
 		a.out = &output{print: func(line []byte) { env.Console(name, line) }}
-		if a.image, err = program.Parse(entries[c.Name]); err != nil {
+		if _, err := m.find(c.Name); err == nil {
+			a.refuse(errors.New("there is one of that name already: name each differently"))
+		} else if err := c.Check(); err != nil {
+			a.refuse(err)
+		} else if a.image, err = program.Parse(entries[c.Name]); err != nil {
 			a.refuse(err)
 		}
 		m.apps = append(m.apps, a)

@@ -63,13 +63,17 @@ func Enter(u *User)
 // What the assembly keeps, or is told.
 var (
 	kernelFS uint64 // FS base of the one thread
-	current  *User
-	//lint:ignore U1000 used by assembly
-	kernelSP, kernelBP uint64
-	//lint:ignore U1000 used by assembly
-	scratch  uint64
 	hasXSAVE bool
 	hasFSGS  bool
+
+	//lint:ignore U1000 used by assembly
+	current *User
+	//lint:ignore U1000 used by assembly
+	kernelSP uint64
+	//lint:ignore U1000 used by assembly
+	kernelBP uint64
+	//lint:ignore U1000 used by assembly
+	scratch uint64
 )
 
 const (

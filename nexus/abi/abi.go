@@ -6,6 +6,10 @@ package abi
 // Version is what a domain is built for and a kernel offers; both must agree.
 const Version = 1
 
+// Mark stands in every program that is built for a domain, with its version
+// behind it as four digits: see package program.
+const Mark = "sluice-abi-version:"
+
 // A domain's addresses (see docs/domains.md).
 const (
 	// Start and End bound the domain's image, stack and heap: memory that is

@@ -34,7 +34,7 @@ var hostilePrograms = sync.OnceValues(func() (map[string][]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	packages := map[string]bool{hostile.Neighbour: true}
+	packages := map[string]bool{hostile.Neighbour: true, "sleeper": true}
 	for _, c := range hostile.Cases {
 		packages[c.Folder()] = true
 	}

@@ -97,22 +97,3 @@ func validName(s string) bool {
 	}
 	return s != "" && len(s) <= NameMax && s != EntryName && s != OptionsName
 }
-
-// checkAll checks domains, and that their names differ.
-func checkAll(domains []Domain) error {
-	if len(domains) > Max {
-		return fmt.Errorf("%d domains: want %d at most", len(domains), Max)
-	}
-	seen := map[string]bool{}
-	for i := range domains {
-		d := &domains[i]
-		if err := d.Check(); err != nil {
-			return fmt.Errorf("domain %d: %w", i+1, err)
-		}
-		if seen[d.Name] {
-			return fmt.Errorf("two domains are called %s", d.Name)
-		}
-		seen[d.Name] = true
-	}
-	return nil
-}

@@ -3,8 +3,11 @@
 package program
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/sluice-os/sluice/nexus/abi"
 )
@@ -63,6 +66,9 @@ func Parse(file []byte) (*Image, error) {
 	if t, m := le.Uint16(file[offType:]), le.Uint16(file[offMachine:]); t != typeExec || m != machine {
 		return nil, fmt.Errorf("ELF type %d for machine %d, want %d (executable) for %d (x86-64)", t, m, typeExec, machine)
 	}
+	if err := checkVersion(file); err != nil {
+		return nil, err
+	}
 	img := &Image{Entry: le.Uint64(file[offEntry:])}
 	at, size, count := le.Uint64(file[offProgramHeaders:]), le.Uint16(file[offHeaderSize:]), uint64(le.Uint16(file[offHeaderCount:]))
 	if size != programHeaderSize || count > headersMax || at > uint64(len(file)) || count*programHeaderSize > uint64(len(file))-at {
@@ -92,6 +98,20 @@ func Parse(file []byte) (*Image, error) {
 	}
 	img.Lines, img.Text = findLines(file)
 	return img, nil
+}
+
+// checkVersion looks for the version of the ABI that the program was built for.
+func checkVersion(file []byte) error {
+	i := bytes.Index(file, []byte(abi.Mark))
+	if i < 0 {
+		return errors.New("the program was not built for a domain: build it with image build")
+	}
+	digits := file[i+len(abi.Mark):]
+	version, err := strconv.ParseUint(string(digits[:min(4, len(digits))]), 10, 16)
+	if err != nil || version != abi.Version {
+		return fmt.Errorf("the program is for version %q of the ABI, the kernel has %d: build both with one release", digits[:min(4, len(digits))], abi.Version)
+	}
+	return nil
 }
 
 // imageEnd bounds images from above: the stack and its guard page follow.

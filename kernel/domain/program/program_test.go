@@ -23,6 +23,7 @@ const (
 // program makes an ELF file of 8 KiB.
 func program(headers ...header) []byte {
 	f := make([]byte, 0x2000)
+	copy(f[0x1f00:], abi.Mark+"0001")
 	le := binary.LittleEndian
 	copy(f, ident)
 	le.PutUint16(f[offType:], typeExec)
@@ -117,4 +118,24 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestVersions(t *testing.T) {
+	for mark, want := range map[string]string{
+		"":                "was not built for a domain",
+		abi.Mark:          `version "\x00\x00\x00\x00"`,
+		abi.Mark + "0002": `version "0002" of the ABI, the kernel has 1`,
+		abi.Mark + "000x": `version "000x"`,
+	} {
+		f := program(code)
+		clear(f[0x1f00:])
+		copy(f[0x1f00:], mark)
+		if _, err := Parse(f); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", mark, err, want)
+		}
+	}
+	short := append(program(code)[:0x1f00:0x1f00], abi.Mark+"00"...)
+	if _, err := Parse(short); err == nil {
+		t.Error("half a version was taken")
+	}
 }

@@ -1,0 +1,181 @@
+package suites
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/image/archive"
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/elf"
+	"github.com/sluice-os/sluice/image/qemu"
+	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/qemutest"
+	"github.com/sluice-os/sluice/qemutest/hostile"
+)
+
+// domainOf is a domain that starts with the machine and stays as it ends.
+func domainOf(name string, binary []byte) build.Program {
+	return build.Program{Domain: config.Domain{Name: name, Quota: 16 << 20, Weight: 100, Start: true}, Binary: binary}
+}
+
+// imageWith puts domains into a board's image.
+func imageWith(t *testing.T, board string, domains ...build.Program) string {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "domains.elf")
+	if err := build.AddDomains(t.Context(), qemutest.Image(t, board), image, domains); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// programFor returns a hostile program's file.
+func programFor(t *testing.T, folder string) []byte {
+	t.Helper()
+	programs, err := hostilePrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return programs[folder]
+}
+
+// TestRefusedDomains: what cannot run is refused with the domain, the cause and
+// the remedy in one line, and the rest of the image boots.
+func TestRefusedDomains(t *testing.T) {
+	good := programFor(t, hostile.Neighbour)
+	old := bytes.Replace(good, []byte(abi.Mark+"0001"), []byte(abi.Mark+"0999"), 1)
+	wx := bytes.Clone(good)
+	wx[64+56+4] |= 2 // the flags of the first segment: written and executed
+	domains := []config.Domain{
+		{Name: "broken", Quota: 16 << 20, Weight: 100, Start: true},
+		{Name: "old", Quota: 16 << 20, Weight: 100, Start: true},
+		{Name: "wx", Quota: 16 << 20, Weight: 100, Start: true},
+		{Name: "linux", Quota: 16 << 20, Weight: 100, Start: true},
+		{Name: "tiny", Quota: 64 << 10, Weight: 100, Start: true},
+		{Name: "small", Quota: 1 << 20, Weight: 100, Start: true, Args: []string{strings.Repeat("x", 3500)}},
+		{Name: hostile.Neighbour, Quota: 16 << 20, Weight: 100, Start: true},
+		{Name: hostile.Neighbour, Quota: 16 << 20, Weight: 100, Start: true},
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linux, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	linux = bytes.ReplaceAll(linux[:min(len(linux), 4<<20)], []byte(abi.Mark), []byte("no mark of any ABI!"))
+	packed, err := archive.Pack([]archive.File{
+		{Name: "broken", Data: []byte("not an ELF file, " + abi.Mark + "0001")},
+		{Name: "old", Data: old}, {Name: "wx", Data: wx}, {Name: "linux", Data: linux},
+		{Name: "tiny", Data: good}, {Name: "small", Data: good}, {Name: hostile.Neighbour, Data: good},
+		{Name: config.EntryName, Data: config.Encode(domains)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := os.ReadFile(qemutest.Image(t, "microvm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := elf.AddArchive(kernel, packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(t.TempDir(), "refused.elf")
+	if err := os.WriteFile(image, file, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	vm := start(t, qemutest.Config{Memory: 128, Image: image})
+	for _, want := range []string{
+		`domain refused domain=broken reason=".*no 64-bit ELF file`,
+		`domain refused domain=old reason=".*version .*0999.* of the ABI, the kernel has 1: build both with one release`,
+		`domain refused domain=wx reason=".*both written and executed`,
+		`domain refused domain=linux reason=".*not built for a domain: build it with image build`,
+		`domain refused domain=tiny reason="a memory of 64 KiB: want 1 MiB`,
+		`domain refused domain=neighbour reason=".*one of that name already`,
+	} {
+		vm.Times(t, 0, want, 1)
+	}
+	vm.Seen(t, hostile.Neighbour+": start")
+	ask(t, vm, "hello")
+	if text := vm.Command(t, "domain start broken"); !strings.Contains(text, "cannot run") {
+		t.Errorf("starting a refused domain printed %q", text)
+	}
+	powerOff(t, vm)
+}
+
+// TestDamagedArchive: an image whose archive is damaged boots without domains.
+func TestDamagedArchive(t *testing.T) {
+	kernel, err := os.ReadFile(qemutest.Image(t, "microvm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := elf.AddArchive(kernel, bytes.Repeat([]byte("garbage "), 1024))
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(t.TempDir(), "damaged.elf")
+	if err := os.WriteFile(image, file, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	vm := start(t, qemutest.Config{Image: image})
+	vm.Times(t, 0, `no domains reason=".*archive of domains is damaged: build the image again`, 1)
+	powerOff(t, vm)
+}
+
+// TestInjectedNMI: an NMI while a domain spins is fatal, and says so.
+func TestInjectedNMI(t *testing.T) {
+	for _, machine := range boards {
+		t.Run(machine, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: machine, Memory: 128, Image: imageWith(t, qemu.Machines[machine], domainOf("spin", programFor(t, "spin")))})
+			vm.Seen(t, "spin: spinning")
+			vm.Command(t, "uptime")
+			vm.InjectNMI(t)
+			vm.Seen(t, "fatal: non-maskable interrupt")
+			if status := vm.Wait(t); status != 5 {
+				t.Errorf("QEMU ended with status %d, want 5", status)
+			}
+		})
+	}
+}
+
+// TestSpinnersStarveNobody: beside sixteen domains that spin, a domain that
+// sleeps wakes within two slices of 2 ms, and so does a goroutine of the kernel.
+// Time is the guest's: one nanosecond an instruction.
+func TestSpinnersStarveNobody(t *testing.T) {
+	domains := []build.Program{}
+	spin := programFor(t, "spin")
+	for i := range 16 {
+		domains = append(domains, domainOf("spin-"+strconv.Itoa(i), spin))
+	}
+	sleeper := domainOf("sleeper", programFor(t, "sleeper"))
+	sleeper.Start = false
+	domains = append(domains, sleeper)
+	vm := start(t, qemutest.Config{Memory: 512, Limit: 5 * time.Minute, Image: imageWith(t, "microvm", domains...),
+		Extra: []string{"-icount", "shift=0,sleep=off"}})
+	for i := range 16 {
+		vm.Seen(t, "spin-"+strconv.Itoa(i)+": spinning")
+	}
+	vm.Command(t, "domain start sleeper")
+	worst := number(t, vm.Times(t, 0, `sleeper: worst delay (\d+) us`, 1)[1])
+	t.Logf("a domain that sleeps beside 16 that spin: %d us late at worst", worst)
+	if worst >= 4000 {
+		t.Errorf("a sleeping domain woke %d us late, two slices are 4000", worst)
+	}
+	powerOff(t, vm)
+}
+
+func number(t *testing.T, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
