@@ -19,6 +19,13 @@ import (
 
 const apicPhys = 0xfee00000
 
+// The local vector table's entry for the pin LINT1, and the value that makes it
+// deliver NMIs (SDM volume 3, 11.5.1).
+const (
+	lvtLINT1   = 0x360
+	deliverNMI = 4 << 8
+)
+
 var (
 	local    = &lapic.LAPIC{Base: layout.LocalAPIC}
 	ioapics  []*ioapic.IOAPIC
@@ -36,6 +43,8 @@ func InitLocal() bool {
 	// The spurious vector is what trap expects, whatever firmware has left.
 	vm.Store32(layout.LocalAPIC+lapic.LAPIC_SVR, trap.SpuriousVector)
 	local.Enable()
+	// NMIs come in at LINT1 on every PC (MultiProcessor Specification, 5.2).
+	vm.Store32(layout.LocalAPIC+lvtLINT1, deliverNMI)
 	return true
 }
 

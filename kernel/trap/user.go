@@ -62,10 +62,12 @@ func Enter(u *User)
 
 // What the assembly keeps, or is told.
 var (
-	kernelFS uint64 // FS base of the one thread
 	hasXSAVE bool
 	hasFSGS  bool
 
+	// FS base of the one thread.
+	//lint:ignore U1000 used by assembly
+	kernelFS uint64
 	//lint:ignore U1000 used by assembly
 	current *User
 	//lint:ignore U1000 used by assembly
