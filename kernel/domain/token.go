@@ -54,9 +54,15 @@ func (u *turn) leave() {
 
 // acquire waits for the token.
 func (u *turn) acquire() {
+	u.token.mu.Lock()
+	u.token.picker.Ready(u.client, clock.Nanotime())
+	u.wait()
+}
+
+// wait queues for the token and waits until it is granted. t.mu is held; wait
+// releases it.
+func (u *turn) wait() {
 	t := u.token
-	t.mu.Lock()
-	t.picker.Ready(u.client, clock.Nanotime())
 	t.waiting[u.client] = u.grant
 	t.pick()
 	t.mu.Unlock()
@@ -77,16 +83,16 @@ func (u *turn) release() {
 }
 
 // yield ends the slice: the kernel's goroutines run first, then the domain whose
-// turn it is.
+// turn it is. The token is held meanwhile, so that no other domain's goroutine
+// is in Go's run queue, where nobody has a weight; one that wakes queues for
+// the token.
 func (u *turn) yield() {
+	runtime.Gosched()
 	t := u.token
 	t.mu.Lock()
 	t.picker.Charge(u.client, u.used, clock.Nanotime())
 	t.held = false
-	t.mu.Unlock()
-	// A domain that one of these wakes comes first, as its turn is earlier.
-	runtime.Gosched()
-	u.acquire()
+	u.wait()
 }
 
 // over says that the slice has ended by time.
@@ -105,10 +111,8 @@ func (t *token) pick() {
 		}
 		return
 	}
-	grant, ok := t.waiting[c]
-	if !ok {
-		return // it is on its way to acquire, which picks again
-	}
+	// Each client that is ready waits, but for the one that holds the token.
+	grant := t.waiting[c]
 	delete(t.waiting, c)
 	t.held = true
 	grant <- struct{}{}
