@@ -1,0 +1,97 @@
+package suites
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// outside is a module in a folder of its own that uses Sluice as a dependency:
+// a program, a manifest, and a test that boots both.
+var outside = map[string]string{
+	"app/main.go": `package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	text, err := os.ReadFile("/etc/motd")
+	fmt.Printf("hello from outside: %s %v %q\n", text, err, os.Args[1:])
+}
+`,
+	"motd": "good day",
+	"sluice.toml": `[domain.hello]
+package = "./app"
+args = ["one", "two words"]
+files = { "/etc/motd" = "motd" }
+`,
+	"app_test.go": `package mine
+
+import (
+	"testing"
+
+	"github.com/sluice-os/sluice/qemutest"
+)
+
+func TestHello(t *testing.T) {
+	vm := qemutest.Start(t, qemutest.Config{Image: qemutest.Build(t, "sluice.toml", ""), Memory: 128})
+	vm.Seen(t, "hello: hello from outside: good day <nil> [\"one\" \"two words\"]")
+	vm.Times(t, 0, "domain ended domain=hello reason=\"exited with status 0\"", 1)
+}
+`,
+}
+
+// TestOutsideModule builds and tests a module that only requires this one.
+func TestOutsideModule(t *testing.T) {
+	t.Parallel()
+	slots <- struct{}{}
+	defer func() { <-slots }()
+	checkout, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range outside {
+		write(name, text)
+	}
+	// What go mod tidy would write, without asking anybody.
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(checkout, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	_, requirements, _ := strings.Cut(read("go.mod"), "\nrequire")
+	write("go.mod", "module example.org/mine\n\ngo 1.26.4\n\nrequire github.com/sluice-os/sluice v0.0.0\n\nreplace github.com/sluice-os/sluice => "+checkout+"\n\nrequire"+requirements)
+	write("go.sum", read("go.sum"))
+
+	for _, args := range [][]string{
+		{"run", "github.com/sluice-os/sluice/image", "check"},
+		{"run", "github.com/sluice-os/sluice/image", "build", "-o", "mine.elf"},
+		{"test", "-count=1", "./..."},
+	} {
+		cmd := exec.CommandContext(t.Context(), "go", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "SLUICE_BUILD="+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		t.Logf("go %s: %s", strings.Join(args, " "), out)
+	}
+}
