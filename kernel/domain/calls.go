@@ -119,8 +119,12 @@ func (d *Domain) wait(until, mask uint64) uint64 {
 func (d *Domain) sleep(until int64, mask uint64) uint64 {
 	events := d.events.Load() & mask
 	left := until - clock.Nanotime()
-	if events != 0 || left <= 0 {
+	if events != 0 {
 		return events
+	}
+	if left <= 0 {
+		d.turn.yield()
+		return d.events.Load() & mask
 	}
 	d.turn.release()
 	var timeout <-chan time.Time

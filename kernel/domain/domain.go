@@ -60,6 +60,7 @@ var lastID atomic.Uint64
 
 // start loads a program. An error is one line that says what would be right.
 func start(env *Environment, c *config.Domain, img *program.Image, files []byte, out *output, in *input) (d *Domain, err error) {
+	began := clock.Nanotime()
 	d = &Domain{name: c.Name, env: env, out: out, in: in, wake: make(chan struct{}, 1)}
 	space := vm.NewSpace(c.Quota)
 	if space == nil {
@@ -82,7 +83,7 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 		return nil, errQuota(c)
 	}
 	xsave, fsgs := trap.Features()
-	b := abi.Boot{ID: lastID.Add(1), Quota: c.Quota, HeapStart: img.End, FilesSize: uint64(len(files))}
+	b := abi.Boot{ID: lastID.Add(1), Quota: c.Quota, HeapStart: img.End, FilesSize: uint64(len(files)), Started: uint64(began)}
 	copy(b.Name[:len(b.Name)-1], c.Name)
 	if xsave {
 		b.Flags |= abi.BootXSAVE

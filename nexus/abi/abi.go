@@ -55,7 +55,8 @@ const (
 	SysWrite
 	// SysWait gives up the processor until the clock reaches DI in nanoseconds
 	// (WaitForever: no limit) or one of the events in the mask SI is set in the
-	// event page. The result is those events; they stay set.
+	// event page. The result is those events; they stay set. A time that has
+	// passed gives the others their turn.
 	SysWait
 	// SysNotify tells the kernel to look at the channel DI.
 	SysNotify
@@ -164,6 +165,7 @@ type Boot struct {
 	// FilesSize is the length of the archive at FilesStart in bytes; 0 for none.
 	FilesSize uint64
 	Flags     uint64
+	Started   uint64 // the clock when it was loaded, in nanoseconds
 	// Name is the domain's, padded with zeros.
 	Name [64]byte
 }

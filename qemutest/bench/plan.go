@@ -19,7 +19,8 @@ type plan struct {
 	settings
 	QEMU    string // path
 	BuildID string
-	Guests  []guest  // Sluice first; Linux where it can be had
+	Guests  []guest // Sluice first; Linux where it can be had
+	Domains domainImages
 	Notes   []string // what cannot be measured, and why
 }
 
@@ -59,6 +60,12 @@ func prepare(ctx context.Context, s settings) (plan, error) {
 			p.Notes = append(p.Notes, "no iperf3: install it with: sudo apt-get install iperf3")
 		}
 	}
+	if p.wantsDomains() {
+		progress("making the images with domains")
+		if p.Domains, err = makeDomains(ctx, &p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no domains: %v", err))
+		}
+	}
 	for _, note := range p.Notes {
 		progress("%s", note)
 	}
@@ -75,6 +82,9 @@ func progress(format string, values ...any) {
 func (p *plan) measure(ctx context.Context, n network) error {
 	r := p.newResults(n)
 	p.sizes(r)
+	if err := p.takeDomains(ctx, r); err != nil {
+		return err
+	}
 	for run := range p.Runs {
 		for _, g := range p.Guests {
 			if err := p.oneBoot(ctx, n, g, r, run); err != nil {

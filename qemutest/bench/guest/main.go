@@ -7,6 +7,7 @@
 //
 //	address=10.88.0.2/24  of the network card
 //	serve=http            nginx and nothing else, or
+//	serve=calls           what a system call and a change of process cost, or
 //	serve=all             also discard, echo, source and iperf3, once nginx answers
 //
 // Run as "guest discard", "guest echo" or "guest source" it is that service.
@@ -62,6 +63,9 @@ func start() error {
 			return fmt.Errorf("mount %s: %w", m.at, err)
 		}
 	}
+	if os.Getenv("serve") == "calls" {
+		return measureCalls()
+	}
 	if err := loadModules(); err != nil {
 		return err
 	}
@@ -96,6 +100,21 @@ func start() error {
 		return nil // the builder did not find it either
 	}
 	return run(iperf, "-s")
+}
+
+// measureCalls runs the program calls with the system calls of Linux: getppid,
+// and sched_yield in two processes at a time.
+func measureCalls() error {
+	if err := run("/calls", "null", fmt.Sprint(unix.SYS_GETPPID), "200000"); err != nil {
+		return err
+	}
+	time.Sleep(2 * time.Second)
+	for range 2 {
+		if err := run("/calls", "switch", fmt.Sprint(unix.SYS_SCHED_YIELD), "50000"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // loadModules loads the drivers in the order of their names, which the builder
