@@ -117,7 +117,7 @@ type usageError struct{ error }
 const usage = `usage: bench [FLAGS]
 
 Measures a Sluice image beside a Debian Linux guest on the same QEMU line, prints
-a table and writes bench.json into the folder of -build. Takes about six minutes.
+a table and writes bench.json into the folder of -build. Takes about eight minutes.
 
 `
 
