@@ -34,10 +34,10 @@ func imageWith(t *testing.T, board string, domains ...build.Program) string {
 	return image
 }
 
-// programFor returns a hostile program's file.
+// programFor returns the file of a program of this module's tests.
 func programFor(t *testing.T, folder string) []byte {
 	t.Helper()
-	programs, err := hostilePrograms()
+	programs, err := ownPrograms()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,46 +23,56 @@ import (
 	"github.com/sluice-os/sluice/qemutest/hostile"
 )
 
-const hostilePath = "github.com/sluice-os/sluice/qemutest/hostile/"
+const (
+	hostilePath  = "github.com/sluice-os/sluice/qemutest/hostile/"
+	featuresPath = "github.com/sluice-os/sluice/qemutest/features"
+)
 
-// hostilePrograms builds all hostile programs once: their files, by folder.
-var hostilePrograms = sync.OnceValues(func() (map[string][]byte, error) {
+// ownPrograms builds all programs of this module's tests once.
+var ownPrograms = sync.OnceValues(func() (map[string][]byte, error) {
+	folders := map[string]bool{hostile.Neighbour: true, "sleeper": true}
+	for _, c := range hostile.Cases {
+		folders[c.Folder()] = true
+	}
+	packages := []string{featuresPath}
+	for f := range folders {
+		packages = append(packages, hostilePath+f)
+	}
+	return buildPrograms(packages)
+})
+
+// buildPrograms builds packages for domains: their files, by the last part of
+// the import path.
+func buildPrograms(packages []string) (map[string][]byte, error) {
 	flags, err := build.ProgramFlags(context.Background(), "")
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "sluice-hostile-")
+	dir, err := os.MkdirTemp("", "sluice-programs-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	packages := map[string]bool{hostile.Neighbour: true, "sleeper": true}
-	for _, c := range hostile.Cases {
-		packages[c.Folder()] = true
-	}
-	args := append([]string{"build", "-o", dir + "/"}, flags...)
-	for p := range packages {
-		args = append(args, hostilePath+p)
-	}
-	cmd := exec.Command("go", args...)
+	cmd := exec.Command("go", slices.Concat([]string{"build", "-o", dir + "/"}, flags, packages)...)
 	cmd.Env = build.ProgramEnv()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
 	files := map[string][]byte{}
-	for p := range packages {
-		if files[p], err = os.ReadFile(filepath.Join(dir, p)); err != nil {
+	for _, p := range packages {
+		name := path.Base(p)
+		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
 			return nil, err
 		}
 	}
 	return files, nil
-})
+}
 
 // hostileImage is an image with all hostile programs, which wait, and their
 // neighbour, which runs.
 func hostileImage(t *testing.T, board string) string {
 	t.Helper()
-	programs, err := hostilePrograms()
+	programs, err := ownPrograms()
 	if err != nil {
 		t.Fatal(err)
 	}
