@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	imageelf "github.com/sluice-os/sluice/image/elf"
+	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/nexus/newc"
 )
 
 // inspection is what inspect prints, and its JSON form.
@@ -27,6 +29,9 @@ type inspection struct {
 	Entry    uint64          `json:"entry"`   // address of the 32-bit entry point
 	PVH      bool            `json:"pvh"`     // carries the note for QEMU -kernel
 	Segments []segmentReport `json:"segments"`
+	Domains  []domainReport  `json:"domains,omitempty"`
+	// Kernel are the words of the kernel's command line that the image carries.
+	Kernel   string          `json:"kernel_options,omitempty"`
 	Packages []packageReport `json:"packages"` // largest first
 }
 
@@ -35,6 +40,13 @@ type segmentReport struct {
 	FileSize uint64 `json:"file_size"`
 	MemSize  uint64 `json:"mem_size"`
 	Rights   string `json:"rights"`
+}
+
+type domainReport struct {
+	Name  string `json:"name"`
+	Size  int    `json:"size"`  // of the program, bytes
+	Files int    `json:"files"` // of its archive of files, bytes
+	Quota uint64 `json:"quota"` // bytes
 }
 
 type packageReport struct {
@@ -104,8 +116,34 @@ func inspect(path string) (*inspection, error) {
 			}
 		}
 	}
+	if in.Domains, in.Kernel, err = domains(imageelf.Archive(file)); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	in.Packages, err = packages(f)
 	return in, err
+}
+
+// domains reads the archive of domains; nil stands for none.
+func domains(archive []byte) (list []domainReport, kernel string, err error) {
+	entries := map[string][]byte{}
+	for {
+		f, rest, more, bad := newc.Next(archive)
+		if bad {
+			return nil, "", fmt.Errorf("the archive of domains is damaged")
+		}
+		if !more {
+			break
+		}
+		entries[f.Name], archive = f.Data, rest
+	}
+	configs, err := config.Decode(entries[config.EntryName])
+	if err != nil {
+		return nil, "", fmt.Errorf("the configuration of the domains: %w", err)
+	}
+	for _, c := range configs {
+		list = append(list, domainReport{c.Name, len(entries[c.Name]), len(entries[c.Name+config.FilesSuffix]), c.Quota})
+	}
+	return list, string(entries[config.OptionsName]), nil
 }
 
 // packages adds up the code of each package from the table that the runtime
@@ -156,6 +194,15 @@ func (in *inspection) print(all bool) {
 	fmt.Printf("%-12s %10s %10s  %s\n", "segment", "file KiB", "memory KiB", "rights")
 	for _, s := range in.Segments {
 		fmt.Printf("%#-12x %10d %10d  %s\n", s.Address, s.FileSize/1024, s.MemSize/1024, s.Rights)
+	}
+	if in.Kernel != "" {
+		fmt.Printf("\nkernel options: %s\n", in.Kernel)
+	}
+	if len(in.Domains) > 0 {
+		fmt.Printf("\n%-32s %11s %9s %9s\n", "domain", "program KiB", "files KiB", "quota KiB")
+		for _, d := range in.Domains {
+			fmt.Printf("%-32s %11d %9d %9d\n", d.Name, d.Size>>10, d.Files>>10, d.Quota>>10)
+		}
 	}
 	fmt.Printf("\n%-60s %8s\n", "package", "code KiB")
 	for i, p := range in.Packages {

@@ -74,8 +74,10 @@ func TestManifest(t *testing.T) {
 	vm.Type(t, "typed\n\x04")
 	vm.Seen(t, "cat has ended")
 	vm.Times(t, 0, `domain ended domain=cat reason="exited with status 0"`, 1)
+	vm.Command(t, "domain restart greet")
+	vm.Times(t, 0, "greet: Hello from domain greet", 2)
 	vm.Command(t, "domain stop greet")
-	vm.Seen(t, "greet: good-bye: terminated")
+	vm.Times(t, 0, "greet: good-bye: terminated", 2)
 	if text := vm.Command(t, "domains"); !strings.Contains(text, "stopped with status 0") {
 		t.Errorf("domains printed %q", text)
 	}

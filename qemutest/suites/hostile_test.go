@@ -97,7 +97,11 @@ func hostileImage(t *testing.T, board string) string {
 // be, or survives where that is right; then the neighbour still answers, every
 // frame is back and the kernel's heap is as it was.
 func TestHostile(t *testing.T) {
-	for _, machine := range boards {
+	on := boards
+	if all {
+		on = machines
+	}
+	for _, machine := range on {
 		t.Run(machine, func(t *testing.T) {
 			vm := start(t, qemutest.Config{Machine: machine, Memory: 256, Limit: 10 * time.Minute, Image: hostileImage(t, qemu.Machines[machine])})
 			vm.Seen(t, "neighbour: start")
