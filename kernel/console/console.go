@@ -4,6 +4,7 @@ package console
 
 import (
 	"io"
+	"sync"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/usbarmory/tamago/soc/intel/uart"
@@ -64,22 +65,31 @@ func PutLine(c byte) {
 	Put(c)
 }
 
-// Writer writes to the port, line feeds as carriage return and line feed.
+// writing is held for one Write, so that lines of two goroutines do not mix.
+// Put and PutLine, which the fatal path uses, pass by it.
+var writing sync.Mutex
+
+// Writer writes to the port, line feeds as carriage return and line feed. What
+// one Write takes stays together.
 type Writer struct{}
 
 // Write implements io.Writer. It never fails.
 func (Writer) Write(p []byte) (int, error) {
+	writing.Lock()
+	defer writing.Unlock()
 	for _, c := range p {
 		PutLine(c)
 	}
 	return len(p), nil
 }
 
-// Raw writes to the port as it is given.
+// Raw writes to the port as it is given. What one Write takes stays together.
 type Raw struct{}
 
 // Write implements io.Writer. It never fails.
 func (Raw) Write(p []byte) (int, error) {
+	writing.Lock()
+	defer writing.Unlock()
 	for _, c := range p {
 		Put(c)
 	}

@@ -208,29 +208,33 @@ func (s *Space) Page(addr uint64, write bool) (page []byte) {
 // Release takes the pages that the space owns from n bytes at addr, which must
 // be multiples of the page size.
 func (s *Space) Release(addr, n uint64) {
-	systemstack(func() {
-		if !inRange(addr, n) {
-			return
+	if !inRange(addr, n) {
+		return
+	}
+	for end := addr + n; addr < end; {
+		systemstack(func() { addr = s.release(addr, end) })
+	}
+}
+
+// release takes the pages of one page table at most, and returns where to go on:
+// it cannot be preempted.
+func (s *Space) release(addr, end uint64) uint64 {
+	if skip := s.hole(addr); skip != 0 {
+		return min(end, addr&^(skip-1)+skip)
+	}
+	live := cpu.ReadCR3() == s.root
+	for end = min(end, addr&^(1<<21-1)+1<<21); addr < end; addr += layout.PageSize {
+		e := s.entry(addr, false)
+		if *e&(present|owned) != present|owned {
+			continue
 		}
-		live := cpu.ReadCR3() == s.root
-		for end := addr + n; addr < end; {
-			if skip := s.hole(addr); skip != 0 {
-				addr = min(end, addr&^(skip-1)+skip)
-				continue
-			}
-			e := s.entry(addr, false)
-			if *e&(present|owned) == present|owned {
-				pool.Free(*e & addrMask)
-				*e = 0
-				s.pages--
-				spaceFrames--
-				if live {
-					cpu.Invlpg(uintptr(addr))
-				}
-			}
-			addr += layout.PageSize
+		s.drop(*e & addrMask)
+		*e = 0
+		if live {
+			cpu.Invlpg(uintptr(addr))
 		}
-	})
+	}
+	return addr
 }
 
 // hole returns the size of the table that is missing at addr; 0 for none.
@@ -249,37 +253,42 @@ func (s *Space) hole(addr uint64) uint64 {
 // Destroy gives back everything that the space has. It must not be entered
 // again.
 func (s *Space) Destroy() {
+	if s.root == 0 {
+		return
+	}
 	systemstack(func() {
-		if s.root == 0 {
-			return
-		}
 		if cpu.ReadCR3() == s.root {
 			cpu.WriteCR3(root)
 		}
-		low := at(s.root)[0] & addrMask
-		for i, e := range at(low)[1:] {
-			if e&present != 0 {
-				s.destroy(e&addrMask, 2)
-				at(low)[i+1] = 0
+	})
+	// Nobody looks at the tables any more. A page table at a time: this cannot
+	// be preempted, and a space may be large.
+	low := at(s.root)[0] & addrMask
+	for i := abi.Start >> 30; i < abi.SharedEnd>>30; i++ {
+		if e := at(low)[i]; e&present != 0 {
+			directory := e & addrMask
+			for _, e := range at(directory) {
+				if e&present != 0 {
+					systemstack(func() { s.dropTable(e & addrMask) })
+				}
 			}
+			systemstack(func() { s.drop(directory) })
 		}
+	}
+	systemstack(func() {
 		for _, phys := range s.private {
 			s.drop(phys)
 		}
 		s.drop(low)
 		s.drop(s.root)
-		s.root = 0
 	})
+	s.root, s.private = 0, nil
 }
 
-// destroy frees the table at a depth and what lies below it.
-func (s *Space) destroy(phys uint64, depth int) {
+// dropTable frees a page table and the pages in it that are the space's.
+func (s *Space) dropTable(phys uint64) {
 	for _, e := range at(phys) {
-		switch {
-		case e&present == 0:
-		case depth < 3:
-			s.destroy(e&addrMask, depth+1)
-		case e&owned != 0:
+		if e&(present|owned) == present|owned {
 			s.drop(e & addrMask)
 		}
 	}

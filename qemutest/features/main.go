@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -53,9 +54,9 @@ func main() {
 	say("clock", time.Now().Year() >= 2024, time.Now())
 
 	// A goroutine without function calls stops none of its siblings.
-	stop := false
+	var stop atomic.Bool
 	go func() {
-		for !stop {
+		for !stop.Load() {
 		}
 	}()
 	worst := time.Duration(0)
@@ -64,7 +65,7 @@ func main() {
 		time.Sleep(time.Millisecond)
 		worst = max(worst, time.Since(start))
 	}
-	stop = true
+	stop.Store(true)
 	say("siblings", true, "")
 
 	// Garbage is collected, and given back.

@@ -32,14 +32,15 @@ func memoryOf(t *testing.T, vm *qemutest.VM, name string) uint64 {
 	return 0
 }
 
-// TestFeatures runs a program that uses what a domain gives to a Go program.
+// TestFeatures runs a program that uses what a domain gives to a Go program, on
+// each board, and on a processor that has no FSGSBASE, XSAVE, SMEP, SMAP or UMIP.
 func TestFeatures(t *testing.T) {
-	for _, machine := range boards {
-		t.Run(machine, func(t *testing.T) {
+	for _, c := range []struct{ machine, cpu string }{{"microvm", "max"}, {"q35", "max"}, {"q35", "qemu64"}} {
+		t.Run(c.machine+"/"+c.cpu, func(t *testing.T) {
 			d := domainOf("features", programFor(t, "features"))
 			d.Args, d.Env = []string{"a b", "c"}, []string{"KEY=VALUE"}
 			d.Files = []archive.File{{Name: "etc/given", Data: []byte("given")}}
-			vm := start(t, qemutest.Config{Machine: machine, Memory: 128, Image: imageWith(t, qemu.Machines[machine], d)})
+			vm := start(t, qemutest.Config{Machine: c.machine, Memory: 128, Image: imageWith(t, qemu.Machines[c.machine], d), Extra: []string{"-cpu", c.cpu}})
 			vm.Seen(t, "features: holding")
 			held := memoryOf(t, vm, "features")
 			vm.Command(t, "domain send features")

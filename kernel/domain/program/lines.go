@@ -55,16 +55,29 @@ func findLines(file []byte) (lines []byte, text uint64) {
 // Symbols names addresses of a program's text.
 type Symbols struct{ table *gosym.Table }
 
-// Symbols reads the line table. Without one, or with one that is broken, it
-// names nothing. It takes much memory and time: it is for a program that has
-// died.
+// functionsMax bounds the functions of a line table that is read: each takes some
+// 200 bytes of the kernel's memory while it is looked at.
+const functionsMax = 30_000
+
+// functions returns how many functions a line table says that it has: a word
+// behind eight bytes of header (debug/gosym, since Go 1.2).
+func functions(lines []byte) uint64 {
+	if len(lines) < 16 {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(lines[8:])
+}
+
+// Symbols reads the line table. Without one, or with one that is broken or very
+// large, it names nothing. It takes much memory and time: it is for a program
+// that has died.
 func (img *Image) Symbols() (s Symbols) {
 	defer func() {
 		if recover() != nil {
 			s = Symbols{} // the table is the program's own and may be anything
 		}
 	}()
-	if img.Lines != nil {
+	if n := functions(img.Lines); n > 0 && n <= functionsMax {
 		if t, err := gosym.NewTable(nil, gosym.NewLineTable(img.Lines, img.Text)); err == nil {
 			s.table = t
 		}
