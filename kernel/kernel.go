@@ -51,12 +51,14 @@ type machine struct {
 	board   Board
 	log     *klog.Log
 	options options.Options
-	random  *entropy.Source
-	acpi    *acpi.Info
-	power   power
-	devices devices
-	stack   *host.Stack     // nil without a network
-	domains *domain.Manager // nil without domains
+	// heapLimit is what the Go heap is kept within, in bytes.
+	heapLimit uint64
+	random    *entropy.Source
+	acpi      *acpi.Info
+	power     power
+	devices   devices
+	stack     *host.Stack     // nil without a network
+	domains   *domain.Manager // nil without domains
 }
 
 // Main runs the kernel; it does not return.
@@ -84,12 +86,22 @@ func (m *machine) startLog() {
 	fmt.Fprintf(os.Stdout, "\nsluice: version %s board %s build %s\n", build.Version, m.board.Name, build.ID())
 }
 
-// limitMemory keeps the Go heap within what the machine has: the collector
-// works harder long before frames run out.
+// heapLeast is the heap limit of a machine of 64 MiB without domains, in bytes.
+const heapLeast = 36 << 20
+
+// limitMemory keeps the Go heap within what the machine has: the collector works
+// harder long before frames run out. With domains, the kernel takes a part and
+// leaves the rest to them.
 func (m *machine) limitMemory() {
 	start, end := vm.HeapRange()
 	free := min(vm.Usage().Free, uint64(end-start))
-	debug.SetMemoryLimit(int64(free - free/4))
+	m.heapLimit = free - free/4
+	if vm.Archive() != nil {
+		m.heapLimit = min(m.heapLimit, max(free/4, heapLeast))
+		// The limit is soft: a collection ends a little above it.
+		vm.ReserveHeap(m.heapLimit + m.heapLimit/8)
+	}
+	debug.SetMemoryLimit(int64(m.heapLimit))
 	debug.SetGCPercent(300)
 }
 
@@ -144,7 +156,7 @@ func (m *machine) startNetwork() {
 	stack, err := host.New(m.devices.cards[0], host.Config{
 		IPv4:         m.options.IPv4,
 		IPv6:         m.options.IPv6,
-		MemoryBudget: int(u.Total / 4),
+		MemoryBudget: int(min(u.Total/4, m.heapLimit*2/3)),
 		Rand:         m.random,
 		Log:          slog.Default(),
 		Status: host.Status{

@@ -46,6 +46,7 @@ type Options struct {
 	Output  string    // the file to write
 	Cache   string    // folder for generated files; "" means the user's cache folder
 	Domains []Program // what the image carries
+	Memory  uint64    // of the machine, in bytes, to check that all fits; 0 if it is not known
 	// KernelOptions are words of the kernel's command line that the image
 	// carries; the boot loader's come after them and win.
 	KernelOptions []string
@@ -117,6 +118,9 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if len(o.Domains)+len(o.KernelOptions) > 0 {
 		packed, err := o.pack(ctx, tmp)
 		if err != nil {
+			return nil, err
+		}
+		if err := o.fits(len(packed)); err != nil {
 			return nil, err
 		}
 		if file, err = elf.AddArchive(file, packed); err != nil {

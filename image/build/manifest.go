@@ -1,6 +1,7 @@
 package build
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,7 @@ func (o *Options) Use(m *manifest.Manifest, dir string) error {
 	if o.Board == "" {
 		o.Board = m.Board
 	}
-	o.KernelOptions = m.Options
+	o.KernelOptions, o.Memory = m.Options, m.Memory
 	for _, d := range m.Domains {
 		p := Program{Domain: d.Domain, Package: d.Package, Dir: dir}
 		for to, from := range d.Files {
@@ -28,6 +29,22 @@ func (o *Options) Use(m *manifest.Manifest, dir string) error {
 		}
 		slices.SortFunc(p.Files, func(a, b archive.File) int { return strings.Compare(a.Name, b.Name) })
 		o.Domains = append(o.Domains, p)
+	}
+	return nil
+}
+
+// fits checks that an archive and the domains that start with the machine leave
+// the kernel what it needs.
+func (o Options) fits(archive int) error {
+	sum := uint64(manifest.KernelMemory) + uint64(archive)
+	for _, p := range o.Domains {
+		if p.Start {
+			sum += p.Quota
+		}
+	}
+	if o.Memory != 0 && sum > o.Memory {
+		return fmt.Errorf("the kernel, the programs (%d MiB) and the quotas of the domains need %d MiB, the machine has %d: want memory = \"%dMiB\" in the manifest",
+			(archive+1<<20-1)>>20, (sum+1<<20-1)>>20, o.Memory>>20, (sum+1<<20-1)>>20)
 	}
 	return nil
 }

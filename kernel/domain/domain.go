@@ -64,7 +64,7 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	d = &Domain{name: c.Name, env: env, out: out, in: in, wake: make(chan struct{}, 1)}
 	space := vm.NewSpace(c.Quota)
 	if space == nil {
-		return nil, errQuota(c)
+		return nil, errStart(c, noFrames)
 	}
 	d.memory = memory{space: space, program: img}
 	defer func() {
@@ -72,15 +72,15 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 			d.reclaim()
 		}
 	}()
-	if d.memory.load() != allowed {
-		return nil, errQuota(c)
+	if why := d.memory.load(); why != allowed {
+		return nil, errStart(c, why)
 	}
-	if len(files) > 0 && d.memory.shareData(abi.FilesStart, files, vm.Read) != allowed {
-		return nil, errQuota(c)
+	if why := d.memory.shareData(abi.FilesStart, files, vm.Read); why != allowed {
+		return nil, errStart(c, why)
 	}
 	boot, event, record := space.Give(abi.BootPage, vm.Read), space.Give(abi.EventPage, vm.Write), space.Private()
 	if boot == nil || event == nil || record == nil || !space.Share(abi.ClockPage, clockPage, vm.Read) {
-		return nil, errQuota(c)
+		return nil, errStart(c, d.memory.short())
 	}
 	xsave, fsgs := trap.Features()
 	b := abi.Boot{ID: lastID.Add(1), Quota: c.Quota, HeapStart: img.End, FilesSize: uint64(len(files)), Started: uint64(began)}
@@ -107,7 +107,10 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	return d, nil
 }
 
-func errQuota(c *config.Domain) error {
+func errStart(c *config.Domain, why refusal) error {
+	if why == noFrames {
+		return fmt.Errorf("%s: give the machine more, or stop another", why)
+	}
 	return fmt.Errorf("a quota of %d KiB is too small to start: give it more memory", c.Quota>>10)
 }
 

@@ -12,6 +12,7 @@ const (
 	Privileged Reason = "forbidden instruction" // what only ring 0 may do
 	BadCode    Reason = "invalid instruction"
 	OverQuota  Reason = "quota"
+	NoMemory   Reason = "no memory" // the machine has none left for domains
 	Overflow   Reason = "stack overflow"
 	Arithmetic Reason = "arithmetic exception"
 	Debug      Reason = "debug exception"

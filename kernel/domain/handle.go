@@ -93,6 +93,8 @@ func (d *Domain) pageFault() *Exit {
 		// again, for ever.
 	case noQuota:
 		return d.exit(OverQuota, fmt.Sprintf("%d KiB are used up", d.memory.space.Quota()>>10))
+	case noFrames:
+		return d.exit(NoMemory, fmt.Sprintf("%s: it has %d KiB", why, d.memory.space.Used()>>10))
 	case overflow:
 		return d.exit(Overflow, fmt.Sprintf("%v at %#x", a, u.Addr))
 	}

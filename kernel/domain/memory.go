@@ -47,6 +47,7 @@ const (
 	noMemory refusal = "no memory of the domain's"
 	noRight  refusal = "the memory does not allow it"
 	noQuota  refusal = "the quota is used up"
+	noFrames refusal = "the machine has no memory left for domains"
 	overflow refusal = "stack overflow"
 )
 
@@ -82,16 +83,24 @@ func (m *memory) touch(addr uint64, a access) refusal {
 		return noRight
 	}
 	if m.space.Give(page, vm.Write) == nil {
-		return noQuota
+		return m.short()
 	}
 	return allowed
+}
+
+// short says why the space got no page.
+func (m *memory) short() refusal {
+	if m.space.Full() {
+		return noQuota
+	}
+	return noFrames
 }
 
 // copyPage gives a page with its part of data, which begins at address.
 func (m *memory) copyPage(page, address uint64, data []byte, r vm.Rights) refusal {
 	p := m.space.Give(page, r)
 	if p == nil {
-		return noQuota
+		return m.short()
 	}
 	if page < address {
 		copy(p[address-page:], data)
@@ -109,7 +118,7 @@ func (m *memory) shareData(addr uint64, data []byte, r vm.Rights) refusal {
 		whole = 0
 	}
 	if whole > 0 && !m.space.Share(addr, data[:whole], r) {
-		return noQuota
+		return m.short()
 	}
 	for at := addr + uint64(whole); at < addr+uint64(len(data)); at += pageSize {
 		if why := m.copyPage(at, addr, data, r); why != allowed {

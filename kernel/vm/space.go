@@ -69,9 +69,20 @@ func newSpace(quota uint64) *Space {
 	return s
 }
 
+// kernelFrames is how many frames the kernel's heap may come to have. Domains get
+// what is left beside it: the kernel must never run out.
+var kernelFrames uint64
+
+// ReserveHeap keeps frames for a kernel heap of some bytes.
+func ReserveHeap(bytes uint64) { kernelFrames = bytes / layout.PageSize }
+
+// Full says that the space has all the memory that it may have. If it does not
+// and gets none, the machine has no more for domains.
+func (s *Space) Full() bool { return s.pages >= s.most }
+
 // frame takes a zeroed frame for the space.
 func (s *Space) frame() (phys uint64, ok bool) {
-	if s.pages >= s.most {
+	if s.Full() || pool.Counts().Free+heapFrames <= kernelFrames {
 		return 0, false
 	}
 	if phys, ok = allocFrame(); ok {

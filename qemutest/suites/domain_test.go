@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-os/sluice/image/elf"
 	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/kernel/domain/restart"
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/qemutest"
 	"github.com/sluice-os/sluice/qemutest/hostile"
@@ -126,6 +127,26 @@ func TestDamagedArchive(t *testing.T) {
 	}
 	vm := start(t, qemutest.Config{Image: image})
 	vm.Times(t, 0, `no domains reason=".*archive of domains is damaged: build the image again`, 1)
+	powerOff(t, vm)
+}
+
+// TestMachineMemory: domains whose quotas are more than the machine has end when
+// it has no more for them; the kernel keeps what it needs.
+func TestMachineMemory(t *testing.T) {
+	greedy := domainOf("greedy", programFor(t, "allocate"))
+	greedy.Quota, greedy.Policy = 1<<30, restart.Always
+	sparse := domainOf("sparse", programFor(t, "sparse"))
+	sparse.Quota, sparse.Policy = 1<<30, restart.Always
+	neighbour := domainOf(hostile.Neighbour, programFor(t, hostile.Neighbour))
+	vm, peer := startWithPeer(t, qemutest.Config{Memory: 128, Image: imageWith(t, "microvm", neighbour, greedy, sparse)})
+	vm.Times(t, 0, `domain ended domain=greedy reason="no memory: the machine has no memory left for domains`, 5)
+	ask(t, vm, "beside")
+	peer.Ping(t, peer.Address4())
+	vm.Command(t, "domain kill greedy")
+	vm.Command(t, "domain kill sparse")
+	if _, running := accounts(t, vm); running > 4<<20 {
+		t.Errorf("domains have %d KiB when only the neighbour runs", running>>10)
+	}
 	powerOff(t, vm)
 }
 
