@@ -2,6 +2,7 @@ package suites
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -190,6 +191,52 @@ func TestSpinnersStarveNobody(t *testing.T) {
 		t.Errorf("a sleeping domain woke %d us late, two slices are 4000", worst)
 	}
 	powerOff(t, vm)
+}
+
+// TestShares: domains that spin have what their weights and caps say.
+func TestShares(t *testing.T) {
+	spin := programFor(t, "spin")
+	domains := []build.Program{domainOf("one", spin), domainOf("three", spin), domainOf("capped", spin)}
+	domains[1].Weight = 300
+	domains[2].Weight, domains[2].Cap = 10_000, 100
+	vm := start(t, qemutest.Config{Memory: 256, Limit: 5 * time.Minute, Image: imageWith(t, "microvm", domains...),
+		Extra: []string{"-icount", "shift=0,sleep=off"}})
+	for _, d := range domains {
+		vm.Seen(t, d.Name+": spinning")
+	}
+	share := func(d string) float64 { return float64(timeOf(t, vm, d)) }
+	one, three, capped := share("one"), share("three"), share("capped")
+	vm.Command(t, "top -n 2") // four seconds of the guest's
+	one, three, capped = share("one")-one, share("three")-three, share("capped")-capped
+	total := one + three + capped
+	t.Logf("one %.3f, three %.3f, capped %.3f", one/total, three/total, capped/total)
+	if ratio := three / one; ratio < 2.7 || ratio > 3.3 {
+		t.Errorf("weights 300 and 100 gave a ratio of %.2f", ratio)
+	}
+	if capped/total > 0.12 || capped/total < 0.08 {
+		t.Errorf("a cap of 10 %% gave %.1f %%", 100*capped/total)
+	}
+	powerOff(t, vm)
+}
+
+// timeOf returns a domain's processor time in nanoseconds.
+func timeOf(t *testing.T, vm *qemutest.VM, name string) int64 {
+	t.Helper()
+	var list []struct {
+		Name string
+		Time int64 `json:"cpu_ns"`
+	}
+	text := vm.Command(t, "domains -j")
+	if err := json.Unmarshal([]byte(jsonLine(text)), &list); err != nil {
+		t.Fatalf("domains -j printed %q: %v", text, err)
+	}
+	for _, d := range list {
+		if d.Name == name {
+			return d.Time
+		}
+	}
+	t.Fatalf("no domain %s in %q", name, text)
+	return 0
 }
 
 func number(t *testing.T, text string) int {
