@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/image/elf"
+	"github.com/sluice-os/sluice/kernel/domain/config"
 )
 
 // checkout copies the files that git knows, or would, to a folder elsewhere.
@@ -55,6 +56,47 @@ func TestTwoBuildsGiveTheSameBytes(t *testing.T) {
 	}
 	if bytes.Contains(images[0], []byte("/sluice-build-")) || bytes.Contains(images[0], []byte(os.TempDir()+"/")) {
 		t.Error("the image holds a path of the machine that built it")
+	}
+}
+
+// greet is a domain of this module.
+func greet(pkg string) Program {
+	return Program{Domain: config.Domain{Name: "greet", Quota: 16 << 20, Weight: 100}, Package: pkg, Dir: "."}
+}
+
+func TestTwoProgramsAreTheSameBytes(t *testing.T) {
+	var packed [2][]byte
+	dirs := [2]string{checkout(t), checkout(t)}
+	for i := range packed {
+		t.Chdir(dirs[i])
+		o := Options{Cache: t.TempDir(), Domains: []Program{greet("./userland/apps/greet")}}
+		var err error
+		if packed[i], err = o.pack(context.Background(), t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(packed[0], packed[1]) {
+		t.Error("two archives of one commit differ")
+	}
+}
+
+func TestNoProgram(t *testing.T) {
+	t.Chdir(checkout(t))
+	o := Options{Cache: t.TempDir(), Domains: []Program{greet("./nexus/abi")}}
+	if _, err := o.pack(context.Background(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "domain greet: ./nexus/abi is no package main") {
+		t.Errorf("a library became a domain: %v", err)
+	}
+}
+
+func TestFits(t *testing.T) {
+	program := greet("")
+	program.Start = true
+	o := Options{Memory: 100 << 20, Domains: []Program{program}}
+	if err := o.fits(20 << 20); err != nil {
+		t.Error(err)
+	}
+	if err := o.fits(21 << 20); err == nil || !strings.Contains(err.Error(), `want memory = "101MiB"`) {
+		t.Errorf("a MiB too much: %v", err)
 	}
 }
 

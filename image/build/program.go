@@ -1,6 +1,7 @@
 package build
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -130,8 +131,8 @@ func (o Options) program(ctx context.Context, dir, pkg, name, tmp string) ([]byt
 		return nil, fmt.Errorf("domain %s: %w", name, err)
 	}
 	file, err := os.ReadFile(out)
-	if err != nil {
-		return nil, fmt.Errorf("domain %s: %s is no package main: a domain is a program", name, pkg)
+	if err != nil || !bytes.HasPrefix(file, []byte("\x7fELF")) {
+		return nil, fmt.Errorf("domain %s: %s is no package main: name the folder or import path of a program", name, pkg)
 	}
 	return file, nil
 }

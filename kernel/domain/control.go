@@ -84,6 +84,9 @@ func (m *Manager) running(name string) (*app, *Domain, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.current == nil && a.state == StateWaiting {
+		return nil, nil, fmt.Errorf("domain %s is waiting for its restart", name)
+	}
 	if a.current == nil {
 		return nil, nil, fmt.Errorf("domain %s is not running: it is %s: start it with: domain start %s", name, a.state, name)
 	}
