@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,7 +49,10 @@ func (c *checker) manifest(doc *document) *Manifest {
 	sum := uint64(0)
 	for _, name := range names {
 		table := doc.Domain[name]
-		d := c.domain(name, &table)
+		if table == nil { // an empty one
+			table = &domainTable{}
+		}
+		d := c.domain(name, table)
 		if d.Start {
 			sum += d.Quota
 		}
@@ -104,6 +108,9 @@ func (c *checker) domain(name string, t *domainTable) Domain {
 		c.report(at("package"), "%q is no package: want a folder or an import path", t.Package)
 	}
 	for _, key := range slices.Sorted(maps.Keys(t.Env)) {
+		if strings.Contains(key, "=") {
+			c.report([]string{"domain", name, "env", key}, "the variable %q: want a name without =", key)
+		}
 		d.Env = append(d.Env, key+"="+t.Env[key])
 	}
 	if t.Memory != "" {
@@ -113,11 +120,9 @@ func (c *checker) domain(name string, t *domainTable) Domain {
 		d.Weight = *t.Weight
 	}
 	if t.Cap != "" {
-		percent, err := strconv.ParseFloat(strings.TrimSuffix(t.Cap, "%"), 64)
-		if err != nil || !strings.HasSuffix(t.Cap, "%") || percent < 0.1 || percent > 100 {
-			c.report(at("cap"), "the cap %q: want a part of one processor from \"0.1%%\" to \"100%%\"", t.Cap)
-		} else {
-			d.Cap = int(percent * 10)
+		var ok bool
+		if d.Cap, ok = thousandths(t.Cap); !ok {
+			c.report(at("cap"), "the cap %q: want a part of one processor from \"0.1%%\" to \"100%%\", with one digit behind the point at most", t.Cap)
 		}
 	}
 	if t.Restart != "" {
@@ -143,11 +148,25 @@ func (c *checker) domain(name string, t *domainTable) Domain {
 	return d
 }
 
+// thousandths reads "25%" and "12.5%".
+func thousandths(text string) (n int, ok bool) {
+	number, ok := strings.CutSuffix(text, "%")
+	percent, tenth, point := strings.Cut(number, ".")
+	if !point {
+		tenth = "0"
+	}
+	v, err := strconv.ParseUint(percent+tenth, 10, 16)
+	if !ok || err != nil || percent == "" || len(tenth) != 1 || v < 1 || v > picker.Whole {
+		return 0, false
+	}
+	return int(v), true
+}
+
 func (c *checker) fileNames(at []string, to, from string) {
-	if !path.IsAbs(to) || path.Clean(to) != to || to == "/" {
+	if !path.IsAbs(to) || path.Clean(to) != to || to == "/" || strings.ContainsRune(to, 0) {
 		c.report(at, "the path %q in the domain: want one like /etc/app.conf", to)
 	}
-	if path.IsAbs(from) || from == "" || strings.HasPrefix(path.Clean(from), "..") {
+	if !filepath.IsLocal(from) || strings.ContainsRune(from, 0) {
 		c.report(at, "the file %q: want a path below the manifest's folder", from)
 	}
 }

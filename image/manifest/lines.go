@@ -7,7 +7,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// index finds the line of each key of a text that has been decoded.
+// index finds the line of each key of a text, and values of the wrong type.
 func (c *checker) index(text []byte) {
 	p := unstable.Parser{}
 	p.Reset(text)
@@ -15,12 +15,14 @@ func (c *checker) index(text []byte) {
 	for p.NextExpression() {
 		e := p.Expression()
 		switch e.Kind {
+		case unstable.ArrayTable:
+			table = c.note(&p, nil, e.Key())
+			c.kind(c.last, table, unstable.Array, e)
 		case unstable.Table:
 			table = c.note(&p, nil, e.Key())
+			c.kind(c.last, table, unstable.InlineTable, e)
 			if name := strings.Join(table, "\x00"); c.tables[name] {
-				for key := e.Key(); key.Next(); {
-					c.twice = p.Shape(key.Node().Raw).Start.Line
-				}
+				c.again()
 			} else {
 				c.tables[name] = true
 			}
@@ -33,10 +35,24 @@ func (c *checker) index(text []byte) {
 // value notes a key and, where its value is a table in braces, those in it.
 func (c *checker) value(p *unstable.Parser, table []string, e *unstable.Node) {
 	path := c.note(p, table, e.Key())
-	if v := e.Value(); v.Kind == unstable.InlineTable {
+	if name := strings.Join(path, "\x00"); c.values[name] {
+		c.again()
+	} else {
+		c.values[name] = true
+	}
+	v := e.Value()
+	c.kind(c.last, path, v.Kind, v)
+	if v.Kind == unstable.InlineTable {
 		for it := v.Children(); it.Next(); {
 			c.value(p, path, it.Node())
 		}
+	}
+}
+
+// again notes where the first key or table is that was there already.
+func (c *checker) again() {
+	if c.twice == 0 {
+		c.twice = c.last
 	}
 }
 
@@ -44,10 +60,14 @@ func (c *checker) value(p *unstable.Parser, table []string, e *unstable.Node) {
 func (c *checker) note(p *unstable.Parser, table []string, key unstable.Iterator) []string {
 	path := slices.Clone(table)
 	for key.Next() {
+		if len(path) > len(table) {
+			c.kind(c.last, path, unstable.InlineTable, nil) // one with keys is a table
+		}
 		path = append(path, string(key.Node().Data))
+		c.last = p.Shape(key.Node().Raw).Start.Line
 		name := strings.Join(path, "\x00")
 		if _, ok := c.lines[name]; !ok {
-			c.lines[name] = p.Shape(key.Node().Raw).Start.Line
+			c.lines[name] = c.last
 		}
 	}
 	return path
@@ -62,14 +82,14 @@ var known = map[string][]string{
 
 // nearest says which key may have been meant.
 func nearest(key []string) string {
-	table := ""
-	if len(key) > 1 {
-		table = key[0]
+	table, word := "", key[0]
+	if len(key) > 1 && known[key[0]] != nil {
+		table, word = key[0], key[len(key)-1]
 	}
 	names := known[table]
 	best, distance := "", 3 // two letters wrong at most
 	for _, n := range names {
-		if d := letters(n, key[len(key)-1]); d < distance {
+		if d := letters(n, word); d < distance {
 			best, distance = n, d
 		}
 	}

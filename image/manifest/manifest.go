@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/sluice-os/sluice/kernel/domain/config"
@@ -39,10 +40,11 @@ type Domain struct {
 
 // document is the file as it is written.
 type document struct {
-	Board  string                 `toml:"board"`
-	Memory string                 `toml:"memory"`
-	Host   hostTable              `toml:"host"`
-	Domain map[string]domainTable `toml:"domain"`
+	Board  string    `toml:"board"`
+	Memory string    `toml:"memory"`
+	Host   hostTable `toml:"host"`
+	// Domain has pointers: with values the library panics at dotted keys.
+	Domain map[string]*domainTable `toml:"domain"`
 }
 
 type hostTable struct {
@@ -102,7 +104,10 @@ func Parse(text []byte, name string) (*Manifest, error) {
 }
 
 func parse(text []byte, name string) (*Manifest, *checker) {
-	c := &checker{file: name, lines: map[string]int{}, tables: map[string]bool{}, twice: 1}
+	c := &checker{file: name, lines: map[string]int{}, tables: map[string]bool{}, values: map[string]bool{}}
+	if c.index(text); c.wrongType {
+		return &Manifest{}, c
+	}
 	var doc document
 	in := toml.NewDecoder(strings.NewReader(string(text)))
 	in.DisallowUnknownFields()
@@ -120,21 +125,23 @@ func parse(text []byte, name string) (*Manifest, *checker) {
 		c.reportLine(row, "%s", strings.TrimPrefix(wrong.Error(), "toml: "))
 		return &Manifest{}, c
 	case err != nil:
-		c.index(text)
-		c.reportLine(c.twice, "%s: want each table once", strings.TrimPrefix(err.Error(), "toml: "))
+		c.reportLine(max(c.twice, 1), "%s: want each key and each table once", strings.TrimPrefix(err.Error(), "toml: "))
 		return &Manifest{}, c
 	}
-	c.index(text)
 	return c.manifest(&doc), c
 }
 
 // checker collects mistakes.
 type checker struct {
-	file     string
-	lines    map[string]int // of keys, joined by zero bytes
-	tables   map[string]bool
-	twice    int // the line of a table that was there already
-	mistakes []mistake
+	file   string
+	lines  map[string]int // of keys, joined by zero bytes
+	tables map[string]bool
+	values map[string]bool
+	last   int // the line of the last key
+	twice  int // the line of the first key or table that was there already; 0 for none
+	// wrongType says that a value has a type that the document has no place for.
+	wrongType bool
+	mistakes  []mistake
 }
 
 type mistake struct {
@@ -154,7 +161,14 @@ func (c *checker) report(key []string, format string, args ...any) {
 }
 
 func (c *checker) reportLine(line int, format string, args ...any) {
-	c.mistakes = append(c.mistakes, mistake{line, fmt.Sprintf(format, args...)})
+	// A mistake is one line, whatever is in the names that it repeats.
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, fmt.Sprintf(format, args...))
+	c.mistakes = append(c.mistakes, mistake{line, text})
 }
 
 func (c *checker) err() error {

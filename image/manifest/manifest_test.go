@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -147,12 +148,22 @@ func TestLoadLooksForFiles(t *testing.T) {
 	}
 }
 
+var oneMistake = regexp.MustCompile(`^sluice\.toml:[1-9][0-9]*: .`)
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(goodText))
 	f.Add([]byte("[domain.a]\nfiles = {a={b=1}}"))
+	f.Add([]byte("domain.a.package = \"./a\"\ndomain.a.weight = 5\n"))
+	f.Add([]byte("[domain.\"a\\nb\"]\n[[domain]]\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m, err := Parse(text, FileName)
-		if err == nil {
+		if err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				if !oneMistake.MatchString(line) {
+					t.Errorf("%q is no line of a mistake", line)
+				}
+			}
+		} else {
 			for _, d := range m.Domains {
 				if err := d.Check(); err != nil {
 					t.Errorf("a manifest was taken and its domain is refused: %v", err)

@@ -20,7 +20,10 @@ func (c *checker) ports(m *Manifest) {
 				c.report(at, "listen %q: want one like \"tcp/80\"", word)
 				continue
 			}
-			if other, taken := owner[word]; taken {
+			if other, taken := owner[word]; taken && other == d.Name {
+				c.report(at, "domain %s listens on %s twice: want it once", d.Name, word)
+				continue
+			} else if taken {
 				c.report(at, "domains %s and %s both listen on %s: want one of them on another port", other, d.Name, word)
 				continue
 			}

@@ -77,6 +77,12 @@ func TestDecodeRefuses(t *testing.T) {
 		"domain a":                 "invalid syntax",
 		"domain \"a\"\ncolour 1":   "unknown key",
 		"domain \"a\"\nquota many": "invalid syntax",
+		"domain 'a'":               "line 1: domain: not as the builder writes it",
+		"domain `a`":               "not as the builder writes it",
+		"domain \"a\"\nquota -5":   "line 2: quota: not as the builder writes it",
+		"domain \"a\"\nweight +5":  "not as the builder writes it",
+		"domain \"a\"\nweight 007": "not as the builder writes it",
+		"domain \"a\"\nstart 7":    "not as the builder writes it",
 		string(Encode(many)):       "more than 64 domains",
 	} {
 		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
@@ -93,8 +99,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := Decode(Encode(domains)); err != nil {
-			t.Errorf("what was decoded does not encode: %v", err)
+		if again, err := Decode(Encode(domains)); err != nil || !reflect.DeepEqual(again, domains) {
+			t.Errorf("what was decoded encodes as %+v (%v)", again, err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -72,7 +73,7 @@ func (d *Domain) set(key, value string) (err error) {
 	var v int64
 	switch key {
 	case "domain":
-		d.Name, err = strconv.Unquote(value)
+		d.Name, err = unquote(value)
 		return err
 	case "arg":
 		return add(&d.Args, value)
@@ -86,9 +87,15 @@ func (d *Domain) set(key, value string) (err error) {
 	if v, err = strconv.ParseInt(value, 10, 64); err != nil {
 		return err
 	}
+	if strconv.FormatInt(v, 10) != value {
+		return errForm
+	}
 	switch key {
 	case "quota":
-		d.Quota = uint64(max(v, 0))
+		if v < 0 {
+			return errForm
+		}
+		d.Quota = uint64(v)
 	case "weight":
 		d.Weight = int(v)
 	case "cap":
@@ -100,7 +107,10 @@ func (d *Domain) set(key, value string) (err error) {
 	case "backoff-max":
 		d.BackoffMax = time.Duration(v)
 	case "start":
-		d.Start = v != 0
+		if v != 1 {
+			return errForm
+		}
+		d.Start = true
 	default:
 		return fmt.Errorf("unknown key")
 	}
@@ -108,9 +118,19 @@ func (d *Domain) set(key, value string) (err error) {
 }
 
 func add(list *[]string, quoted string) error {
-	s, err := strconv.Unquote(quoted)
+	s, err := unquote(quoted)
 	if err == nil {
 		*list = append(*list, s)
 	}
 	return err
 }
+
+func unquote(quoted string) (string, error) {
+	s, err := strconv.Unquote(quoted)
+	if err == nil && strconv.Quote(s) != quoted {
+		err = errForm
+	}
+	return s, err
+}
+
+var errForm = errors.New("not as the builder writes it")

@@ -26,6 +26,9 @@ const (
 	Whole = 1000
 	// Window is the time over which a cap holds, in nanoseconds.
 	Window = 100_000_000
+	// rebase is the virtual time at which all of them begin anew at zero: one
+	// of weight 1 alone would else overflow it in three years.
+	rebase = 1 << 60
 )
 
 // Client is one that wants to run.
@@ -35,8 +38,9 @@ type Client struct {
 	ready  bool
 	vtime  int64 // nanoseconds at DefaultWeight
 	since  int64 // number of its last Ready: of two with one vtime, the later goes first
-	// budget is what a capped client may still run, as of filled. It may be
-	// negative: then it waits until that is paid back.
+	// budget is what a capped client may still run, as of filled, in thousandths
+	// of a nanosecond: so nothing is lost to rounding however often it is filled.
+	// It may be negative: then it waits until that is paid back.
 	budget int64
 	filled int64
 }
@@ -85,7 +89,7 @@ func (p *Picker) Ready(c *Client, now int64) {
 		return
 	}
 	if c.cap != 0 && c.filled == 0 {
-		c.budget, c.filled = Window*c.cap/Whole, now
+		c.budget, c.filled = Window*c.cap, now
 	}
 	p.count++
 	c.ready, c.since = true, p.count
@@ -103,7 +107,7 @@ func (p *Picker) Charge(c *Client, ran, now int64) {
 	c.vtime += virtual(ran, c.weight)
 	if c.cap != 0 {
 		c.fill(now)
-		c.budget -= ran
+		c.budget -= ran * Whole
 	}
 }
 
@@ -113,10 +117,10 @@ func virtual(ran, weight int64) int64 { return ran * DefaultWeight / weight }
 // fill gives a capped client what it may run since the last time, and no more
 // than a window's worth in all.
 func (c *Client) fill(now int64) {
-	full := int64(Window) * c.cap / Whole
+	full := Window * c.cap
 	if gap := now - c.filled; gap > 0 {
-		gap = min(gap, (full-c.budget)*Whole/c.cap+Whole)
-		c.budget = min(c.budget+gap*c.cap/Whole, full)
+		gap = min(gap, (full-c.budget)/c.cap+1)
+		c.budget = min(c.budget+gap*c.cap, full)
 		c.filled = now
 	}
 }
@@ -125,16 +129,17 @@ func (c *Client) fill(now int64) {
 // that changes by itself; math.MaxInt64 for never.
 func (p *Picker) Pick(now int64) (next *Client, wake int64) {
 	wake = math.MaxInt64
-	least := int64(math.MaxInt64)
 	for _, c := range p.clients {
 		if !c.ready {
 			continue
 		}
-		least = min(least, c.vtime)
 		if c.cap != 0 {
 			if c.fill(now); c.budget <= 0 {
 				// It runs again when a slice of its budget is there.
-				wake = min(wake, now+(min(Slice, int64(Window)*c.cap/Whole)-c.budget)*Whole/c.cap)
+				wake = min(wake, now+(min(Slice*Whole, Window*c.cap)-c.budget)/c.cap)
+				// What a cap takes from it is no credit: else it would fall ever
+				// further behind and go before those that wake.
+				c.vtime = max(c.vtime, p.floor)
 				continue
 			}
 		}
@@ -144,6 +149,12 @@ func (p *Picker) Pick(now int64) (next *Client, wake int64) {
 	}
 	if next != nil {
 		p.floor = max(p.floor, next.vtime)
+	}
+	if p.floor >= rebase {
+		for _, c := range p.clients {
+			c.vtime = max(c.vtime-p.floor, -rebase)
+		}
+		p.floor = 0
 	}
 	return next, wake
 }

@@ -13,6 +13,9 @@ import (
 )
 
 func main() {
+	leave := make(chan os.Signal, 1) // before the greeting: who reads that may ask at once
+	signal.Notify(leave, syscall.SIGTERM, os.Interrupt)
+
 	name, _ := os.Hostname()
 	greeting := strings.Join(os.Args[1:], " ")
 	if text, err := os.ReadFile("/etc/greeting"); err == nil && greeting == "" {
@@ -20,8 +23,6 @@ func main() {
 	}
 	fmt.Printf("%s from domain %s (%s)\n", greeting, name, runtime.Version())
 
-	leave := make(chan os.Signal, 1)
-	signal.Notify(leave, syscall.SIGTERM, os.Interrupt)
 	every := time.NewTicker(time.Minute)
 	start := time.Now()
 	for {
