@@ -1,0 +1,162 @@
+package abi
+
+// A channel is a domain's attachment to the kernel's nexus: an arena of shared
+// memory with five rings. Everything in it is read and written in the machine's
+// byte order.
+
+const (
+	// NetPage is read-only; see Net.
+	NetPage = SharedStart + 0x40000
+	// ArenaStart is where the arena of channel 0 lies, and ArenaStride is from
+	// one channel's to the next one's.
+	ArenaStart  = SharedStart + 2<<30
+	ArenaStride = 256 << 20
+	// ChannelsMax is how many channels a domain may have open.
+	ChannelsMax = 8
+)
+
+// EventChannel is the event of channel 0; those of the others follow. It says
+// that the channel's rings have news for the domain.
+const EventChannel = 1 << 8
+
+// SchemaVersion is the layout of the arena. A domain that finds another must not
+// use the channel.
+const SchemaVersion = 1
+
+// SchemaActive is the flag of a channel that works. It is cleared once, when the
+// channel becomes defunct, and never set again.
+const SchemaActive = 1 << 31
+
+// Ring kinds, as Schema.Rings counts them. Through RingRx and RingAlloc the
+// kernel gives packets to the domain, through RingTx and RingFree it takes them
+// back.
+const (
+	RingRx    = iota // packets that have arrived
+	RingTx           // packets to send
+	RingAlloc        // empty packets and buflets for the domain to fill
+	RingFree         // packets and buflets that the domain does not need
+	RingEvent        // what else has happened
+	RingKinds
+)
+
+// Schema is the layout of the arena's first page, which the domain only reads.
+// Offsets are in bytes from the arena's start.
+type Schema struct {
+	Version uint32
+	Flags   uint32
+	// Cookie is what the redzone of each packet is made with.
+	Cookie uint64
+	Size   uint64 // of the arena
+	Rings  [RingKinds]SchemaRing
+	// Packets, Buflets, Buffers and Large describe the tables. A buflet has one
+	// buffer for ever: those from Buffers.Count on are large.
+	Packets, Buflets, Buffers, Large SchemaTable
+	Stats, Advisory                  SchemaTable
+}
+
+// SchemaRing describes a ring.
+type SchemaRing struct {
+	Header uint32 // offset of its Ring
+	Slots  uint32 // offset of its slots
+	Count  uint32 // number of slots; one less than that can be used
+	_      uint32
+}
+
+// SchemaTable describes a table of equal objects.
+type SchemaTable struct {
+	Offset uint32
+	Count  uint32
+	Size   uint32 // of one object in bytes
+	_      uint32
+}
+
+// Ring is the shared part of a ring, 128 bytes. The domain writes Head and
+// nothing else. Slots from Head up to Tail are the domain's: to fill (tx and
+// free) or to take (rx, alloc and event).
+type Ring struct {
+	Head uint32
+	_    [15]uint32
+	Tail uint32
+	_    [15]uint32
+}
+
+// RingSize is the size of a Ring in bytes.
+const RingSize = 128
+
+// Slot is a ring's entry.
+type Slot struct {
+	Index  uint32 // of a packet or a buflet
+	Kind   uint16
+	Length uint16 // of the packet in bytes, for the reader's convenience
+}
+
+// SlotSize is the size of a Slot in bytes.
+const SlotSize = 8
+
+// Slot kinds.
+const (
+	SlotPacket = 1 // a packet with the buflets that are chained to it, or with none
+	SlotBuflet = 2 // a buflet without packet
+	SlotLink   = 3 // event ring: the link went up or down
+)
+
+// None is an index that nothing has.
+const None = 1<<32 - 1
+
+// Packet is a packet's metadata.
+type Packet struct {
+	// Redzone is Schema.Cookie xor the offset of the packet in its table.
+	Redzone uint64
+	Index   uint32
+	Buflets uint32 // number of buflets of the chain
+	First   uint32 // first of them
+	Length  uint32 // bytes in them all
+	Flags   uint32
+	// Flow names the flow, with its Generation. A domain that sends 0 leaves
+	// it to the packet's own addresses.
+	Flow       uint32
+	Generation uint32
+	// ChecksumStart and ChecksumOffset: see PacketChecksum. Bytes from the
+	// packet's start.
+	ChecksumStart  uint16
+	ChecksumOffset uint16
+	SegmentSize    uint16 // payload bytes of a segment; see PacketGSO
+	HeaderLen      uint16 // bytes before the payload of a large packet
+	Class          uint32 // service class
+	_              [3]uint32
+}
+
+// PacketSize is the size of a Packet in bytes.
+const PacketSize = 64
+
+// Packet flags. Others are ignored.
+const (
+	// PacketChecksum asks for the sum over the bytes from ChecksumStart on to be
+	// folded into the field ChecksumOffset bytes behind it, which holds the sum
+	// of the pseudo header (tx).
+	PacketChecksum = 1 << 0
+	// PacketGSO says that the packet is to be cut into segments of SegmentSize
+	// bytes of payload (tx), or was put together from such (rx).
+	PacketGSO = 1 << 1
+	// PacketVerified says that the transport checksum is known to be right (rx).
+	PacketVerified = 1 << 2
+)
+
+// Buflet is a piece of a packet's memory.
+type Buflet struct {
+	Index  uint32
+	Next   uint32 // the packet's next buflet, or None
+	Offset uint32 // of the first byte in the buffer
+	Length uint32 // in bytes
+	Limit  uint32 // size of the buffer
+	_      [3]uint32
+}
+
+// BufletSize is the size of a Buflet in bytes.
+const BufletSize = 32
+
+// BufletsMax is the most buflets of one packet: 64 KiB in small buffers.
+const BufletsMax = 33
+
+// PacketMax is the longest packet in bytes.
+const PacketMax = 65535

@@ -1,0 +1,90 @@
+package abi
+
+// Net is the layout of the net page: what the domains may know of the machine's
+// network. The kernel writes it; Sequence is odd while it does, and a reader
+// takes only what it read between two equal even values.
+type Net struct {
+	Sequence   uint64
+	Generation uint64 // changes with every other field
+	Up         uint32 // 1 while the link is up
+	MTU        uint32
+	MAC        [6]byte
+	_          [2]byte
+	Addresses  [NetAddressesMax]NetAddress
+	DNS        [NetDNSMax][16]byte // IPv4 as ::ffff:a.b.c.d; zero: none
+	Gateway4   [16]byte
+	Gateway6   [16]byte
+}
+
+// NetAddress is one of the machine's addresses.
+type NetAddress struct {
+	IP     [16]byte // IPv4 as ::ffff:a.b.c.d
+	Prefix uint32   // in bits, of the address's own family
+	Used   uint32   // 1 if there is one here
+}
+
+const (
+	// NetAddressesMax and NetDNSMax bound the lists of Net.
+	NetAddressesMax = 16
+	NetDNSMax       = 4
+)
+
+// Requests of SysControl about channels and flows. The memory holds the request
+// and takes the answer, in the same layout.
+const (
+	// ControlOpen opens a channel: an OpenRequest. The result is its number.
+	ControlOpen = iota + 16
+	// ControlClose closes one: an OpenRequest of which Channel counts.
+	ControlClose
+	// ControlFlow asks about a flow: a FlowRequest. A refusal is -1000 - errno
+	// of Linux.
+	ControlFlow
+	// ControlStats writes the machine's network statistics as JSON text. The
+	// memory begins with the offset to read from, 8 bytes.
+	ControlStats
+)
+
+// FlowErrno is added to the errno of a refused ControlFlow.
+const FlowErrno = 1000
+
+// OpenRequest opens a channel with one of the kernel's schemas.
+type OpenRequest struct {
+	Schema  [16]byte // its name, padded with zeros
+	Channel uint64   // answer: the number
+	Base    uint64   // answer: the arena's address
+}
+
+// FlowRequest is about a flow.
+type FlowRequest struct {
+	Op       uint32
+	Channel  uint32
+	Protocol uint32 // 6 or 17, or that of an echo (1 or 58)
+	Flags    uint32
+	// Local and Remote are addresses, IPv4 as ::ffff:a.b.c.d. Zero is any
+	// address of IPv6, ::ffff:0.0.0.0 any of IPv4.
+	Local, Remote         [16]byte
+	LocalPort, RemotePort uint32
+	// Flow and Generation name the flow: the answer of FlowBind and FlowConnect,
+	// and what the other operations take.
+	Flow, Generation uint32
+	MTU              uint32 // answer
+	_                uint32
+}
+
+// Operations of a FlowRequest.
+const (
+	// FlowBind takes a port (0: any that is free) of Local.
+	FlowBind = iota + 1
+	// FlowListen makes a bound flow take connections.
+	FlowListen
+	// FlowConnect names the peer of a bound flow, or of a new one (Flow 0).
+	FlowConnect
+	// FlowClose says that the domain's socket is gone.
+	FlowClose
+)
+
+// Flags of a FlowRequest.
+const (
+	FlowDual  = 1 << 0 // an IPv6 wildcard that takes IPv4 too
+	FlowReuse = 1 << 1 // SO_REUSEADDR
+)

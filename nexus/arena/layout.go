@@ -1,0 +1,178 @@
+package arena
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+)
+
+const (
+	// PageSize is the unit of mapping in bytes.
+	PageSize = 4096
+	// SegmentSize is the size of a segment of buffers in bytes. Regions of
+	// other things have one segment.
+	SegmentSize = 32 << 10
+	// LargeSegment is that of a segment of large buffers.
+	LargeSegment = 64 << 10
+	// BufferSize and LargeSize are the sizes of buffers in bytes.
+	BufferSize = 2 << 10
+	LargeSize  = 16 << 10
+	// advisoryEntry is the size of an entry of the advisory table in bytes.
+	advisoryEntry = 32
+)
+
+// Params is the size of an arena. A zero takes the default.
+type Params struct {
+	Slots    [abi.RingKinds]int // powers of two
+	Packets  int
+	Buffers  int // a multiple of a segment's
+	Large    int // likewise
+	Advisory int // entries
+	// IOPage is the page of the unit that translates the device's addresses,
+	// in bytes. Segments of buffers are multiples of it.
+	IOPage int
+}
+
+// bounds are the least, usual and most values of a parameter.
+type bounds struct {
+	name               string
+	least, usual, most int
+}
+
+var (
+	slotBounds = [abi.RingKinds]bounds{
+		abi.RingRx:    {"rx slots", 2, 1024, 16384},
+		abi.RingTx:    {"tx slots", 2, 256, 16384},
+		abi.RingAlloc: {"alloc slots", 2, 256, 16384},
+		abi.RingFree:  {"free slots", 2, 256, 16384},
+		abi.RingEvent: {"event slots", 2, 32, 1024},
+	}
+	packetBounds   = bounds{"packets", 4, 2048, 16384}
+	bufferBounds   = bounds{"buffers", SegmentSize / BufferSize, 1024, 4096}
+	largeBounds    = bounds{"large buffers", 0, 128, 1024}
+	advisoryBounds = bounds{"advisory entries", 64, 512, 65536}
+)
+
+// ErrBounds says that a parameter is out of its bounds.
+var ErrBounds = errors.New("arena: parameter out of bounds")
+
+func (b bounds) check(v *int) error {
+	if *v == 0 {
+		*v = b.usual
+	}
+	if *v < b.least || *v > b.most {
+		return fmt.Errorf("%w: %d %s, want %d to %d", ErrBounds, *v, b.name, b.least, b.most)
+	}
+	return nil
+}
+
+// Check fills in defaults and reports what is out of bounds, as ErrBounds.
+func (p *Params) Check() error {
+	for kind := range p.Slots {
+		if err := slotBounds[kind].check(&p.Slots[kind]); err != nil {
+			return err
+		}
+		if n := p.Slots[kind]; n&(n-1) != 0 {
+			return fmt.Errorf("%w: %d %s, want a power of two", ErrBounds, n, slotBounds[kind].name)
+		}
+	}
+	for _, c := range []struct {
+		b bounds
+		v *int
+	}{{packetBounds, &p.Packets}, {bufferBounds, &p.Buffers}, {advisoryBounds, &p.Advisory}} {
+		if err := c.b.check(c.v); err != nil {
+			return err
+		}
+	}
+	if p.Large < 0 || p.Large > largeBounds.most {
+		return fmt.Errorf("%w: %d large buffers, want 0 to %d", ErrBounds, p.Large, largeBounds.most)
+	}
+	if p.Buffers%(SegmentSize/BufferSize) != 0 || p.Large%(LargeSegment/LargeSize) != 0 {
+		return fmt.Errorf("%w: %d and %d buffers do not fill their segments", ErrBounds, p.Buffers, p.Large)
+	}
+	if p.IOPage == 0 {
+		p.IOPage = PageSize
+	}
+	if p.IOPage < PageSize || p.IOPage&(p.IOPage-1) != 0 || SegmentSize%p.IOPage != 0 {
+		return fmt.Errorf("%w: an IO page of %d bytes, want a power of two from %d to %d", ErrBounds, p.IOPage, PageSize, SegmentSize)
+	}
+	return nil
+}
+
+// Span is where a region lies in the arena.
+type Span struct {
+	Offset, Size int // bytes
+	Segment      int // size of a segment in bytes
+}
+
+// Layout is where everything lies.
+type Layout struct {
+	Params
+	Spans [Regions]Span
+	Size  int // of the arena in bytes
+	// slotsAt is where each ring's slots begin in their region.
+	slotsAt [abi.RingKinds]int
+}
+
+// NewLayout lays out an arena. It fails with ErrBounds.
+func NewLayout(p Params) (*Layout, error) {
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
+	l := &Layout{Params: p}
+	slots := 0
+	for kind, n := range p.Slots {
+		l.slotsAt[kind] = slots
+		slots += n * abi.SlotSize
+	}
+	sizes := [Regions]int{
+		Schema:   PageSize,
+		Rings:    abi.RingKinds * abi.RingSize,
+		Slots:    slots,
+		Packets:  p.Packets * abi.PacketSize,
+		Buflets:  (p.Buffers + p.Large) * abi.BufletSize,
+		Buffers:  p.Buffers * BufferSize,
+		Large:    p.Large * LargeSize,
+		Stats:    PageSize,
+		Advisory: p.Advisory * advisoryEntry,
+	}
+	for id, size := range sizes {
+		s := Span{Offset: l.Size, Size: (size + PageSize - 1) &^ (PageSize - 1)}
+		s.Segment = s.Size
+		switch ID(id) {
+		case Buffers:
+			s.Segment = SegmentSize
+		case Large:
+			s.Segment = LargeSegment
+		}
+		l.Spans[id] = s
+		l.Size += s.Size
+	}
+	if l.Size > abi.ArenaStride {
+		return nil, fmt.Errorf("%w: %d bytes in all, want %d at most", ErrBounds, l.Size, abi.ArenaStride)
+	}
+	return l, nil
+}
+
+// schema describes the layout to the domain.
+func (l *Layout) schema(cookie uint64) abi.Schema {
+	s := abi.Schema{Version: abi.SchemaVersion, Flags: abi.SchemaActive, Cookie: cookie, Size: uint64(l.Size)}
+	for kind, n := range l.Slots {
+		s.Rings[kind] = abi.SchemaRing{
+			Header: uint32(l.Spans[Rings].Offset + kind*abi.RingSize),
+			Slots:  uint32(l.Spans[Slots].Offset + l.slotsAt[kind]),
+			Count:  uint32(n),
+		}
+	}
+	table := func(id ID, n, size int) abi.SchemaTable {
+		return abi.SchemaTable{Offset: uint32(l.Spans[id].Offset), Count: uint32(n), Size: uint32(size)}
+	}
+	s.Packets = table(Packets, l.Params.Packets, abi.PacketSize)
+	s.Buflets = table(Buflets, l.Params.Buffers+l.Params.Large, abi.BufletSize)
+	s.Buffers = table(Buffers, l.Params.Buffers, BufferSize)
+	s.Large = table(Large, l.Params.Large, LargeSize)
+	s.Stats = table(Stats, 1, PageSize)
+	s.Advisory = table(Advisory, l.Params.Advisory, advisoryEntry)
+	return s
+}

@@ -1,0 +1,217 @@
+// Package channel is the kernel's end of a domain's attachment to the nexus: an
+// arena with its rings, the account of what is lent, and the checks on all that
+// the domain writes.
+package channel
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/pool"
+	"github.com/sluice-os/sluice/nexus/ring"
+)
+
+var (
+	// ErrClosed says that the channel is closed.
+	ErrClosed = errors.New("channel: closed")
+	// ErrDefunct says that the channel's memory was taken back.
+	ErrDefunct = errors.New("channel: defunct")
+)
+
+// Channel is one domain's attachment. Its methods may be called concurrently.
+type Channel struct {
+	// ID is the number that no other channel of the machine has.
+	ID uint32
+	// Owner is whom it belongs to.
+	Owner uint64
+	// Name is the owner's, and Schema that of the schema, for people.
+	Name, Schema string
+	// Notify tells the domain that its rings have news. It is called with the
+	// channel locked and must not block.
+	Notify func()
+
+	mu      sync.Mutex
+	arena   *arena.Arena
+	cookie  uint64
+	rings   [abi.RingKinds]*ring.Ring
+	packets *pool.Objects
+	small   *pool.Objects
+	large   *pool.Objects
+	counts  Counts
+	closed  bool
+	// news says that something was put into a ring since the last Flush.
+	news bool
+	// out is the packet that Transmit hands on. It is kept here so that
+	// nothing is allocated.
+	out   Packet
+	chain [abi.BufletsMax]uint32
+}
+
+// Counts are a channel's statistics.
+type Counts struct {
+	TxPackets, TxBytes, RxPackets, RxBytes uint64
+	// TxSyncs is how often the domain asked to look at its rings, RxEvents how
+	// often it was told to.
+	TxSyncs, RxEvents uint64
+	// Drops by reason: the rx ring was full, or the pool was empty.
+	RxRingFull, RxNoPacket, RxNoBuffer, RxTooLong uint64
+	// TxStalled is how often packets had to wait for the card.
+	TxStalled uint64
+}
+
+// New makes a channel on an arena, which belongs to it from then on.
+func New(a *arena.Arena, cookie uint64) *Channel {
+	c := &Channel{
+		arena: a, cookie: cookie,
+		packets: pool.NewObjects(0, a.Params.Packets),
+		small:   pool.NewObjects(0, a.Params.Buffers),
+		large:   pool.NewObjects(a.Params.Buffers, a.Params.Large),
+	}
+	for kind := range c.rings {
+		shared, slots := a.Ring(kind)
+		c.rings[kind] = ring.New(shared, slots, kind == abi.RingTx || kind == abi.RingFree)
+	}
+	for i := range a.Params.Packets {
+		p := a.Packet(uint32(i))
+		p.Redzone, p.Index = redzone(cookie, uint32(i)), uint32(i)
+	}
+	for i := range a.BufletCount() {
+		b := a.Buflet(uint32(i))
+		b.Index, b.Limit = uint32(i), uint32(len(a.Buffer(uint32(i))))
+	}
+	c.refill()
+	c.rings[abi.RingAlloc].Publish()
+	return c
+}
+
+// redzone is what marks a packet's metadata.
+func redzone(cookie uint64, i uint32) uint64 { return cookie ^ uint64(i)*abi.PacketSize }
+
+// Arena is the channel's memory, for who maps it.
+func (c *Channel) Arena() *arena.Arena { return c.arena }
+
+// Counts returns the statistics.
+func (c *Channel) Counts() Counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts
+}
+
+// Close ends the channel: nothing reads or writes its memory afterwards. The
+// caller frees the arena when the domain cannot reach it any more.
+func (c *Channel) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+}
+
+// Sync does what the domain asks for with a notification: it takes back what is
+// in the free ring, forgets the slots that were read, sends what is in the tx
+// ring through send until that reports false, and gives the domain new packets.
+// An error other than ErrClosed is a *Violation: the domain must end.
+func (c *Channel) Sync(send func(*Packet) bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.counts.TxSyncs++
+	for kind, r := range c.rings {
+		if err := r.Sync(); err != nil {
+			return violation(kind, err)
+		}
+	}
+	if err := c.reclaim(); err != nil {
+		return err
+	}
+	if err := c.transmit(send); err != nil {
+		return err
+	}
+	c.refill()
+	for _, r := range c.rings {
+		r.Publish()
+	}
+	return nil
+}
+
+// reclaim takes back what is in the free ring.
+func (c *Channel) reclaim() error {
+	r := c.rings[abi.RingFree]
+	for r.Filled() > 0 {
+		s := r.Take()
+		var err error
+		switch s.Kind {
+		case abi.SlotPacket:
+			var v view
+			if v, err = c.readPacket(s.Index); err == nil {
+				err = c.returnChain(v.first, v.buflets)
+			}
+			if err == nil {
+				c.putPacket(s.Index, int(v.buflets))
+			}
+		case abi.SlotBuflet:
+			if err = c.returnBuflet(s.Index); err == nil {
+				c.putBuflet(s.Index)
+			}
+		default:
+			err = ErrSlot
+		}
+		if err != nil {
+			return violation(abi.RingFree, err)
+		}
+	}
+	r.Return()
+	return nil
+}
+
+// refill puts packets and buflets into the alloc ring. What the domain may hold
+// empty is bounded for each of them by a part of the ring, so that all have a
+// place in it, and by half of what there is: the rest is for what arrives.
+func (c *Channel) refill() {
+	r := c.rings[abi.RingAlloc]
+	for _, set := range [...]struct {
+		o      *pool.Objects
+		kind   uint16
+		eighth int // of the ring
+	}{{c.packets, abi.SlotPacket, 3}, {c.small, abi.SlotBuflet, 3}, {c.large, abi.SlotBuflet, 2}} {
+		most := min(max((r.Slots()-1)*set.eighth/8, 1), set.o.Count()/2)
+		for set.o.Lent(pool.Empty) < most && r.Room() > 0 {
+			i, ok := set.o.Take()
+			if !ok {
+				break
+			}
+			set.o.Lend(i, pool.Empty)
+			r.Put(abi.Slot{Index: i, Kind: set.kind})
+		}
+	}
+}
+
+// Ring describes a ring, for who looks on.
+type Ring struct {
+	Slots, Used int
+	Head, Tail  uint32
+}
+
+// Pool describes a set of objects, for who looks on.
+type Pool struct{ Count, Free, Lent int }
+
+// Rings and Pools describe the channel: packets, small and large buffers.
+func (c *Channel) Rings() (list [abi.RingKinds]Ring) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for kind, r := range c.rings {
+		list[kind] = Ring{Slots: r.Slots(), Used: r.Used(), Head: r.Head(), Tail: r.Tail()}
+	}
+	return list
+}
+
+func (c *Channel) Pools() (list [3]Pool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, o := range []*pool.Objects{c.packets, c.small, c.large} {
+		list[i] = Pool{Count: o.Count(), Free: o.Free(), Lent: o.AllLent()}
+	}
+	return list
+}

@@ -1,0 +1,295 @@
+package channel_test
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/arena/arenatest"
+	"github.com/sluice-os/sluice/nexus/channel"
+	user "github.com/sluice-os/sluice/userland/channel"
+)
+
+const cookie = 0x5ca1ab1e0ddba11
+
+// pair is a channel with both its ends.
+type pair struct {
+	*channel.Channel
+	user   *user.Channel
+	memory *arenatest.Memory
+	sent   [][]byte
+	last   channel.Packet
+	full   bool // the card has no room
+	quiet  bool // what is sent is not kept
+	events int
+	err    error
+}
+
+func newPair(t testing.TB, p arena.Params) *pair {
+	t.Helper()
+	l, err := arena.NewLayout(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := &pair{memory: arenatest.New(t, l.Size)}
+	a, err := arena.New(l, x.memory, cookie)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Channel = channel.New(a, cookie)
+	x.Notify = func() { x.events++ }
+	x.user, err = user.New(x.memory.Domain(), func() {
+		if err := x.Sync(x.send); err != nil && x.err == nil {
+			x.err = err
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func (x *pair) send(p *channel.Packet) bool {
+	if x.full {
+		return false
+	}
+	if x.quiet {
+		return true
+	}
+	x.sent = append(x.sent, bytes.Join(p.Pieces, nil))
+	x.last = *p
+	return true
+}
+
+// submit sends bytes and reports whether there was room.
+func (x *pair) submit(data []byte) bool {
+	rest := data
+	return x.user.Send(&user.Outgoing{Length: len(data)}, func(piece []byte) { rest = rest[copy(piece, rest):] })
+}
+
+func (x *pair) deliver(data []byte) bool {
+	rest := data
+	return x.Deliver(&channel.Delivery{Length: len(data)}, func(piece []byte) { rest = rest[copy(piece, rest):] })
+}
+
+func (x *pair) receive(limit int) (got [][]byte) {
+	x.user.Receive(limit, func(p *user.Received) { got = append(got, bytes.Join(p.Pieces, nil)) })
+	return got
+}
+
+func content(n int) []byte {
+	b := make([]byte, n)
+	r := rand.New(rand.NewPCG(uint64(n), 1))
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+func TestPacketsOfEverySizeArriveAsTheyWereSent(t *testing.T) {
+	x := newPair(t, arena.Params{})
+	for _, n := range []int{1, 64, 2047, 2048, 2049, 4096, 4097, 16384, 40000, abi.PacketMax} {
+		data := content(n)
+		if !x.submit(data) {
+			t.Fatalf("%d bytes found no room", n)
+		}
+		x.user.Flush()
+		if x.err != nil {
+			t.Fatalf("%d bytes: %v", n, x.err)
+		}
+		if len(x.sent) != 1 || !bytes.Equal(x.sent[0], data) {
+			t.Errorf("%d bytes were sent as %d packets", n, len(x.sent))
+		}
+		x.sent = nil
+		if !x.deliver(data) {
+			t.Fatalf("%d bytes were dropped: %+v", n, x.Counts())
+		}
+		if got := x.receive(9); len(got) != 0 {
+			t.Errorf("%d bytes were seen before the flush", n)
+		}
+		x.Flush()
+		if got := x.receive(9); len(got) != 1 || !bytes.Equal(got[0], data) {
+			t.Errorf("%d bytes arrived as %d packets", n, len(got))
+		}
+	}
+	x.user.Sync()
+	for i, p := range x.Pools() {
+		if i == 0 && p.Free+p.Lent != p.Count {
+			t.Errorf("pool %d: %+v", i, p)
+		}
+	}
+}
+
+// TestOneEventForABatch: skywalk's coalescing.
+func TestOneEventForABatch(t *testing.T) {
+	x := newPair(t, arena.Params{})
+	for range 32 {
+		x.deliver(content(100))
+	}
+	x.Flush()
+	x.Flush()
+	if x.events != 1 {
+		t.Errorf("%d events", x.events)
+	}
+}
+
+// TestFullRing: n slots carry n-1 packets (skywalk 7.2, fullupipe).
+func TestFullRing(t *testing.T) {
+	p := arena.Params{}
+	p.Slots[abi.RingRx], p.Slots[abi.RingTx] = 8, 8
+	x := newPair(t, p)
+	x.full = true
+	n := 0
+	for x.submit(content(60)) {
+		n++
+	}
+	if n != 7 {
+		t.Errorf("a tx ring of 8 slots took %d packets", n)
+	}
+	x.full = false
+	if err := x.Resume(x.send); err != nil || len(x.sent) != 7 || x.events != 1 {
+		t.Errorf("resumed: %v, %d packets, %d events", err, len(x.sent), x.events)
+	}
+	n = 0
+	for x.deliver(content(60)) {
+		n++
+	}
+	if n != 7 || x.Counts().RxRingFull != 1 {
+		t.Errorf("an rx ring of 8 slots took %d packets, %+v", n, x.Counts())
+	}
+	x.Flush()
+	if got := x.receive(3); len(got) != 3 {
+		t.Fatalf("received %d", len(got))
+	}
+	if !x.deliver(content(60)) {
+		t.Error("what was read made no room")
+	}
+}
+
+func TestBothRingsFullIsNoDeadlock(t *testing.T) {
+	x := newPair(t, arena.Params{})
+	for x.deliver(content(1400)) {
+	}
+	x.Flush()
+	x.full = true
+	for x.submit(content(1400)) {
+	}
+	x.full = false
+	// The domain reads and writes by turns; everything moves.
+	for x.user.Pending() {
+		x.receive(16)
+		if !x.submit(content(1400)) {
+			t.Fatal("no room to send although the card takes all")
+		}
+	}
+	if x.err != nil {
+		t.Fatal(x.err)
+	}
+}
+
+func TestNothingLeaks(t *testing.T) {
+	x := newPair(t, arena.Params{Packets: 64, Buffers: 64, Large: 8})
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		data := content(1 + r.IntN(9000))
+		switch r.IntN(4) {
+		case 0:
+			x.submit(data)
+		case 1:
+			x.deliver(data)
+			x.Flush()
+		case 2:
+			x.receive(r.IntN(5))
+		case 3:
+			x.full = r.IntN(3) == 0
+			x.user.Flush()
+			x.sent = x.sent[:0]
+		}
+		if x.err != nil {
+			t.Fatal(x.err)
+		}
+	}
+	x.full = false
+	x.user.Flush()
+	for len(x.receive(9)) > 0 {
+	}
+	x.user.Sync()
+	for i, p := range x.Pools() {
+		if p.Free+p.Lent != p.Count {
+			t.Errorf("pool %d: %+v", i, p)
+		}
+	}
+	// What the domain still has is empty, in its lists or in the alloc ring.
+	if l := x.Pools()[0].Lent; l > 32 {
+		t.Errorf("%d packets are lent", l)
+	}
+}
+
+func TestNoAllocations(t *testing.T) {
+	x := newPair(t, arena.Params{})
+	x.quiet = true
+	data := content(1400)
+	var rest []byte
+	fill := func(piece []byte) { rest = rest[copy(piece, rest):] }
+	sink := func(*channel.Packet) bool { return true }
+	take := func(*user.Received) {}
+	out, in := &user.Outgoing{Length: len(data)}, &channel.Delivery{Length: len(data)}
+	if n := testing.AllocsPerRun(100, func() {
+		for range 32 {
+			rest = data
+			x.Deliver(in, fill)
+		}
+		x.Flush()
+		x.user.Receive(32, take)
+		for range 32 {
+			rest = data
+			x.user.Send(out, fill)
+		}
+		x.Channel.Sync(sink)
+	}); n != 0 {
+		t.Errorf("%v allocations for 64 packets", n)
+	}
+}
+
+func TestClosedChannel(t *testing.T) {
+	x := newPair(t, arena.Params{})
+	x.Close()
+	if err := x.Channel.Sync(x.send); !errors.Is(err, channel.ErrClosed) {
+		t.Error(err)
+	}
+	if x.deliver(content(10)) {
+		t.Error("a closed channel took a packet")
+	}
+	x.Arena().Free()
+	if n := x.memory.Live(); n != 0 {
+		t.Errorf("%d segments were not freed", n)
+	}
+}
+
+func BenchmarkRoundTrip(b *testing.B) {
+	x := newPair(b, arena.Params{})
+	x.quiet = true
+	data := content(1400)
+	var rest []byte
+	fill := func(piece []byte) { rest = rest[copy(piece, rest):] }
+	sink := func(*channel.Packet) bool { return true }
+	take := func(*user.Received) {}
+	out, in := &user.Outgoing{Length: len(data)}, &channel.Delivery{Length: len(data)}
+	b.ReportAllocs()
+	for b.Loop() {
+		for range 32 {
+			rest = data
+			x.Deliver(in, fill)
+		}
+		x.Flush()
+		x.user.Receive(32, take)
+		for range 32 {
+			rest = data
+			x.user.Send(out, fill)
+		}
+		x.Channel.Sync(sink)
+	}
+}

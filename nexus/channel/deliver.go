@@ -1,0 +1,157 @@
+package channel
+
+import (
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/pool"
+)
+
+// Delivery is what goes with a packet to the domain.
+type Delivery struct {
+	Length           int
+	Flow, Generation uint32
+	Verified         bool // the transport checksum is right
+	// SegmentSize is not 0 for a packet that was put together from segments.
+	SegmentSize int
+}
+
+// smallMax is the longest packet that goes into small buffers: with more than two
+// of them a large one is better used.
+const smallMax = 2 * 2048
+
+// Deliver gives the domain a packet of d.Length bytes, which fill writes piece by
+// piece: it is called with each piece in order. false means that the packet was
+// dropped and counted. The domain is told at the next Flush.
+func (c *Channel) Deliver(d *Delivery, fill func(piece []byte)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.rings[abi.RingRx]
+	if c.closed {
+		return false
+	}
+	if d.Length <= 0 || d.Length > abi.PacketMax {
+		c.counts.RxTooLong++
+		return false
+	}
+	if r.Room() == 0 {
+		// The domain may have read some: its head is looked at, and what is
+		// wrong with it shows when it asks for a sync.
+		if r.Sync() != nil || r.Room() == 0 {
+			c.counts.RxRingFull++
+			return false
+		}
+	}
+	i, ok := c.packets.Take()
+	if !ok {
+		c.counts.RxNoPacket++
+		return false
+	}
+	n, ok := c.takeChain(d.Length)
+	if !ok {
+		c.counts.RxNoBuffer++
+		c.putPacket(i, n)
+		return false
+	}
+	c.write(i, n, d, fill)
+	r.Put(abi.Slot{Index: i, Kind: abi.SlotPacket, Length: uint16(d.Length)})
+	c.counts.RxPackets++
+	c.counts.RxBytes += uint64(d.Length)
+	c.news = true
+	return true
+}
+
+// takeChain takes buflets for length bytes into c.chain, and returns how many it
+// took even when they do not suffice.
+func (c *Channel) takeChain(length int) (n int, ok bool) {
+	for left := length; left > 0; n++ {
+		if n == abi.BufletsMax {
+			return n, false
+		}
+		first, second := c.small, c.large
+		if left > smallMax {
+			first, second = second, first
+		}
+		i, ok := first.Take()
+		if !ok {
+			if i, ok = second.Take(); !ok {
+				return n, false
+			}
+		}
+		c.chain[n] = i
+		left -= len(c.arena.Buffer(i))
+	}
+	return n, true
+}
+
+// write fills packet i with the first n buflets of c.chain and lends them all. The
+// domain sees nothing of it before the ring's tail moves.
+func (c *Channel) write(i uint32, n int, d *Delivery, fill func([]byte)) {
+	left := d.Length
+	for k, b := range c.chain[:n] {
+		buffer := c.arena.Buffer(b)
+		piece := buffer[:min(left, len(buffer))]
+		fill(piece)
+		left -= len(piece)
+		next := uint32(abi.None)
+		if k+1 < n {
+			next = c.chain[k+1]
+		}
+		*c.arena.Buflet(b) = abi.Buflet{Index: b, Next: next, Length: uint32(len(piece)), Limit: uint32(len(buffer))}
+		c.lendBuflet(b, pool.Arrived)
+	}
+	p := abi.Packet{
+		Redzone: redzone(c.cookie, i), Index: i, Buflets: uint32(n), First: c.chain[0], Length: uint32(d.Length),
+		Flow: d.Flow, Generation: d.Generation,
+	}
+	if d.Verified {
+		p.Flags |= abi.PacketVerified
+	}
+	if d.SegmentSize != 0 {
+		p.Flags |= abi.PacketGSO
+		p.SegmentSize = uint16(d.SegmentSize)
+	}
+	*c.arena.Packet(i) = p
+	c.packets.Lend(i, pool.Arrived)
+}
+
+// Flush shows the domain what was delivered since the last one, with one event.
+func (c *Channel) Flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.news || c.closed {
+		return
+	}
+	c.news = false
+	c.rings[abi.RingRx].Publish()
+	c.counts.RxEvents++
+	if c.Notify != nil {
+		c.Notify()
+	}
+}
+
+// Resume goes on sending what had to wait (see Sync); it is called when the card
+// has room again.
+func (c *Channel) Resume(send func(*Packet) bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	r := c.rings[abi.RingTx]
+	before := r.Filled()
+	if before == 0 {
+		return nil
+	}
+	if err := c.transmit(send); err != nil {
+		return err
+	}
+	if r.Filled() < before {
+		c.refill()
+		r.Publish()
+		c.rings[abi.RingAlloc].Publish()
+		c.counts.RxEvents++
+		if c.Notify != nil {
+			c.Notify()
+		}
+	}
+	return nil
+}

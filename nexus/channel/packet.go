@@ -1,0 +1,187 @@
+package channel
+
+import (
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/pool"
+)
+
+// view is a packet's metadata as the domain wrote it, read once.
+type view struct {
+	first, buflets, length uint32
+	flags                  uint32
+	flow, generation       uint32
+	checksumStart          uint16
+	checksumOffset         uint16
+	segmentSize, headerLen uint16
+	class                  uint32
+}
+
+// words reads shared memory of n 8-byte words, each once.
+func words[T any](dst []uint64, src *T) {
+	for i := range dst {
+		dst[i] = atomic.LoadUint64((*uint64)(unsafe.Add(unsafe.Pointer(src), i*8)))
+	}
+}
+
+// readPacket copies the metadata of a packet that the domain names. The packet
+// must be lent to it.
+func (c *Channel) readPacket(i uint32) (view, error) {
+	if err := c.packets.Return(i); err != nil {
+		return view{}, err
+	}
+	var p abi.Packet
+	// The structure is 64 bytes at a multiple of 64.
+	words((*[abi.PacketSize / 8]uint64)(unsafe.Pointer(&p))[:], c.arena.Packet(i))
+	if p.Redzone != redzone(c.cookie, i) || p.Index != i {
+		return view{}, ErrRedzone
+	}
+	return view{
+		first: p.First, buflets: p.Buflets, length: p.Length, flags: p.Flags, flow: p.Flow, generation: p.Generation,
+		checksumStart: p.ChecksumStart, checksumOffset: p.ChecksumOffset,
+		segmentSize: p.SegmentSize, headerLen: p.HeaderLen, class: p.Class,
+	}, nil
+}
+
+// returnBuflet takes a buflet back that the domain names.
+func (c *Channel) returnBuflet(i uint32) error {
+	if c.small.Has(i) {
+		return c.small.Return(i)
+	}
+	return c.large.Return(i)
+}
+
+func (c *Channel) putBuflet(i uint32) {
+	if c.small.Has(i) {
+		c.small.Put(i)
+	} else {
+		c.large.Put(i)
+	}
+}
+
+// returnChain takes a chain back and notes it in c.chain. Each buflet must be
+// lent, so that a chain cannot have one twice.
+func (c *Channel) returnChain(first, n uint32) error {
+	if n > abi.BufletsMax {
+		return ErrChain
+	}
+	for k := range n {
+		if err := c.returnBuflet(first); err != nil {
+			return err
+		}
+		c.chain[k] = first
+		first = atomic.LoadUint32(&c.arena.Buflet(first).Next)
+	}
+	return nil
+}
+
+// putPacket frees a packet with the first n buflets of c.chain.
+func (c *Channel) putPacket(i uint32, n int) {
+	for _, b := range c.chain[:n] {
+		c.putBuflet(b)
+	}
+	c.packets.Put(i)
+}
+
+// Packet is one that the domain sends: its data still lies in shared memory, so
+// whoever takes it copies it before looking at it.
+type Packet struct {
+	Length int
+	// Pieces is where the data lies, in order: Length bytes in all.
+	Pieces [][]byte
+	// Flow and Generation are the domain's claim; 0 for none.
+	Flow, Generation uint32
+	// Checksum says that the sum from ChecksumStart on is asked for; see
+	// abi.PacketChecksum.
+	Checksum                      bool
+	ChecksumStart, ChecksumOffset int
+	// SegmentSize is not 0 for a packet that is to be cut behind HeaderLen
+	// bytes.
+	SegmentSize, HeaderLen int
+	Class                  uint32
+	pieces                 [abi.BufletsMax][]byte
+}
+
+// transmit sends what is in the tx ring, until send reports false: the rest
+// stays for the next time.
+func (c *Channel) transmit(send func(*Packet) bool) error {
+	r := c.rings[abi.RingTx]
+	for r.Filled() > 0 {
+		s := r.Take()
+		if s.Kind != abi.SlotPacket {
+			return violation(abi.RingTx, ErrSlot)
+		}
+		v, err := c.readPacket(s.Index)
+		if err == nil {
+			err = c.returnChain(v.first, v.buflets)
+		}
+		if err == nil {
+			err = c.internalize(&v)
+		}
+		if err != nil {
+			return violation(abi.RingTx, err)
+		}
+		if !send(&c.out) {
+			// The domain has sent it once and for all: it is lent again only
+			// for the account.
+			c.counts.TxStalled++
+			c.packets.Lend(s.Index, pool.Empty)
+			for _, b := range c.chain[:v.buflets] {
+				c.lendBuflet(b, pool.Empty)
+			}
+			r.Untake()
+			break
+		}
+		c.counts.TxPackets++
+		c.counts.TxBytes += uint64(v.length)
+		c.putPacket(s.Index, int(v.buflets))
+	}
+	r.Return()
+	return nil
+}
+
+func (c *Channel) lendBuflet(i uint32, why pool.Loan) {
+	if c.small.Has(i) {
+		c.small.Lend(i, why)
+	} else {
+		c.large.Lend(i, why)
+	}
+}
+
+// internalize makes c.out of what the domain wrote, or says what is wrong with
+// it. The chain's indexes are in c.chain; limits and addresses of buffers are the
+// kernel's own.
+func (c *Channel) internalize(v *view) error {
+	if v.buflets == 0 || v.length == 0 || v.length > abi.PacketMax {
+		return ErrInternal
+	}
+	out := &c.out
+	out.Pieces = out.pieces[:0]
+	total := uint32(0)
+	for _, i := range c.chain[:v.buflets] {
+		shared := c.arena.Buflet(i)
+		offset, length := atomic.LoadUint32(&shared.Offset), atomic.LoadUint32(&shared.Length)
+		buffer := c.arena.Buffer(i)
+		if limit := uint32(len(buffer)); offset > limit || length > limit-offset {
+			return ErrInternal
+		}
+		out.Pieces = append(out.Pieces, buffer[offset:offset+length])
+		total += length // 33 buffers of 16 KiB at most
+	}
+	if total != v.length {
+		return ErrInternal
+	}
+	out.Length, out.Flow, out.Generation, out.Class = int(v.length), v.flow, v.generation, v.class
+	out.ChecksumStart, out.ChecksumOffset = int(v.checksumStart), int(v.checksumOffset)
+	out.Checksum = v.flags&abi.PacketChecksum != 0
+	if start, field := out.ChecksumStart, out.ChecksumStart+out.ChecksumOffset; start > out.Length || field+2 > out.Length {
+		out.Checksum = false // not an error, but nothing that can be done either
+	}
+	out.SegmentSize, out.HeaderLen = 0, 0
+	if v.flags&abi.PacketGSO != 0 && v.segmentSize > 0 && uint32(v.headerLen) < v.length {
+		out.SegmentSize, out.HeaderLen = int(v.segmentSize), int(v.headerLen)
+	}
+	return nil
+}

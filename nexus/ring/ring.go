@@ -1,0 +1,108 @@
+// Package ring is the kernel's side of a channel's rings. What the domain says
+// is read once and compared with a copy that the domain cannot reach.
+package ring
+
+import (
+	"errors"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+)
+
+var (
+	// ErrHead says that the domain's head is outside of what it may name.
+	ErrHead = errors.New("ring: head out of bounds")
+	// ErrTail says that the domain has written the tail.
+	ErrTail = errors.New("ring: tail was changed")
+)
+
+// Ring is one ring of n slots, of which n-1 can be used: head and tail are equal
+// only when the domain has nothing.
+type Ring struct {
+	shared *abi.Ring
+	slots  []abi.Slot
+	mask   uint32
+	head   uint32 // of the domain, as it was accepted last
+	next   uint32 // the first slot that Take, or Put, uses
+	tail   uint32 // what the domain may reach
+}
+
+// New makes a ring on shared memory. A ring that the domain fills (tx, free)
+// starts with all slots its own, another with none. The number of slots must be
+// a power of two.
+func New(shared *abi.Ring, slots []abi.Slot, fills bool) *Ring {
+	r := &Ring{shared: shared, slots: slots, mask: uint32(len(slots) - 1)}
+	if fills {
+		r.tail = r.mask
+	}
+	r.Publish()
+	return r
+}
+
+// Slots is how many slots the ring has.
+func (r *Ring) Slots() int { return len(r.slots) }
+
+// Head and Tail are the private copies, for who looks on.
+func (r *Ring) Head() uint32 { return r.head }
+func (r *Ring) Tail() uint32 { return r.tail }
+
+// Used is how many slots are the domain's.
+func (r *Ring) Used() int { return int((r.tail - r.head) & r.mask) }
+
+// Sync reads the domain's head, once. An error means that the domain breaks the
+// contract; the ring is as it was.
+func (r *Ring) Sync() error {
+	if atomic.LoadUint32(&r.shared.Tail) != r.tail {
+		return ErrTail
+	}
+	head := atomic.LoadUint32(&r.shared.Head)
+	if head > r.mask || (head-r.head)&r.mask > (r.tail-r.head)&r.mask {
+		return ErrHead
+	}
+	r.head = head
+	return nil
+}
+
+// Filled is how many slots the domain has filled that were not taken yet, in a
+// ring that it fills.
+func (r *Ring) Filled() int { return int((r.head - r.next) & r.mask) }
+
+// Take returns the next slot that the domain has filled. It reads it once;
+// Filled must not be 0.
+func (r *Ring) Take() abi.Slot {
+	s := load(&r.slots[r.next])
+	r.next = (r.next + 1) & r.mask
+	return s
+}
+
+// Untake puts the last slot back, for a later Take.
+func (r *Ring) Untake() { r.next = (r.next - 1) & r.mask }
+
+// Return gives the domain the slots that were taken, at the next Publish.
+func (r *Ring) Return() { r.tail = (r.next - 1) & r.mask }
+
+// Room is how many slots can be filled, in a ring that the kernel fills.
+func (r *Ring) Room() int { return int(r.mask - (r.next-r.head)&r.mask) }
+
+// Put fills the next slot; Room must not be 0. The domain sees it at the next
+// Publish.
+func (r *Ring) Put(s abi.Slot) {
+	store(&r.slots[r.next], s)
+	r.next = (r.next + 1) & r.mask
+	r.tail = r.next
+}
+
+// Publish shows the domain the tail, and with it what the slots before it hold.
+func (r *Ring) Publish() { atomic.StoreUint32(&r.shared.Tail, r.tail) }
+
+// A slot is 8 bytes at a multiple of 8, so that one load has all of it.
+
+func load(s *abi.Slot) abi.Slot {
+	word := atomic.LoadUint64((*uint64)(unsafe.Pointer(s)))
+	return *(*abi.Slot)(unsafe.Pointer(&word))
+}
+
+func store(s *abi.Slot, v abi.Slot) {
+	atomic.StoreUint64((*uint64)(unsafe.Pointer(s)), *(*uint64)(unsafe.Pointer(&v)))
+}

@@ -1,0 +1,112 @@
+// Package channel is a domain's end of a channel: it takes what has arrived from
+// the rings, fills packets and sends them. The kernel is trusted; the memory is
+// shared with nobody else.
+package channel
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+)
+
+var (
+	// ErrVersion says that the kernel's arena has another layout.
+	ErrVersion = errors.New("channel: the arena's layout is of another version")
+	// ErrDefunct says that the kernel has taken the channel's memory back.
+	ErrDefunct = errors.New("channel: defunct")
+)
+
+// Channel is an open channel. Send and Receive may be called concurrently with
+// each other; neither may be with itself.
+type Channel struct {
+	base   unsafe.Pointer
+	schema *abi.Schema
+	notify func()
+	rings  [abi.RingKinds]ring
+	in     Received // what Receive hands on
+	pieces [abi.BufletsMax][]byte
+
+	// mu guards the free lists and the alloc and free rings.
+	mu      sync.Mutex
+	packets []uint32
+	small   []uint32
+	large   []uint32
+}
+
+// New attaches to the arena at base, which is mapped for as long as the channel
+// is used. notify tells the kernel to look at the rings, and returns when it
+// has. New fails with ErrVersion and ErrDefunct.
+func New(base unsafe.Pointer, notify func()) (*Channel, error) {
+	c := &Channel{base: base, schema: (*abi.Schema)(base), notify: notify}
+	if c.schema.Version != abi.SchemaVersion {
+		return nil, ErrVersion
+	}
+	if !c.Active() {
+		return nil, ErrDefunct
+	}
+	for kind := range c.rings {
+		s := &c.schema.Rings[kind]
+		c.rings[kind] = ring{
+			shared: (*abi.Ring)(c.at(s.Header)),
+			slots:  unsafe.Slice((*abi.Slot)(c.at(s.Slots)), s.Count),
+			mask:   s.Count - 1,
+		}
+	}
+	n := int(c.schema.Rings[abi.RingAlloc].Count)
+	c.packets, c.small, c.large = make([]uint32, 0, n), make([]uint32, 0, n), make([]uint32, 0, n)
+	return c, nil
+}
+
+// Active says that the channel works.
+func (c *Channel) Active() bool {
+	return atomic.LoadUint32(&c.schema.Flags)&abi.SchemaActive != 0
+}
+
+// at returns the address of an offset of the arena, which the kernel has laid out.
+func (c *Channel) at(offset uint32) unsafe.Pointer { return unsafe.Add(c.base, offset) }
+
+func (c *Channel) packet(i uint32) *abi.Packet {
+	return (*abi.Packet)(c.at(c.schema.Packets.Offset + i*abi.PacketSize))
+}
+
+func (c *Channel) buflet(i uint32) *abi.Buflet {
+	return (*abi.Buflet)(c.at(c.schema.Buflets.Offset + i*abi.BufletSize))
+}
+
+// buffer returns the memory of a buflet.
+func (c *Channel) buffer(i uint32) []byte {
+	t := &c.schema.Buffers
+	if i >= t.Count {
+		i -= t.Count
+		t = &c.schema.Large
+	}
+	return unsafe.Slice((*byte)(c.at(t.Offset+i*t.Size)), t.Size)
+}
+
+// ring is the domain's side of one.
+type ring struct {
+	shared *abi.Ring
+	slots  []abi.Slot
+	mask   uint32
+	head   uint32 // what Head will be
+}
+
+// left is how many slots the domain may take or fill.
+func (r *ring) left() int {
+	return int((atomic.LoadUint32(&r.shared.Tail) - r.head) & r.mask)
+}
+
+func (r *ring) slot() *abi.Slot {
+	s := &r.slots[r.head]
+	r.head = (r.head + 1) & r.mask
+	return s
+}
+
+// publish shows the kernel what was taken or filled.
+func (r *ring) publish() { atomic.StoreUint32(&r.shared.Head, r.head) }
+
+// Sync tells the kernel to look at the rings.
+func (c *Channel) Sync() { c.notify() }
