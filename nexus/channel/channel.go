@@ -32,6 +32,10 @@ type Channel struct {
 	// channel locked and must not block.
 	Notify func()
 
+	// tx is held by who takes packets from the domain, mu by who uses rings and
+	// pools; tx comes first. What is sent may be delivered to another channel,
+	// or to this one: mu is not held then.
+	tx      sync.Mutex
 	mu      sync.Mutex
 	arena   *arena.Arena
 	cookie  uint64
@@ -43,10 +47,12 @@ type Channel struct {
 	closed  bool
 	// news says that something was put into a ring since the last Flush.
 	news bool
-	// out is the packet that Transmit hands on. It is kept here so that
-	// nothing is allocated.
-	out   Packet
-	chain [abi.BufletsMax]uint32
+	// out is the packet that is handed on, and returned the buflets that the
+	// domain gave back last; both belong to the holder of tx. taken are those
+	// of the packet that is delivered. They are kept here so that nothing is
+	// allocated.
+	out             Packet
+	returned, taken [abi.BufletsMax]uint32
 }
 
 // Counts are a channel's statistics.
@@ -102,9 +108,11 @@ func (c *Channel) Counts() Counts {
 // Close ends the channel: nothing reads or writes its memory afterwards. The
 // caller frees the arena when the domain cannot reach it any more.
 func (c *Channel) Close() {
+	c.tx.Lock()
+	defer c.tx.Unlock()
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.closed = true
-	c.mu.Unlock()
 }
 
 // Sync does what the domain asks for with a notification: it takes back what is
@@ -112,6 +120,8 @@ func (c *Channel) Close() {
 // ring through send until that reports false, and gives the domain new packets.
 // An error other than ErrClosed is a *Violation: the domain must end.
 func (c *Channel) Sync(send func(*Packet) bool) error {
+	c.tx.Lock()
+	defer c.tx.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -149,7 +159,7 @@ func (c *Channel) reclaim() error {
 				err = c.returnChain(v.first, v.buflets)
 			}
 			if err == nil {
-				c.putPacket(s.Index, int(v.buflets))
+				c.putPacket(s.Index, c.returned[:v.buflets])
 			}
 		case abi.SlotBuflet:
 			if err = c.returnBuflet(s.Index); err == nil {

@@ -48,7 +48,7 @@ func (c *Channel) Deliver(d *Delivery, fill func(piece []byte)) bool {
 	n, ok := c.takeChain(d.Length)
 	if !ok {
 		c.counts.RxNoBuffer++
-		c.putPacket(i, n)
+		c.putPacket(i, c.taken[:n])
 		return false
 	}
 	c.write(i, n, d, fill)
@@ -59,7 +59,7 @@ func (c *Channel) Deliver(d *Delivery, fill func(piece []byte)) bool {
 	return true
 }
 
-// takeChain takes buflets for length bytes into c.chain, and returns how many it
+// takeChain takes buflets for length bytes into c.taken, and returns how many it
 // took even when they do not suffice.
 func (c *Channel) takeChain(length int) (n int, ok bool) {
 	for left := length; left > 0; n++ {
@@ -76,30 +76,30 @@ func (c *Channel) takeChain(length int) (n int, ok bool) {
 				return n, false
 			}
 		}
-		c.chain[n] = i
+		c.taken[n] = i
 		left -= len(c.arena.Buffer(i))
 	}
 	return n, true
 }
 
-// write fills packet i with the first n buflets of c.chain and lends them all. The
+// write fills packet i with the first n buflets of c.taken and lends them all. The
 // domain sees nothing of it before the ring's tail moves.
 func (c *Channel) write(i uint32, n int, d *Delivery, fill func([]byte)) {
 	left := d.Length
-	for k, b := range c.chain[:n] {
+	for k, b := range c.taken[:n] {
 		buffer := c.arena.Buffer(b)
 		piece := buffer[:min(left, len(buffer))]
 		fill(piece)
 		left -= len(piece)
 		next := uint32(abi.None)
 		if k+1 < n {
-			next = c.chain[k+1]
+			next = c.taken[k+1]
 		}
 		*c.arena.Buflet(b) = abi.Buflet{Index: b, Next: next, Length: uint32(len(piece)), Limit: uint32(len(buffer))}
 		c.lendBuflet(b, pool.Arrived)
 	}
 	p := abi.Packet{
-		Redzone: redzone(c.cookie, i), Index: i, Buflets: uint32(n), First: c.chain[0], Length: uint32(d.Length),
+		Redzone: redzone(c.cookie, i), Index: i, Buflets: uint32(n), First: c.taken[0], Length: uint32(d.Length),
 		Flow: d.Flow, Generation: d.Generation,
 	}
 	if d.Verified {
@@ -131,6 +131,8 @@ func (c *Channel) Flush() {
 // Resume goes on sending what had to wait (see Sync); it is called when the card
 // has room again.
 func (c *Channel) Resume(send func(*Packet) bool) error {
+	c.tx.Lock()
+	defer c.tx.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {

@@ -61,7 +61,7 @@ func (c *Channel) putBuflet(i uint32) {
 	}
 }
 
-// returnChain takes a chain back and notes it in c.chain. Each buflet must be
+// returnChain takes a chain back and notes it in c.returned. Each buflet must be
 // lent, so that a chain cannot have one twice.
 func (c *Channel) returnChain(first, n uint32) error {
 	if n > abi.BufletsMax {
@@ -71,15 +71,15 @@ func (c *Channel) returnChain(first, n uint32) error {
 		if err := c.returnBuflet(first); err != nil {
 			return err
 		}
-		c.chain[k] = first
+		c.returned[k] = first
 		first = atomic.LoadUint32(&c.arena.Buflet(first).Next)
 	}
 	return nil
 }
 
-// putPacket frees a packet with the first n buflets of c.chain.
-func (c *Channel) putPacket(i uint32, n int) {
-	for _, b := range c.chain[:n] {
+// putPacket frees a packet with its buflets.
+func (c *Channel) putPacket(i uint32, buflets []uint32) {
+	for _, b := range buflets {
 		c.putBuflet(b)
 	}
 	c.packets.Put(i)
@@ -105,10 +105,10 @@ type Packet struct {
 }
 
 // transmit sends what is in the tx ring, until send reports false: the rest
-// stays for the next time.
+// stays for the next time. Both locks are held; send runs without c.mu.
 func (c *Channel) transmit(send func(*Packet) bool) error {
 	r := c.rings[abi.RingTx]
-	for r.Filled() > 0 {
+	for r.Filled() > 0 && !c.closed {
 		s := r.Take()
 		if s.Kind != abi.SlotPacket {
 			return violation(abi.RingTx, ErrSlot)
@@ -123,12 +123,15 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 		if err != nil {
 			return violation(abi.RingTx, err)
 		}
-		if !send(&c.out) {
+		c.mu.Unlock()
+		sent := send(&c.out)
+		c.mu.Lock()
+		if !sent {
 			// The domain has sent it once and for all: it is lent again only
 			// for the account.
 			c.counts.TxStalled++
 			c.packets.Lend(s.Index, pool.Empty)
-			for _, b := range c.chain[:v.buflets] {
+			for _, b := range c.returned[:v.buflets] {
 				c.lendBuflet(b, pool.Empty)
 			}
 			r.Untake()
@@ -136,7 +139,7 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 		}
 		c.counts.TxPackets++
 		c.counts.TxBytes += uint64(v.length)
-		c.putPacket(s.Index, int(v.buflets))
+		c.putPacket(s.Index, c.returned[:v.buflets])
 	}
 	r.Return()
 	return nil
@@ -151,7 +154,7 @@ func (c *Channel) lendBuflet(i uint32, why pool.Loan) {
 }
 
 // internalize makes c.out of what the domain wrote, or says what is wrong with
-// it. The chain's indexes are in c.chain; limits and addresses of buffers are the
+// it. The chain's indexes are in c.returned; limits and addresses of buffers are the
 // kernel's own.
 func (c *Channel) internalize(v *view) error {
 	if v.buflets == 0 || v.length == 0 || v.length > abi.PacketMax {
@@ -160,7 +163,7 @@ func (c *Channel) internalize(v *view) error {
 	out := &c.out
 	out.Pieces = out.pieces[:0]
 	total := uint32(0)
-	for _, i := range c.chain[:v.buflets] {
+	for _, i := range c.returned[:v.buflets] {
 		shared := c.arena.Buflet(i)
 		offset, length := atomic.LoadUint32(&shared.Offset), atomic.LoadUint32(&shared.Length)
 		buffer := c.arena.Buffer(i)

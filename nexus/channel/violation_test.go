@@ -172,6 +172,25 @@ func permute(t *testing.T, n uint32, fills bool, moved, head, tail uint32) {
 	}
 }
 
+// TestUnpublishedSlots: what was put into a ring and not shown yet is not the
+// domain's.
+func TestUnpublishedSlots(t *testing.T) {
+	var shared abi.Ring
+	r := ring.New(&shared, make([]abi.Slot, 4), false)
+	r.Put(abi.Slot{})
+	if err := r.Sync(); err != nil {
+		t.Error(err)
+	}
+	shared.Head = 1
+	if err := r.Sync(); !errors.Is(err, ring.ErrHead) {
+		t.Errorf("a slot that was not shown was taken: %v", err)
+	}
+	r.Publish()
+	if err := r.Sync(); err != nil || r.Room() != 3 {
+		t.Error(err)
+	}
+}
+
 // FuzzDomain plays a domain that writes anything anywhere it can, and then asks
 // the kernel to look. The kernel may end it for that and must not panic, and the
 // account of its objects stays whole.

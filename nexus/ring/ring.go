@@ -25,7 +25,8 @@ type Ring struct {
 	mask   uint32
 	head   uint32 // of the domain, as it was accepted last
 	next   uint32 // the first slot that Take, or Put, uses
-	tail   uint32 // what the domain may reach
+	tail   uint32 // what the domain may reach after the next Publish
+	shown  uint32 // what it may reach now
 }
 
 // New makes a ring on shared memory. A ring that the domain fills (tx, free)
@@ -45,19 +46,19 @@ func (r *Ring) Slots() int { return len(r.slots) }
 
 // Head and Tail are the private copies, for who looks on.
 func (r *Ring) Head() uint32 { return r.head }
-func (r *Ring) Tail() uint32 { return r.tail }
+func (r *Ring) Tail() uint32 { return r.shown }
 
 // Used is how many slots are the domain's.
-func (r *Ring) Used() int { return int((r.tail - r.head) & r.mask) }
+func (r *Ring) Used() int { return int((r.shown - r.head) & r.mask) }
 
 // Sync reads the domain's head, once. An error means that the domain breaks the
 // contract; the ring is as it was.
 func (r *Ring) Sync() error {
-	if atomic.LoadUint32(&r.shared.Tail) != r.tail {
+	if atomic.LoadUint32(&r.shared.Tail) != r.shown {
 		return ErrTail
 	}
 	head := atomic.LoadUint32(&r.shared.Head)
-	if head > r.mask || (head-r.head)&r.mask > (r.tail-r.head)&r.mask {
+	if head > r.mask || (head-r.head)&r.mask > (r.shown-r.head)&r.mask {
 		return ErrHead
 	}
 	r.head = head
@@ -94,7 +95,10 @@ func (r *Ring) Put(s abi.Slot) {
 }
 
 // Publish shows the domain the tail, and with it what the slots before it hold.
-func (r *Ring) Publish() { atomic.StoreUint32(&r.shared.Tail, r.tail) }
+func (r *Ring) Publish() {
+	r.shown = r.tail
+	atomic.StoreUint32(&r.shared.Tail, r.tail)
+}
 
 // A slot is 8 bytes at a multiple of 8, so that one load has all of it.
 

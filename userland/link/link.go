@@ -1,0 +1,125 @@
+// Package link is gVisor's view of a domain's channel: a network interface
+// without link layer, whose packets begin with the IP header.
+package link
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/userland/channel"
+)
+
+const (
+	// turnMax is how many packets are received before others may run.
+	turnMax = 64
+	// waitingMax is how many packets that are not TCP's may wait for room; TCP's
+	// are bounded by the send buffers.
+	waitingMax = 256
+)
+
+// Endpoint implements stack.LinkEndpoint and stack.GSOEndpoint.
+type Endpoint struct {
+	channel *channel.Channel
+	mtu     atomic.Uint32
+	wake    chan struct{} // tells the flusher that packets were sent
+
+	// verified is what gVisor is told about the packet that Receive delivers: it
+	// asks for nothing but a capability.
+	verified   atomic.Bool
+	dispatcher stack.NetworkDispatcher
+
+	mu sync.Mutex
+	// waiting found no room in the ring.
+	waiting []*stack.PacketBuffer
+	turn    bool // a receive turn is on and ends with a flush
+	dirty   bool // packets were sent since the last flush
+	source  reader
+	fill    func([]byte)
+	taken   func(*channel.Received)
+	counts  Counts
+}
+
+// Counts are the endpoint's statistics.
+type Counts struct {
+	// Waited is how many packets had to wait for room, and Refused how many
+	// were not taken because too many did.
+	Waited, Refused uint64
+}
+
+var (
+	_ stack.LinkEndpoint = (*Endpoint)(nil)
+	_ stack.GSOEndpoint  = (*Endpoint)(nil)
+)
+
+// New makes an endpoint for packets of up to mtu bytes.
+func New(c *channel.Channel, mtu uint32) *Endpoint {
+	e := &Endpoint{channel: c, wake: make(chan struct{}, 1)}
+	e.mtu.Store(mtu)
+	e.fill = e.source.read
+	e.taken = e.deliver
+	return e
+}
+
+// MTU returns the largest IP packet, in bytes.
+func (e *Endpoint) MTU() uint32 { return e.mtu.Load() }
+
+// SetMTU sets it.
+func (e *Endpoint) SetMTU(mtu uint32) { e.mtu.Store(mtu) }
+
+// MaxHeaderLength is 0: there is no link header.
+func (e *Endpoint) MaxHeaderLength() uint16 { return 0 }
+
+// LinkAddress returns none.
+func (e *Endpoint) LinkAddress() tcpip.LinkAddress { return "" }
+
+// SetLinkAddress does nothing.
+func (e *Endpoint) SetLinkAddress(tcpip.LinkAddress) {}
+
+// Capabilities says whether the packet at hand was verified.
+func (e *Endpoint) Capabilities() stack.LinkEndpointCapabilities {
+	if e.verified.Load() {
+		return stack.CapabilityRXChecksumOffload
+	}
+	return 0
+}
+
+// SupportedGSO says that the kernel or the card cuts large packets.
+func (e *Endpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+
+// GSOMaxSize returns the longest IP packet that TCP builds, in bytes.
+func (e *Endpoint) GSOMaxSize() uint32 { return 0xffff }
+
+// Attach implements stack.NetworkLinkEndpoint.
+func (e *Endpoint) Attach(d stack.NetworkDispatcher) { e.dispatcher = d }
+
+// IsAttached implements stack.NetworkLinkEndpoint.
+func (e *Endpoint) IsAttached() bool { return e.dispatcher != nil }
+
+// Wait implements stack.NetworkLinkEndpoint.
+func (e *Endpoint) Wait() {}
+
+// Close implements stack.NetworkLinkEndpoint.
+func (e *Endpoint) Close() {}
+
+// SetOnCloseAction implements stack.NetworkLinkEndpoint.
+func (e *Endpoint) SetOnCloseAction(func()) {}
+
+// ARPHardwareType implements stack.NetworkLinkEndpoint.
+func (e *Endpoint) ARPHardwareType() header.ARPHardwareType { return header.ARPHardwareNone }
+
+// AddHeader does nothing.
+func (e *Endpoint) AddHeader(*stack.PacketBuffer) {}
+
+// ParseHeader does nothing.
+func (e *Endpoint) ParseHeader(*stack.PacketBuffer) bool { return true }
+
+// Counts returns the statistics.
+func (e *Endpoint) Counts() Counts {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.counts
+}

@@ -1,0 +1,226 @@
+package link
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"io"
+	"math/rand"
+	"net"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/arena/arenatest"
+	nexus "github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/userland/channel"
+)
+
+// end is one domain with its channel.
+type end struct {
+	kernel *nexus.Channel
+	link   *Endpoint
+	stack  *stack.Stack
+	event  chan struct{}
+	peer   *end
+	// full has the wire take nothing.
+	mu   sync.Mutex
+	full bool
+}
+
+// newEnds joins two stacks by two channels: what one sends is delivered to the
+// other by the kernel's side.
+func newEnds(t testing.TB, p arena.Params) (a, b *end) {
+	a, b = &end{}, &end{}
+	a.peer, b.peer = b, a
+	for i, e := range []*end{a, b} {
+		e.setUp(t, p, tcpip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}))
+	}
+	return a, b
+}
+
+func (e *end) setUp(t testing.TB, p arena.Params, addr tcpip.Address) {
+	l, err := arena.NewLayout(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := arenatest.New(t, l.Size)
+	a, err := arena.New(l, memory, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.kernel = nexus.New(a, 7)
+	e.event = make(chan struct{}, 1)
+	e.kernel.Notify = func() {
+		select {
+		case e.event <- struct{}{}:
+		default:
+		}
+	}
+	c, err := channel.New(unsafe.Pointer(memory.Domain()), func() {
+		if err := e.kernel.Sync(e.forward); err != nil {
+			t.Error(err)
+		}
+		e.peer.kernel.Flush()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.link = New(c, 1500)
+	e.stack = stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
+	})
+	if err := e.stack.CreateNIC(1, e.link); err != nil {
+		t.Fatal(err)
+	}
+	e.stack.AddProtocolAddress(1, tcpip.ProtocolAddress{
+		Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddressWithPrefix{Address: addr, PrefixLen: 24},
+	}, stack.AddressProperties{})
+	e.stack.AddRoute(tcpip.Route{Destination: tcpip.AddressWithPrefix{Address: addr, PrefixLen: 24}.Subnet(), NIC: 1})
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { e.link.Flusher(stop) })
+	ended := false
+	wg.Go(func() {
+		e.link.Receiver(func() {
+			select {
+			case <-e.event:
+			case <-stop:
+				if !ended {
+					ended = true
+					a.Deactivate()
+				}
+			}
+		})
+	})
+	t.Cleanup(func() {
+		close(stop)
+		wg.Wait()
+		e.stack.Close()
+	})
+}
+
+// forward is the wire: it delivers to the peer, and takes nothing when the peer's
+// ring is full.
+func (e *end) forward(p *nexus.Packet) bool {
+	e.mu.Lock()
+	full := e.full
+	e.mu.Unlock()
+	if full {
+		return false
+	}
+	data := bytes.Join(p.Pieces, nil)
+	e.peer.kernel.Deliver(&nexus.Delivery{Length: len(data), Verified: p.Checksum}, func(piece []byte) { data = data[copy(piece, data):] })
+	return true
+}
+
+func TestTCPBothWays(t *testing.T) {
+	a, b := newEnds(t, arena.Params{})
+	transfer(t, a, b, 8<<20)
+}
+
+// TestSmallPoolsBothWays has so little memory that rings and pools are full all
+// the time: nothing may stand still.
+func TestSmallPoolsBothWays(t *testing.T) {
+	p := arena.Params{Packets: 64, Buffers: 64, Large: 16}
+	for kind := range p.Slots {
+		p.Slots[kind] = 16
+	}
+	a, b := newEnds(t, p)
+	transfer(t, a, b, 1<<20)
+}
+
+// transfer sends n random bytes each way at the same time, through an echo.
+func transfer(t *testing.T, a, b *end, n int) {
+	listener, err := gonet.ListenTCP(b.stack, tcpip.FullAddress{Port: 7}, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		c, err := listener.Accept()
+		if err == nil {
+			io.Copy(c, c)
+			c.Close()
+		}
+	}()
+	c, err := gonet.DialTCP(a.stack, tcpip.FullAddress{Addr: tcpip.AddrFrom4([4]byte{10, 0, 0, 2}), Port: 7}, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute))
+	sent := sha256.New()
+	go func() {
+		io.CopyN(io.MultiWriter(c, sent), rand.New(rand.NewSource(1)), int64(n))
+		c.CloseWrite()
+	}()
+	got := sha256.New()
+	if m, err := io.Copy(got, c); err != nil || m != int64(n) {
+		t.Fatalf("%d of %d bytes came back: %v", m, n, err)
+	}
+	if !bytes.Equal(sent.Sum(nil), got.Sum(nil)) {
+		t.Error("the bytes that came back are others")
+	}
+}
+
+// TestFullCardHoldsPackets has the card take nothing for a while: what was taken is
+// sent in order afterwards, and who looks knows when more is refused.
+func TestFullCardHoldsPackets(t *testing.T) {
+	a, b := newEnds(t, arena.Params{})
+	to := &tcpip.FullAddress{Addr: tcpip.AddrFrom4([4]byte{10, 0, 0, 2}), Port: 9}
+	in, err := gonet.DialUDP(b.stack, to, nil, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := gonet.DialUDP(a.stack, nil, to, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	a.mu.Lock()
+	a.full = true
+	a.mu.Unlock()
+	sent := 0
+	for ; !a.link.Congested() && sent < 2000; sent++ {
+		if _, err := out.Write([]byte{byte(sent)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The next one is refused: gVisor drops it without a word to its writer.
+	if _, err := out.Write([]byte("too much")); err != nil {
+		t.Fatal(err)
+	}
+	if sent < waitingMax || sent == 2000 {
+		t.Fatalf("%d datagrams were taken: %+v %+v", sent, a.link.Counts(), a.kernel.Counts())
+	}
+	a.mu.Lock()
+	a.full = false
+	a.mu.Unlock()
+	if err := a.kernel.Resume(a.forward); err != nil {
+		t.Fatal(err)
+	}
+	b.kernel.Flush()
+	in.SetReadDeadline(time.Now().Add(20 * time.Second))
+	var one [4]byte
+	for i := range sent {
+		if n, err := in.Read(one[:]); err != nil || n != 1 || one[0] != byte(i) {
+			t.Fatalf("datagram %d of %d: %v, %v", i, sent, one[:n], err)
+		}
+	}
+	if c := a.link.Counts(); c.Waited != waitingMax || c.Refused != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+var _ net.Conn = (*gonet.TCPConn)(nil)

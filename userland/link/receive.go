@@ -1,0 +1,71 @@
+package link
+
+import (
+	"math/bits"
+	"runtime"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/userland/channel"
+)
+
+// Receiver delivers what arrives and sends what waits, until the channel is
+// defunct. wait waits for the channel's event.
+func (e *Endpoint) Receiver(wait func()) {
+	for e.channel.Active() {
+		if e.turnOnce() == 0 && !e.channel.Pending() {
+			wait()
+			continue
+		}
+		runtime.Gosched()
+	}
+}
+
+// turnOnce receives a batch, hands it on and tells the kernel once of what came of
+// it. It returns how many packets there were.
+func (e *Endpoint) turnOnce() int {
+	e.mu.Lock()
+	e.turn = true
+	e.mu.Unlock()
+	n := e.channel.Receive(turnMax, e.taken)
+	e.mu.Lock()
+	e.turn = false
+	e.retry()
+	e.flush()
+	e.mu.Unlock()
+	return n
+}
+
+// deliver gives a packet to gVisor.
+func (e *Endpoint) deliver(in *channel.Received) {
+	if len(in.Pieces) == 0 || len(in.Pieces[0]) == 0 {
+		return
+	}
+	network := header.IPv4ProtocolNumber
+	if in.Pieces[0][0]>>4 == 6 {
+		network = header.IPv6ProtocolNumber
+	}
+	var data buffer.Buffer
+	for _, piece := range in.Pieces {
+		// gVisor's memory comes in powers of two.
+		for len(piece) > 0 {
+			view := buffer.NewView(min(1<<bits.Len(uint(len(piece)-1)), pieceMax))
+			n := min(len(piece), view.AvailableSize())
+			view.Write(piece[:n])
+			data.Append(view)
+			piece = piece[n:]
+		}
+	}
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data})
+	pkt.NetworkProtocolNumber = network
+	e.verified.Store(in.Verified)
+	if e.dispatcher != nil {
+		e.dispatcher.DeliverNetworkPacket(network, pkt)
+	}
+	pkt.DecRef()
+}
+
+// pieceMax is the largest piece of memory of a received packet in bytes.
+const pieceMax = 16 << 10

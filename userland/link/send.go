@@ -1,0 +1,127 @@
+package link
+
+import (
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/userland/channel"
+)
+
+// WritePackets implements stack.LinkWriter. It never waits and drops nothing that
+// it took: packets that find no room are kept in order. Of those that are not
+// TCP's it refuses more than waitingMax. gVisor keeps that to itself, so who writes
+// datagrams asks Congested first.
+func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
+	e.mu.Lock()
+	n := 0
+	var err tcpip.Error
+	for _, pkt := range list.AsSlice() {
+		if len(e.waiting) == 0 && e.send(pkt) {
+			n++
+			continue
+		}
+		if len(e.waiting) >= waitingMax && pkt.TransportProtocolNumber != header.TCPProtocolNumber {
+			e.counts.Refused++
+			err = &tcpip.ErrNoBufferSpace{}
+			break
+		}
+		pkt.IncRef()
+		e.waiting = append(e.waiting, pkt)
+		e.counts.Waited++
+		n++
+	}
+	wake := e.dirty && !e.turn
+	e.mu.Unlock()
+	if wake {
+		select {
+		case e.wake <- struct{}{}:
+		default:
+		}
+	}
+	return n, err
+}
+
+// Congested says that no packet but TCP's is taken now.
+func (e *Endpoint) Congested() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.waiting) >= waitingMax
+}
+
+// send copies a packet to the ring; false when there is no room. e.mu is held.
+func (e *Endpoint) send(pkt *stack.PacketBuffer) bool {
+	ip, transport := len(pkt.NetworkHeader().Slice()), len(pkt.TransportHeader().Slice())
+	out := channel.Outgoing{Length: pkt.Size()}
+	if gso := &pkt.GSOOptions; gso.Type != stack.GSONone {
+		if gso.NeedsCsum {
+			out.Checksum, out.ChecksumStart, out.ChecksumOffset = true, ip, int(gso.CsumOffset)
+		}
+		if gso.MSS > 0 && out.Length-ip-transport > int(gso.MSS) {
+			out.SegmentSize, out.HeaderLen = int(gso.MSS), ip+transport
+		}
+	}
+	e.source = reader{}
+	views, offset := pkt.AsViewList()
+	e.source.view, e.source.offset = views.Front(), offset
+	if !e.channel.Send(&out, e.fill) {
+		return false
+	}
+	e.dirty = true
+	return true
+}
+
+// reader walks the bytes of a packet.
+type reader struct {
+	view   *buffer.View
+	offset int // of the next byte in view
+}
+
+// read fills piece with the next bytes.
+func (r *reader) read(piece []byte) {
+	for len(piece) > 0 && r.view != nil {
+		n := copy(piece, r.view.AsSlice()[r.offset:])
+		piece = piece[n:]
+		if r.offset += n; r.offset == r.view.Size() {
+			r.view, r.offset = r.view.Next(), 0
+		}
+	}
+}
+
+// retry sends what waits, as far as there is room. e.mu is held.
+func (e *Endpoint) retry() {
+	n := 0
+	for n < len(e.waiting) && e.send(e.waiting[n]) {
+		e.waiting[n].DecRef()
+		n++
+	}
+	if n > 0 {
+		rest := copy(e.waiting, e.waiting[n:])
+		clear(e.waiting[rest:])
+		e.waiting = e.waiting[:rest]
+	}
+}
+
+// flush tells the kernel of what was sent. e.mu is held.
+func (e *Endpoint) flush() {
+	if e.dirty {
+		e.dirty = false
+		e.channel.Flush()
+	}
+}
+
+// Flusher tells the kernel of what other goroutines than the receiver have sent,
+// once they give the processor away. It returns when stop is closed.
+func (e *Endpoint) Flusher(stop <-chan struct{}) {
+	for {
+		select {
+		case <-e.wake:
+			e.mu.Lock()
+			e.flush()
+			e.mu.Unlock()
+		case <-stop:
+			return
+		}
+	}
+}
