@@ -105,6 +105,17 @@ var (
 	// ENOSYS.
 	Syscall func(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr, ok bool)
 
+	// PollOpen begins to report when a descriptor may be read ('r') or written
+	// ('w') without waiting, or both ('r'+'w'), by calls of PollReady with the
+	// value pd; what is ready already it reports before it returns. PollClose
+	// ends that. Both return an errno; that of a descriptor that is always
+	// ready is EPERM.
+	PollOpen  func(fd, pd uintptr) uintptr
+	PollClose func(fd uintptr) uintptr
+	// PollReady is the runtime's, once the first descriptor is polled. It may be
+	// called from any goroutine.
+	PollReady func(pd uintptr, mode int)
+
 	// StackMax is the largest stack of a goroutine in bytes; 0 means the
 	// runtime's own limit.
 	StackMax uintptr

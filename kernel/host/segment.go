@@ -44,6 +44,29 @@ func (r *payloadReader) copy(w *cursor, n int) {
 	}
 }
 
+// outgoing is a packet on its way into frames: its headers, and what the card or
+// the transmitter is to do with it.
+type outgoing struct {
+	// head is the Ethernet header with the IP and transport headers behind it; ip
+	// and transport are the lengths of those two in bytes.
+	head          []byte
+	ip, transport int
+	payload       int // bytes behind the headers
+	// mss is not 0 for a TCP packet that is to be cut into segments of so many
+	// bytes of payload.
+	mss int
+	// sum says that the transport checksum is asked for. Its field, sumOffset
+	// bytes behind the IP header, holds the sum of the pseudo header.
+	sum       bool
+	sumOffset int
+}
+
+// payloadSource gives a packet's payload in order.
+type payloadSource interface {
+	// copy appends the next n bytes to w.
+	copy(w *cursor, n int)
+}
+
 // emit copies q.pkt into frames from q.done on. It reports false when the ring
 // was full before the end, with q.done moved forward. t.mu is held.
 func (t *transmitter) emit(q *queued) bool {
@@ -58,51 +81,67 @@ func (t *transmitter) emit(q *queued) bool {
 		t.counters.inc(txDropMalformed)
 		return true
 	}
+	o := outgoing{head: t.head[:ethHeader+headers], ip: len(ip), transport: len(tcp), payload: payload}
+	if gso.Type != stack.GSONone {
+		o.mss = int(gso.MSS)
+		o.sum, o.sumOffset = gso.NeedsCsum, int(gso.CsumOffset)
+	}
+	putEthernet(o.head, pkt)
+	copy(o.head[ethHeader:], ip)
+	copy(o.head[ethHeader+len(ip):], tcp)
+	t.reader = newPayloadReader(pkt, headers+q.done)
+	return t.frames(&o, &t.reader, &q.done)
+}
 
-	size, large := payload, false
+// frames copies a packet into frames, from *done bytes of its payload on. It
+// reports false when the ring was full before the end, with *done moved forward.
+// t.mu is held.
+func (t *transmitter) frames(o *outgoing, from payloadSource, done *int) bool {
+	size, large := o.payload, false
 	var cut nic.GSOType
-	if gso.Type != stack.GSONone && payload > int(gso.MSS) && gso.MSS > 0 {
+	if o.mss > 0 && o.payload > o.mss {
 		large = true
-		switch {
-		case gso.Type == stack.GSOTCPv4 && t.offloads.TSO4:
+		switch v4 := o.head[ethHeader]>>4 == 4; {
+		case v4 && t.offloads.TSO4:
 			cut = nic.GSOTCPv4
-		case gso.Type == stack.GSOTCPv6 && t.offloads.TSO6:
+		case !v4 && t.offloads.TSO6:
 			cut = nic.GSOTCPv6
 		default:
-			size = int(gso.MSS)
-			if q.done == 0 {
+			size = o.mss
+			if *done == 0 {
 				t.counters.inc(txSegmentedSoftware)
 			}
 		}
 	}
-
-	head := t.head[:ethHeader+headers]
-	putEthernet(head, pkt)
-	copy(head[ethHeader:], ip)
-	copy(head[ethHeader+len(ip):], tcp)
-	r := newPayloadReader(pkt, headers+q.done)
+	whole := t.whole[:0]
+	if large && cut == nic.GSONone {
+		whole = append(whole, o.head[ethHeader:]...) // head becomes that of each segment
+	}
 	for {
-		n := min(size, payload-q.done)
-		length := len(head) + n
+		n := min(size, o.payload-*done)
+		length := len(o.head) + n
 		p := t.reserve(length)
 		if p == nil {
+			if len(whole) > 0 {
+				copy(o.head[ethHeader:], whole)
+			}
 			return false
 		}
-		if large && cut == nic.GSONone {
-			patchSegment(head[ethHeader:], ip, tcp, q.done, n, q.done/size, q.done+n == payload)
+		if len(whole) > 0 {
+			patchSegment(o.head[ethHeader:], whole[:o.ip], whole[o.ip:], *done, n, *done/size, *done+n == o.payload)
 		}
-		w := cursor{buffers: p.Buffers}
-		w.write(head)
-		r.copy(&w, n)
-		if gso.Type != stack.GSONone && gso.NeedsCsum {
-			t.checksum(p, ethHeader+len(ip), int(gso.CsumOffset), length)
+		t.to = cursor{buffers: p.Buffers}
+		t.to.write(o.head)
+		from.copy(&t.to, n)
+		if o.sum {
+			t.checksum(p, ethHeader+o.ip, o.sumOffset, length)
 		}
 		if cut != nic.GSONone {
-			p.GSO, p.HeaderLen, p.SegmentSize = cut, uint16(len(head)), gso.MSS
+			p.GSO, p.HeaderLen, p.SegmentSize = cut, uint16(len(o.head)), uint16(o.mss)
 		}
 		t.commit(p, length)
-		q.done += n
-		if q.done >= payload {
+		*done += n
+		if *done >= o.payload {
 			return true
 		}
 	}

@@ -41,8 +41,12 @@ type transmitter struct {
 	queue         []queued
 	first, length int
 	size, sizeMax int
-	// head is where the headers of the frame at hand are put together.
-	head [headMax]byte
+	// head is where the headers of the frame at hand are put together, whole
+	// where those of a packet that is cut are kept, and reader walks gVisor's
+	// packet into to.
+	head, whole [headMax]byte
+	reader      payloadReader
+	to          cursor
 }
 
 func newTransmitter(dev nic.Device, o nic.Offloads, lim limits, c *counters) *transmitter {
