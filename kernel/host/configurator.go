@@ -263,7 +263,7 @@ func (c *configurator) apply() {
 		table = append(table, r.table())
 	}
 	c.s.net.SetRouteTable(table)
-	c.s.link.neighbours.routes.Store(&routes)
+	c.s.link.neighbours.setRoutes(routes)
 
 	local := &localAddresses{}
 	if info, ok := c.s.net.SingleNICInfo(cardID); ok {

@@ -42,6 +42,8 @@ const (
 	txDropLinkDown
 	txDropMalformed
 	txDropNoBuffer
+	txDropUnresolved
+	txDropNoRoute
 	udpEchoFast
 	udpEchoSlow
 	udpEchoDropPort
@@ -86,6 +88,8 @@ var counterNames = [counterCount]string{
 	txDropLinkDown:      "host_tx_drop_link_down",
 	txDropMalformed:     "host_tx_drop_malformed",
 	txDropNoBuffer:      "host_tx_drop_no_buffer",
+	txDropUnresolved:    "host_tx_drop_unresolved",
+	txDropNoRoute:       "host_tx_drop_no_route",
 	udpEchoFast:         "host_udp_echo_fast",
 	udpEchoSlow:         "host_udp_echo_slow",
 	udpEchoDropPort:     "host_udp_echo_drop_port",

@@ -10,6 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/netif"
 )
 
 // link implements stack.LinkEndpoint and stack.GSOEndpoint on a nic.Device.
@@ -40,6 +41,9 @@ type link struct {
 
 	// local holds the addresses that the UDP echo answers for; see echo_udp.go.
 	local atomic.Pointer[localAddresses]
+
+	// nexus sees packets before gVisor; nil: there are no domains.
+	nexus netif.Receiver
 
 	// onLinkChange and onDHCP are called by the poller and must not block.
 	onLinkChange func(up bool)

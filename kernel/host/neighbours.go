@@ -34,18 +34,40 @@ type neighbours struct {
 	// routes is the table in force, for the next hop to a peer.
 	routes atomic.Pointer[[]route]
 
+	// generation changes with every neighbour and every route.
+	generation atomic.Uint64
+
 	mu     sync.Mutex
-	states map[tcpip.Address]stack.NeighborState
+	states map[tcpip.Address]neighbour
 	// Bytes let through: in the span that began at start, and in the one before.
 	start             tcpip.MonotonicTime
 	current, previous int
 }
 
+// neighbour is what gVisor has said of one.
+type neighbour struct {
+	state stack.NeighborState
+	mac   tcpip.LinkAddress
+}
+
+// answers says that gVisor knows the neighbour's link address.
+func (n neighbour) answers() bool {
+	switch n.state {
+	case stack.Reachable, stack.Stale, stack.Delay, stack.Probe, stack.Static:
+		return true
+	}
+	return false
+}
+
+// usable says that it has told it too.
+func (n neighbour) usable() bool { return n.answers() && len(n.mac) == len(macAddr{}) }
+
 var _ stack.NUDDispatcher = (*neighbours)(nil)
 
 func newNeighbours(clock tcpip.Clock) *neighbours {
-	n := &neighbours{clock: clock, states: make(map[tcpip.Address]stack.NeighborState)}
+	n := &neighbours{clock: clock, states: make(map[tcpip.Address]neighbour)}
 	n.routes.Store(new([]route))
+	n.generation.Store(1)
 	return n
 }
 
@@ -64,14 +86,15 @@ func (n *neighbours) set(id tcpip.NICID, e stack.NeighborEntry, removed bool) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.states[e.Addr] == stack.Incomplete {
+	n.generation.Add(1)
+	if n.states[e.Addr].state == stack.Incomplete {
 		n.asking.Add(-1)
 	}
 	if removed {
 		delete(n.states, e.Addr)
 		return
 	}
-	n.states[e.Addr] = e.State
+	n.states[e.Addr] = neighbour{e.State, e.LinkAddr}
 	if e.State == stack.Incomplete {
 		n.asking.Add(1)
 	}
@@ -87,8 +110,7 @@ func (n *neighbours) admit(src netip.Addr, size int) bool {
 	now := n.clock.NowMonotonic()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	switch n.states[hop] {
-	case stack.Reachable, stack.Stale, stack.Delay, stack.Probe, stack.Static:
+	if n.states[hop].answers() {
 		return true
 	}
 	if past := now.Sub(n.start); past >= resolveTime {
@@ -104,6 +126,22 @@ func (n *neighbours) admit(src netip.Addr, size int) bool {
 	}
 	n.current += cost
 	return true
+}
+
+// setRoutes puts a table into force.
+func (n *neighbours) setRoutes(table []route) {
+	n.routes.Store(&table)
+	n.generation.Add(1)
+}
+
+// lookup returns the neighbour to which packets for an address go, and what is
+// known of it, with the generation that it holds for.
+func (n *neighbours) lookup(to netip.Addr) (hop netip.Addr, known neighbour, generation uint64) {
+	generation = n.generation.Load()
+	hop = nextHop(*n.routes.Load(), to)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return hop, n.states[toAddress(hop)], generation
 }
 
 // nextHop returns the neighbour to which packets for an address go: its router,

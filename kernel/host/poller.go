@@ -12,6 +12,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/netif"
 )
 
 // pollBudget is how many frames one turn takes before the goroutines that
@@ -44,10 +45,15 @@ type poller struct {
 	info  []received
 	// up is the link state that was reported last.
 	up bool
+	// arrived is what the flow switch is given, and fill its source.
+	arrived netif.Arrived
+	fill    filler
 }
 
 func newPoller(l *link) *poller {
-	return &poller{link: l, batch: nic.NewBatch(pollBudget), info: make([]received, pollBudget)}
+	p := &poller{link: l, batch: nic.NewBatch(pollBudget), info: make([]received, pollBudget)}
+	p.arrived.Fill = p.fill.fill
+	return p
 }
 
 // run polls until the link is closed.
@@ -77,8 +83,13 @@ func (p *poller) turn() int {
 	if n > 0 {
 		p.deliver(p.batch[:n])
 		l.dev.Release(p.batch[:n])
+		if l.nexus != nil {
+			l.nexus.Flush()
+		}
 	}
-	l.tx.endTurn()
+	if l.tx.endTurn() && l.nexus != nil {
+		l.nexus.Room()
+	}
 	return n
 }
 
@@ -98,6 +109,12 @@ func (p *poller) deliver(batch []nic.Packet) {
 	}
 	for i := 0; i < len(batch); {
 		pkt, in := &batch[i], &p.info[i]
+		if l.nexus != nil && in.head != nil && in.network != header.ARPProtocolNumber {
+			if to := l.nexus.Match(in.head[ethHeader:], in.ipLen); to != nil {
+				i += p.deliverTo(to, batch[i:], p.info[i:])
+				continue
+			}
+		}
 		switch {
 		case in.head == nil:
 			i++
@@ -162,16 +179,16 @@ func (l *link) verify(pkt *nic.Packet, in *received) bool {
 	return in.validated
 }
 
-// deliverRun hands the first frame to gVisor, together with as many behind it
-// as continue its TCP stream, and returns how many that were.
-func (p *poller) deliverRun(batch []nic.Packet, info []received) int {
+// stream finds how many frames, from the first on, are one TCP stream's without a gap,
+// and what they carry together. A frame alone is a run of 1, whose payload is not
+// told.
+func (p *poller) stream(batch []nic.Packet, info []received) (first segment, count, payload int, push bool) {
 	l := p.link
 	first, ok := mergeable(info[0].frameInfo, info[0].head)
 	if !ok || batch[0].GSO != nic.GSONone || len(batch) == 1 || first.push {
-		p.inject(&batch[0], &info[0])
-		return 1
+		return first, 1, 0, false
 	}
-	count, payload, push := 1, first.payload, false
+	count, payload = 1, first.payload
 	for count < len(batch) && !push {
 		pkt, in := &batch[count], &info[count]
 		if in.head == nil || pkt.GSO != nic.GSONone {
@@ -192,6 +209,14 @@ func (p *poller) deliverRun(batch []nic.Packet, info []received) int {
 			break
 		}
 	}
+	return first, count, payload, push
+}
+
+// deliverRun hands the first frame to gVisor, together with as many behind it
+// as continue its TCP stream, and returns how many that were.
+func (p *poller) deliverRun(batch []nic.Packet, info []received) int {
+	l := p.link
+	first, count, payload, push := p.stream(batch, info)
 	if count == 1 {
 		p.inject(&batch[0], &info[0])
 		return 1

@@ -199,13 +199,15 @@ func (t *transmitter) beginTurn() {
 	t.mu.Unlock()
 }
 
-// endTurn sends what waits for room, and the batch.
-func (t *transmitter) endTurn() {
+// endTurn sends what waits for room, and the batch. It reports whether nothing
+// waits any more.
+func (t *transmitter) endTurn() bool {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.turn = false
 	t.drain()
 	t.flush()
-	t.mu.Unlock()
+	return t.length == 0
 }
 
 // runFlusher sends what goroutines other than the poller wrote, until stop.

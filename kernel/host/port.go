@@ -1,0 +1,203 @@
+package host
+
+// The card as the flow switch sees it: packets of domains leave by the same
+// transmitter as those of the host stack, to the neighbours that it knows.
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/nexus/netif"
+)
+
+// cardPort implements netif.Port.
+type cardPort struct {
+	s *Stack
+	// Both belong to the holder of the transmitter's lock.
+	out  outgoing
+	body bodyReader
+}
+
+// Port returns the card for the flow switch.
+func (s *Stack) Port() netif.Port { return &cardPort{s: s} }
+
+// Attach has a flow switch see each IP packet before the host stack does. It is
+// called before Start.
+func (s *Stack) Attach(r netif.Receiver) { s.link.nexus = r }
+
+// bodyReader gives the payload of a domain's packet.
+type bodyReader struct {
+	pieces [][]byte
+	off    int // in pieces[0]
+}
+
+func (r *bodyReader) copy(w *cursor, n int) {
+	for n > 0 && len(r.pieces) > 0 {
+		b := r.pieces[0][r.off:]
+		b = b[:min(n, len(b))]
+		w.write(b)
+		n -= len(b)
+		if r.off += len(b); r.off == len(r.pieces[0]) {
+			r.pieces, r.off = r.pieces[1:], 0
+		}
+	}
+}
+
+// Output implements netif.Port.
+func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
+	l := p.s.link
+	if hop.Generation != l.neighbours.generation.Load() && !p.find(o.Remote, hop) {
+		return p.queue(o)
+	}
+	t := l.tx
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drain()
+	if t.length > 0 {
+		return netif.Full
+	}
+	if ethHeader+o.IP+o.Transport > len(t.head) {
+		return netif.Unreachable
+	}
+	head := t.head[:ethHeader+o.IP+o.Transport]
+	copy(head[0:6], hop.MAC[:])
+	copy(head[6:12], l.mac[:])
+	head[12], head[13] = 0x08, 0x00
+	if o.Head[0]>>4 == 6 {
+		head[12], head[13] = 0x86, 0xdd
+	}
+	copy(head[ethHeader:], o.Head)
+	p.out = outgoing{
+		head: head, ip: o.IP, transport: o.Transport, payload: o.PayloadLen,
+		mss: o.SegmentSize, sum: o.Sum, sumOffset: o.SumOffset,
+	}
+	p.body = bodyReader{pieces: o.Body}
+	done := 0
+	before := t.n
+	if !t.frames(&p.out, &p.body, &done) {
+		if done == 0 {
+			return netif.Full
+		}
+		// Some segments are on their way: the rest is lost, as on any link, and
+		// TCP sends it again.
+		t.counters.inc(txDropNoBuffer)
+	}
+	if before == 0 && t.n > 0 && !t.turn {
+		t.wakeFlusher()
+	}
+	return netif.Sent
+}
+
+// find sets a hop from what is known of neighbours. One that may have gone is
+// asked for meanwhile.
+func (p *cardPort) find(remote netip.Addr, hop *netif.Hop) bool {
+	n := p.s.link.neighbours
+	next, known, generation := n.lookup(remote)
+	if !known.usable() {
+		return false
+	}
+	hop.MAC, hop.Generation = [6]byte([]byte(known.mac)), generation
+	if known.state == stack.Stale {
+		p.ask(next, func(stack.LinkResolutionResult) {})
+	}
+	return true
+}
+
+// ask has gVisor find a neighbour's link address out.
+func (p *cardPort) ask(next netip.Addr, done func(stack.LinkResolutionResult)) {
+	p.s.net.GetLinkAddress(cardID, toAddress(next), tcpip.Address{}, protocolOf(next), done)
+}
+
+// queue sends a packet to a neighbour that is not known yet: gVisor asks for it and
+// holds the packet meanwhile. Large ones are not held.
+func (p *cardPort) queue(o *netif.Outgoing) netif.Result {
+	if o.SegmentSize != 0 {
+		p.s.counters.inc(txDropUnresolved)
+		return netif.Unreachable
+	}
+	network := header.IPv4ProtocolNumber
+	if o.Remote.Is6() {
+		network = header.IPv6ProtocolNumber
+	}
+	route, err := p.s.net.FindRoute(cardID, tcpip.Address{}, toAddress(o.Remote), network, false)
+	if err != nil {
+		p.s.counters.inc(txDropNoRoute)
+		return netif.Unreachable
+	}
+	defer route.Release()
+	packet := make([]byte, 0, o.IP+o.Transport+o.PayloadLen)
+	packet = append(packet, o.Head[:o.IP+o.Transport]...)
+	for _, b := range o.Body {
+		packet = append(packet, b...)
+	}
+	if o.Sum {
+		finishSum(packet, o.IP, o.SumOffset)
+	}
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
+	defer pkt.DecRef()
+	if err := route.WriteHeaderIncludedPacket(pkt); err != nil {
+		p.s.counters.inc(txDropUnresolved)
+		return netif.Unreachable
+	}
+	return netif.Sent
+}
+
+// finishSum writes the transport checksum of a packet whose field holds the sum of
+// the pseudo header.
+func finishSum(packet []byte, start, offset int) {
+	if start+offset+2 <= len(packet) {
+		sum := ^checksum.Checksum(packet[start:], 0)
+		binary.BigEndian.PutUint16(packet[start+offset:], sum)
+	}
+}
+
+// Flush implements netif.Port.
+func (p *cardPort) Flush() {
+	t := p.s.link.tx
+	t.mu.Lock()
+	if !t.turn {
+		t.flush()
+	}
+	t.mu.Unlock()
+}
+
+// Resolve implements netif.Port.
+func (p *cardPort) Resolve(remote netip.Addr, done func(bool)) {
+	next, known, _ := p.s.link.neighbours.lookup(remote)
+	if known.usable() || p.Local(remote) {
+		done(true)
+		return
+	}
+	p.ask(next, func(r stack.LinkResolutionResult) { done(r.Err == nil) })
+}
+
+// Source implements netif.Port.
+func (p *cardPort) Source(remote netip.Addr) (netip.Addr, bool) {
+	if p.Local(remote) {
+		return remote, true
+	}
+	route, err := p.s.net.FindRoute(cardID, tcpip.Address{}, toAddress(remote), protocolOf(remote), false)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	defer route.Release()
+	return fromAddress(route.LocalAddress()), true
+}
+
+// Local implements netif.Port.
+func (p *cardPort) Local(a netip.Addr) bool {
+	local := p.s.link.local.Load()
+	if a.Is4() {
+		return local.has4(a.As4())
+	}
+	return local.has6(a.As16())
+}
+
+// MTU implements netif.Port.
+func (p *cardPort) MTU() int { return int(p.s.link.MTU()) }

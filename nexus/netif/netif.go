@@ -1,0 +1,90 @@
+// Package netif is the contract between the flow switch and a network card: what
+// stands between them is the machine's host stack, which knows neighbours and
+// routes.
+package netif
+
+import "net/netip"
+
+// Hop is where packets for a peer go. It belongs to a flow, whose first packet
+// finds it out; the card's side changes it and nobody else.
+type Hop struct {
+	MAC        [6]byte
+	Generation uint64 // 0: not known
+}
+
+// Outgoing is an IP packet that the flow switch has admitted.
+type Outgoing struct {
+	// Head begins with the IP and transport headers, of IP and Transport bytes:
+	// the copy that was checked, and that is sent. It may be changed.
+	Head          []byte
+	IP, Transport int
+	// Body is what comes behind the headers, PayloadLen bytes in all. It is
+	// read once.
+	Body       [][]byte
+	PayloadLen int
+	// SegmentSize is not 0 for TCP that is to be cut into segments of so many
+	// bytes.
+	SegmentSize int
+	// Sum says that the transport checksum is asked for: its field, SumOffset
+	// bytes behind the IP header, holds the sum of the pseudo header.
+	Sum       bool
+	SumOffset int
+	Remote    netip.Addr
+}
+
+// Result is what became of a packet.
+type Result uint8
+
+const (
+	// Sent packets are with the card.
+	Sent Result = iota
+	// Full says that the card takes no more now. Room is called when it does.
+	Full
+	// Unreachable packets were dropped: there is no way to the peer.
+	Unreachable
+)
+
+// Port sends packets.
+type Port interface {
+	// Output sends a packet. The card is told at the next Flush.
+	Output(p *Outgoing, hop *Hop) Result
+	// Flush tells the card of what was sent.
+	Flush()
+	// Resolve finds the way to a peer out and calls done, once and from any
+	// goroutine, when it is known (true) or known not to exist.
+	Resolve(remote netip.Addr, done func(ok bool))
+	// Source returns the address that packets to a peer are sent from; false
+	// when there is no route.
+	Source(remote netip.Addr) (netip.Addr, bool)
+	// Local says whether an address is one of the machine's.
+	Local(netip.Addr) bool
+	// MTU is that of the link, in bytes.
+	MTU() int
+}
+
+// Arrived is an IP packet that has arrived.
+type Arrived struct {
+	// Head is its front: all of it, or enough for the headers.
+	Head   []byte
+	Length int // of the packet in bytes
+	// Verified says that the transport checksum is right.
+	Verified bool
+	// SegmentSize is not 0 for a packet that was put together from segments.
+	SegmentSize int
+	// Fill copies the packet to pieces of memory, in order.
+	Fill func(piece []byte)
+}
+
+// Receiver takes the packets that are not the host stack's. Its methods are called
+// by one goroutine.
+type Receiver interface {
+	// Match says whose a packet is, by its front and its length in bytes; nil:
+	// the host stack's.
+	Match(head []byte, length int) any
+	// Deliver gives a packet to whom Match has named.
+	Deliver(to any, p *Arrived)
+	// Flush ends a batch.
+	Flush()
+	// Room says that the card takes packets again.
+	Room()
+}
