@@ -24,8 +24,7 @@ func (d *Domain) call() *Exit {
 	case abi.SysWait:
 		u.AX = d.wait(u.DI, u.SI)
 	case abi.SysNotify:
-		// There are no channels in this version.
-		u.AX = result(abi.BadArgument)
+		return d.notify(u.DI)
 	case abi.SysRelease:
 		u.AX = d.release(u.DI, u.SI)
 	case abi.SysControl:
@@ -187,6 +186,19 @@ func (d *Domain) control(request, addr, n uint64) uint64 {
 		}
 		d.memory.copyOut(addr, buf[:got])
 		return uint64(got)
+	}
+	return d.network(request, addr, n)
+}
+
+// network answers the requests about channels and flows.
+func (d *Domain) network(request, addr, n uint64) uint64 {
+	switch request {
+	case abi.ControlOpen:
+		return exchange(d, addr, n, d.openChannel)
+	case abi.ControlClose:
+		return exchange(d, addr, n, func(r *abi.OpenRequest) uint64 { return d.closeChannel(r.Channel) })
+	case abi.ControlFlow:
+		return exchange(d, addr, n, d.flow)
 	}
 	return result(abi.BadArgument)
 }

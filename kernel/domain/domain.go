@@ -15,11 +15,14 @@ import (
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/channel"
 )
 
 // Domain is one start of a program: from its first instruction to its last.
 type Domain struct {
 	name   string
+	id     uint64
+	config *config.Domain
 	env    *Environment
 	memory memory
 	// user is its processor state, in a page that the garbage collector does
@@ -37,6 +40,8 @@ type Domain struct {
 	fault         *Exit // what the upcall's fault ends it for, if it cannot answer
 	pendingUpcall uint64
 
+	channels [abi.ChannelsMax]*channel.Channel
+
 	events *atomic.Uint64 // in the event page
 	wake   chan struct{}  // has a value when a wait must look again
 	timer  *time.Timer
@@ -53,6 +58,8 @@ type Environment struct {
 	Random func([]byte) (int, error)
 	// Console prints one line of a domain's.
 	Console func(name string, line []byte)
+	// Network is the machine's nexus; nil: there is none.
+	Network Network
 }
 
 // lastID numbers the starts of domains.
@@ -61,7 +68,7 @@ var lastID atomic.Uint64
 // start loads a program. An error is one line that says what would be right.
 func start(env *Environment, c *config.Domain, img *program.Image, files []byte, out *output, in *input) (d *Domain, err error) {
 	began := clock.Nanotime()
-	d = &Domain{name: c.Name, env: env, out: out, in: in, wake: make(chan struct{}, 1)}
+	d = &Domain{name: c.Name, id: lastID.Add(1), config: c, env: env, out: out, in: in, wake: make(chan struct{}, 1)}
 	space := vm.NewSpace(c.Quota)
 	if space == nil {
 		return nil, errStart(c, noFrames)
@@ -82,8 +89,11 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	if boot == nil || event == nil || record == nil || !space.Share(abi.ClockPage, clockPage, vm.Read) {
 		return nil, errStart(c, d.memory.short())
 	}
+	if env.Network != nil && !space.Share(abi.NetPage, env.Network.Page(), vm.Read) {
+		return nil, errStart(c, d.memory.short())
+	}
 	xsave, fsgs := trap.Features()
-	b := abi.Boot{ID: lastID.Add(1), Quota: c.Quota, HeapStart: img.End, FilesSize: uint64(len(files)), Started: uint64(began)}
+	b := abi.Boot{ID: d.id, Quota: c.Quota, HeapStart: img.End, FilesSize: uint64(len(files)), Started: uint64(began)}
 	copy(b.Name[:len(b.Name)-1], c.Name)
 	if xsave {
 		b.Flags |= abi.BootXSAVE
@@ -126,6 +136,7 @@ func (d *Domain) reclaim() {
 		d.timer.Stop()
 	}
 	d.user = nil
+	d.closeChannels()
 	d.memory.space.Destroy()
 }
 

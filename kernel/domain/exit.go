@@ -16,9 +16,10 @@ const (
 	Overflow   Reason = "stack overflow"
 	Arithmetic Reason = "arithmetic exception"
 	Debug      Reason = "debug exception"
-	Misuse     Reason = "ABI misuse" // a system call or state that no domain has
-	Killed     Reason = "killed"     // by the operator
-	Refused    Reason = "refused"    // it was never started
+	Misuse     Reason = "ABI misuse"      // a system call or state that no domain has
+	Corruption Reason = "ring corruption" // of a channel's rings or metadata
+	Killed     Reason = "killed"          // by the operator
+	Refused    Reason = "refused"         // it was never started
 )
 
 // Exit is how a domain ended.

@@ -125,6 +125,18 @@ func (m *Manager) StartAll(but string) {
 	}
 }
 
+// Post sets events for every domain that runs.
+func (m *Manager) Post(events uint64) {
+	for _, a := range m.apps {
+		a.mu.Lock()
+		d := a.current
+		a.mu.Unlock()
+		if d != nil {
+			d.post(events)
+		}
+	}
+}
+
 // find returns the app of a name.
 func (m *Manager) find(name string) (*app, error) {
 	for _, a := range m.apps {

@@ -36,6 +36,10 @@ type configurator struct {
 	expired  chan struct{} // the DHCP client's timeout is due
 	messages chan dhcpDatagram
 
+	// follow is told what has changed since told.
+	follow func(*Facts)
+	told   *Facts
+
 	mu        sync.Mutex
 	up        bool // the link, as the poller saw it
 	inUse     bool // the link, as the stack was told
@@ -272,6 +276,7 @@ func (c *configurator) apply() {
 		}
 	}
 	c.s.link.local.Store(local)
+	c.tell(routes)
 }
 
 // dns returns the name servers in force, best first.

@@ -1,6 +1,8 @@
 package vm
 
 import (
+	"errors"
+	"slices"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
@@ -159,6 +161,69 @@ func (s *Space) Private() (page []byte) {
 		s.private = append(s.private, phys)
 	}
 	return page
+}
+
+// Alloc returns zeroed memory of the space's, in one piece, that the domain
+// cannot reach before Share maps it. It counts against the quota. Alloc and Free
+// make the space an arena.Memory.
+func (s *Space) Alloc(size int) (memory []byte, err error) {
+	n := uint64(size) / layout.PageSize
+	var phys uint64
+	systemstack(func() {
+		if s.pages+n > s.most || pool.Counts().Free+heapFrames < kernelFrames+n {
+			return
+		}
+		var ok bool
+		if phys, ok = pool.AllocRun(n, 1); ok {
+			s.pages += n
+			s.peak = max(s.peak, s.pages)
+			spaceFrames += n
+			memory = bytesAt(uintptr(layout.DirectMap+phys), int(n*layout.PageSize))
+		}
+	})
+	if memory == nil {
+		return nil, errMemory
+	}
+	clear(memory)
+	for i := range n {
+		s.private = append(s.private, phys+i*layout.PageSize)
+	}
+	return memory, nil
+}
+
+var errMemory = errors.New("no memory is left for it: give the domain, or the machine, more")
+
+// Free takes memory of Alloc back. It must not be mapped any more.
+func (s *Space) Free(memory []byte) {
+	first := physical(uintptr(unsafe.Pointer(unsafe.SliceData(memory))))
+	last := first + uint64(len(memory))
+	s.private = slices.DeleteFunc(s.private, func(phys uint64) bool {
+		if phys < first || phys >= last {
+			return false
+		}
+		systemstack(func() { s.drop(phys) })
+		return true
+	})
+}
+
+// Unshare takes the mappings of Share from n bytes at addr away.
+func (s *Space) Unshare(addr, n uint64) {
+	if !inRange(addr, n) {
+		return
+	}
+	systemstack(func() {
+		live := cpu.ReadCR3() == s.root
+		for end := addr + n; addr < end; addr += layout.PageSize {
+			e := s.entry(addr, false)
+			if e == nil || *e&(present|owned) != present {
+				continue
+			}
+			*e = 0
+			if live {
+				cpu.Invlpg(uintptr(addr))
+			}
+		}
+	})
 }
 
 // Share maps memory of the kernel, whole pages, at addr. The memory must stay

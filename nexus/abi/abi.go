@@ -105,6 +105,8 @@ const (
 	EventInput = 1 << 1 // ControlRead has something, or its end
 	// EventInterrupt is SIGINT: ^C was typed for the domain.
 	EventInterrupt = 1 << 2
+	// EventNet says that the net page has changed.
+	EventNet = 1 << 3
 )
 
 // Upcall is how the kernel interrupts a running domain, as a signal does: the

@@ -1,0 +1,147 @@
+package domain
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/channel"
+)
+
+// Network is the machine's nexus.
+type Network interface {
+	// Open opens a channel of one of the schemas for the domain with an id, in
+	// memory of the domain's.
+	Open(id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (*channel.Channel, error)
+	// Close ends a channel and its flows. The caller frees the arena.
+	Close(*channel.Channel)
+	// Sync does what the domain's notification asks for.
+	Sync(*channel.Channel) error
+	// Flow answers a request about a flow. It does not wait.
+	Flow(*channel.Channel, *abi.FlowRequest) syscall.Errno
+	// Page is the net page.
+	Page() []byte
+}
+
+// openChannel is ControlOpen.
+func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
+	network := d.env.Network
+	if network == nil {
+		return result(abi.NotNow)
+	}
+	number := 0
+	for number < len(d.channels) && d.channels[number] != nil {
+		number++
+	}
+	if number == len(d.channels) {
+		return result(abi.BadArgument)
+	}
+	schema := string(bytes.TrimRight(r.Schema[:], "\x00"))
+	event := uint64(abi.EventChannel) << number
+	c, err := network.Open(d.id, d.config, schema, d.memory.space, func() { d.post(event) })
+	if err != nil {
+		if errors.Is(err, arena.ErrBounds) {
+			return result(abi.BadArgument)
+		}
+		return result(abi.OverQuota)
+	}
+	base := uint64(abi.ArenaStart) + uint64(number)*abi.ArenaStride
+	if !c.Arena().Map(func(offset int, segment []byte, r arena.Right) bool {
+		rights := vm.Read
+		if r == arena.ReadWrite {
+			rights = vm.Write
+		}
+		return d.memory.space.Share(base+uint64(offset), segment, rights)
+	}) {
+		d.unmap(number, c)
+		return result(abi.OverQuota)
+	}
+	d.channels[number] = c
+	r.Channel, r.Base = uint64(number), base
+	return uint64(number)
+}
+
+// unmap ends a channel: first for the network, then for the domain, then its
+// memory is free.
+func (d *Domain) unmap(number int, c *channel.Channel) {
+	d.env.Network.Close(c)
+	base := uint64(abi.ArenaStart) + uint64(number)*abi.ArenaStride
+	d.memory.space.Unshare(base, uint64(c.Arena().Size))
+	c.Arena().Free()
+}
+
+// closeChannel is ControlClose.
+func (d *Domain) closeChannel(number uint64) uint64 {
+	if number >= abi.ChannelsMax || d.channels[number] == nil {
+		return result(abi.BadArgument)
+	}
+	d.unmap(int(number), d.channels[number])
+	d.channels[number] = nil
+	return 0
+}
+
+// closeChannels takes the domain from the network. Its memory stays until the
+// space is destroyed.
+func (d *Domain) closeChannels() {
+	for i, c := range d.channels {
+		if c != nil {
+			d.env.Network.Close(c)
+			d.channels[i] = nil
+		}
+	}
+}
+
+// notify is SysNotify.
+func (d *Domain) notify(number uint64) *Exit {
+	u := d.user
+	if number >= abi.ChannelsMax || d.channels[number] == nil {
+		u.AX = result(abi.BadArgument)
+		return nil
+	}
+	u.AX = 0
+	err := d.env.Network.Sync(d.channels[number])
+	var v *channel.Violation
+	if errors.As(err, &v) {
+		return d.exit(Corruption, fmt.Sprintf("channel %d: %v (code %#x)", number, v, v.Code()))
+	}
+	if err != nil {
+		u.AX = result(abi.NotNow)
+	}
+	return nil
+}
+
+// flow is ControlFlow.
+func (d *Domain) flow(r *abi.FlowRequest) uint64 {
+	if r.Channel >= abi.ChannelsMax || d.channels[r.Channel] == nil {
+		return result(abi.BadArgument)
+	}
+	if errno := d.env.Network.Flow(d.channels[r.Channel], r); errno != 0 {
+		return result(abi.Errno(-abi.FlowErrno - int64(errno)))
+	}
+	return 0
+}
+
+// exchange copies a request in, has f answer it, and copies it out. T has no
+// pointers.
+func exchange[T any](d *Domain, addr, n uint64, f func(*T) uint64) uint64 {
+	var r T
+	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r))
+	if n != uint64(len(bytes)) {
+		return result(abi.BadArgument)
+	}
+	// The answer must find its place before anything is done.
+	if !d.memory.pages(addr, n, write, func([]byte) {}) || !d.memory.copyIn(bytes, addr) {
+		return result(abi.BadAddress)
+	}
+	answer := f(&r)
+	if int64(answer) >= 0 {
+		d.memory.copyOut(addr, bytes)
+	}
+	return answer
+}

@@ -1,0 +1,65 @@
+package host
+
+// What the machine's other stacks are told: a snapshot that changes as a whole.
+
+import (
+	"net/netip"
+	"slices"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+)
+
+// Facts is what domains may know of the network.
+type Facts struct {
+	Up        bool
+	MTU       int // bytes
+	MAC       [6]byte
+	Addresses []netip.Prefix // usable ones, without link-local
+	DNS       []netip.Addr   // best first
+	Gateway   [2]netip.Addr  // IPv4 and IPv6; zero: none
+}
+
+// Equal says that two snapshots tell the same.
+func (f *Facts) Equal(g *Facts) bool {
+	return f.Up == g.Up && f.MTU == g.MTU && f.MAC == g.MAC && f.Gateway == g.Gateway &&
+		slices.Equal(f.Addresses, g.Addresses) && slices.Equal(f.DNS, g.DNS)
+}
+
+// Follow has f called with the facts now and whenever they change. It is called
+// before Start; f must not block.
+func (s *Stack) Follow(f func(*Facts)) {
+	s.config.follow = f
+	s.config.tell(s.config.routes())
+}
+
+// tell tells the facts when they have changed. Only the configurator calls it, and
+// who makes it.
+func (c *configurator) tell(routes []route) {
+	if c.follow == nil {
+		return
+	}
+	c.mu.Lock()
+	up := c.inUse
+	c.mu.Unlock()
+	facts := &Facts{Up: up, MTU: int(c.s.link.MTU()), MAC: c.s.link.mac, DNS: c.dns()}
+	if info, ok := c.s.net.SingleNICInfo(cardID); ok && facts.Up {
+		for _, a := range info.ProtocolAddresses { // without tentative ones
+			if !header.IsV6LinkLocalUnicastAddress(a.AddressWithPrefix.Address) {
+				facts.Addresses = append(facts.Addresses, fromPrefix(a.AddressWithPrefix))
+			}
+		}
+	}
+	for _, r := range routes {
+		if r.gateway.IsValid() && r.destination.Bits() == 0 {
+			if r.gateway.Is4() {
+				facts.Gateway[0] = r.gateway
+			} else {
+				facts.Gateway[1] = r.gateway
+			}
+		}
+	}
+	if c.told == nil || !c.told.Equal(facts) {
+		c.told = facts
+		c.follow(facts)
+	}
+}

@@ -1,0 +1,160 @@
+package inet
+
+import (
+	"sync"
+	"unsafe"
+
+	"runtime/goos"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/link/loopback"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/userland/channel"
+	"github.com/sluice-os/sluice/userland/link"
+)
+
+// Interfaces of a domain's stack.
+const (
+	loopbackID tcpip.NICID = 1
+	channelID  tcpip.NICID = 2
+)
+
+// node is the domain's place in the network.
+type node struct {
+	stack   *stack.Stack
+	link    *link.Endpoint
+	channel uint64 // its number
+	mu      sync.Mutex
+	seen    uint64 // generation of the net page that is in force
+}
+
+// kernel makes a system call of the kernel.
+//
+//go:linkname kernel runtime.sluiceKernel
+func kernel(num, a1, a2, a3, a4 uintptr) int64
+
+// control makes a request about channels and flows; the answer is in the same
+// memory, which must not be on a stack that can move.
+func control(request uintptr, memory unsafe.Pointer, size uintptr) int64 {
+	return kernel(abi.SysControl, request, uintptr(memory), size, 0)
+}
+
+// newNode opens a channel and puts a stack on it. Without a channel the stack has
+// its loopback alone.
+func newNode() *node {
+	n := &node{}
+	n.stack = stack.New(stack.Options{
+		NetworkProtocols: []stack.NetworkProtocolFactory{
+			ipv4.NewProtocol,
+			// The machine's addresses were checked and its routers heard by the
+			// host stack.
+			ipv6.NewProtocolWithOptions(ipv6.Options{DADConfigs: stack.DADConfigurations{}}),
+		},
+		TransportProtocols: []stack.TransportProtocolFactory{
+			tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
+		},
+		HandleLocal: true,
+	})
+	n.tune()
+	must(n.stack.CreateNICWithOptions(loopbackID, loopback.New(), stack.NICOptions{Name: "lo"}))
+	n.addAddress(loopbackID, tcpip.AddrFrom4([4]byte{127, 0, 0, 1}), 8)
+	n.addAddress(loopbackID, tcpip.AddrFrom16([16]byte{15: 1}), 128)
+
+	request := &abi.OpenRequest{}
+	copy(request.Schema[:], "default")
+	if control(abi.ControlOpen, unsafe.Pointer(request), unsafe.Sizeof(*request)) < 0 {
+		n.routes(nil)
+		return n
+	}
+	n.channel = request.Channel
+	c, err := channel.New(unsafe.Pointer(uintptr(request.Base)), func() {
+		kernel(abi.SysNotify, uintptr(n.channel), 0, 0, 0)
+	})
+	if err != nil {
+		panic("sluice: " + err.Error())
+	}
+	page := readNet()
+	n.link = link.New(c, max(page.MTU, ipv6Least))
+	must(n.stack.CreateNICWithOptions(channelID, n.link, stack.NICOptions{Name: "eth0"}))
+	n.follow()
+	go n.link.Flusher(nil)
+	go n.link.Receiver(func() { goos.Wait(uint(channelEvent + n.channel)) })
+	go func() {
+		for {
+			goos.Wait(netEvent)
+			n.follow()
+		}
+	}()
+	return n
+}
+
+// channelEvent and netEvent are the numbers of abi.EventChannel and abi.EventNet.
+const (
+	channelEvent = 8
+	netEvent     = 3
+)
+
+// ipv6Least is the smallest MTU of IPv6 (RFC 8200, section 5).
+const ipv6Least = 1280
+
+// must ends the program: what it is told cannot happen with these arguments.
+func must(err tcpip.Error) {
+	if err != nil {
+		panic("sluice: network stack: " + err.String())
+	}
+}
+
+// tune sets TCP up as the host stack has it, with buffers that fit a small domain.
+func (n *node) tune() {
+	boot := (*abi.Boot)(unsafe.Pointer(uintptr(abi.BootPage)))
+	most := int(min(max(boot.Quota/16, 64<<10), 4<<20))
+	first := min(most, 256<<10)
+	sack := tcpip.TCPSACKEnabled(true)
+	moderate := tcpip.TCPModerateReceiveBufferOption(true)
+	cubic := tcpip.CongestionControlOption("cubic")
+	for _, o := range []tcpip.SettableTransportProtocolOption{
+		&sack, &moderate, &cubic,
+		&tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: first, Max: most},
+		&tcpip.TCPSendBufferSizeRangeOption{Min: 4 << 10, Default: first, Max: most},
+	} {
+		must(n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, o))
+	}
+}
+
+func (n *node) addAddress(id tcpip.NICID, a tcpip.Address, prefix int) {
+	protocol := ipv4.ProtocolNumber
+	if a.Len() == 16 {
+		protocol = ipv6.ProtocolNumber
+	}
+	// One that is there already stays.
+	n.stack.AddProtocolAddress(id, tcpip.ProtocolAddress{
+		Protocol:          protocol,
+		AddressWithPrefix: tcpip.AddressWithPrefix{Address: a, PrefixLen: prefix},
+	}, stack.AddressProperties{})
+}
+
+// routes sends everything but the loopback's own to the kernel, which knows the
+// way.
+func (n *node) routes(page *abi.Net) {
+	table := []tcpip.Route{
+		{Destination: subnet([]byte{127, 0, 0, 0}, 8), NIC: loopbackID},
+		{Destination: subnet([]byte{15: 1}, 128), NIC: loopbackID},
+	}
+	if page != nil && page.Up != 0 {
+		table = append(table,
+			tcpip.Route{Destination: subnet(make([]byte, 4), 0), NIC: channelID},
+			tcpip.Route{Destination: subnet(make([]byte, 16), 0), NIC: channelID})
+	}
+	n.stack.SetRouteTable(table)
+}
+
+func subnet(a []byte, bits int) tcpip.Subnet {
+	return tcpip.AddressWithPrefix{Address: tcpip.AddrFromSlice(a), PrefixLen: bits}.Subnet()
+}
