@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/sluice-os/sluice/nexus/abi"
 )
 
 // startDomains starts the apps that came with the image.
@@ -28,15 +29,19 @@ func (m *machine) startDomains() {
 		slog.Error("no domains", "reason", err)
 		return
 	}
-	manager, err := domain.NewManager(archive, domain.Environment{
-		Random:  m.random.Read,
-		Console: consoleLine,
-	})
+	env := domain.Environment{Random: m.random.Read, Console: consoleLine}
+	if m.nexus != nil {
+		env.Network = m.nexus
+	}
+	manager, err := domain.NewManager(archive, env)
 	if err != nil {
 		slog.Error("no domains", "reason", err)
 		return
 	}
 	m.domains = manager
+	if m.nexus != nil {
+		m.nexus.changed = func() { manager.Post(abi.EventNet) }
+	}
 	manager.StartAll(m.options.Run)
 }
 

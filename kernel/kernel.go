@@ -59,6 +59,7 @@ type machine struct {
 	devices   devices
 	stack     *host.Stack     // nil without a network
 	domains   *domain.Manager // nil without domains
+	nexus     *nexus          // nil without domains or network
 }
 
 // Main runs the kernel; it does not return.
@@ -169,6 +170,9 @@ func (m *machine) startNetwork() {
 			},
 		},
 	})
+	if err == nil && vm.Archive() != nil {
+		m.nexus, err = m.newNexus(stack)
+	}
 	if err == nil {
 		err = stack.Start()
 	}

@@ -1,0 +1,127 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/kernel/host"
+	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/flowswitch"
+	"github.com/sluice-os/sluice/nexus/netns"
+)
+
+// nexus joins domains with the card: the flow switch, the name space and the net
+// page. It implements domain.Network.
+type nexus struct {
+	*flowswitch.Switch
+	names  *netns.Space
+	random func([]byte) (int, error)
+	page   []byte
+	// changed tells domains that the net page is another.
+	changed func()
+}
+
+// newNexus puts a flow switch on the host stack's card. It is called before the
+// stack starts.
+func (m *machine) newNexus(s *host.Stack) (*nexus, error) {
+	mem, err := vm.DMA{}.Alloc(int(arena.PageSize))
+	if err != nil {
+		return nil, err
+	}
+	n := &nexus{random: m.random.Read, page: mem.Bytes, changed: func() {}}
+	n.names = netns.New(netns.Config{Random: n.random32})
+	n.Switch = flowswitch.New(s.Port(), n.names, clock.Nanotime)
+	s.Attach(n.Switch)
+	s.Follow(n.publish)
+	go func() {
+		for range time.Tick(time.Second) {
+			n.Reap()
+		}
+	}()
+	return n, nil
+}
+
+func (n *nexus) random32() uint32 {
+	var b [4]byte
+	n.random(b[:]) // a short read leaves zeros: ports are then easier to guess
+	return binary.LittleEndian.Uint32(b[:])
+}
+
+// Page implements domain.Network.
+func (n *nexus) Page() []byte { return n.page }
+
+// publish writes the net page. Only the host stack's configurator calls it.
+func (n *nexus) publish(f *host.Facts) {
+	page := (*abi.Net)(unsafe.Pointer(&n.page[0]))
+	atomic.AddUint64(&page.Sequence, 1)
+	page.Generation++
+	page.Up, page.MTU, page.MAC = 0, uint32(f.MTU), f.MAC
+	if f.Up {
+		page.Up = 1
+	}
+	clear(page.Addresses[:])
+	for i, p := range f.Addresses[:min(len(f.Addresses), len(page.Addresses))] {
+		page.Addresses[i] = abi.NetAddress{IP: p.Addr().As16(), Prefix: uint32(p.Bits()), Used: 1}
+	}
+	clear(page.DNS[:])
+	for i, a := range f.DNS[:min(len(f.DNS), len(page.DNS))] {
+		page.DNS[i] = a.As16()
+	}
+	page.Gateway4, page.Gateway6 = [16]byte{}, [16]byte{}
+	if f.Gateway[0].IsValid() {
+		page.Gateway4 = f.Gateway[0].As16()
+	}
+	if f.Gateway[1].IsValid() {
+		page.Gateway6 = f.Gateway[1].As16()
+	}
+	atomic.AddUint64(&page.Sequence, 1)
+	n.changed()
+}
+
+// Open implements domain.Network.
+func (n *nexus) Open(id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (*channel.Channel, error) {
+	policy, err := netns.ParsePolicy(c.Listen, c.Connect)
+	if err != nil {
+		return nil, err
+	}
+	params, err := arena.Named(schema)
+	if err != nil {
+		return nil, err
+	}
+	layout, err := arena.NewLayout(params)
+	if err != nil {
+		return nil, err
+	}
+	var b [8]byte
+	if _, err := n.random(b[:]); err != nil {
+		return nil, err
+	}
+	cookie := binary.LittleEndian.Uint64(b[:])
+	a, err := arena.New(layout, m, cookie)
+	if err != nil {
+		return nil, err
+	}
+	ch := channel.New(a, cookie)
+	ch.Owner, ch.Name, ch.Schema, ch.Notify = id, c.Name, schema, notify
+	n.Attach(ch, policy)
+	return ch, nil
+}
+
+// Close implements domain.Network.
+func (n *nexus) Close(c *channel.Channel) { n.Detach(c) }
+
+// Sync implements domain.Network.
+func (n *nexus) Sync(c *channel.Channel) error { return n.Switch.Sync(c) }
+
+// Flow implements domain.Network.
+func (n *nexus) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
+	return n.Switch.Flow(c, r)
+}

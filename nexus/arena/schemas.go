@@ -1,0 +1,32 @@
+package arena
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+)
+
+// schemas are the arenas that a domain can ask for, by name.
+var schemas = map[string]Params{
+	"default": {},
+	"small": {
+		Slots:   [abi.RingKinds]int{abi.RingRx: 128, abi.RingTx: 64, abi.RingAlloc: 64, abi.RingFree: 64},
+		Packets: 256, Buffers: 192, Large: 16, Advisory: 64,
+	},
+	"bulk": {
+		Slots:   [abi.RingKinds]int{abi.RingRx: 2048, abi.RingTx: 512, abi.RingAlloc: 512, abi.RingFree: 512},
+		Packets: 4096, Buffers: 2048, Large: 512,
+	},
+}
+
+// Named returns the parameters of a schema. An unknown one is ErrBounds.
+func Named(name string) (Params, error) {
+	p, ok := schemas[name]
+	if !ok {
+		return p, fmt.Errorf("%w: no schema %q, want one of %s", ErrBounds, name, strings.Join(slices.Sorted(maps.Keys(schemas)), ", "))
+	}
+	return p, nil
+}
