@@ -9,21 +9,21 @@ import (
 // ports checks what domains may do on the network. listen is a list of
 // PROTOCOL/PORT; connect is a list of PROTOCOL/HOST:PORT. PROTOCOL is tcp or udp;
 // HOST is an address, a prefix, a name or *; PORT is a number or *. IPv6
-// addresses stand in brackets.
+// addresses stand in brackets. Two domains may both listen on *: they share out
+// the ports when they run.
 func (c *checker) ports(m *Manifest) {
 	owner := map[string]string{}
 	for _, d := range m.Domains {
 		at := []string{"domain", d.Name, "listen"}
 		for _, word := range d.Listen {
-			protocol, port, ok := strings.Cut(word, "/")
-			if !ok || !validProtocol(protocol) || !validPort(port) {
-				c.report(at, "listen %q: want one like \"tcp/80\"", word)
+			if !validListen(word) {
+				c.report(at, "listen %q: want one like \"tcp/80\" or \"tcp/*\"", word)
 				continue
 			}
 			if other, taken := owner[word]; taken && other == d.Name {
 				c.report(at, "domain %s listens on %s twice: want it once", d.Name, word)
 				continue
-			} else if taken {
+			} else if taken && !strings.HasSuffix(word, "*") {
 				c.report(at, "domains %s and %s both listen on %s: want one of them on another port", other, d.Name, word)
 				continue
 			}
@@ -40,7 +40,15 @@ func (c *checker) ports(m *Manifest) {
 
 func validProtocol(s string) bool { return s == "tcp" || s == "udp" }
 
+func validListen(word string) bool {
+	protocol, port, ok := strings.Cut(word, "/")
+	return ok && validProtocol(protocol) && validPort(port)
+}
+
 func validPort(s string) bool {
+	if s == "*" {
+		return true
+	}
 	n, err := strconv.ParseUint(s, 10, 16)
 	return err == nil && n > 0 && s[0] != '0' && s[0] != '+'
 }
@@ -52,7 +60,7 @@ func validPeer(word string) bool {
 		return false
 	}
 	host, port := peer[:i], peer[i+1:]
-	if port != "*" && !validPort(port) {
+	if !validPort(port) {
 		return false
 	}
 	if inner, ok := strings.CutPrefix(host, "["); ok {
@@ -66,13 +74,17 @@ func validAddress(s string) bool {
 	if _, err := netip.ParsePrefix(s); err == nil {
 		return true
 	}
-	_, err := netip.ParseAddr(s)
-	return err == nil
+	a, err := netip.ParseAddr(s)
+	return err == nil && a.Zone() == ""
 }
 
-// validHostName follows RFC 1123, 2.1.
+// validHostName follows RFC 1123, 2.1. The last label is not a number: that would
+// be a mistyped address.
 func validHostName(s string) bool {
 	if s == "" || len(s) > 253 {
+		return false
+	}
+	if strings.Trim(s[strings.LastIndexByte(s, '.')+1:], "0123456789") == "" {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {

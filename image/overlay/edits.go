@@ -163,6 +163,15 @@ var (
 	kernelFiles = map[string]string{
 		"runtime/rt0_linux_amd64.s": "goroot/runtime/rt0_linux_amd64.s.in",
 		"runtime/sluice_kernel.go":  "goroot/runtime/sluice_kernel.go.in",
+
+		// Names that are not ASCII would take their tables into the image.
+		"vendor/golang.org/x/net/idna/idna10.0.0.go":   "goroot/idna/idna.go.in",
+		"vendor/golang.org/x/net/idna/go118.go":        "",
+		"vendor/golang.org/x/net/idna/punycode.go":     "",
+		"vendor/golang.org/x/net/idna/tables15.0.0.go": "",
+		"vendor/golang.org/x/net/idna/trie.go":         "",
+		"vendor/golang.org/x/net/idna/trie13.0.0.go":   "",
+		"vendor/golang.org/x/net/idna/trieval.go":      "",
 	}
 	domainFiles = map[string]string{
 		"runtime/rt0_linux_amd64.s":     "userland/runtime/rt0_linux_amd64.s.in",

@@ -6,7 +6,6 @@ package host
 
 import (
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -57,12 +56,12 @@ func (r *routerState) routes() []route {
 	for p := range r.onLinks {
 		list = append(list, route{destination: p, id: cardID, protocol: "ra"})
 	}
-	slices.SortFunc(list, func(a, b route) int { return a.destination.Addr().Compare(b.destination.Addr()) })
+	order(list, func(a, b route) int { return a.destination.Addr().Compare(b.destination.Addr()) })
 	var via []offLink
 	for o := range r.offLinks {
 		via = append(via, o)
 	}
-	slices.SortFunc(via, func(a, b offLink) int {
+	order(via, func(a, b offLink) int {
 		if d := b.bits - a.bits; d != 0 {
 			return d
 		}
@@ -102,7 +101,7 @@ func (r *routerState) servers() []netip.Addr {
 			list = append(list, a)
 		}
 	}
-	slices.SortFunc(list, netip.Addr.Compare)
+	order(list, netip.Addr.Compare)
 	return list
 }
 

@@ -5,7 +5,6 @@ package host
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -90,7 +89,7 @@ func (s *Stack) Addresses() []netinfo.Address {
 			list = append(list, a)
 		}
 	}
-	slices.SortFunc(list, func(a, b netinfo.Address) int {
+	order(list, func(a, b netinfo.Address) int {
 		if d := strings.Compare(b.Link, a.Link); d != 0 {
 			return d // "lo" before "eth0"
 		}
@@ -136,7 +135,7 @@ func (s *Stack) Neighbours() []netinfo.Neighbour {
 			})
 		}
 	}
-	slices.SortFunc(list, func(a, b netinfo.Neighbour) int { return a.Address.Compare(b.Address) })
+	order(list, func(a, b netinfo.Neighbour) int { return a.Address.Compare(b.Address) })
 	return list
 }
 
