@@ -139,6 +139,10 @@ var domainEdits = []edit{
 	{"os/proc.go",
 		"import (\n",
 		"import (\n\t_ \"internal/sluice/rt\"\n"},
+	// Every program with a network has a stack for it.
+	{"net/net.go",
+		"import (\n",
+		"import (\n\t_ \"internal/sluice/inet\"\n"},
 }
 
 // replaced maps files of GOROOT/src to the files that take their place, by their
@@ -192,5 +196,9 @@ var (
 		"userland/posix": "internal/sluice/posix",
 
 		"userland/rt": "internal/sluice/rt",
+
+		"userland/channel": "internal/sluice/channel",
+		"userland/inet":    "internal/sluice/inet",
+		"userland/link":    "internal/sluice/link",
 	}
 )

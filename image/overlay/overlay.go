@@ -41,6 +41,9 @@ type Source struct {
 	GoVersion string // its version, for error messages
 	Module    fs.FS  // Sluice's own module
 	Kind      Kind
+	// Externals are Roots and all that they import from other modules, for a
+	// Domain.
+	Externals []External
 }
 
 // Kind is what a program is built to run as.
@@ -132,6 +135,11 @@ func (src Source) derive() (map[string][]byte, error) {
 		}
 		out[e.file] = []byte(strings.Replace(string(text), e.old, e.new, 1))
 	}
+	if src.Kind == Domain {
+		if err := src.addExternals(out); err != nil {
+			return nil, err
+		}
+	}
 	for from, to := range places {
 		if err := src.addPackage(out, from, to, places); err != nil {
 			return nil, err
@@ -169,6 +177,9 @@ func (src Source) addPackage(out map[string][]byte, from, to string, places map[
 		moved := string(text)
 		for old, place := range places {
 			moved = strings.ReplaceAll(moved, `"`+module+old+`"`, `"`+place+`"`)
+		}
+		for _, root := range Roots {
+			moved = strings.ReplaceAll(moved, `"`+root+`"`, `"`+externalPlace+root+`"`)
 		}
 		out[to+"/"+entry.Name()] = []byte(moved)
 	}
