@@ -2,6 +2,7 @@ package flowswitch
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/sluice-os/sluice/nexus/netif"
 	"github.com/sluice-os/sluice/nexus/netns"
@@ -47,10 +48,10 @@ func (k *key) shape() int {
 // Flow is one.
 type Flow struct {
 	ID, Generation uint32
-	Kind           Kind
 	Proto          uint8
 	Local, Remote  netip.AddrPort
 	Dual           bool // a wildcard of IPv6 that takes IPv4 too
+	kind           atomic.Uint32
 	channel        *attached
 	parent         *Flow // of a half-open one: its listener
 	children       []*Flow
@@ -61,12 +62,15 @@ type Flow struct {
 	// What the tracker knows; see track.go.
 	tcp tracker
 	// Statistics.
-	RxPackets, RxBytes, TxPackets, TxBytes uint64
+	RxPackets, RxBytes, TxPackets, TxBytes atomic.Uint64
 	// closing says that the domain's socket is gone, and serves that it may answer
 	// whoever asks.
 	closing, serves bool
-	lastUsed        int64
+	lastUsed        atomic.Int64
 }
+
+// Kind is what the flow is for now.
+func (f *Flow) Kind() Kind { return Kind(f.kind.Load()) }
 
 // keys are what a flow is found by: one, or two for a dual wildcard.
 func (f *Flow) keys() (list [2]key, n int) {
@@ -116,7 +120,7 @@ func (s *Switch) remove(f *Flow) {
 	delete(s.byID, f.ID)
 	delete(f.channel.flows, f.ID)
 	for _, c := range f.children {
-		if c.Kind == HalfOpen {
+		if c.Kind() == HalfOpen {
 			c.parent = nil
 			s.remove(c)
 		}

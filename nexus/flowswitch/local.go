@@ -32,7 +32,7 @@ func (x *sender) deliverHere(p *channel.Packet, in *parsed) {
 		s.drop(TxUnreachable)
 		return
 	}
-	if f.Kind == Listener {
+	if f.Kind() == Listener {
 		if f = s.halfOpen(f, in); f == nil {
 			s.drop(TxUnreachable)
 			return

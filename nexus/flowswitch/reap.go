@@ -24,9 +24,9 @@ func (s *Switch) Reap() {
 	for _, f := range s.byID {
 		over := f.tcp.over()
 		switch {
-		case f.Kind == HalfOpen && now-f.lastUsed > halfOpenTime,
+		case f.Kind() == HalfOpen && now-f.lastUsed.Load() > halfOpenTime,
 			f.Proto == protoTCP && over != 0 && now-over > lingerTime && (!f.claimed || f.closing),
-			f.closing && now-f.lastUsed > closingTime:
+			f.closing && now-f.lastUsed.Load() > closingTime:
 			ended = append(ended, f)
 		}
 	}
@@ -54,7 +54,7 @@ func (s *Switch) release(f *Flow, linger int64) {
 // that the peer expects).
 func (s *Switch) reset(f *Flow) {
 	t := &f.tcp
-	if f.Proto != protoTCP || f.Kind == Listener || f.Kind == Bound || !t.sent || t.over() != 0 {
+	if f.Proto != protoTCP || f.Kind() == Listener || f.Kind() == Bound || !t.sent || t.over() != 0 {
 		return
 	}
 	local, remote := f.Local.Addr(), f.Remote.Addr()

@@ -37,7 +37,7 @@ func (s *Switch) Match(head []byte, length int) any {
 		return nil
 	}
 	s.arrived = p
-	if f.Kind == Listener && why == 0 {
+	if f.Kind() == Listener && why == 0 {
 		if !s.local(p.dst.Addr()) {
 			return nil
 		}
@@ -74,7 +74,7 @@ func (s *Switch) aboutFlow(b []byte) *Flow {
 	}
 	local := netip.AddrPortFrom(src, binary.BigEndian.Uint16(inner))
 	remote := netip.AddrPortFrom(dst, binary.BigEndian.Uint16(inner[2:]))
-	if f := s.lookup(proto, local, remote); f != nil && f.Kind != Listener {
+	if f := s.lookup(proto, local, remote); f != nil && f.Kind() != Listener {
 		return f
 	}
 	return nil
@@ -100,10 +100,11 @@ func (s *Switch) halfOpen(l *Flow, p *parsed) *Flow {
 		}
 	}
 	f := &Flow{
-		Kind: HalfOpen, Proto: p.proto, Local: p.dst, Remote: p.src,
+		Proto: p.proto, Local: p.dst, Remote: p.src,
 		channel: l.channel, parent: l, created: s.now(),
 	}
-	f.lastUsed = f.created
+	f.kind.Store(uint32(HalfOpen))
+	f.lastUsed.Store(f.created)
 	s.insert(f)
 	l.children = append(l.children, f)
 	return f
@@ -124,7 +125,7 @@ func (s *Switch) evict(l *Flow) bool {
 
 // establish makes a connection of a half-open flow. s.mu is held.
 func (s *Switch) establish(f *Flow) {
-	f.Kind = Connected
+	f.kind.Store(uint32(Connected))
 	if l := f.parent; l != nil {
 		for i, c := range l.children {
 			if c == f {
@@ -146,8 +147,8 @@ func (s *Switch) Deliver(to any, in *netif.Arrived) {
 // deliver gives a packet to the flow's channel.
 func (s *Switch) deliver(f *Flow, p *parsed, in *netif.Arrived) {
 	now := s.now()
-	if f.Proto == protoTCP && p.proto == protoTCP && f.Kind != Listener {
-		if f.tcp.in(p, now) && f.Kind == HalfOpen {
+	if f.Proto == protoTCP && p.proto == protoTCP && f.Kind() != Listener {
+		if f.tcp.in(p, now) && f.Kind() == HalfOpen {
 			s.mu.Lock()
 			s.establish(f)
 			s.mu.Unlock()
@@ -161,9 +162,9 @@ func (s *Switch) deliver(f *Flow, p *parsed, in *netif.Arrived) {
 		s.drop(RxNoRoom)
 		return
 	}
-	f.RxPackets++
-	f.RxBytes += uint64(in.Length)
-	f.lastUsed = now
+	f.RxPackets.Add(1)
+	f.RxBytes.Add(uint64(in.Length))
+	f.lastUsed.Store(now)
 }
 
 // note remembers a channel for the next Flush.

@@ -77,7 +77,7 @@ func (s *Switch) bind(a *attached, r *abi.FlowRequest) syscall.Errno {
 		serves = true
 	}
 	f := &Flow{
-		Kind: Bound, Proto: proto, Dual: r.Flags&abi.FlowDual != 0, serves: serves,
+		Proto: proto, Dual: r.Flags&abi.FlowDual != 0, serves: serves,
 		channel: a, created: s.now(),
 	}
 	q := netns.Request{
@@ -104,7 +104,7 @@ func (s *Switch) reserve(a *attached, f *Flow, q netns.Request, r *abi.FlowReque
 		f.claim, f.claimed = claim, true
 		f.Local = netip.AddrPortFrom(q.Local.Addr(), claim.Port())
 	}
-	f.lastUsed = f.created
+	f.lastUsed.Store(f.created)
 	s.mu.Lock()
 	ok := s.insert(f)
 	s.mu.Unlock()
@@ -126,15 +126,15 @@ func (s *Switch) answer(f *Flow, r *abi.FlowRequest) {
 func (s *Switch) listen(f *Flow) syscall.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.Proto != protoTCP || f.Kind != Bound && f.Kind != Listener {
+	if f.Proto != protoTCP || f.Kind() != Bound && f.Kind() != Listener {
 		return syscall.EINVAL
 	}
-	if f.Kind == Bound {
+	if f.Kind() == Bound {
 		if err := f.claim.Listen(s.time()); err != nil {
 			return netns.Errno(err)
 		}
 	}
-	f.Kind = Listener
+	f.kind.Store(uint32(Listener))
 	return 0
 }
 
@@ -164,7 +164,8 @@ func (s *Switch) connect(a *attached, f *Flow, r *abi.FlowRequest) syscall.Errno
 	if f != nil {
 		return s.connectBound(f, source, remote, r)
 	}
-	made := &Flow{Kind: Connected, Proto: proto, channel: a, created: s.now(), serves: true}
+	made := &Flow{Proto: proto, channel: a, created: s.now(), serves: true}
+	made.kind.Store(uint32(Connected))
 	errno := s.reserve(a, made, netns.Request{
 		Kind: netns.Connected, Local: netip.AddrPortFrom(source, 0), Remote: remote,
 	}, r)
@@ -178,7 +179,7 @@ func (s *Switch) connect(a *attached, f *Flow, r *abi.FlowRequest) syscall.Errno
 func (s *Switch) connectBound(f *Flow, source netip.Addr, remote netip.AddrPort, r *abi.FlowRequest) syscall.Errno {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f.Kind != Bound || s.byID[f.ID] != f {
+	if f.Kind() != Bound || s.byID[f.ID] != f {
 		return syscall.EISCONN
 	}
 	if !f.Local.Addr().IsUnspecified() {
@@ -197,7 +198,8 @@ func (s *Switch) connectBound(f *Flow, source netip.Addr, remote netip.AddrPort,
 		}
 	}
 	s.remove(f)
-	f.Kind, f.Local, f.Remote = Connected, local, remote
+	f.kind.Store(uint32(Connected))
+	f.Local, f.Remote = local, remote
 	s.insert(f)
 	s.answer(f, r)
 	return 0
@@ -208,7 +210,7 @@ func (s *Switch) connectBound(f *Flow, source netip.Addr, remote netip.AddrPort,
 func (s *Switch) closeFlow(f *Flow) {
 	s.mu.Lock()
 	f.closing = true
-	lingers := f.Proto == protoTCP && f.Kind == Connected && f.tcp.over() == 0 && f.TxPackets > 0
+	lingers := f.Proto == protoTCP && f.Kind() == Connected && f.tcp.over() == 0 && f.TxPackets.Load() > 0
 	if !lingers {
 		s.remove(f)
 	}

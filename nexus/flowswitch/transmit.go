@@ -52,12 +52,12 @@ func (x *sender) send(p *channel.Packet) bool {
 		}
 	}
 	now := s.now()
-	if in.proto == protoTCP && f.Kind != Listener {
+	if in.proto == protoTCP && f.Kind() != Listener {
 		f.tcp.out(&in, in.length-in.ip-in.transport, now)
 	}
-	f.TxPackets++
-	f.TxBytes += uint64(p.Length)
-	f.lastUsed = now
+	f.TxPackets.Add(1)
+	f.TxBytes.Add(uint64(p.Length))
+	f.lastUsed.Store(now)
 	return true
 }
 
@@ -142,7 +142,7 @@ func (s *Switch) allowed(a *attached, f *Flow, in *parsed) Reason {
 		}
 		return 0
 	}
-	switch f.Kind {
+	switch f.Kind() {
 	case Bound:
 		return TxListener // a port without a peer has nothing to say
 	case Listener:

@@ -60,7 +60,8 @@ func newNode() *node {
 		TransportProtocols: []stack.TransportProtocolFactory{
 			tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,
 		},
-		HandleLocal: true,
+		// Packets to the machine's addresses go to the kernel: another domain
+		// may be meant.
 	})
 	n.tune()
 	must(n.stack.CreateNICWithOptions(loopbackID, loopback.New(), stack.NICOptions{Name: "lo"}))

@@ -1,0 +1,325 @@
+package flowswitch_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	pipe "gvisor.dev/gvisor/pkg/tcpip/link/channel"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/arena/arenatest"
+	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/flowswitch"
+	"github.com/sluice-os/sluice/nexus/netif"
+	"github.com/sluice-os/sluice/nexus/netns"
+	user "github.com/sluice-os/sluice/userland/channel"
+	"github.com/sluice-os/sluice/userland/link"
+)
+
+var (
+	machine = netip.MustParseAddr("192.0.2.1")
+	outside = netip.MustParseAddr("192.0.2.2")
+)
+
+// world is a machine with a flow switch, and a peer on its wire.
+type world struct {
+	t     testing.TB
+	sw    *flowswitch.Switch
+	names *netns.Space
+	peer  *stack.Stack
+	wire  *pipe.Endpoint
+
+	mu   sync.Mutex
+	full bool
+	sent [][]byte // what left the machine
+	now  int64
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{t: t, wire: pipe.New(1024, 1500, "")}
+	w.names = netns.New(netns.Config{})
+	w.sw = flowswitch.New(w, w.names, func() int64 { w.mu.Lock(); defer w.mu.Unlock(); return w.now })
+	w.peer = newStack(t, w.wire, outside)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			pkt := w.wire.ReadContext(ctx)
+			if pkt == nil {
+				return
+			}
+			w.arrive(pkt.ToView().AsSlice())
+			pkt.DecRef()
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done; w.peer.Close() })
+	return w
+}
+
+func newStack(t testing.TB, l stack.LinkEndpoint, a netip.Addr) *stack.Stack {
+	s := stack.New(stack.Options{
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
+	})
+	if err := s.CreateNIC(1, l); err != nil {
+		t.Fatal(err)
+	}
+	s.AddProtocolAddress(1, tcpip.ProtocolAddress{
+		Protocol: ipv4.ProtocolNumber, AddressWithPrefix: tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4(a.As4()), PrefixLen: 24},
+	}, stack.AddressProperties{})
+	all := tcpip.AddressWithPrefix{Address: tcpip.AddrFrom4([4]byte{}), PrefixLen: 0}
+	s.AddRoute(tcpip.Route{Destination: all.Subnet(), NIC: 1})
+	return s
+}
+
+// arrive is a packet from the wire.
+func (w *world) arrive(packet []byte) bool {
+	to := w.sw.Match(packet[:min(len(packet), 128)], len(packet))
+	if to == nil {
+		return false
+	}
+	rest := packet
+	w.sw.Deliver(to, &netif.Arrived{Head: packet, Length: len(packet), Verified: true, Fill: func(piece []byte) { rest = rest[copy(piece, rest):] }})
+	w.sw.Flush()
+	return true
+}
+
+// Output implements netif.Port.
+func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.full {
+		return netif.Full
+	}
+	packet := append([]byte(nil), o.Head[:o.IP+o.Transport]...)
+	for _, b := range o.Body {
+		packet = append(packet, b...)
+	}
+	if len(packet) != o.IP+o.Transport+o.PayloadLen {
+		w.t.Errorf("a packet of %d bytes says it has %d", len(packet), o.IP+o.Transport+o.PayloadLen)
+	}
+	if o.Sum {
+		c := ^checksum.Checksum(packet[o.IP:], 0)
+		packet[o.IP+o.SumOffset], packet[o.IP+o.SumOffset+1] = byte(c>>8), byte(c)
+	}
+	w.sent = append(w.sent, packet)
+	// The peer takes large packets as they are.
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
+	w.wire.InjectInbound(ipv4.ProtocolNumber, pkt)
+	pkt.DecRef()
+	return netif.Sent
+}
+
+func (w *world) Flush()                                {}
+func (w *world) Resolve(_ netip.Addr, done func(bool)) { done(true) }
+func (w *world) Local(a netip.Addr) bool               { return a == machine }
+func (w *world) MTU() int                              { return 1500 }
+func (w *world) Source(netip.Addr) (netip.Addr, bool)  { return machine, true }
+
+func (w *world) drops() map[string]uint64 {
+	m := map[string]uint64{}
+	w.sw.Drops(func(name string, n uint64) {
+		if n != 0 {
+			m[name] = n
+		}
+	})
+	return m
+}
+
+// domain is an app's end: a channel and, with start, a stack on it.
+type domain struct {
+	w       *world
+	channel *channel.Channel
+	user    *user.Channel
+	link    *link.Endpoint
+	stack   *stack.Stack
+	event   chan struct{}
+}
+
+var owners uint64
+
+func (w *world) domain(listen, connect []string) *domain {
+	w.t.Helper()
+	policy, err := netns.ParsePolicy(listen, connect)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	l, _ := arena.NewLayout(arena.Params{})
+	memory := arenatest.New(w.t, l.Size)
+	a, err := arena.New(l, memory, 3)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	d := &domain{w: w, event: make(chan struct{}, 1), channel: channel.New(a, 3)}
+	owners++
+	d.channel.Owner = owners
+	d.channel.Notify = func() {
+		select {
+		case d.event <- struct{}{}:
+		default:
+		}
+	}
+	w.sw.Attach(d.channel, policy)
+	d.user, err = user.New(unsafe.Pointer(memory.Domain()), func() {
+		if err := w.sw.Sync(d.channel); err != nil && !errors.Is(err, channel.ErrClosed) {
+			w.t.Error(err)
+		}
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return d
+}
+
+// start gives the domain a stack.
+func (d *domain) start() *domain {
+	d.link = link.New(d.user, 1500)
+	d.stack = newStack(d.w.t, d.link, machine)
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go d.link.Flusher(stop)
+	go func() {
+		defer close(ended)
+		d.link.Receiver(func() {
+			select {
+			case <-d.event:
+			case <-stop:
+				d.channel.Arena().Deactivate()
+			}
+		})
+	}()
+	d.w.t.Cleanup(func() { close(stop); <-ended; d.stack.Close() })
+	return d
+}
+
+// request makes a flow request.
+func (d *domain) request(r abi.FlowRequest) (abi.FlowRequest, syscall.Errno) {
+	errno := d.w.sw.Flow(d.channel, &r)
+	return r, errno
+}
+
+func (d *domain) bind(proto uint32, port uint16) (abi.FlowRequest, syscall.Errno) {
+	return d.request(abi.FlowRequest{Op: abi.FlowBind, Protocol: proto, Local: netip.IPv4Unspecified().As16(), LocalPort: uint32(port)})
+}
+
+func (d *domain) connect(proto uint32, to netip.Addr, port uint16) (abi.FlowRequest, syscall.Errno) {
+	return d.request(abi.FlowRequest{Op: abi.FlowConnect, Protocol: proto, Remote: to.As16(), RemotePort: uint32(port)})
+}
+
+func (d *domain) listen(port uint16) {
+	d.w.t.Helper()
+	r, errno := d.bind(6, port)
+	if errno == 0 {
+		_, errno = d.request(abi.FlowRequest{Op: abi.FlowListen, Flow: r.Flow, Generation: r.Generation})
+	}
+	if errno != 0 {
+		d.w.t.Fatalf("listen on %d: %v", port, errno)
+	}
+}
+
+func full(a netip.Addr, port uint16) tcpip.FullAddress {
+	return tcpip.FullAddress{Addr: tcpip.AddrFrom4(a.As4()), Port: port}
+}
+
+// echoOnce serves one connection.
+func echoOnce(t testing.TB, s *stack.Stack, port uint16) {
+	l, err := gonet.ListenTCP(s, tcpip.FullAddress{Port: port}, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { io.Copy(c, c); c.Close() }()
+		}
+	}()
+}
+
+// exchange sends data to an echo and compares what comes back.
+func exchange(t testing.TB, c *gonet.TCPConn, n int) {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	data := bytes.Repeat([]byte("sluice"), n/6+1)[:n]
+	go func() { c.Write(data); c.CloseWrite() }()
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, data) {
+		t.Errorf("%d of %d bytes came back: %v", len(got), len(data), err)
+	}
+	c.Close()
+}
+
+func TestListenerAcceptsFromOutside(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"tcp/80"}, nil).start()
+	d.listen(80)
+	echoOnce(t, d.stack, 80)
+	for range 3 {
+		c, err := gonet.DialTCP(w.peer, full(machine, 80), ipv4.ProtocolNumber)
+		if err != nil {
+			t.Fatal(err, w.drops())
+		}
+		exchange(t, c, 300_000)
+	}
+	if m := w.drops(); len(m) != 0 {
+		t.Errorf("%v", m)
+	}
+}
+
+func TestConnectToOutside(t *testing.T) {
+	w := newWorld(t)
+	echoOnce(t, w.peer, 7)
+	d := w.domain(nil, []string{"tcp/*:7"}).start()
+	r, errno := d.connect(6, outside, 7)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	c, err := gonet.DialTCPWithBind(context.Background(), d.stack, full(machine, uint16(r.LocalPort)), full(outside, 7), ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err, w.drops())
+	}
+	exchange(t, c, 300_000)
+	if _, errno := d.connect(6, outside, 8); errno != syscall.EACCES {
+		t.Errorf("a peer that is not allowed: %v", errno)
+	}
+}
+
+func TestTwoDomainsOfOneMachine(t *testing.T) {
+	w := newWorld(t)
+	a := w.domain([]string{"tcp/7"}, nil).start()
+	a.listen(7)
+	echoOnce(t, a.stack, 7)
+	b := w.domain(nil, []string{"tcp/*:7"}).start()
+	r, errno := b.connect(6, machine, 7)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	c, err := gonet.DialTCPWithBind(context.Background(), b.stack, full(machine, uint16(r.LocalPort)), full(machine, 7), ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err, w.drops())
+	}
+	exchange(t, c, 100_000)
+	if len(w.sent) != 0 {
+		t.Errorf("%d packets left the machine", len(w.sent))
+	}
+}

@@ -1,0 +1,35 @@
+package netns
+
+// This file owns the choice of a port for those who do not care which.
+
+// The ephemeral range, both ends included, is that of Linux. UDPReserve ports of
+// UDP in it are kept for the host stack.
+const (
+	EphemeralFirst = 32768
+	EphemeralLast  = 60999
+	UDPReserve     = 4096
+
+	ephemeralPorts = EphemeralLast - EphemeralFirst + 1
+)
+
+func isEphemeral(port uint16) bool { return port >= EphemeralFirst && port <= EphemeralLast }
+
+// pick returns a port on which nothing has an address in common with e. It
+// starts anywhere and takes the next one.
+func (s *Space) pick(e *entry) (uint16, error) {
+	i := index(e.proto)
+	if e.proto == UDP && e.owner != HostOwner && s.ephemeral[i] >= ephemeralPorts-UDPReserve {
+		return 0, ErrNoPort
+	}
+	start := s.config.Random() % ephemeralPorts
+	for n := range uint32(ephemeralPorts) {
+		port := uint16(EphemeralFirst + (start+n)%ephemeralPorts)
+		if e.owner != HostOwner && s.restricted[Port{e.proto, port}] {
+			continue
+		}
+		if !s.used.has(i, port) || s.buckets[i][port].unused(e.local) {
+			return port, nil
+		}
+	}
+	return 0, ErrNoPort
+}

@@ -1,0 +1,38 @@
+package netns
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+)
+
+func TestErrno(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want syscall.Errno
+	}{
+		{nil, 0},
+		{ErrInUse, syscall.EADDRINUSE},
+		{ErrExists, syscall.EEXIST},
+		{ErrNoPort, syscall.EADDRNOTAVAIL},
+		{ErrRestricted, syscall.EADDRNOTAVAIL},
+		{ErrAddress, syscall.EADDRNOTAVAIL},
+		{ErrDenied, syscall.EACCES},
+		{ErrTableFull, syscall.ENOMEM},
+		{ErrOwnerLimit, syscall.ENOMEM},
+		{ErrInvalid, syscall.EINVAL},
+		{ErrConnected, syscall.EISCONN},
+		{ErrReleased, syscall.ENOENT},
+		{ErrWord, syscall.EINVAL},
+		{malformed("listen", "x"), syscall.EINVAL},
+		{syscall.EHOSTUNREACH, syscall.EHOSTUNREACH},
+		{errors.New("x"), syscall.EIO},
+	} {
+		if got := Errno(c.err); got != c.want {
+			t.Errorf("%v: got %v, want %v", c.err, got, c.want)
+		}
+	}
+	if len(errnos) != 12 {
+		t.Errorf("%d errors have a number, and 12 are tested", len(errnos))
+	}
+}
