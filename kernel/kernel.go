@@ -171,7 +171,7 @@ func (m *machine) startNetwork() {
 		},
 	})
 	if err == nil && vm.Archive() != nil {
-		m.nexus, err = m.newNexus(stack)
+		m.nexus, err = m.newNexus(stack, domain.Listeners(vm.Archive()))
 	}
 	if err == nil {
 		err = stack.Start()

@@ -2,6 +2,9 @@ package kernel
 
 import (
 	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,6 +19,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flowswitch"
 	"github.com/sluice-os/sluice/nexus/netns"
+	"github.com/sluice-os/sluice/nexus/view"
 )
 
 // nexus joins domains with the card: the flow switch, the name space and the net
@@ -25,22 +29,26 @@ type nexus struct {
 	names  *netns.Space
 	random func([]byte) (int, error)
 	page   []byte
+	// taken are the ports that domains of the image may listen on, in the
+	// manifest's words.
+	taken []string
 	// changed tells domains that the net page is another.
 	changed func()
 }
 
 // newNexus puts a flow switch on the host stack's card. It is called before the
-// stack starts.
-func (m *machine) newNexus(s *host.Stack) (*nexus, error) {
+// stack starts. taken are the ports that domains may listen on.
+func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 	mem, err := vm.DMA{}.Alloc(int(arena.PageSize))
 	if err != nil {
 		return nil, err
 	}
-	n := &nexus{random: m.random.Read, page: mem.Bytes, changed: func() {}}
+	n := &nexus{random: m.random.Read, page: mem.Bytes, taken: taken, changed: func() {}}
 	n.names = netns.New(netns.Config{Random: n.random32})
 	n.Switch = flowswitch.New(s.Port(), n.names, clock.Nanotime)
 	s.Attach(n.Switch)
 	s.Follow(n.publish)
+	s.Reserve(n.reserve)
 	go func() {
 		for range time.Tick(time.Second) {
 			n.Reap()
@@ -124,4 +132,47 @@ func (n *nexus) Sync(c *channel.Channel) error { return n.Switch.Sync(c) }
 // Flow implements domain.Network.
 func (n *nexus) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
 	return n.Switch.Flow(c, r)
+}
+
+// reserve takes a port for the host stack, which opens its services on those that
+// no domain of the image listens on.
+func (n *nexus) reserve(protocol string, port uint16) bool {
+	word := fmt.Sprintf("%s/%d", protocol, port)
+	if slices.Contains(n.taken, word) {
+		return false
+	}
+	proto := uint8(netns.TCP)
+	if protocol == "udp" {
+		proto = netns.UDP
+	}
+	_, err := n.names.Reserve(clock.Since(), netns.Request{
+		Kind: netns.Host, Proto: proto, Local: netip.AddrPortFrom(netip.Addr{}, port),
+	})
+	return err == nil
+}
+
+// sockets is what the command ss shows.
+func (n *nexus) sockets() *view.Table {
+	t := view.New("PROTO", "STATE", "LOCAL", "PEER", "OWNER")
+	for _, r := range n.names.Rows(clock.Since()) {
+		proto, local, peer, owner := "tcp", r.Local.String(), "*", "host"
+		if r.Proto == netns.UDP {
+			proto = "udp"
+		}
+		if r.Dual {
+			local = fmt.Sprintf("*:%d", r.Local.Port())
+		}
+		if r.Remote.IsValid() {
+			peer = r.Remote.String()
+		}
+		if r.Owner != netns.HostOwner {
+			owner = n.OwnerName(uint64(r.Owner))
+		}
+		state := r.Kind.String()
+		if r.Lingers > 0 {
+			state = "time-wait"
+		}
+		t.Add(proto, state, local, peer, owner)
+	}
+	return t
 }

@@ -9,9 +9,11 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
+	"github.com/sluice-os/sluice/kernel/host/netinfo"
 	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/sluice-os/sluice/nexus/view"
 )
 
 // runShell serves the console for ever.
@@ -40,6 +42,17 @@ func (m *machine) runShell() {
 		sys.Neighbours, sys.Statistics, sys.Counters = s.Neighbours, s.Statistics, s.Counters
 		sys.Lookup = s.Lookup
 		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return s.NewPinger(to) }
+	}
+	if n := m.nexus; n != nil {
+		sys.Tables = map[string]func() *view.Table{
+			"channels": n.Channels, "flows": n.Flows, "rings": n.Rings, "pools": n.Pools, "ss": n.sockets,
+		}
+		host := sys.Counters
+		sys.Counters = func() []netinfo.Counter {
+			list := host()
+			n.Drops(func(name string, v uint64) { list = append(list, netinfo.Counter{Name: name, Value: v}) })
+			return list
+		}
 	}
 	if m.domains != nil {
 		sys.Domains = m.domains

@@ -111,6 +111,23 @@ func Options(archive []byte) string {
 	return string(entries[config.OptionsName])
 }
 
+// Listeners returns the ports that the domains of an archive may listen on, in the
+// manifest's words.
+func Listeners(archive []byte) (ports []string) {
+	entries, err := readArchive(archive)
+	if err != nil {
+		return nil
+	}
+	configs, err := config.Decode(entries[config.EntryName])
+	if err != nil {
+		return nil
+	}
+	for _, c := range configs {
+		ports = append(ports, c.Listen...)
+	}
+	return ports
+}
+
 func (a *app) refuse(err error) {
 	a.state, a.last = StateRefused, Exit{Reason: Refused, Detail: err.Error()}
 	slog.Error("domain refused", "domain", a.config.Name, "reason", err)

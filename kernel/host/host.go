@@ -44,6 +44,9 @@ const (
 	cardName     = "eth0"
 )
 
+// hostPorts is the first of the host stack's own ephemeral ports.
+const hostPorts = 61000
+
 const (
 	mtuMin  = 576 // RFC 791: what every IPv4 host takes
 	mtuMin6 = 1280
@@ -95,6 +98,9 @@ type Stack struct {
 	config *configurator
 	// wide counts the connections that have one of the large send buffers.
 	wide atomic.Int32
+
+	// reserve asks for the port of a service; nil: all are free.
+	reserve func(protocol string, port uint16) bool
 
 	stop   chan struct{}
 	once   sync.Once
@@ -203,6 +209,10 @@ func (s *Stack) setUp() error {
 	datagrams := tcpip.ReceiveBufferSizeOption{Min: stack.MinBufferSize, Default: udpReceive, Max: udpReceive}
 	if err := s.net.SetOption(datagrams); err != nil {
 		return fmt.Errorf("host: UDP buffers: %v", err)
+	}
+	// Domains have the ephemeral ports below.
+	if err := s.net.SetPortRange(hostPorts, 65535); err != nil {
+		return fmt.Errorf("host: ports: %v", err)
 	}
 	if err := s.net.CreateNICWithOptions(loopbackID, loopback.New(), stack.NICOptions{Name: loopbackName}); err != nil {
 		return fmt.Errorf("host: loopback: %v", err)

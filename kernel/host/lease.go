@@ -40,7 +40,7 @@ func (l *link) takeUDP(pkt *nic.Packet, in *received) bool {
 	case dhcpClientPort:
 		return in.network == header.IPv4ProtocolNumber && l.takeDHCP(pkt, in)
 	case echoPort:
-		return l.echoUDP(pkt, in)
+		return !l.echoElsewhere && l.echoUDP(pkt, in)
 	}
 	return false
 }

@@ -41,6 +41,9 @@ type link struct {
 
 	// local holds the addresses that the UDP echo answers for; see echo_udp.go.
 	local atomic.Pointer[localAddresses]
+	// echoElsewhere says that a domain has its port. It does not change once
+	// frames are moved.
+	echoElsewhere bool
 
 	// nexus sees packets before gVisor; nil: there are no domains.
 	nexus netif.Receiver

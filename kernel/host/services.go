@@ -12,6 +12,7 @@ import (
 const (
 	discardPort = 9
 	httpPort    = 80
+	dhcpPort    = 68
 
 	// idleMax is how long a connection may do nothing.
 	idleMax = 60 * time.Second
@@ -22,18 +23,33 @@ const (
 
 var streamBuffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}
 
-// serve opens all services.
+// Reserve has f asked before a service is opened; where it returns false, somebody
+// else has the port. It is called before Start.
+func (s *Stack) Reserve(f func(protocol string, port uint16) bool) { s.reserve = f }
+
+// serve opens all services whose ports are free.
 func (s *Stack) serve() error {
-	if err := s.serveUDPEcho(); err != nil {
-		return err
+	for _, service := range []struct {
+		protocol string
+		port     uint16
+		open     func() error
+	}{
+		{"udp", echoPort, s.serveUDPEcho},
+		{"tcp", echoPort, func() error { return s.serveTCP(echoPort, s.lim.echoConnections, echoTCP) }},
+		{"tcp", discardPort, func() error { return s.serveTCP(discardPort, s.lim.discardConnections, discardTCP) }},
+		{"tcp", httpPort, s.serveHTTP},
+		{"udp", dhcpPort, func() error { return nil }}, // the client's, which has no socket
+	} {
+		if s.reserve != nil && !s.reserve(service.protocol, service.port) {
+			s.link.echoElsewhere = s.link.echoElsewhere || service.protocol == "udp" && service.port == echoPort
+			s.log.Debug("port left to a domain", "protocol", service.protocol, "port", service.port)
+			continue
+		}
+		if err := service.open(); err != nil {
+			return err
+		}
 	}
-	if err := s.serveTCP(echoPort, s.lim.echoConnections, echoTCP); err != nil {
-		return err
-	}
-	if err := s.serveTCP(discardPort, s.lim.discardConnections, discardTCP); err != nil {
-		return err
-	}
-	return s.serveHTTP()
+	return nil
 }
 
 // serveTCP runs f for each connection to port.

@@ -24,7 +24,11 @@ func init() {
 	commands = []command{
 		{"help", "help", "this list", (*Shell).help},
 		{"ip", "ip addr | ip route | ip neigh | ip link", "addresses, routes, neighbours, interfaces", (*Shell).ip},
-		{"netstat", "netstat -s", "protocol statistics", (*Shell).netstat},
+		{"netstat", "netstat -s | netstat --channels [-j]", "protocol statistics; channels of domains", (*Shell).netstat},
+		{"ss", "ss [-j]", "ports and connections, and whose they are", tableCommand("ss")},
+		{"flows", "flows [-j]", "flows of domains", tableCommand("flows")},
+		{"rings", "rings [-j]", "rings of channels", tableCommand("rings")},
+		{"pools", "pools [-j]", "packet pools of channels", tableCommand("pools")},
 		{"ping", "ping [-c COUNT] ADDRESS", "ICMP echo; ^C ends it", (*Shell).ping},
 		{"counters", "counters", "counters of the card and all drops by reason", (*Shell).counters},
 		{"domains", "domains [-j]", "apps: state, processor, memory, last exit", (*Shell).domains},

@@ -153,7 +153,10 @@ func (s *Shell) ipNeigh() error {
 	return nil
 }
 
-func (s *Shell) netstat(_ context.Context, args []string) error {
+func (s *Shell) netstat(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "--channels" {
+		return tableCommand("channels")(s, ctx, args[1:])
+	}
 	if len(args) != 1 || args[0] != "-s" {
 		return errUsage
 	}
@@ -177,4 +180,25 @@ func choose(list []netip.Addr) netip.Addr {
 		}
 	}
 	return list[0]
+}
+
+// tableCommand shows one of System.Tables, with -j as JSON.
+func tableCommand(name string) func(*Shell, context.Context, []string) error {
+	return func(s *Shell, _ context.Context, args []string) error {
+		asJSON := len(args) == 1 && args[0] == "-j"
+		if len(args) > 0 && !asJSON {
+			return errUsage
+		}
+		get := s.sys.Tables[name]
+		if get == nil {
+			return errAbsent
+		}
+		t := get()
+		if asJSON {
+			fmt.Fprintf(s.out, "%s\n", t.AppendJSON(nil))
+		} else {
+			t.WriteText(s.out)
+		}
+		return nil
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/host/netinfo"
+	"github.com/sluice-os/sluice/nexus/view"
 )
 
 // Prompt stands at the start of each input line.
@@ -45,6 +46,9 @@ type System struct {
 	// PowerOff and Reboot return only when they fail.
 	PowerOff func() error
 	Reboot   func() error
+	// Tables are what commands of their names show: ss, flows, rings, pools, and
+	// channels for netstat.
+	Tables map[string]func() *view.Table
 	// Domains is nil on a machine without.
 	Domains Domains
 	// Fault makes the machine fail in the given way.

@@ -273,7 +273,10 @@ func TestModel(t *testing.T) {
 		}
 		m.expire(now)
 		s.Rows(now) // expires too
-		generation, before := s.Generation(), m.text()
+		generation, before := s.Generation(), ""
+		if step%10 == 0 {
+			before = m.text()
+		}
 		var got, want error
 		if op := r.IntN(100); op < 50 || len(m.rows) == 0 {
 			q := randomRequest(r)
@@ -325,8 +328,10 @@ func TestModel(t *testing.T) {
 		if got != want {
 			t.Fatalf("step %d: got %v, want %v", step, got, want)
 		}
-		if changed := m.text() != before; changed != (s.Generation() != generation) {
-			t.Fatalf("step %d: changed is %v, and the generation went from %d to %d", step, changed, generation, s.Generation())
+		if step%10 == 0 {
+			if changed := m.text() != before; changed != (s.Generation() != generation) {
+				t.Fatalf("step %d: changed is %v, and the generation went from %d to %d", step, changed, generation, s.Generation())
+			}
 		}
 		seen[got]++
 		m.check(t, step, s, now)

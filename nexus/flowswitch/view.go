@@ -1,0 +1,135 @@
+package flowswitch
+
+import (
+	"sort"
+	"strconv"
+
+	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/view"
+)
+
+// list returns the channels by number.
+func (s *Switch) list() []*attached {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*attached, 0, len(s.channels))
+	for _, a := range s.channels {
+		all = append(all, a)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
+	return all
+}
+
+// Channels is a table of the channels.
+func (s *Switch) Channels() *view.Table {
+	t := view.New("ID#", "DOMAIN", "SCHEMA", "BYTES#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "SYNCS#", "EVENTS#", "STALLED#", "DROPPED#")
+	for _, a := range s.list() {
+		c := a.Counts()
+		s.mu.RLock()
+		flows := len(a.flows)
+		s.mu.RUnlock()
+		t.Add(a.ID, a.Name, a.Schema, a.Arena().Size, flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
+			c.TxSyncs, c.RxEvents, c.TxStalled, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong)
+	}
+	return t
+}
+
+// Rings is a table of their rings.
+func (s *Switch) Rings() *view.Table {
+	t := view.New("CHANNEL#", "DOMAIN", "KIND", "SLOTS#", "USED#", "HEAD#", "TAIL#")
+	for _, a := range s.list() {
+		for kind, r := range a.Rings() {
+			t.Add(a.ID, a.Name, channel.RingName(kind), r.Slots, r.Used, r.Head, r.Tail)
+		}
+	}
+	return t
+}
+
+// Pools is a table of their pools.
+func (s *Switch) Pools() *view.Table {
+	t := view.New("CHANNEL#", "DOMAIN", "OF", "COUNT#", "FREE#", "LENT#")
+	names := [...]string{"packets", "buffers", "large buffers"}
+	for _, a := range s.list() {
+		for i, p := range a.Pools() {
+			t.Add(a.ID, a.Name, names[i], p.Count, p.Free, p.Lent)
+		}
+	}
+	return t
+}
+
+var protocols = map[uint8]string{protoICMP: "icmp", protoTCP: "tcp", protoUDP: "udp", protoICMPv6: "icmp6"}
+
+// Flows is a table of the flows.
+func (s *Switch) Flows() *view.Table {
+	s.mu.RLock()
+	all := make([]*Flow, 0, len(s.byID))
+	for _, f := range s.byID {
+		all = append(all, f)
+	}
+	s.mu.RUnlock()
+	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
+	t := view.New("ID#", "PROTO", "STATE", "LOCAL", "REMOTE", "DOMAIN", "CHANNEL#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#")
+	for _, f := range all {
+		remote := "*"
+		if f.Remote.IsValid() {
+			remote = f.Remote.String()
+		}
+		t.Add(f.ID, protocols[f.Proto], f.State(), f.Local, remote, f.channel.Name, f.channel.ID,
+			f.TxPackets.Load(), f.TxBytes.Load(), f.RxPackets.Load(), f.RxBytes.Load())
+	}
+	return t
+}
+
+// State is what the flow is, in a word.
+func (f *Flow) State() string {
+	if f.Proto == protoTCP && f.Kind() == Connected {
+		t := &f.tcp
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		switch {
+		case t.ended != 0:
+			return "ended"
+		case t.finIn || t.finOut:
+			return "closing"
+		case t.established:
+			return "established"
+		}
+		return "opening"
+	}
+	return f.Kind().String()
+}
+
+// DropTable is a table of the reasons for which packets were dropped.
+func (s *Switch) DropTable() *view.Table {
+	t := view.New("REASON", "COUNT#")
+	s.Drops(func(name string, n uint64) { t.Add(name, n) })
+	return t
+}
+
+// Stats is all of it as one JSON text, for ControlStats. domains is that of the
+// domains.
+func (s *Switch) Stats(domains []byte) []byte {
+	b := strconv.AppendInt([]byte(`{"time_ns":`), s.now(), 10)
+	b = append(b, `,"domains":`...)
+	b = append(b, domains...)
+	for _, part := range []struct {
+		name  string
+		table *view.Table
+	}{{"channels", s.Channels()}, {"rings", s.Rings()}, {"flows", s.Flows()}, {"pools", s.Pools()}, {"drops", s.DropTable()}} {
+		b = append(b, ',')
+		b = view.AppendString(b, part.name)
+		b = append(b, ':')
+		b = part.table.AppendJSON(b)
+	}
+	return append(b, '}')
+}
+
+// OwnerName returns the name of who has channels for an owner's number.
+func (s *Switch) OwnerName(owner uint64) string {
+	for _, a := range s.list() {
+		if a.Owner == owner {
+			return a.Name
+		}
+	}
+	return strconv.FormatUint(owner, 10)
+}
