@@ -32,6 +32,7 @@ func (m *machine) startDomains() {
 	env := domain.Environment{Random: m.random.Read, Console: consoleLine}
 	if m.nexus != nil {
 		env.Network = m.nexus
+		env.Stats = func() []byte { return m.nexus.Stats(m.domains.Table().AppendJSON(nil)) }
 	}
 	manager, err := domain.NewManager(archive, env)
 	if err != nil {

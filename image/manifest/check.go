@@ -98,7 +98,7 @@ func (c *checker) host(h *hostTable) (words []string) {
 func (c *checker) domain(name string, t *domainTable) Domain {
 	at := func(key string) []string { return []string{"domain", name, key} }
 	d := Domain{Package: t.Package, Files: t.Files}
-	d.Name, d.Args, d.Start = name, t.Args, true
+	d.Name, d.Args, d.Start, d.Observe = name, t.Args, true, t.Observe
 	d.Quota, d.Weight, d.Policy = defaultQuota, picker.DefaultWeight, restart.OnFailure
 	d.Backoff, d.BackoffMax = defaultBackoff, defaultBackoffMax
 	d.Listen, d.Connect = t.Listen, t.Connect

@@ -67,6 +67,7 @@ type domainTable struct {
 	Files      map[string]string `toml:"files"`
 	Listen     []string          `toml:"listen"`
 	Connect    []string          `toml:"connect"`
+	Observe    bool              `toml:"observe"`
 	Start      *bool             `toml:"start"`
 }
 

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"syscall"
@@ -144,4 +145,30 @@ func exchange[T any](d *Domain, addr, n uint64, f func(*T) uint64) uint64 {
 		d.memory.copyOut(addr, bytes)
 	}
 	return answer
+}
+
+// readStats is ControlStats: the memory begins with an offset and takes what is
+// there. A text is made when its beginning is read.
+func (d *Domain) readStats(addr, n uint64) uint64 {
+	var word [8]byte
+	if d.env.Stats == nil || !d.config.Observe {
+		return result(abi.NotNow)
+	}
+	if n < uint64(len(word)) || !d.memory.pages(addr, n, write, func([]byte) {}) || !d.memory.copyIn(word[:], addr) {
+		return result(abi.BadAddress)
+	}
+	offset := binary.LittleEndian.Uint64(word[:])
+	if offset == 0 {
+		d.stats = d.env.Stats()
+	}
+	if offset > uint64(len(d.stats)) {
+		return result(abi.BadArgument)
+	}
+	part := d.stats[offset:]
+	part = part[:min(uint64(len(part)), n)]
+	d.memory.copyOut(addr, part)
+	if len(part) == 0 {
+		d.stats = nil
+	}
+	return uint64(len(part))
 }

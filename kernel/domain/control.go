@@ -2,10 +2,12 @@ package domain
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/view"
 )
 
 // Manager is what the shell's commands work on.
@@ -37,6 +39,15 @@ func (a *app) info() shell.Domain {
 		i.Share = float64(i.Time) / float64(alive)
 	}
 	return i
+}
+
+// Table is List for programs.
+func (m *Manager) Table() *view.Table {
+	t := view.New("NAME", "STATE", "CPU#", "MEMORY#", "PEAK#", "QUOTA#", "RESTARTS#", "LAST EXIT")
+	for _, d := range m.List() {
+		t.Add(d.Name, d.State, strconv.FormatFloat(d.Time.Seconds(), 'f', 6, 64), d.Memory, d.Peak, d.Quota, d.Restarts, d.Last)
+	}
+	return t
 }
 
 // Start implements shell.Domains.

@@ -41,6 +41,7 @@ type Domain struct {
 	pendingUpcall uint64
 
 	channels [abi.ChannelsMax]*channel.Channel
+	stats    []byte // what ControlStats reads
 
 	events *atomic.Uint64 // in the event page
 	wake   chan struct{}  // has a value when a wait must look again
@@ -60,6 +61,8 @@ type Environment struct {
 	Console func(name string, line []byte)
 	// Network is the machine's nexus; nil: there is none.
 	Network Network
+	// Stats describes the machine in JSON, for domains that show it.
+	Stats func() []byte
 }
 
 // lastID numbers the starts of domains.

@@ -51,6 +51,8 @@ type Domain struct {
 	// words.
 	Listen  []string
 	Connect []string
+	// Observe says that it may read what goes on in the whole machine.
+	Observe bool
 }
 
 // Check says in one line what is wrong with a domain and what would be right.

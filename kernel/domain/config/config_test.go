@@ -83,6 +83,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"domain \"a\"\nweight +5":  "not as the builder writes it",
 		"domain \"a\"\nweight 007": "not as the builder writes it",
 		"domain \"a\"\nstart 7":    "not as the builder writes it",
+		"domain \"a\"\nobserve 2":  "not as the builder writes it",
 		string(Encode(many)):       "more than 64 domains",
 	} {
 		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

@@ -33,6 +33,9 @@ func Encode(domains []Domain) []byte {
 		number("restart", int64(d.Policy))
 		number("backoff", int64(d.Backoff))
 		number("backoff-max", int64(d.BackoffMax))
+		if d.Observe {
+			number("observe", 1)
+		}
 		if d.Start {
 			number("start", 1)
 		}
@@ -106,6 +109,11 @@ func (d *Domain) set(key, value string) (err error) {
 		d.Backoff = time.Duration(v)
 	case "backoff-max":
 		d.BackoffMax = time.Duration(v)
+	case "observe":
+		if v != 1 {
+			return errForm
+		}
+		d.Observe = true
 	case "start":
 		if v != 1 {
 			return errForm
