@@ -33,8 +33,9 @@ var Roots = []string{
 type External struct {
 	ImportPath string
 	Dir        string
-	GoFiles    []string
-	SFiles     []string
+	GoFiles    []string // names in Dir
+	SFiles     []string // assembly, names in Dir
+	Module     struct{ Path, Version string }
 }
 
 // externalPlace is where External packages go, below GOROOT/src.
@@ -43,7 +44,7 @@ const externalPlace = "internal/sluice/mod/"
 // rule is how a package is changed. The overlay has no place for assembly, so Go
 // for other processors takes its place.
 type rule struct {
-	omit  []string // files that are left out
+	omit  []string // files that are left out; each must be there
 	add   []string // files that this platform does not use, without their constraint
 	edits []edit   // file is its name
 }
@@ -58,6 +59,16 @@ var rules = map[string]rule{
 	gvisor + "bits": {
 		omit: []string{"uint64_arch.go"},
 		add:  []string{"uint64_arch_generic.go"},
+	},
+	// Tests of encoding/json and regexp import net, which must not need them.
+	gvisor + "log": {
+		omit: []string{"json.go", "json_k8s.go"},
+		edits: []edit{
+			{"log.go", "\t\"regexp\"\n", ""},
+			{"log.go",
+				"var stackRegexp = regexp.MustCompile(`(?m)^\\S+\\(.*\\)$\\r?\\n^\\t\\S+:\\d+.*$\\r?\\n`)\n",
+				"var stackRegexp sluiceStack\n\n// sluiceStack leaves a stack as it is.\ntype sluiceStack struct{}\n\nfunc (sluiceStack) ReplaceAllFunc(b []byte, _ func([]byte) []byte) []byte { return b }\n"},
+		},
 	},
 	gvisor + "sync": {
 		omit: []string{"runtime_amd64.go"},
@@ -81,8 +92,9 @@ var rules = map[string]rule{
 	},
 }
 
-// addExternals adds the packages that Roots need to the standard library.
-func (src Source) addExternals(out map[string][]byte) error {
+// addExternals adds the packages that Roots need to the standard library. moves
+// has the new places of import paths.
+func (src Source) addExternals(out map[string][]byte, moves map[string]string) error {
 	known := map[string]External{}
 	for _, p := range src.Externals {
 		known[p.ImportPath] = p
@@ -92,15 +104,15 @@ func (src Source) addExternals(out map[string][]byte) error {
 	for len(todo) > 0 {
 		path := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		p, ok := known[path]
-		if !ok {
-			return fmt.Errorf("package %s was not found: run go mod download", path)
-		}
 		if done[path] {
 			continue
 		}
 		done[path] = true
-		imports, err := p.add(out, known)
+		p, ok := known[path]
+		if !ok {
+			return fmt.Errorf("package %s was not found: run go mod download", path)
+		}
+		imports, err := p.add(out, rules[path], moves)
 		if err != nil {
 			return err
 		}
@@ -109,38 +121,44 @@ func (src Source) addExternals(out map[string][]byte) error {
 	return nil
 }
 
-// add adds the files of a package and returns the External ones that they import.
-func (p External) add(out map[string][]byte, known map[string]External) (imports []string, err error) {
-	r := rules[p.ImportPath]
-	if len(p.SFiles) > 0 && len(r.add) == 0 {
-		return nil, fmt.Errorf("package %s has assembly (%s), for which the overlay has no place: it needs a rule", p.ImportPath, p.SFiles[0])
+// add adds the files of a package and returns the packages that they import and
+// that move too.
+func (p External) add(out map[string][]byte, r rule, moves map[string]string) (imports []string, err error) {
+	version := p.Module.Path + " " + p.Module.Version
+	if len(p.SFiles) > 0 && len(r.add)+len(r.edits) == 0 {
+		return nil, fmt.Errorf("package %s of %s has assembly (%s), for which the overlay has no place: it needs a rule", p.ImportPath, version, p.SFiles[0])
 	}
-	for _, name := range slices.Concat(p.GoFiles, r.add) {
-		if slices.Contains(r.omit, name) {
-			continue
+	names := slices.Clone(p.GoFiles)
+	for _, name := range r.omit {
+		at := slices.Index(names, name)
+		if at < 0 {
+			return nil, fmt.Errorf("package %s: %s is not there to be left out: %s is not a version that the overlay knows", p.ImportPath, name, version)
 		}
-		file, err := os.ReadFile(filepath.Join(p.Dir, name))
+		names = slices.Delete(names, at, at+1)
+	}
+	files := map[string]string{}
+	for _, name := range slices.Concat(names, r.add) {
+		text, err := os.ReadFile(filepath.Join(p.Dir, name))
 		if err != nil {
 			return nil, err
 		}
-		text := string(file)
-		if slices.Contains(r.add, name) {
-			text = withoutConstraint(text)
+		files[name] = string(text)
+	}
+	for _, name := range r.add {
+		files[name] = withoutConstraint(files[name])
+	}
+	for _, e := range r.edits {
+		if n := strings.Count(files[e.file], e.old); n != 1 {
+			return nil, &AnchorError{File: p.ImportPath + "/" + e.file, Anchor: e.old, Found: n, Module: version}
 		}
-		for _, e := range r.edits {
-			if e.file != name {
-				continue
-			}
-			if n := strings.Count(text, e.old); n != 1 {
-				return nil, &AnchorError{p.ImportPath + "/" + name, e.old, n, "the module"}
-			}
-			text = strings.Replace(text, e.old, e.new, 1)
-		}
+		files[e.file] = strings.Replace(files[e.file], e.old, e.new, 1)
+	}
+	for name, text := range files {
 		// The compiler takes that hint from outside of the standard library alone.
 		text = strings.ReplaceAll(text, "//go:inline\n", "\n")
-		text, more, err := moveImports(name, text, known)
+		text, more, err := moveImports(p.ImportPath+"/"+name, text, moves)
 		if err != nil {
-			return nil, fmt.Errorf("package %s: %w", p.ImportPath, err)
+			return nil, err
 		}
 		imports = append(imports, more...)
 		out[externalPlace+p.ImportPath+"/"+name] = []byte(text)
@@ -159,9 +177,10 @@ func withoutConstraint(text string) string {
 	return strings.Join(kept, "")
 }
 
-// moveImports has a file import External packages from their new place, and
-// returns which.
-func moveImports(name, text string, known map[string]External) (moved string, imports []string, err error) {
+// moveImports has a file import packages from their new places, and returns the
+// old paths of those. An import that would stay and is not the standard library's
+// is an error: the standard library cannot have it.
+func moveImports(name, text string, moves map[string]string) (moved string, imports []string, err error) {
 	set := token.NewFileSet()
 	f, err := parser.ParseFile(set, name, text, parser.ImportsOnly)
 	if err != nil {
@@ -170,14 +189,22 @@ func moveImports(name, text string, known map[string]External) (moved string, im
 	for _, spec := range slices.Backward(f.Imports) {
 		path, err := strconv.Unquote(spec.Path.Value)
 		if err != nil {
-			return "", nil, err
+			return "", nil, fmt.Errorf("%s: %w", name, err)
 		}
-		if _, ok := known[path]; !ok {
+		to, ok := moves[path]
+		first, _, _ := strings.Cut(path, "/")
+		switch {
+		case !ok && strings.Contains(first, "."):
+			return "", nil, fmt.Errorf("%s imports %s, which has no place in the standard library", name, path)
+		case !ok:
 			continue
 		}
 		imports = append(imports, path)
-		at, end := set.Position(spec.Path.Pos()).Offset, set.Position(spec.Path.End()).Offset
-		text = text[:at] + strconv.Quote(externalPlace+path) + text[end:]
+		// Carriage returns are not in spec.Path.Value, so the closing quote is
+		// looked for.
+		at := set.Position(spec.Path.Pos()).Offset
+		end := at + 1 + strings.IndexByte(text[at+1:], text[at])
+		text = text[:at] + strconv.Quote(to) + text[end+1:]
 	}
 	return text, imports, nil
 }

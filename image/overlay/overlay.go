@@ -21,18 +21,24 @@ import (
 var files embed.FS
 
 // AnchorError says that a place to edit was not found exactly once: this Go
-// release is not the one that the edits were written for.
+// release, or this version of a module, is not the one that the edits were
+// written for.
 type AnchorError struct {
-	File      string // below GOROOT/src
+	File      string // below GOROOT/src, or its package's import path and its name
 	Anchor    string // the text that was looked for
 	Found     int    // how often it occurs
 	GoVersion string // "go1.26.8"
+	Module    string // "example.com/m v1.2.3"; "" for a file of GOROOT
 }
 
 func (e *AnchorError) Error() string {
 	anchor, _, _ := strings.Cut(strings.TrimSpace(e.Anchor), "\n")
-	return fmt.Sprintf("%s: the anchor %q stands there %d times, not once: %s is not a Go release that the overlay knows",
-		e.File, anchor, e.Found, e.GoVersion)
+	what := e.GoVersion + " is not a Go release"
+	if e.Module != "" {
+		what = e.Module + " is not a version"
+	}
+	return fmt.Sprintf("%s: the anchor %q stands there %d times, not once: %s that the overlay knows",
+		e.File, anchor, e.Found, what)
 }
 
 // Source is what an overlay is derived from.
@@ -131,17 +137,24 @@ func (src Source) derive() (map[string][]byte, error) {
 			}
 		}
 		if n := strings.Count(string(text), e.old); n != 1 {
-			return nil, &AnchorError{e.file, e.old, n, src.GoVersion}
+			return nil, &AnchorError{File: e.file, Anchor: e.old, Found: n, GoVersion: src.GoVersion}
 		}
 		out[e.file] = []byte(strings.Replace(string(text), e.old, e.new, 1))
 	}
+	moves := map[string]string{}
+	for from, to := range places {
+		moves[module+from] = to
+	}
 	if src.Kind == Domain {
-		if err := src.addExternals(out); err != nil {
+		for _, p := range src.Externals {
+			moves[p.ImportPath] = externalPlace + p.ImportPath
+		}
+		if err := src.addExternals(out, moves); err != nil {
 			return nil, err
 		}
 	}
 	for from, to := range places {
-		if err := src.addPackage(out, from, to, places); err != nil {
+		if err := src.addPackage(out, from, to, moves); err != nil {
 			return nil, err
 		}
 	}
@@ -160,8 +173,8 @@ func (src Source) open(name string) ([]byte, error) {
 }
 
 // addPackage copies the Go files of a package of the module to its place in the
-// standard library. Imports of packages that move too are changed.
-func (src Source) addPackage(out map[string][]byte, from, to string, places map[string]string) error {
+// standard library. moves has the new places of import paths.
+func (src Source) addPackage(out map[string][]byte, from, to string, moves map[string]string) error {
 	entries, err := fs.ReadDir(src.Module, from)
 	if err != nil {
 		return err
@@ -174,12 +187,9 @@ func (src Source) addPackage(out map[string][]byte, from, to string, places map[
 		if err != nil {
 			return err
 		}
-		moved := string(text)
-		for old, place := range places {
-			moved = strings.ReplaceAll(moved, `"`+module+old+`"`, `"`+place+`"`)
-		}
-		for _, root := range Roots {
-			moved = strings.ReplaceAll(moved, `"`+root+`"`, `"`+externalPlace+root+`"`)
+		moved, _, err := moveImports(from+"/"+entry.Name(), string(text), moves)
+		if err != nil {
+			return err
 		}
 		out[to+"/"+entry.Name()] = []byte(moved)
 	}
