@@ -1,0 +1,303 @@
+package flowswitch_test
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/userland/channel"
+)
+
+// packet builds an IP packet; nothing in it is checked.
+type packet struct {
+	src, dst     netip.Addr
+	proto        byte
+	sport, dport uint16
+	flags        byte // TCP
+	payload      int
+	change       func(b []byte)
+}
+
+func (p packet) bytes() []byte {
+	ip, transport := 20, 8
+	if p.src.Is6() {
+		ip = 40
+	}
+	if p.proto == 6 {
+		transport = 20
+	}
+	b := make([]byte, ip+transport+p.payload)
+	if p.src.Is4() {
+		b[0], b[8], b[9] = 0x45, 64, p.proto
+		binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+		copy(b[12:], p.src.AsSlice())
+		copy(b[16:], p.dst.AsSlice())
+	} else {
+		b[0], b[6], b[7] = 0x60, p.proto, 64
+		binary.BigEndian.PutUint16(b[4:], uint16(len(b)-40))
+		copy(b[8:], p.src.AsSlice())
+		copy(b[24:], p.dst.AsSlice())
+	}
+	t := b[ip:]
+	binary.BigEndian.PutUint16(t, p.sport)
+	binary.BigEndian.PutUint16(t[2:], p.dport)
+	if p.proto == 6 {
+		t[12], t[13] = 5<<4, p.flags
+	} else {
+		binary.BigEndian.PutUint16(t[4:], uint16(8+p.payload))
+	}
+	if p.change != nil {
+		p.change(b)
+	}
+	return b
+}
+
+// send submits a packet with its metadata.
+func (d *domain) send(b []byte, m channel.Outgoing) {
+	d.w.t.Helper()
+	m.Length = len(b)
+	rest := b
+	if !d.user.Send(&m, func(piece []byte) { rest = rest[copy(piece, rest):] }) {
+		d.w.t.Fatal("no room")
+	}
+	d.user.Flush()
+}
+
+const (
+	syn = 1 << 1
+	rst = 1 << 2
+	ack = 1 << 4
+)
+
+// TestAdmission forges one thing at a time in a packet of a connected UDP flow, or
+// sends what a flow may not. Each has its counter and nothing leaves; the control,
+// the same packet without the forgery, leaves.
+func TestAdmission(t *testing.T) {
+	good := func(port uint16) packet {
+		return packet{src: machine, dst: outside, proto: 17, sport: port, dport: 53, payload: 20}
+	}
+	cases := []struct {
+		name   string
+		change func(p *packet, m *channel.Outgoing, own, other abi.FlowRequest)
+		want   string // "": it leaves
+	}{
+		{"control", func(*packet, *channel.Outgoing, abi.FlowRequest, abi.FlowRequest) {}, ""},
+		{"control with its flow named", func(_ *packet, m *channel.Outgoing, own, _ abi.FlowRequest) {
+			m.Flow, m.Generation = own.Flow, own.Generation
+		}, ""},
+		{"wrong flow id (xferudpping_1wrong)", func(_ *packet, m *channel.Outgoing, own, other abi.FlowRequest) {
+			m.Flow, m.Generation = other.Flow, other.Generation
+		}, "tx_bad_flow"},
+		{"old generation", func(_ *packet, m *channel.Outgoing, own, _ abi.FlowRequest) {
+			m.Flow, m.Generation = own.Flow, own.Generation+1
+		}, "tx_bad_flow"},
+		{"source address", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.src = outside }, "tx_no_flow"},
+		{"source port", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.sport++ }, "tx_no_flow"},
+		{"source port of another domain's flow", func(p *packet, _ *channel.Outgoing, _, other abi.FlowRequest) {
+			p.sport = uint16(other.LocalPort)
+		}, "tx_no_flow"},
+		{"destination", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.dst = netip.MustParseAddr("192.0.2.9")
+		}, "tx_no_flow"},
+		{"destination port", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.dport++ }, "tx_no_flow"},
+		{"protocol", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.proto = 6 }, "tx_no_flow"},
+		{"protocol that has no flows", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.change = func(b []byte) { b[9] = 47 }
+		}, "tx_protocol"},
+		{"version", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.change = func(b []byte) { b[0] = 0x55 }
+		}, "tx_version"},
+		{"version 6 in an IPv4 packet", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.change = func(b []byte) { b[0] = 0x65 }
+		}, "tx_options"},
+		{"options", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.change = func(b []byte) { b[0] = 0x46 }
+		}, "tx_options"},
+		{"fragment", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.change = func(b []byte) { b[6] = 0x20 }
+		}, "tx_fragment"},
+		{"later fragment", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.change = func(b []byte) { b[7] = 1 }
+		}, "tx_fragment"},
+		{"IP length too long", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.change = func(b []byte) { b[3]++ }
+		}, "tx_length"},
+		{"IP length too short", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.change = func(b []byte) { b[3]-- }
+		}, "tx_length"},
+		{"longer than the MTU", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.payload = 1500 }, "tx_too_long"},
+		{"segmentation of UDP", func(p *packet, m *channel.Outgoing, _, _ abi.FlowRequest) {
+			m.SegmentSize, m.HeaderLen = 10, 28
+		}, "tx_segmentation"},
+		{"group", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.dst = netip.MustParseAddr("224.0.0.1")
+		}, "tx_multicast"},
+		{"broadcast", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.dst = netip.MustParseAddr("255.255.255.255")
+		}, "tx_multicast"},
+		{"headers cut", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.payload = -2
+		}, "tx_short"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			d, e := w.domain(nil, []string{"udp/*:*", "tcp/*:*"}), w.domain(nil, []string{"udp/*:*"})
+			own, errno := d.connect(17, outside, 53)
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			other, errno := e.connect(17, outside, 53)
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			p, m := good(uint16(own.LocalPort)), channel.Outgoing{}
+			c.change(&p, &m, own, other)
+			var b []byte
+			if p.payload < 0 {
+				p.payload = 0
+				b = p.bytes()[:26]
+				binary.BigEndian.PutUint16(b[2:], 26)
+			} else {
+				b = p.bytes()
+			}
+			d.send(b, m)
+			left := 0
+			w.mu.Lock()
+			left = len(w.sent)
+			w.mu.Unlock()
+			drops := w.drops()
+			if c.want == "" {
+				if left != 1 || len(drops) != 0 {
+					t.Errorf("%d left, %v", left, drops)
+				}
+				return
+			}
+			if left != 0 || len(drops) != 1 || drops["flowswitch_drop_"+c.want] != 1 {
+				t.Errorf("%d left, %v, want %s", left, drops, c.want)
+			}
+		})
+	}
+}
+
+// TestNothingBeforeTheFlow: capability 8.1.
+func TestNothingBeforeTheFlow(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain(nil, []string{"udp/*:*"})
+	p := packet{src: machine, dst: outside, proto: 17, sport: 40000, dport: 53}
+	d.send(p.bytes(), channel.Outgoing{})
+	if m := w.drops(); m["flowswitch_drop_tx_no_flow"] != 1 {
+		t.Errorf("%v", m)
+	}
+	r, errno := d.connect(17, outside, 53)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	p.sport = uint16(r.LocalPort)
+	d.send(p.bytes(), channel.Outgoing{})
+	if len(w.sent) != 1 {
+		t.Errorf("%d left: %v", len(w.sent), w.drops())
+	}
+	// A closed flow is none.
+	d.request(abi.FlowRequest{Op: abi.FlowClose, Flow: r.Flow, Generation: r.Generation})
+	d.send(p.bytes(), channel.Outgoing{})
+	if m := w.drops(); len(w.sent) != 1 || m["flowswitch_drop_tx_no_flow"] != 2 {
+		t.Errorf("%d left: %v", len(w.sent), m)
+	}
+}
+
+// TestListenerSendsResetsAlone: what skywalk section 9 lets a listener send.
+func TestListenerSendsResetsAlone(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"tcp/80"}, nil)
+	d.listen(80)
+	try := func(flags byte) bool {
+		before := len(w.sent)
+		d.send(packet{src: machine, dst: outside, proto: 6, sport: 80, dport: 5000, flags: flags}.bytes(), channel.Outgoing{})
+		return len(w.sent) > before
+	}
+	if try(syn) || try(syn|ack) || try(ack) {
+		t.Error("a listener opened a connection")
+	}
+	if !try(rst) {
+		t.Error("a listener may not reset")
+	}
+	// A SYN from outside makes a half-open flow, over which it may answer.
+	if !w.arrive(packet{src: outside, dst: machine, proto: 6, sport: 5000, dport: 80, flags: syn}.bytes()) {
+		t.Fatal("the SYN went to the host stack")
+	}
+	if try(syn) {
+		t.Error("it answered a SYN with a SYN")
+	}
+	if !try(syn|ack) || !try(ack) || !try(rst) {
+		t.Errorf("it may not answer: %v", w.drops())
+	}
+}
+
+// TestHalfOpenFlowsAreBounded: xfertcpsynflood.
+func TestHalfOpenFlowsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"tcp/80"}, nil)
+	d.listen(80)
+	for i := range 1000 {
+		w.arrive(packet{src: outside, dst: machine, proto: 6, sport: uint16(5000 + i), dport: 80, flags: syn}.bytes())
+	}
+	if n := len(w.sw.Flows().Rows); n != 129 {
+		t.Errorf("%d flows", n)
+	}
+	if m := w.drops(); m["flowswitch_drop_rx_half_open_evicted"] != 872 {
+		t.Errorf("%v", m)
+	}
+	w.now += 100e9
+	w.sw.Reap()
+	if n := len(w.sw.Flows().Rows); n != 1 {
+		t.Errorf("%d flows are left", n)
+	}
+}
+
+// TestAttemptsAreLimited: 20 SYNs a second and flow.
+func TestAttemptsAreLimited(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain(nil, []string{"tcp/*:*"})
+	r, errno := d.connect(6, outside, 81)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	p := packet{src: machine, dst: outside, proto: 6, sport: uint16(r.LocalPort), dport: 81, flags: syn}
+	for range 30 {
+		d.send(p.bytes(), channel.Outgoing{})
+	}
+	if m := w.drops(); m["flowswitch_drop_tx_syn_rate"] != 10 {
+		t.Errorf("%v", m)
+	}
+}
+
+// TestDomainThatEndsIsGone: its ports are free, its flows are gone, and the peer of
+// its open connection gets a reset that it takes.
+func TestDomainThatEndsIsGone(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"tcp/80"}, nil)
+	d.listen(80)
+	w.arrive(packet{src: outside, dst: machine, proto: 6, sport: 5000, dport: 80, flags: syn}.bytes())
+	answer := packet{src: machine, dst: outside, proto: 6, sport: 80, dport: 5000, flags: syn | ack, change: func(b []byte) {
+		binary.BigEndian.PutUint32(b[24:], 1000)
+		binary.BigEndian.PutUint32(b[28:], 1)
+	}}
+	d.send(answer.bytes(), channel.Outgoing{})
+	w.arrive(packet{src: outside, dst: machine, proto: 6, sport: 5000, dport: 80, flags: ack}.bytes())
+	before := len(w.sent)
+	w.sw.Detach(d.channel)
+	if len(w.sent) != before+1 {
+		t.Fatalf("%d packets left at the end", len(w.sent)-before)
+	}
+	b := w.sent[before]
+	if b[33] != rst|ack || binary.BigEndian.Uint32(b[24:]) != 1001 || binary.BigEndian.Uint16(b[22:]) != 5000 {
+		t.Errorf("not the reset that the peer takes: %x", b)
+	}
+	if n := len(w.sw.Flows().Rows); n != 0 {
+		t.Errorf("%d flows are left", n)
+	}
+	e := w.domain([]string{"tcp/80"}, nil)
+	e.listen(80)
+}
