@@ -183,33 +183,6 @@ func Overlay(ctx context.Context, kind overlay.Kind, cache string) (string, erro
 	return overlay.Write(src, cache)
 }
 
-// externals lists the packages of other modules that domains have in their
-// standard library.
-func externals(ctx context.Context) (list []overlay.External, err error) {
-	args := append([]string{"list", "-deps", "-json=ImportPath,Dir,Standard,GoFiles,SFiles"}, overlay.Roots...)
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = ProgramEnv()
-	var problems bytes.Buffer
-	cmd.Stderr = &problems
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("packages of the network stack: %w: %s", err, strings.TrimSpace(problems.String()))
-	}
-	for in := json.NewDecoder(bytes.NewReader(out)); in.More(); {
-		var p struct {
-			overlay.External
-			Standard bool
-		}
-		if err := in.Decode(&p); err != nil {
-			return nil, err
-		}
-		if !p.Standard {
-			list = append(list, p.External)
-		}
-	}
-	return list, nil
-}
-
 // Goroot makes a GOROOT in dir that has the overlay of an index in place.
 func Goroot(ctx context.Context, index, dir string) error {
 	env, err := toolchain(ctx, "go")

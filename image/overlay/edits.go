@@ -200,5 +200,6 @@ var (
 		"userland/channel": "internal/sluice/channel",
 		"userland/inet":    "internal/sluice/inet",
 		"userland/link":    "internal/sluice/link",
+		"userland/socket":  "internal/sluice/socket",
 	}
 )

@@ -29,6 +29,9 @@ var Roots = []string{
 	"gvisor.dev/gvisor/pkg/waiter",
 }
 
+// RootsPackage is the package that imports Roots.
+const RootsPackage = module + "image/overlay/roots"
+
 // External is a package of another module, as `go list -json` describes it.
 type External struct {
 	ImportPath string

@@ -134,6 +134,20 @@ func TestRootThatIsNotListed(t *testing.T) {
 	}
 }
 
+func TestRootsPackageImportsRoots(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "roots/roots.go", nil, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, spec := range f.Imports {
+		got = append(got, strings.Trim(spec.Path.Value, `"`))
+	}
+	if !slices.Equal(got, Roots) {
+		t.Errorf("it imports %q, want %q", got, Roots)
+	}
+}
+
 func FuzzMoveImports(f *testing.F) {
 	f.Add("package a\n\nimport (\n\tx \"example.com/m/b\"\n\t\"fmt\"\n)\n")
 	f.Add("package a; import `example.com/m/b`; import . \"example.com/m/b\"")

@@ -6,11 +6,14 @@ import (
 	"unsafe"
 
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/userland/socket"
 )
 
 // names asks the kernel for ports and flows: the machine's addresses belong to all
 // its stacks. It implements socket.Names.
 type names struct{ node *node }
+
+var _ socket.Names = names{}
 
 // claim is a flow as the kernel knows it.
 type claim struct{ flow, generation uint32 }
@@ -30,7 +33,8 @@ func (k names) ask(r *abi.FlowRequest) syscall.Errno {
 	return 0
 }
 
-func (k names) bind(protocol uint8, local netip.AddrPort, v6only, reuse bool) (netip.AddrPort, *claim, syscall.Errno) {
+// Bind implements socket.Names.
+func (k names) Bind(protocol uint8, local netip.AddrPort, v6only, reuse bool) (netip.AddrPort, socket.Claim, syscall.Errno) {
 	r := &abi.FlowRequest{Op: abi.FlowBind, Protocol: uint32(protocol), LocalPort: uint32(local.Port())}
 	r.Local = local.Addr().As16()
 	if local.Addr().Is6() && !v6only {
@@ -45,14 +49,17 @@ func (k names) bind(protocol uint8, local netip.AddrPort, v6only, reuse bool) (n
 	return netip.AddrPortFrom(local.Addr(), uint16(r.LocalPort)), &claim{r.Flow, r.Generation}, 0
 }
 
-func (k names) listen(c *claim) syscall.Errno {
+// Listen implements socket.Names.
+func (k names) Listen(right socket.Claim) syscall.Errno {
+	c := right.(*claim)
 	return k.ask(&abi.FlowRequest{Op: abi.FlowListen, Flow: c.flow, Generation: c.generation})
 }
 
-func (k names) connect(c *claim, protocol uint8, remote netip.AddrPort) (netip.AddrPort, *claim, syscall.Errno) {
+// Connect implements socket.Names.
+func (k names) Connect(right socket.Claim, protocol uint8, remote netip.AddrPort) (netip.AddrPort, socket.Claim, syscall.Errno) {
 	r := &abi.FlowRequest{Op: abi.FlowConnect, Protocol: uint32(protocol), RemotePort: uint32(remote.Port())}
 	r.Remote = remote.Addr().As16()
-	if c != nil {
+	if c, ok := right.(*claim); ok {
 		r.Flow, r.Generation = c.flow, c.generation
 	}
 	if err := k.ask(r); err != 0 {
@@ -61,6 +68,8 @@ func (k names) connect(c *claim, protocol uint8, remote netip.AddrPort) (netip.A
 	return netip.AddrPortFrom(netip.AddrFrom16(r.Local).Unmap(), uint16(r.LocalPort)), &claim{r.Flow, r.Generation}, 0
 }
 
-func (k names) release(c *claim) {
+// Release implements socket.Names.
+func (k names) Release(right socket.Claim) {
+	c := right.(*claim)
 	k.ask(&abi.FlowRequest{Op: abi.FlowClose, Flow: c.flow, Generation: c.generation})
 }

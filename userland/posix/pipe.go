@@ -17,13 +17,25 @@ const (
 type pipe struct {
 	ino uint64
 
-	mu       sync.Mutex
-	changed  sync.Cond // bytes came or went, or an end was closed
-	ring     []byte    // made by the first write
-	start, n int       // where the bytes begin in ring, and how many there are
-	noReader bool
-	noWriter bool
+	mu      sync.Mutex
+	changed sync.Cond // bytes came or went, or an end was closed
+	// reader and writer are the pollers of the ends.
+	reader, writer watchers
+	ring           []byte // made by the first write
+	start, n       int    // where the bytes begin in ring, and how many there are
+	noReader       bool
+	noWriter       bool
 }
+
+// signal says that something has changed. b.mu is held.
+func (b *pipe) signal() {
+	b.changed.Broadcast()
+	b.reader.tell(modeBoth)
+	b.writer.tell(modeBoth)
+}
+
+func (e readEnd) poll(ready func(mode int))  { e.reader.set(ready) }
+func (e writeEnd) poll(ready func(mode int)) { e.writer.set(ready) }
 
 var pipes atomic.Uint64
 
@@ -91,7 +103,7 @@ func (e readEnd) read(p []byte, flags int) (int, syscall.Errno) {
 		b.n -= n
 		done += n
 	}
-	b.changed.Broadcast()
+	b.signal()
 	return done, 0
 }
 
@@ -127,7 +139,7 @@ func (e writeEnd) write(p []byte, flags int) (done int, err syscall.Errno) {
 		b.n += n
 		done += n
 		need = 1
-		b.changed.Broadcast()
+		b.signal()
 	}
 	if done > 0 {
 		err = 0
@@ -140,14 +152,14 @@ func (e readEnd) close() {
 	defer e.mu.Unlock()
 	e.noReader = true
 	e.ring, e.n = nil, 0
-	e.changed.Broadcast()
+	e.signal()
 }
 
 func (e writeEnd) close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.noWriter = true
-	e.changed.Broadcast()
+	e.signal()
 }
 
 // The other direction of each end is not reached: the file is not open for it.

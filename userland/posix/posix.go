@@ -1,7 +1,7 @@
 // Package posix answers the system calls of Linux on amd64, with a file system of
 // package memfs, so that package os of the standard library works where there is
 // no Linux. There is one process, one user and no signal handler; what needs
-// another process, a socket or a mapping is refused with an error that the
+// another process or a mapping is refused with an error that the
 // standard library expects.
 //
 // # Memory
@@ -54,6 +54,12 @@ type Process struct {
 	Exit func(code int)
 	// Now gives the time since 1970. Default: that of package time.
 	Now func() (sec, nsec int64)
+	// PollReady is told when a descriptor that PollOpen was called for may be
+	// read ('r'), written ('w') or both ('r'+'w') without waiting. Default: none
+	// can be polled.
+	PollReady func(pd uintptr, mode int)
+	// Links gives the network interfaces. Default: there are none.
+	Links func() []Link
 	// Kill takes a signal that the process sends to itself. Default: Exit
 	// with the status that a shell shows.
 	Kill func(sig int)

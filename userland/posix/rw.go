@@ -105,6 +105,9 @@ func (p *Process) vector(a args, access int) (uintptr, syscall.Errno) {
 	if err != 0 {
 		return 0, err
 	}
+	if s, ok := f.object.(*socket); ok && s.kind != syscall.SOCK_STREAM {
+		return s.vector(f, buffers, access)
+	}
 	_, more := f.object.(positioned)
 	total := 0
 	for _, b := range buffers {

@@ -78,6 +78,8 @@ func (p *Process) statFile(fd int, to uintptr) (uintptr, syscall.Errno) {
 	}
 	s := syscall.Stat_t{Dev: devicePipes, Mode: syscall.S_IFIFO | 0o600, Nlink: 1, Blksize: 4096}
 	switch end := f.object.(type) {
+	case *socket:
+		s.Mode = syscall.S_IFSOCK | 0o777
 	case readEnd:
 		s.Ino = end.ino
 	case writeEnd:

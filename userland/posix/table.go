@@ -148,7 +148,26 @@ var calls = [...]func(*Process, args) (uintptr, syscall.Errno){
 	sysPidfdOpen:       refuse(syscall.ENOSYS),
 	sysPidfdSendSignal: refuse(syscall.ENOSYS),
 
-	// There is nothing to poll, no socket and no mapping.
+	// socket.go
+	syscall.SYS_SOCKET:      (*Process).sysSocket,
+	syscall.SYS_BIND:        (*Process).sysBind,
+	syscall.SYS_LISTEN:      (*Process).sysListen,
+	syscall.SYS_ACCEPT:      (*Process).sysAccept,
+	syscall.SYS_ACCEPT4:     (*Process).sysAccept4,
+	syscall.SYS_CONNECT:     (*Process).sysConnect,
+	syscall.SYS_GETSOCKNAME: (*Process).sysGetsockname,
+	syscall.SYS_GETPEERNAME: (*Process).sysGetpeername,
+	syscall.SYS_SHUTDOWN:    (*Process).sysShutdown,
+	syscall.SYS_SETSOCKOPT:  (*Process).sysSetsockopt,
+	syscall.SYS_GETSOCKOPT:  (*Process).sysGetsockopt,
+
+	// message.go
+	syscall.SYS_SENDTO:   (*Process).sysSendto,
+	syscall.SYS_RECVFROM: (*Process).sysRecvfrom,
+	syscall.SYS_SENDMSG:  (*Process).sysSendmsg,
+	syscall.SYS_RECVMSG:  (*Process).sysRecvmsg,
+
+	// The runtime has a poller of its own (poll.go), and there are no mappings.
 	syscall.SYS_EPOLL_CREATE:  refuse(syscall.ENOSYS),
 	syscall.SYS_EPOLL_CREATE1: refuse(syscall.ENOSYS),
 	syscall.SYS_EPOLL_CTL:     refuse(syscall.ENOSYS),
@@ -156,8 +175,7 @@ var calls = [...]func(*Process, args) (uintptr, syscall.Errno){
 	syscall.SYS_EPOLL_PWAIT:   refuse(syscall.ENOSYS),
 	syscall.SYS_EVENTFD:       refuse(syscall.ENOSYS),
 	syscall.SYS_EVENTFD2:      refuse(syscall.ENOSYS),
-	syscall.SYS_SOCKET:        refuse(syscall.ENOSYS),
-	syscall.SYS_SOCKETPAIR:    refuse(syscall.ENOSYS),
+	syscall.SYS_SOCKETPAIR:    refuse(syscall.EAFNOSUPPORT),
 	syscall.SYS_MMAP:          (*Process).sysMmap,
 	syscall.SYS_MUNMAP:        refuse(syscall.ENOSYS),
 	syscall.SYS_MPROTECT:      refuse(syscall.ENOSYS),

@@ -33,6 +33,12 @@ func walltime() (sec int64, nsec int32)
 // filesShare is which part of the domain's memory its files may take.
 const filesShare = 4
 
+// Process answers the system calls, and Files is its file system.
+var (
+	Process *posix.Process
+	Files   *memfs.FS
+)
+
 func init() {
 	boot := (*abi.Boot)(unsafe.Pointer(uintptr(abi.BootPage)))
 	now := func() (int64, int64) {
@@ -49,12 +55,17 @@ func init() {
 		Random:   random,
 		Exit:     func(code int) { goos.Exit(int32(code)) },
 		Now:      now,
-		Kill:     func(signal int) { raise(uint32(signal)) },
+		// Before the first descriptor is polled nobody calls it.
+		PollReady: func(pd uintptr, mode int) { goos.PollReady(pd, mode) },
+		Kill:      func(signal int) { raise(uint32(signal)) },
 	}
 	if err := process.Init(); err != 0 {
 		panic("sluice: the memory of this domain is too small for its files")
 	}
+	Process, Files = process, fs
 	goos.Syscall = process.Call
+	goos.PollOpen = func(fd, pd uintptr) uintptr { return uintptr(process.PollOpen(int(fd), pd)) }
+	goos.PollClose = func(fd uintptr) uintptr { return uintptr(process.PollClose(int(fd))) }
 }
 
 // name returns the domain's name.

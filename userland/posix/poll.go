@@ -1,0 +1,107 @@
+package posix
+
+import (
+	"sync"
+	"syscall"
+)
+
+// pollable is an object that tells when it may be read or written without waiting.
+type pollable interface {
+	// poll has ready called with 'r', 'w' or 'r'+'w' whenever that may have
+	// become so, and at once for what is so now; nil ends it. A call for
+	// nothing does no harm, one that is missing does.
+	poll(ready func(mode int))
+}
+
+// Modes of readiness.
+const (
+	modeRead  = 'r'
+	modeWrite = 'w'
+	modeBoth  = modeRead + modeWrite
+)
+
+// PollOpen begins to call PollReady with pd when a descriptor may be read or
+// written. It is EPERM for one that never waits.
+func (p *Process) PollOpen(fd int, pd uintptr) syscall.Errno {
+	f, err := p.file(fd)
+	if err != 0 {
+		return err
+	}
+	defer f.release()
+	o, ok := f.object.(pollable)
+	if !ok || p.PollReady == nil {
+		return syscall.EPERM
+	}
+	o.poll(func(mode int) { p.PollReady(pd, mode) })
+	return 0
+}
+
+// PollClose ends that.
+func (p *Process) PollClose(fd int) syscall.Errno {
+	f, err := p.file(fd)
+	if err != 0 {
+		return err
+	}
+	defer f.release()
+	if o, ok := f.object.(pollable); ok {
+		o.poll(nil)
+	}
+	return 0
+}
+
+// watchers are those who wait for an object: goroutines in calls that wait, and a
+// poller. The zero value has none.
+type watchers struct {
+	mu    sync.Mutex
+	ready func(mode int)
+	calls map[chan struct{}]struct{}
+}
+
+// tell wakes them all.
+func (w *watchers) tell(mode int) {
+	w.mu.Lock()
+	ready := w.ready
+	for c := range w.calls {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+	w.mu.Unlock()
+	if ready != nil {
+		ready(mode)
+	}
+}
+
+// set names the poller.
+func (w *watchers) set(ready func(mode int)) {
+	w.mu.Lock()
+	w.ready = ready
+	w.mu.Unlock()
+	if ready != nil {
+		ready(modeBoth)
+	}
+}
+
+// until calls try until it returns another error than EAGAIN, and waits between
+// two calls until somebody tells.
+func (w *watchers) until(try func() syscall.Errno) syscall.Errno {
+	c := make(chan struct{}, 1)
+	w.mu.Lock()
+	if w.calls == nil {
+		w.calls = map[chan struct{}]struct{}{}
+	}
+	w.calls[c] = struct{}{}
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		delete(w.calls, c)
+		w.mu.Unlock()
+	}()
+	for {
+		if err := try(); err != syscall.EAGAIN {
+			return err
+		}
+		<-c
+	}
+}

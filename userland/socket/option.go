@@ -1,0 +1,329 @@
+package socket
+
+import (
+	"encoding/binary"
+	"syscall"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+)
+
+// Options that package syscall does not name.
+const (
+	soReusePort      = 15
+	soDomain         = 39
+	tcpUserTimeout   = 18
+	ipv6RecvErr      = 25
+	ipBindAddrNoPort = 24
+)
+
+// number reads the value of an option: an int, or a byte.
+func number(value []byte) (int, syscall.Errno) {
+	switch {
+	case len(value) >= 4:
+		return int(int32(binary.NativeEndian.Uint32(value))), 0
+	case len(value) >= 1:
+		return int(value[0]), 0
+	}
+	return 0, syscall.EINVAL
+}
+
+// SetOption implements posix.Socket.
+func (k *sock) SetOption(level, name int, value []byte) syscall.Errno {
+	switch level {
+	case syscall.SOL_SOCKET:
+		return k.setSocket(name, value)
+	case syscall.IPPROTO_TCP:
+		if k.protocol != syscall.IPPROTO_TCP {
+			return syscall.ENOPROTOOPT
+		}
+		return k.setTCP(name, value)
+	case syscall.IPPROTO_IP:
+		return k.setIP(name, value)
+	case syscall.IPPROTO_IPV6:
+		if !k.v6 {
+			return syscall.ENOPROTOOPT
+		}
+		return k.setIPv6(name, value)
+	}
+	return syscall.ENOPROTOOPT
+}
+
+func (k *sock) setSocket(name int, value []byte) syscall.Errno {
+	o := k.ep.SocketOptions()
+	if name == syscall.SO_LINGER {
+		if len(value) < 8 {
+			return syscall.EINVAL
+		}
+		o.SetLinger(tcpip.LingerOption{
+			Enabled: binary.NativeEndian.Uint32(value) != 0,
+			Timeout: time.Duration(int32(binary.NativeEndian.Uint32(value[4:]))) * time.Second,
+		})
+		return 0
+	}
+	n, err := number(value)
+	if err != 0 {
+		return err
+	}
+	switch name {
+	case syscall.SO_REUSEADDR:
+		k.mu.Lock()
+		k.reuse = n != 0
+		k.mu.Unlock()
+		o.SetReuseAddress(n != 0)
+	case soReusePort:
+		o.SetReusePort(n != 0)
+	case syscall.SO_BROADCAST:
+		o.SetBroadcast(n != 0)
+	case syscall.SO_KEEPALIVE:
+		o.SetKeepAlive(n != 0)
+	case syscall.SO_SNDBUF:
+		o.SetSendBufferSize(int64(n)*2, true)
+	case syscall.SO_RCVBUF:
+		o.SetReceiveBufferSize(int64(n)*2, true)
+	case syscall.SO_OOBINLINE, syscall.SO_PRIORITY, syscall.SO_DONTROUTE, syscall.SO_TIMESTAMP:
+		// Taken, and without effect.
+	default:
+		return syscall.ENOPROTOOPT
+	}
+	return 0
+}
+
+func (k *sock) setTCP(name int, value []byte) syscall.Errno {
+	n, err := number(value)
+	if err != 0 {
+		return err
+	}
+	o := k.ep.SocketOptions()
+	var problem tcpip.Error
+	switch name {
+	case syscall.TCP_NODELAY:
+		o.SetDelayOption(n == 0)
+	case syscall.TCP_CORK:
+		o.SetCorkOption(n != 0)
+	case syscall.TCP_QUICKACK:
+		o.SetQuickAck(n != 0)
+	case syscall.TCP_KEEPIDLE, syscall.TCP_KEEPINTVL, syscall.TCP_KEEPCNT:
+		if n < 1 || n > 32767 {
+			return syscall.EINVAL
+		}
+		d := time.Duration(n) * time.Second
+		switch name {
+		case syscall.TCP_KEEPIDLE:
+			v := tcpip.KeepaliveIdleOption(d)
+			problem = k.ep.SetSockOpt(&v)
+		case syscall.TCP_KEEPINTVL:
+			v := tcpip.KeepaliveIntervalOption(d)
+			problem = k.ep.SetSockOpt(&v)
+		default:
+			problem = k.ep.SetSockOptInt(tcpip.KeepaliveCountOption, n)
+		}
+	case tcpUserTimeout:
+		v := tcpip.TCPUserTimeoutOption(time.Duration(n) * time.Millisecond)
+		problem = k.ep.SetSockOpt(&v)
+	case syscall.TCP_MAXSEG:
+		problem = k.ep.SetSockOptInt(tcpip.MaxSegOption, n)
+	case syscall.TCP_DEFER_ACCEPT, syscall.TCP_SYNCNT, syscall.TCP_LINGER2, syscall.TCP_WINDOW_CLAMP, tcpFastOpen:
+	default:
+		return syscall.ENOPROTOOPT
+	}
+	return errno(problem)
+}
+
+// tcpFastOpen is asked for by programs that live without it.
+const tcpFastOpen = 23
+
+func (k *sock) setIP(name int, value []byte) syscall.Errno {
+	n, err := number(value)
+	if err != 0 {
+		return err
+	}
+	switch name {
+	case syscall.IP_TOS:
+		return errno(k.ep.SetSockOptInt(tcpip.IPv4TOSOption, n))
+	case syscall.IP_TTL:
+		if n == -1 {
+			n = 0
+		} else if n < 1 || n > 255 {
+			return syscall.EINVAL
+		}
+		return errno(k.ep.SetSockOptInt(tcpip.IPv4TTLOption, n))
+	case syscall.IP_MULTICAST_TTL:
+		return errno(k.ep.SetSockOptInt(tcpip.MulticastTTLOption, n))
+	case syscall.IP_MULTICAST_LOOP:
+		k.ep.SocketOptions().SetMulticastLoop(n != 0)
+		return 0
+	case syscall.IP_RECVERR, syscall.IP_MTU_DISCOVER, ipBindAddrNoPort:
+		return 0
+	}
+	return syscall.ENOPROTOOPT
+}
+
+func (k *sock) setIPv6(name int, value []byte) syscall.Errno {
+	n, err := number(value)
+	if err != 0 {
+		return err
+	}
+	switch name {
+	case syscall.IPV6_V6ONLY:
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.bound {
+			return syscall.EINVAL
+		}
+		k.v6only = n != 0
+		k.ep.SocketOptions().SetV6Only(n != 0)
+		return 0
+	case syscall.IPV6_TCLASS:
+		return errno(k.ep.SetSockOptInt(tcpip.IPv6TrafficClassOption, n))
+	case syscall.IPV6_UNICAST_HOPS:
+		return errno(k.ep.SetSockOptInt(tcpip.IPv6HopLimitOption, n))
+	case syscall.IPV6_MULTICAST_HOPS:
+		return errno(k.ep.SetSockOptInt(tcpip.MulticastTTLOption, n))
+	case syscall.IPV6_MULTICAST_LOOP:
+		k.ep.SocketOptions().SetMulticastLoop(n != 0)
+		return 0
+	case ipv6RecvErr, syscall.IPV6_MTU_DISCOVER:
+		return 0
+	}
+	return syscall.ENOPROTOOPT
+}
+
+// Option implements posix.Socket.
+func (k *sock) Option(level, name int) ([]byte, syscall.Errno) {
+	n, err := 0, syscall.ENOPROTOOPT
+	switch level {
+	case syscall.SOL_SOCKET:
+		if name == syscall.SO_LINGER {
+			l := k.ep.SocketOptions().GetLinger()
+			b := binary.NativeEndian.AppendUint32(nil, flag32(l.Enabled))
+			return binary.NativeEndian.AppendUint32(b, uint32(l.Timeout/time.Second)), 0
+		}
+		n, err = k.getSocket(name)
+	case syscall.IPPROTO_TCP:
+		if k.protocol == syscall.IPPROTO_TCP {
+			n, err = k.getTCP(name)
+		}
+	case syscall.IPPROTO_IP:
+		n, err = k.getIP(name)
+	case syscall.IPPROTO_IPV6:
+		if k.v6 {
+			n, err = k.getIPv6(name)
+		}
+	}
+	if err != 0 {
+		return nil, err
+	}
+	return binary.NativeEndian.AppendUint32(nil, uint32(n)), 0
+}
+
+func flag32(on bool) uint32 { return uint32(flag(on)) }
+
+func flag(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+func (k *sock) getSocket(name int) (int, syscall.Errno) {
+	o := k.ep.SocketOptions()
+	switch name {
+	case syscall.SO_ERROR:
+		return int(errno(k.ep.LastError())), 0
+	case syscall.SO_TYPE:
+		if k.protocol == syscall.IPPROTO_TCP {
+			return syscall.SOCK_STREAM, 0
+		}
+		return syscall.SOCK_DGRAM, 0
+	case syscall.SO_PROTOCOL:
+		return k.protocol, 0
+	case soDomain:
+		if k.v6 {
+			return syscall.AF_INET6, 0
+		}
+		return syscall.AF_INET, 0
+	case syscall.SO_ACCEPTCONN:
+		return flag(k.protocol == syscall.IPPROTO_TCP && tcp.EndpointState(k.ep.State()) == tcp.StateListen), 0
+	case syscall.SO_REUSEADDR:
+		return flag(o.GetReuseAddress()), 0
+	case soReusePort:
+		return flag(o.GetReusePort()), 0
+	case syscall.SO_BROADCAST:
+		return flag(o.GetBroadcast()), 0
+	case syscall.SO_KEEPALIVE:
+		return flag(o.GetKeepAlive()), 0
+	case syscall.SO_SNDBUF:
+		return int(o.GetSendBufferSize()), 0
+	case syscall.SO_RCVBUF:
+		return int(o.GetReceiveBufferSize()), 0
+	}
+	return 0, syscall.ENOPROTOOPT
+}
+
+func (k *sock) getTCP(name int) (n int, err syscall.Errno) {
+	o := k.ep.SocketOptions()
+	var problem tcpip.Error
+	switch name {
+	case syscall.TCP_NODELAY:
+		n = flag(!o.GetDelayOption())
+	case syscall.TCP_CORK:
+		n = flag(o.GetCorkOption())
+	case syscall.TCP_QUICKACK:
+		n = flag(o.GetQuickAck())
+	case syscall.TCP_KEEPIDLE:
+		var v tcpip.KeepaliveIdleOption
+		problem = k.ep.GetSockOpt(&v)
+		n = int(time.Duration(v) / time.Second)
+	case syscall.TCP_KEEPINTVL:
+		var v tcpip.KeepaliveIntervalOption
+		problem = k.ep.GetSockOpt(&v)
+		n = int(time.Duration(v) / time.Second)
+	case syscall.TCP_KEEPCNT:
+		n, problem = k.ep.GetSockOptInt(tcpip.KeepaliveCountOption)
+	case tcpUserTimeout:
+		var v tcpip.TCPUserTimeoutOption
+		problem = k.ep.GetSockOpt(&v)
+		n = int(time.Duration(v) / time.Millisecond)
+	case syscall.TCP_MAXSEG:
+		n, problem = k.ep.GetSockOptInt(tcpip.MaxSegOption)
+	default:
+		return 0, syscall.ENOPROTOOPT
+	}
+	return n, errno(problem)
+}
+
+func (k *sock) getIP(name int) (n int, err syscall.Errno) {
+	var problem tcpip.Error
+	switch name {
+	case syscall.IP_TOS:
+		n, problem = k.ep.GetSockOptInt(tcpip.IPv4TOSOption)
+	case syscall.IP_TTL:
+		if n, problem = k.ep.GetSockOptInt(tcpip.IPv4TTLOption); n == 0 {
+			n = 64
+		}
+	case syscall.IP_MULTICAST_TTL:
+		n, problem = k.ep.GetSockOptInt(tcpip.MulticastTTLOption)
+	case syscall.IP_MULTICAST_LOOP:
+		n = flag(k.ep.SocketOptions().GetMulticastLoop())
+	default:
+		return 0, syscall.ENOPROTOOPT
+	}
+	return n, errno(problem)
+}
+
+func (k *sock) getIPv6(name int) (n int, err syscall.Errno) {
+	var problem tcpip.Error
+	switch name {
+	case syscall.IPV6_V6ONLY:
+		n = flag(k.ep.SocketOptions().GetV6Only())
+	case syscall.IPV6_TCLASS:
+		n, problem = k.ep.GetSockOptInt(tcpip.IPv6TrafficClassOption)
+	case syscall.IPV6_UNICAST_HOPS:
+		n, problem = k.ep.GetSockOptInt(tcpip.IPv6HopLimitOption)
+	default:
+		return 0, syscall.ENOPROTOOPT
+	}
+	return n, errno(problem)
+}

@@ -1,0 +1,146 @@
+// Package socket is Linux' sockets on gVisor's network stack: TCP, UDP and ICMP
+// echo over IPv4 and IPv6, as package posix wants them.
+package socket
+
+import (
+	"net/netip"
+	"sync"
+	"syscall"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+	"gvisor.dev/gvisor/pkg/waiter"
+
+	"github.com/sluice-os/sluice/userland/posix"
+)
+
+// Claim is the right to a port, as Names gave it.
+type Claim interface{}
+
+// Names arbitrates ports between the stacks of a machine. Loopback addresses are
+// each stack's own: they are never asked for.
+type Names interface {
+	// Bind takes a port of an address, which may be the unspecified one; port 0
+	// takes any that is free.
+	Bind(protocol uint8, local netip.AddrPort, v6only, reuse bool) (netip.AddrPort, Claim, syscall.Errno)
+	// Listen makes a listener of a claim.
+	Listen(Claim) syscall.Errno
+	// Connect gives a claim its peer, or makes one if it is nil. It returns the
+	// source address and port.
+	Connect(c Claim, protocol uint8, remote netip.AddrPort) (netip.AddrPort, Claim, syscall.Errno)
+	// Release gives a claim back. What TCP still has to say may follow.
+	Release(Claim)
+}
+
+// Stack makes sockets on a network stack.
+type Stack struct {
+	Net *stack.Stack
+	// Names is asked for ports; nil: all are free.
+	Names Names
+	// Full says that no datagram is taken for now; nil: never.
+	Full func() bool
+}
+
+// sock is a socket. It implements posix.Socket.
+type sock struct {
+	s        *Stack
+	v6       bool
+	protocol int // syscall.IPPROTO_TCP and its like
+	ep       tcpip.Endpoint
+	wq       *waiter.Queue
+	entry    waiter.Entry
+
+	mu        sync.Mutex
+	claim     Claim
+	bound     bool
+	listening bool
+	started   bool // a connection was asked for
+	v6only    bool
+	reuse     bool
+	tos       int
+}
+
+var _ posix.Socket = (*sock)(nil)
+
+// Socket makes one of AF_INET or AF_INET6.
+func (s *Stack) Socket(domain, kind, protocol int) (posix.Socket, syscall.Errno) {
+	k := &sock{s: s, v6: domain == syscall.AF_INET6, wq: &waiter.Queue{}}
+	network := ipv4.ProtocolNumber
+	if k.v6 {
+		network = ipv6.ProtocolNumber
+	}
+	var transport tcpip.TransportProtocolNumber
+	switch {
+	case kind == syscall.SOCK_STREAM && (protocol == 0 || protocol == syscall.IPPROTO_TCP):
+		transport, k.protocol = tcp.ProtocolNumber, syscall.IPPROTO_TCP
+	case kind == syscall.SOCK_DGRAM && (protocol == 0 || protocol == syscall.IPPROTO_UDP):
+		transport, k.protocol = udp.ProtocolNumber, syscall.IPPROTO_UDP
+	case kind == syscall.SOCK_DGRAM && protocol == syscall.IPPROTO_ICMP && !k.v6:
+		transport, k.protocol = icmp.ProtocolNumber4, protocol
+	case kind == syscall.SOCK_DGRAM && protocol == syscall.IPPROTO_ICMPV6 && k.v6:
+		transport, k.protocol = icmp.ProtocolNumber6, protocol
+	case kind == syscall.SOCK_RAW:
+		return nil, syscall.EPERM
+	case kind == syscall.SOCK_STREAM || kind == syscall.SOCK_DGRAM:
+		return nil, syscall.EPROTONOSUPPORT
+	default:
+		return nil, syscall.ESOCKTNOSUPPORT
+	}
+	ep, err := s.Net.NewEndpoint(transport, network, k.wq)
+	if err != nil {
+		return nil, errno(err)
+	}
+	k.ep = ep
+	return k, 0
+}
+
+// Notify implements posix.Socket.
+func (k *sock) Notify(f func(mode int)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f == nil {
+		k.wq.EventUnregister(&k.entry)
+		return
+	}
+	const both = waiter.EventErr | waiter.EventHUp
+	k.entry = waiter.NewFunctionEntry(waiter.ReadableEvents|waiter.WritableEvents|both, func(mask waiter.EventMask) {
+		switch {
+		case mask&both != 0 || mask&waiter.ReadableEvents != 0 && mask&waiter.WritableEvents != 0:
+			f('r' + 'w')
+		case mask&waiter.WritableEvents != 0:
+			f('w')
+		default:
+			f('r')
+		}
+	})
+	k.wq.EventRegister(&k.entry)
+}
+
+// Close implements posix.Socket.
+func (k *sock) Close() {
+	k.ep.Close()
+	k.mu.Lock()
+	claim := k.claim
+	k.claim = nil
+	k.mu.Unlock()
+	if claim != nil {
+		k.s.Names.Release(claim)
+	}
+}
+
+// Shutdown implements posix.Socket.
+func (k *sock) Shutdown(how int) syscall.Errno {
+	flags := map[int]tcpip.ShutdownFlags{
+		syscall.SHUT_RD: tcpip.ShutdownRead, syscall.SHUT_WR: tcpip.ShutdownWrite,
+		syscall.SHUT_RDWR: tcpip.ShutdownRead | tcpip.ShutdownWrite,
+	}[how]
+	if flags == 0 {
+		return syscall.EINVAL
+	}
+	return errno(k.ep.Shutdown(flags))
+}

@@ -1,0 +1,111 @@
+package socket
+
+import (
+	"bytes"
+	"net/netip"
+	"syscall"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+)
+
+// datagramMax is the longest datagram in bytes (RFC 768).
+const datagramMax = 65507
+
+// sliceWriter takes what fits into b.
+type sliceWriter struct {
+	b []byte
+	n int
+}
+
+func (w *sliceWriter) Write(p []byte) (int, error) {
+	n := copy(w.b[w.n:], p)
+	w.n += n
+	if n < len(p) {
+		return n, errShort
+	}
+	return n, nil
+}
+
+type shortError struct{}
+
+func (shortError) Error() string { return "short" }
+
+var errShort error = shortError{}
+
+// Receive implements posix.Socket.
+func (k *sock) Receive(b []byte, flags int) (n int, from netip.AddrPort, whole int, err syscall.Errno) {
+	const taken = syscall.MSG_PEEK | syscall.MSG_TRUNC | syscall.MSG_DONTWAIT | syscall.MSG_WAITALL | syscall.MSG_NOSIGNAL | syscall.MSG_CMSG_CLOEXEC
+	if flags&^taken != 0 {
+		return 0, from, 0, syscall.EOPNOTSUPP
+	}
+	stream := k.protocol == syscall.IPPROTO_TCP
+	w := &sliceWriter{b: b}
+	r, problem := k.ep.Read(w, tcpip.ReadOptions{Peek: flags&syscall.MSG_PEEK != 0, NeedRemoteAddr: !stream})
+	if problem != nil {
+		switch problem.(type) {
+		case *tcpip.ErrClosedForReceive:
+			return 0, from, 0, 0 // the end
+		case *tcpip.ErrBadBuffer:
+			if w.n == 0 && len(b) > 0 {
+				return 0, from, 0, syscall.EFAULT
+			}
+			return w.n, from, w.n, 0
+		}
+		return 0, from, 0, errno(problem)
+	}
+	if stream {
+		k.ep.ModerateRecvBuf(r.Count)
+		return r.Count, from, r.Count, 0
+	}
+	return w.n, k.from(r.RemoteAddr), max(r.Total, w.n), 0
+}
+
+// Send implements posix.Socket.
+func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno) {
+	const taken = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL | syscall.MSG_MORE | syscall.MSG_CONFIRM
+	if flags&^taken != 0 {
+		return 0, syscall.EOPNOTSUPP
+	}
+	if k.protocol == syscall.IPPROTO_TCP {
+		if len(b) == 0 {
+			return 0, 0
+		}
+		n, err := k.ep.Write(bytes.NewReader(b), tcpip.WriteOptions{More: flags&syscall.MSG_MORE != 0})
+		if err != nil && n == 0 {
+			return 0, errno(err)
+		}
+		return int(n), 0
+	}
+	if len(b) > datagramMax {
+		return 0, syscall.EMSGSIZE
+	}
+	o := tcpip.WriteOptions{Atomic: true}
+	if to.IsValid() {
+		if to.Addr().IsUnspecified() {
+			to = netip.AddrPortFrom(loopback(to.Addr()), to.Port())
+		}
+		f := full(to)
+		o.To = &f
+	}
+	if err := k.bindToSend(to); err != 0 {
+		return 0, err
+	}
+	if k.s.Full != nil && k.s.Full() && !private(to.Addr()) {
+		return 0, syscall.EAGAIN
+	}
+	n, err := k.ep.Write(bytes.NewReader(b), o)
+	if err != nil {
+		return 0, errno(err)
+	}
+	return int(n), 0
+}
+
+// bindToSend takes a port for a datagram socket that sends before it has one.
+func (k *sock) bindToSend(to netip.AddrPort) syscall.Errno {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.bound || k.started || !to.IsValid() || private(to.Addr()) {
+		return 0
+	}
+	return k.bind(k.any())
+}
