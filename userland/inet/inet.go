@@ -22,9 +22,9 @@ var network = sync.OnceValue(newNode)
 // sockets makes sockets on it.
 var sockets = sync.OnceValue(func() *socket.Stack {
 	n := network()
-	s := &socket.Stack{Net: n.stack, Names: names{n}}
-	if n.link != nil {
-		s.Full = n.link.Congested
+	s := &socket.Stack{Net: n.stack}
+	if n.link != nil { // else all ports are free: there is nobody else
+		s.Names, s.Full = names{n}, n.link.Congested
 	}
 	return s
 })
@@ -42,9 +42,9 @@ func resolvers(text []byte) { rt.Files.AddFile("/etc/resolv.conf", text, 0o444) 
 // links describes the interfaces.
 func links() []posix.Link {
 	n := network()
-	page := readNet()
 	list := []posix.Link{{Index: int(loopbackID), Name: "lo", MTU: 65536, Loopback: true, Up: true}}
 	if n.link != nil {
+		page := readNet()
 		list = append(list, posix.Link{
 			Index: int(channelID), Name: "eth0", MTU: int(n.link.MTU()), MAC: page.MAC[:], Up: page.Up != 0,
 		})

@@ -160,9 +160,10 @@ func TestLimitsAndTime(t *testing.T) {
 func TestRefusedAndUnknown(t *testing.T) {
 	c := newProcess(t, nil)
 	c.fails(syscall.ENOMEM, syscall.SYS_MMAP, 0, 4096, 3, syscall.MAP_ANONYMOUS|syscall.MAP_PRIVATE, ^uintptr(0), 0)
-	for _, num := range []uintptr{syscall.SYS_CLONE, syscall.SYS_EXECVE, syscall.SYS_SOCKET, syscall.SYS_EPOLL_CREATE1, 332, 326, 437} {
+	for _, num := range []uintptr{syscall.SYS_CLONE, syscall.SYS_EXECVE, syscall.SYS_EPOLL_CREATE1, 332, 326, 437} {
 		c.fails(syscall.ENOSYS, num)
 	}
+	c.fails(syscall.EAFNOSUPPORT, syscall.SYS_SOCKET, syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	c.fails(syscall.EINVAL, syscall.SYS_SENDFILE)
 	for _, num := range []uintptr{syscall.SYS_RT_SIGACTION, 451, 453, 1 << 40, ^uintptr(0)} {
 		if _, _, _, ok := c.p.Call(num, 0, 0, 0, 0, 0, 0); ok {

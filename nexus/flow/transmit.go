@@ -1,0 +1,96 @@
+package flow
+
+import (
+	"time"
+
+	"github.com/sluice-os/sluice/nexus/packet"
+)
+
+// This file owns what a domain may send.
+
+// Claim is what is known of a packet that is to be sent, apart from its bytes.
+type Claim struct {
+	// Port is the channel that it came from. Only its flows are its.
+	Port uint32
+	// Flow and Generation are what the packet's metadata says; Flow 0: nothing.
+	Flow, Generation uint32
+	// Segmented says that the packet will be cut into shorter ones.
+	Segmented bool
+}
+
+// Transmit says whether a packet may be sent, and takes it into account. in is what
+// the bytes say that will be sent: a copy that the domain cannot reach. A later
+// fragment has no ports: the caller sends it directly behind its own first fragment,
+// or not at all. That the source is still an address of this machine is the caller's
+// to know, too. Nothing is allocated.
+func (t *Table) Transmit(now time.Duration, c Claim, in *packet.Info) Verdict {
+	switch {
+	case !in.First():
+		return Verdict{nil, Drop, Fragment}
+	case in.HasOptions:
+		return Verdict{nil, Drop, Options}
+	}
+	key := in.TxKey()
+	f := t.Lookup(&key)
+	if f == nil {
+		return Verdict{nil, Drop, NotFound}
+	}
+	if f.Port != c.Port || c.Flow != 0 && (c.Flow != f.ID || c.Generation != f.Generation) {
+		return Verdict{nil, Drop, BadFlow}
+	}
+	v := Verdict{Flow: f}
+	switch g := f.Flags(); {
+	case g&FlagTornDown != 0:
+		return Verdict{f, Drop, TornDown}
+	case g&FlagNonviable != 0:
+		return Verdict{f, Drop, Nonviable}
+	case f.MTU() != 0 && in.Length > f.MTU() && !c.Segmented:
+		return Verdict{f, Drop, TooLong}
+	case in.Proto == packet.TCP:
+		v = t.transmitTCP(now, f, in)
+	}
+	if v.Goes() {
+		f.passed(now, tx, in.Length)
+	}
+	return v
+}
+
+func (t *Table) transmitTCP(now time.Duration, f *Flow, in *packet.Info) Verdict {
+	syn, ack, rst := in.Flags&packet.SYN != 0, in.Flags&packet.ACK != 0, in.Flags&packet.RST != 0
+	kind, cookie := f.Kind(), f.Flags()&FlagCookie != 0
+	switch {
+	case kind == Bound:
+		return Verdict{f, Drop, NoListener}
+	case kind == Listener && (!rst || syn):
+		return Verdict{f, Drop, ListenerSend}
+	case kind == Listener:
+		return Verdict{f, Pass, None}
+	case kind == HalfOpen && (syn && rst || !ack && !rst || cookie && syn ||
+		!cookie && !rst && (in.PayloadLen > 0 || in.Flags&packet.FIN != 0)):
+		return Verdict{f, Drop, HalfOpenSend}
+	case syn && f.Flags()&FlagWithdrawn != 0:
+		return Verdict{f, Drop, Withdrawn}
+	}
+	f.mu.Lock()
+	if syn && !f.track.attempt(now) {
+		f.mu.Unlock()
+		return Verdict{f, Drop, SYNRate}
+	}
+	if kind == HalfOpen && cookie && !rst {
+		f.mu.Unlock()
+		if why := t.promote(f); why != None {
+			return Verdict{f, Drop, why}
+		}
+		f.mu.Lock()
+	}
+	s := f.track.send(now, in)
+	f.mu.Unlock()
+	switch {
+	case s.over:
+		t.over(now, f)
+		return Verdict{f, Closed, None}
+	case kind == HalfOpen && cookie && !rst:
+		return Verdict{f, Established, None}
+	}
+	return Verdict{f, Pass, None}
+}
