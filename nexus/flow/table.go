@@ -49,7 +49,7 @@ type Table struct {
 	byID      map[uint32]*Flow
 	owners    map[uint64]int // how many count
 	withdrawn queue
-	halfOpen  int // how many are
+	halfOpen  int     // how many are
 	ended     []Ended // since the last Reap
 	lastID    uint32
 	lastGen   uint32

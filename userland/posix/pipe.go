@@ -34,8 +34,8 @@ func (b *pipe) signal() {
 	b.writer.tell(modeBoth)
 }
 
-func (e readEnd) poll(ready func(mode int))  { e.reader.set(ready) }
-func (e writeEnd) poll(ready func(mode int)) { e.writer.set(ready) }
+func (e readEnd) poll(fd int, ready func(mode int))  { e.reader.set(fd, ready) }
+func (e writeEnd) poll(fd int, ready func(mode int)) { e.writer.set(fd, ready) }
 
 var pipes atomic.Uint64
 

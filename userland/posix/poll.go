@@ -1,6 +1,7 @@
 package posix
 
 import (
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -8,9 +9,10 @@ import (
 // pollable is an object that tells when it may be read or written without waiting.
 type pollable interface {
 	// poll has ready called with 'r', 'w' or 'r'+'w' whenever that may have
-	// become so, and at once for what is so now; nil ends it. A call for
-	// nothing does no harm, one that is missing does.
-	poll(ready func(mode int))
+	// become so, and at once for what is so now; nil ends it. Each descriptor of
+	// the file has its own. A call for nothing does no harm, one that is missing
+	// does.
+	poll(fd int, ready func(mode int))
 }
 
 // Modes of readiness.
@@ -32,7 +34,7 @@ func (p *Process) PollOpen(fd int, pd uintptr) syscall.Errno {
 	if !ok || p.PollReady == nil {
 		return syscall.EPERM
 	}
-	o.poll(func(mode int) { p.PollReady(pd, mode) })
+	o.poll(fd, func(mode int) { p.PollReady(pd, mode) })
 	return 0
 }
 
@@ -44,41 +46,46 @@ func (p *Process) PollClose(fd int) syscall.Errno {
 	}
 	defer f.release()
 	if o, ok := f.object.(pollable); ok {
-		o.poll(nil)
+		o.poll(fd, nil)
 	}
 	return 0
 }
 
-// watchers are those who wait for an object: goroutines in calls that wait, and a
-// poller. The zero value has none.
+// watchers are those who wait for an object: goroutines in calls that wait, and
+// pollers of descriptors. The zero value has none.
 type watchers struct {
-	mu    sync.Mutex
-	ready func(mode int)
-	calls map[chan struct{}]struct{}
+	mu      sync.Mutex
+	pollers []poller
+	calls   map[chan struct{}]struct{}
 }
 
-// tell wakes them all.
+type poller struct {
+	fd    int
+	ready func(mode int)
+}
+
+// tell wakes them all. What it calls does not come back here.
 func (w *watchers) tell(mode int) {
 	w.mu.Lock()
-	ready := w.ready
+	defer w.mu.Unlock()
 	for c := range w.calls {
 		select {
 		case c <- struct{}{}:
 		default:
 		}
 	}
-	w.mu.Unlock()
-	if ready != nil {
-		ready(mode)
+	for _, p := range w.pollers {
+		p.ready(mode)
 	}
 }
 
-// set names the poller.
-func (w *watchers) set(ready func(mode int)) {
+// set names the poller of a descriptor.
+func (w *watchers) set(fd int, ready func(mode int)) {
 	w.mu.Lock()
-	w.ready = ready
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	w.pollers = slices.DeleteFunc(w.pollers, func(p poller) bool { return p.fd == fd })
 	if ready != nil {
+		w.pollers = append(w.pollers, poller{fd, ready})
 		ready(modeBoth)
 	}
 }

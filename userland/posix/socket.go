@@ -61,7 +61,7 @@ func (p *Process) openSocket(s Socket, family, kind, flags int) (uintptr, syscal
 	return p.install(newFile(o, nil, memfs.OReadWrite|flags&oNonblock), 0, flags&oCloexec != 0)
 }
 
-func (s *socket) poll(ready func(mode int)) { s.watchers.set(ready) }
+func (s *socket) poll(fd int, ready func(mode int)) { s.watchers.set(fd, ready) }
 
 func (s *socket) close() {
 	s.Notify(nil)
