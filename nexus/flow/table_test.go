@@ -235,7 +235,7 @@ func TestLookupAllocatesNothing(t *testing.T) {
 
 // FuzzTable compares the table with a map that is searched naively.
 func FuzzTable(f *testing.F) {
-	seed := make([]byte, 600)
+	seed := make([]byte, 200)
 	for i := range seed {
 		seed[i] = byte(rand.New(rand.NewPCG(uint64(i), 3)).Uint32())
 	}

@@ -310,7 +310,7 @@ func TestStates(t *testing.T) {
 		"active close": {
 			{true, fin | ack, 101, 501, 0, Pass, StateFinWait1}, {false, ack, 501, 102, 0, Pass, StateFinWait2},
 			{false, ack, 501, 102, 50, Pass, StateFinWait2},
-			{false, fin | ack, 551, 102, 0, Pass, StateFinWait2}, {true, ack, 102, 552, 0, Closed, StateTimeWait},
+			{false, fin | ack, 551, 102, 0, Pass, StateTimeWait}, {true, ack, 102, 552, 0, Closed, StateTimeWait},
 			{false, fin | ack, 551, 102, 0, Pass, StateTimeWait}, {true, ack, 102, 552, 0, Pass, StateTimeWait},
 		},
 		"passive close": {
@@ -323,7 +323,7 @@ func TestStates(t *testing.T) {
 			{true, ack, 102, 502, 0, Pass, StateLastAck}, {false, ack, 502, 102, 0, Closed, StateTimeWait},
 		},
 		"three segments": {
-			{true, fin | ack, 101, 501, 0, Pass, StateFinWait1}, {false, fin | ack, 501, 102, 0, Pass, StateFinWait2},
+			{true, fin | ack, 101, 501, 0, Pass, StateFinWait1}, {false, fin | ack, 501, 102, 0, Pass, StateTimeWait},
 			{true, ack, 102, 502, 0, Closed, StateTimeWait},
 		},
 		"FIN not acknowledged by an old ACK": {
@@ -342,7 +342,7 @@ func TestStates(t *testing.T) {
 		"SYN in the middle":             {{false, syn, 9000, 0, 0, Pass, StateEstablished}},
 		"acknowledges what was not yet": {{false, ack, 501, 5000, 0, Pass, StateEstablished}},
 		"data after the end": {
-			{true, fin | ack, 101, 501, 0, Pass, StateFinWait1}, {false, fin | ack, 501, 102, 5, Pass, StateFinWait2},
+			{true, fin | ack, 101, 501, 0, Pass, StateFinWait1}, {false, fin | ack, 501, 102, 5, Pass, StateTimeWait},
 			{true, ack, 102, 507, 0, Closed, StateTimeWait}, {false, fin | ack, 501, 102, 5, Pass, StateTimeWait},
 			{false, ack, 507, 102, 5, Reset, StateTimeWait},
 		},

@@ -152,10 +152,10 @@ func (t *tracker) segment(from, to *side, in *packet.Info) {
 	end := in.Seq + span(in)
 	switch {
 	case in.Flags&packet.SYN != 0:
-		if from.step > stepSYN {
+		if from.step > stepSYN && from.first != in.Seq {
 			return
 		}
-		if !from.known || from.first != in.Seq {
+		if from.first != in.Seq || !from.known {
 			*from = side{step: steps[stepNone][sentSYN], known: true, synced: true, first: in.Seq, next: end, scale: in.WindowScale}
 		}
 	case from.step == stepNone:

@@ -26,6 +26,7 @@ import (
 const (
 	hostilePath  = "github.com/sluice-os/sluice/qemutest/hostile/"
 	featuresPath = "github.com/sluice-os/sluice/qemutest/features"
+	serverPath   = "github.com/sluice-os/sluice/qemutest/server"
 )
 
 // ownPrograms builds all programs of this module's tests once.
@@ -34,7 +35,7 @@ var ownPrograms = sync.OnceValues(func() (map[string][]byte, error) {
 	for _, c := range hostile.Cases {
 		folders[c.Folder()] = true
 	}
-	packages := []string{featuresPath}
+	packages := []string{featuresPath, serverPath}
 	for f := range folders {
 		packages = append(packages, hostilePath+f)
 	}

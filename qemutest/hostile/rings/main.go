@@ -1,0 +1,68 @@
+// Command rings opens a channel and breaks the contract of its rings, as it is
+// told, then asks the kernel to look.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/qemutest/hostile/kit"
+)
+
+func main() {
+	fmt.Println("start")
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Scan()
+	request := &abi.OpenRequest{}
+	copy(request.Schema[:], "small")
+	n := kit.Call(abi.SysControl, abi.ControlOpen, uintptr(unsafe.Pointer(request)), unsafe.Sizeof(*request), 0)
+	kit.Check(n == 0, "open: %d", n)
+	base := unsafe.Pointer(uintptr(request.Base))
+	schema := (*abi.Schema)(base)
+	ring := func(kind int) *abi.Ring { return (*abi.Ring)(unsafe.Add(base, schema.Rings[kind].Header)) }
+	slot := func(kind, i int) *abi.Slot {
+		return (*abi.Slot)(unsafe.Add(base, int(schema.Rings[kind].Slots)+i*abi.SlotSize))
+	}
+	switch lines.Text() {
+	case "control":
+		fmt.Println("kept the contract")
+	case "head":
+		ring(abi.RingTx).Head = 1<<32 - 1
+	case "head-beyond":
+		ring(abi.RingRx).Head = 3
+	case "tail":
+		ring(abi.RingTx).Tail = 9
+	case "index":
+		*slot(abi.RingTx, 0) = abi.Slot{Index: 1 << 30, Kind: abi.SlotPacket}
+		ring(abi.RingTx).Head = 1
+	case "kind":
+		*slot(abi.RingTx, 0) = abi.Slot{Kind: 77}
+		ring(abi.RingTx).Head = 1
+	case "free":
+		*slot(abi.RingFree, 0) = abi.Slot{Index: 200, Kind: abi.SlotPacket}
+		ring(abi.RingFree).Head = 1
+	case "garbage":
+		for i := range 512 {
+			*(*uint64)(unsafe.Add(base, int(schema.Rings[0].Header)+i%80*8)) = uint64(i) * 0x9e3779b97f4a7c15
+		}
+	case "schema":
+		schema.Flags = 0
+	case "beyond":
+		*(*byte)(unsafe.Add(base, schema.Size)) = 1
+	}
+	kit.Call(abi.SysNotify, uintptr(request.Channel), 0, 0, 0)
+	if lines.Text() == "control" {
+		// What a call refuses is no reason to end.
+		kit.Check(kit.Call(abi.SysNotify, 7, 0, 0, 0) < 0, "another channel was notified")
+		kit.Check(kit.Call(abi.SysControl, abi.ControlFlow, uintptr(unsafe.Pointer(request)), 3, 0) < 0, "a short request was taken")
+		flow := &abi.FlowRequest{Op: 99, Channel: 1 << 30}
+		kit.Check(kit.Call(abi.SysControl, abi.ControlFlow, uintptr(unsafe.Pointer(flow)), unsafe.Sizeof(*flow), 0) < 0, "an unknown request was taken")
+		flow = &abi.FlowRequest{Op: abi.FlowBind, Protocol: 6, LocalPort: 80}
+		kit.Check(kit.Call(abi.SysControl, abi.ControlFlow, uintptr(unsafe.Pointer(flow)), unsafe.Sizeof(*flow), 0) < 0, "a port was given that the manifest does not name")
+		os.Exit(0)
+	}
+	kit.Survived(lines.Text())
+}

@@ -1,0 +1,120 @@
+// Command server is an ordinary network program for tests of domains: it serves
+// HTTP, echoes TCP and UDP, and does what its standard input says.
+package main
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	http.HandleFunc("/hello", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello\n") })
+	http.HandleFunc("/bytes/", func(w http.ResponseWriter, r *http.Request) {
+		n, _ := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/bytes/"))
+		block := make([]byte, 64<<10)
+		for i := range block {
+			block[i] = byte(i * 7)
+		}
+		for ; n > 0; n -= len(block) {
+			w.Write(block[:min(n, len(block))])
+		}
+	})
+	http.HandleFunc("/sum", func(w http.ResponseWriter, r *http.Request) {
+		h := sha256.New()
+		io.Copy(h, r.Body)
+		fmt.Fprintf(w, "%x", h.Sum(nil))
+	})
+	for _, arg := range os.Args[1:] {
+		network, port, _ := strings.Cut(arg, "/")
+		switch network {
+		case "http":
+			l, err := net.Listen("tcp", ":"+port)
+			say("http", err)
+			go http.Serve(l, nil)
+		case "tcp":
+			l, err := net.Listen("tcp", ":"+port)
+			say("tcp", err)
+			go echo(l)
+		case "udp":
+			c, err := net.ListenPacket("udp", ":"+port)
+			say("udp", err)
+			go echoPackets(c)
+		}
+	}
+	fmt.Println("serving")
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		words := strings.Fields(lines.Text())
+		switch {
+		case len(words) == 0:
+		case words[0] == "crash":
+			var p *int
+			*p = 1
+		case words[0] == "listen":
+			l, err := net.Listen(words[1], words[2])
+			say("listen "+words[2], err)
+			if err == nil {
+				l.Close()
+			}
+		case words[0] == "bind":
+			c, err := net.ListenPacket(words[1], words[2])
+			say("bind "+words[2], err)
+			if err == nil {
+				c.Close()
+			}
+		case words[0] == "dial":
+			c, err := net.DialTimeout(words[1], words[2], 10*time.Second)
+			if err == nil {
+				fmt.Fprintf(c, "ping")
+				b := make([]byte, 4)
+				c.SetReadDeadline(time.Now().Add(10 * time.Second))
+				_, err = io.ReadFull(c, b)
+				c.Close()
+			}
+			say("dial "+words[2], err)
+		case words[0] == "lookup":
+			a, err := net.LookupHost(words[1])
+			say(fmt.Sprintf("lookup %s %v", words[1], a), err)
+		case words[0] == "addresses":
+			a, err := net.InterfaceAddrs()
+			say(fmt.Sprint("addresses ", a), err)
+		}
+	}
+}
+
+func say(what string, err error) {
+	if err != nil {
+		fmt.Printf("%s: %v\n", what, err)
+		return
+	}
+	fmt.Printf("%s: ok\n", what)
+}
+
+func echo(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() { io.Copy(c, c); c.Close() }()
+	}
+}
+
+func echoPackets(c net.PacketConn) {
+	b := make([]byte, 64<<10)
+	for {
+		n, from, err := c.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		c.WriteTo(b[:n], from)
+	}
+}

@@ -1,0 +1,204 @@
+package suites
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/qemu"
+	"github.com/sluice-os/sluice/kernel/domain/restart"
+	"github.com/sluice-os/sluice/qemutest"
+)
+
+// serverDomain is a domain with the test's server, which may do what it says.
+func serverDomain(t *testing.T, name string, listen, connect []string, args ...string) build.Program {
+	t.Helper()
+	d := domainOf(name, programFor(t, "server"))
+	d.Quota = 48 << 20
+	d.Args, d.Listen, d.Connect = args, listen, connect
+	return d
+}
+
+// client gives up on a machine that does not answer.
+var client = &http.Client{Timeout: 60 * time.Second}
+
+func fetch(t *testing.T, url string) []byte {
+	t.Helper()
+	r, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+// TestDomainNetwork runs an ordinary network program in a domain on each board:
+// HTTP, TCP and UDP from outside, and what its manifest does and does not permit.
+func TestDomainNetwork(t *testing.T) {
+	for _, machine := range machines {
+		t.Run(machine, func(t *testing.T) {
+			d := serverDomain(t, "server", []string{"tcp/80", "tcp/7", "udp/7"}, []string{"udp/10.0.2.3:53"}, "http/80", "tcp/7", "udp/7")
+			vm := start(t, qemutest.Config{
+				Machine: machine, Memory: 160, Image: imageWith(t, qemu.Machines[machine], d),
+				Net: qemutest.UserNet, Forward: []string{"tcp/80", "tcp/7", "udp/7"},
+			})
+			vm.Seen(t, "server: serving")
+			vm.Seen(t, "address acquired")
+			url := "http://" + vm.Forwarded(t, "tcp/80")
+			for range 20 {
+				if got := fetch(t, url+"/hello"); string(got) != "hello\n" {
+					t.Fatalf("/hello is %q", got)
+				}
+			}
+			const n = 5_000_000
+			got := fetch(t, url+fmt.Sprintf("/bytes/%d", n))
+			for i := range got {
+				if got[i] != byte(i%(64<<10)*7) {
+					t.Fatalf("byte %d of the download is wrong", i)
+				}
+			}
+			if len(got) != n {
+				t.Errorf("%d of %d bytes came", len(got), n)
+			}
+			up := bytes.Repeat([]byte("0123456789abcdef"), 200_000)
+			r, err := client.Post(url+"/sum", "", bytes.NewReader(up))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum, _ := io.ReadAll(r.Body)
+			r.Body.Close()
+			if want := fmt.Sprintf("%x", sha256.Sum256(up)); string(sum) != want {
+				t.Errorf("the upload arrived as %s, want %s", sum, want)
+			}
+			echoes(t, "tcp", vm.Forwarded(t, "tcp/7"))
+			echoes(t, "udp", vm.Forwarded(t, "udp/7"))
+
+			for _, c := range []struct{ line, want string }{
+				{"listen tcp :81", "listen :81: listen tcp :81: bind: permission denied"},
+				{"listen tcp :80", "listen :80: listen tcp :80: bind: address already in use"},
+				{"listen tcp 127.0.0.1:81", "listen 127.0.0.1:81: ok"},
+				{"dial tcp 10.0.2.2:9", "dial 10.0.2.2:9: dial tcp 10.0.2.2:9: connect: permission denied"},
+				{"dial tcp 127.0.0.1:1", "dial 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
+				{"addresses", "addresses [127.0.0.1/8 ::1/128 10.0.2.15/24"},
+			} {
+				vm.Command(t, "domain send server "+c.line)
+				vm.Seen(t, "server: "+c.want)
+			}
+			for _, c := range []struct{ line, want string }{
+				{"netstat --channels", "server"}, {"flows", "listen"}, {"rings", "alloc"}, {"pools", "large buffers"},
+				{"ss", "server"}, {"flows -j", `"domain":"server"`},
+			} {
+				if text := vm.Command(t, c.line); !strings.Contains(text, c.want) {
+					t.Errorf("%s printed %q, want %q in it", c.line, text, c.want)
+				}
+			}
+			powerOff(t, vm)
+		})
+	}
+}
+
+// echoes sends a few messages and wants them back.
+func echoes(t *testing.T, network, address string) {
+	t.Helper()
+	c, err := net.Dial(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(30 * time.Second))
+	for i := range 50 {
+		out := []byte(fmt.Sprintf("message %d", i))
+		if _, err := c.Write(out); err != nil {
+			t.Fatal(err)
+		}
+		in := make([]byte, len(out))
+		if _, err := io.ReadFull(c, in); err != nil || !bytes.Equal(in, out) {
+			t.Fatalf("%s echo %d: %q, %v", network, i, in, err)
+		}
+	}
+}
+
+// TestCrashingNeighbour has one domain crash in a loop while another serves: none
+// of its requests may fail.
+func TestCrashingNeighbour(t *testing.T) {
+	requests := 2000
+	if all {
+		requests = 10_000
+	}
+	good := serverDomain(t, "good", []string{"tcp/80"}, nil, "http/80")
+	bad := serverDomain(t, "bad", []string{"tcp/81"}, nil, "http/81")
+	bad.Policy = restart.Always
+	vm := start(t, qemutest.Config{
+		Memory: 256, Image: imageWith(t, "microvm", good, bad), Append: "log=warn",
+		Net: qemutest.UserNet, Forward: []string{"tcp/80"},
+	})
+	vm.Seen(t, "good: serving")
+	url := "http://" + vm.Forwarded(t, "tcp/80") + "/hello"
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	crashes := 0
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				vm.Times(t, 0, "bad: serving", crashes+1)
+				vm.Type(t, "domain send bad crash\n")
+				crashes++
+			}
+		}
+	})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for range requests / 4 {
+				r, err := client.Get(url)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				body, err := io.ReadAll(r.Body)
+				r.Body.Close()
+				if err != nil || string(body) != "hello\n" {
+					t.Errorf("%q, %v", body, err)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(stop)
+	wg.Wait()
+	if crashes < 3 {
+		t.Errorf("the neighbour crashed %d times", crashes)
+	}
+	t.Logf("%d requests beside %d crashes", requests, crashes)
+}
+
+// TestTwoDomainsTalk has one domain dial another by the machine's own address.
+func TestTwoDomainsTalk(t *testing.T) {
+	a := serverDomain(t, "a", []string{"tcp/7", "udp/7"}, nil, "tcp/7", "udp/7")
+	b := serverDomain(t, "b", nil, []string{"tcp/10.0.2.15:7", "udp/10.0.2.15:7", "udp/10.0.2.3:53"})
+	vm := start(t, qemutest.Config{Memory: 256, Image: imageWith(t, "microvm", a, b), Net: qemutest.UserNet})
+	vm.Seen(t, "a: serving")
+	vm.Seen(t, "b: serving")
+	vm.Seen(t, "address acquired")
+	for _, line := range []string{"tcp 10.0.2.15:7", "udp 10.0.2.15:7"} {
+		vm.Command(t, "domain send b dial "+line)
+		vm.Times(t, 0, "b: dial 10.0.2.15:7: ok", 1)
+	}
+	powerOff(t, vm)
+}
