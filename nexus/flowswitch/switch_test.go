@@ -178,6 +178,8 @@ func (w *world) domain(listen, connect []string) *domain {
 		}
 	}
 	w.sw.Attach(d.channel, policy)
+	// Before its memory is unmapped nobody may use it.
+	w.t.Cleanup(func() { w.sw.Detach(d.channel) })
 	d.user, err = user.New(unsafe.Pointer(memory.Domain()), func() {
 		if err := w.sw.Sync(d.channel); err != nil && !errors.Is(err, channel.ErrClosed) {
 			w.t.Error(err)
@@ -193,10 +195,10 @@ func (w *world) domain(listen, connect []string) *domain {
 func (d *domain) start() *domain {
 	d.link = link.New(d.user, 1500)
 	d.stack = newStack(d.w.t, d.link, machine)
-	stop, ended := make(chan struct{}), make(chan struct{})
-	go d.link.Flusher(stop)
-	go func() {
-		defer close(ended)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { d.link.Flusher(stop) })
+	wg.Go(func() {
 		d.link.Receiver(func() {
 			select {
 			case <-d.event:
@@ -204,8 +206,13 @@ func (d *domain) start() *domain {
 				d.channel.Arena().Deactivate()
 			}
 		})
-	}()
-	d.w.t.Cleanup(func() { close(stop); <-ended; d.stack.Close() })
+	})
+	d.w.t.Cleanup(func() {
+		d.stack.Close()
+		d.stack.Wait()
+		close(stop)
+		wg.Wait()
+	})
 	return d
 }
 

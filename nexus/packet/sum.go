@@ -24,6 +24,7 @@ func (s *Sum) Add(b []byte) {
 		s.odd = false
 		b = b[1:]
 	}
+	// After an addition that carries, acc is not all ones: the carry always fits.
 	acc, c := s.acc, uint64(0)
 	for len(b) >= 64 {
 		w := b[:64:64]
@@ -35,7 +36,6 @@ func (s *Sum) Add(b []byte) {
 		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[40:]), c)
 		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[48:]), c)
 		acc, c = bits.Add64(acc, binary.LittleEndian.Uint64(w[56:]), c)
-		acc, c = bits.Add64(acc, 0, c)
 		acc += c
 		b = b[64:]
 	}
@@ -83,7 +83,6 @@ func (s *Sum) Copy(dst, src []byte) int {
 		acc, c = bits.Add64(acc, v5, c)
 		acc, c = bits.Add64(acc, v6, c)
 		acc, c = bits.Add64(acc, v7, c)
-		acc, c = bits.Add64(acc, 0, c)
 		acc += c
 		src, dst = src[64:], dst[64:]
 	}

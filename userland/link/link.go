@@ -30,7 +30,7 @@ type Endpoint struct {
 	// verified is what gVisor is told about the packet that Receive delivers: it
 	// asks for nothing but a capability.
 	verified   atomic.Bool
-	dispatcher stack.NetworkDispatcher
+	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil: detached
 
 	mu sync.Mutex
 	// waiting found no room in the ring.
@@ -94,10 +94,16 @@ func (e *Endpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSuppo
 func (e *Endpoint) GSOMaxSize() uint32 { return 0xffff }
 
 // Attach implements stack.NetworkLinkEndpoint.
-func (e *Endpoint) Attach(d stack.NetworkDispatcher) { e.dispatcher = d }
+func (e *Endpoint) Attach(d stack.NetworkDispatcher) {
+	if d == nil {
+		e.dispatcher.Store(nil)
+		return
+	}
+	e.dispatcher.Store(&d)
+}
 
 // IsAttached implements stack.NetworkLinkEndpoint.
-func (e *Endpoint) IsAttached() bool { return e.dispatcher != nil }
+func (e *Endpoint) IsAttached() bool { return e.dispatcher.Load() != nil }
 
 // Wait implements stack.NetworkLinkEndpoint.
 func (e *Endpoint) Wait() {}

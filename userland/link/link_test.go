@@ -103,9 +103,11 @@ func (e *end) setUp(t testing.TB, p arena.Params, addr tcpip.Address) {
 		})
 	})
 	t.Cleanup(func() {
+		e.stack.Close()
+		e.stack.Wait()
 		close(stop)
 		wg.Wait()
-		e.stack.Close()
+		e.kernel.Close() // the peer may still send to it
 	})
 }
 

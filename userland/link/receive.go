@@ -61,8 +61,8 @@ func (e *Endpoint) deliver(in *channel.Received) {
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data})
 	pkt.NetworkProtocolNumber = network
 	e.verified.Store(in.Verified)
-	if e.dispatcher != nil {
-		e.dispatcher.DeliverNetworkPacket(network, pkt)
+	if d := e.dispatcher.Load(); d != nil {
+		(*d).DeliverNetworkPacket(network, pkt)
 	}
 	pkt.DecRef()
 }
