@@ -101,6 +101,9 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	if xsave {
 		b.Flags |= abi.BootXSAVE
 	}
+	if c.Observe && env.Stats != nil {
+		b.Flags |= abi.BootObserve
+	}
 	if fsgs {
 		b.Flags |= abi.BootFSGSBASE
 	}

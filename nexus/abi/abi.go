@@ -178,6 +178,8 @@ const (
 	BootFSGSBASE = 1 << 0
 	// BootXSAVE says that the kernel keeps AVX registers by XSAVE.
 	BootXSAVE = 1 << 1
+	// BootObserve says that ControlStats is answered.
+	BootObserve = 1 << 2
 )
 
 // BootVector is the offset of the argument vector in the boot page, which ends

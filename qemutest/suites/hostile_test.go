@@ -104,7 +104,7 @@ func TestHostile(t *testing.T) {
 	}
 	for _, machine := range on {
 		t.Run(machine, func(t *testing.T) {
-			vm := start(t, qemutest.Config{Machine: machine, Memory: 256, Limit: 10 * time.Minute, Image: hostileImage(t, qemu.Machines[machine])})
+			vm := start(t, qemutest.Config{Machine: machine, Memory: 256, Limit: 10 * time.Minute, Net: qemutest.UserNet, Image: hostileImage(t, qemu.Machines[machine])})
 			vm.Seen(t, "neighbour: start")
 			vm.Seen(t, "sluice> ")
 			settle(t, vm)

@@ -1,6 +1,9 @@
 package posix
 
-import "syscall"
+import (
+	"sync"
+	"syscall"
+)
 
 // Device numbers: those of Linux, and for the console those that Linux keeps for
 // local use.
@@ -13,6 +16,7 @@ const (
 	devStdin   = 240 << 8
 	devStdout  = 240<<8 | 1
 	devStderr  = 240<<8 | 2
+	devStats   = 240<<8 | 3
 )
 
 // device returns what a device does.
@@ -26,6 +30,10 @@ func (p *Process) device(number uint64) (object, syscall.Errno) {
 		return random{p: p}, 0
 	case devStdin, devStdout, devStderr:
 		return console{p, int(number - devStdin)}, 0
+	case devStats:
+		if p.Stats != nil {
+			return &stats{p: p}, 0
+		}
 	case devTTY:
 		if p.Terminal {
 			return console{p, 1}, 0
@@ -97,3 +105,24 @@ func (c console) write(p []byte, _ int) (int, syscall.Errno) {
 }
 
 func (console) close() {}
+
+// stats is /proc/sluice/stats: a text that is made when its beginning is read.
+type stats struct {
+	null
+	p *Process
+
+	mu  sync.Mutex
+	off int64
+}
+
+func (s *stats) read(p []byte, _ int) (int, syscall.Errno) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.p.Stats(s.off, p)
+	s.off += int64(n)
+	return n, err
+}
+
+func (s *stats) readAt(p []byte, off int64) (int, syscall.Errno) { return s.p.Stats(off, p) }
+func (s *stats) write([]byte, int) (int, syscall.Errno)          { return 0, syscall.EACCES }
+func (s *stats) writeAt([]byte, int64) (int, syscall.Errno)      { return 0, syscall.EACCES }

@@ -60,6 +60,9 @@ type Process struct {
 	PollReady func(pd uintptr, mode int)
 	// Links gives the network interfaces. Default: there are none.
 	Links func() []Link
+	// Stats reads the text of /proc/sluice/stats from an offset; 0 bytes are its
+	// end. Default: there is no such file.
+	Stats func(off int64, p []byte) (int, syscall.Errno)
 	// Kill takes a signal that the process sends to itself. Default: Exit
 	// with the status that a shell shows.
 	Kill func(sig int)

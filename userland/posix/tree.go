@@ -26,6 +26,11 @@ func (p *Process) plant() syscall.Errno {
 			return err
 		}
 	}
+	if p.Stats != nil {
+		if err := p.FS.AddDevice("/proc/sluice/stats", devStats, 0o444); err != 0 {
+			return err
+		}
+	}
 	files := []struct{ path, data string }{
 		{"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"},
 		{"/proc/sys/kernel/hostname", p.Hostname + "\n"},

@@ -5,6 +5,7 @@
 package rt
 
 import (
+	"encoding/binary"
 	"runtime/goos"
 	"syscall"
 	"unsafe"
@@ -58,6 +59,9 @@ func init() {
 		// Before the first descriptor is polled nobody calls it.
 		PollReady: func(pd uintptr, mode int) { goos.PollReady(pd, mode) },
 		Kill:      func(signal int) { raise(uint32(signal)) },
+	}
+	if boot.Flags&abi.BootObserve != 0 {
+		process.Stats = stats
 	}
 	if err := process.Init(); err != 0 {
 		panic("sluice: the memory of this domain is too small for its files")
@@ -139,6 +143,17 @@ func read(p []byte) (int, syscall.Errno) {
 		}
 		goos.Wait(inputEvent)
 	}
+}
+
+// stats reads the description of the machine from an offset.
+func stats(off int64, p []byte) (int, syscall.Errno) {
+	part := make([]byte, abi.ControlMax)
+	binary.LittleEndian.PutUint64(part, uint64(off))
+	n := kernel(abi.SysControl, abi.ControlStats, address(part), uintptr(len(part)), 0)
+	if n < 0 {
+		return 0, syscall.EIO
+	}
+	return copy(p, part[:n]), 0
 }
 
 // random fills p from the kernel's generator.

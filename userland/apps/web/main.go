@@ -1,0 +1,91 @@
+// Command web shows on a page what goes on in the machine: its domains,
+// channels, rings, flows, pools and drops. It serves HTTP, and HTTPS with a
+// certificate of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const about = `Usage: web [flags]
+
+Shows what goes on in the machine, over HTTP and HTTPS, until it is asked to
+end (SIGTERM). An address is HOST:PORT, [HOST]:PORT or :PORT for all of the
+machine's addresses, IPv4 and IPv6; "" turns a service off.
+
+  /              the page
+  /stats.json    what it shows
+  /healthz       "ok"
+  /hello         a small text
+  /hash?n=BYTES  so many pseudo-random bytes, at most 1 GiB; &seed=N for others
+  /upload        POST or PUT at most 1 GiB, get its SHA-256
+
+`
+
+// config is what the flags say.
+type config struct {
+	http, https string
+	stats       string
+	limit       int
+}
+
+var errFlag = errors.New("flag")
+
+// parse reads the flags; for -h it writes how to use them and returns
+// flag.ErrHelp, for anything wrong an errFlag.
+func parse(args []string, help io.Writer) (config, error) {
+	var c config
+	f := flag.NewFlagSet("web", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&c.http, "http", ":80", "`address` to serve HTTP at")
+	f.StringVar(&c.https, "https", ":443", "`address` to serve HTTPS at, HTTP/2 too, with a certificate made at the start")
+	f.StringVar(&c.stats, "stats", "/proc/sluice/stats", "`file` with the machine's numbers; without it the page shows this program's")
+	f.IntVar(&c.limit, "max", 128, "connections at a time for each address, 1 to 65536; more wait")
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(help, about)
+		f.SetOutput(help)
+		f.PrintDefaults()
+		return c, err
+	case err != nil:
+		return c, fmt.Errorf("%w: %v; -h tells which there are", errFlag, err)
+	case f.NArg() > 0:
+		return c, fmt.Errorf("%w: %q is none; -h tells which there are", errFlag, f.Arg(0))
+	case c.limit < 1 || c.limit > 65536:
+		return c, fmt.Errorf("%w: -max %d: 1 to 65536 expected", errFlag, c.limit)
+	case c.http == "" && c.https == "":
+		return c, fmt.Errorf("%w: both -http and -https are off", errFlag)
+	}
+	return c, nil
+}
+
+// run is the program; it returns the exit status.
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	c, err := parse(args, out)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(errs, "web:", err)
+		return 2
+	}
+	if err := serve(ctx, c, out); err != nil {
+		fmt.Fprintln(errs, "web:", err)
+		return 1
+	}
+	return 0
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
