@@ -45,7 +45,7 @@ func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 	}
 	n := &nexus{random: m.random.Read, page: mem.Bytes, taken: taken, changed: func() {}}
 	n.names = netns.New(netns.Config{Random: n.random32})
-	n.Switch = flowswitch.New(s.Port(), n.names, clock.Nanotime)
+	n.Switch = flowswitch.New(s.Port(), n.names, clock.Since, uint64(n.random32())<<32|uint64(n.random32()))
 	s.Attach(n.Switch)
 	s.Follow(n.publish)
 	s.Reserve(n.reserve)

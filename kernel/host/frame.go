@@ -12,6 +12,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	fronts "github.com/sluice-os/sluice/nexus/packet"
 )
 
 const (
@@ -22,8 +23,9 @@ const (
 	udpHeader  = header.UDPMinimumSize
 
 	// headMax is how much of a frame's front is looked at, in bytes: the
-	// longest Ethernet, IPv4 and TCP headers.
-	headMax = ethHeader + header.IPv4MaximumHeaderSize + header.TCPHeaderMaximumSize
+	// longest Ethernet, IPv4 and TCP headers, and as much as the flow switch
+	// wants to see.
+	headMax = ethHeader + max(header.IPv4MaximumHeaderSize+header.TCPHeaderMaximumSize, fronts.FrontMax)
 
 	// etherTypeMin is the least EtherType; below it the field is the length
 	// of an IEEE 802.3 frame.

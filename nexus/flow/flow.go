@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-os/sluice/nexus/netif"
 	"github.com/sluice-os/sluice/nexus/packet"
 )
 
@@ -42,7 +43,7 @@ const (
 	FlagCookie                      // half-open by an ACK: the handshake was the listener's secret
 )
 
-// Flow is one flow. What is exported does not change.
+// Flow is one flow. What is exported does not change, but for Hop.
 type Flow struct {
 	// ID is that of no other flow that is in the table. Generation is that of no
 	// flow that had the same ID lately. Neither is 0.
@@ -57,6 +58,9 @@ type Flow struct {
 	Listener uint32
 	// Created is when it was made.
 	Created time.Duration
+	// Hop is the way to the peer of a flow that has one. It belongs to who sends
+	// over the flow.
+	Hop netif.Hop
 
 	hash     uint64
 	kind     atomic.Uint32

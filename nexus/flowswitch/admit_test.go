@@ -92,40 +92,45 @@ func TestAdmission(t *testing.T) {
 		{"old generation", func(_ *packet, m *channel.Outgoing, own, _ abi.FlowRequest) {
 			m.Flow, m.Generation = own.Flow, own.Generation+1
 		}, "tx_bad_flow"},
-		{"source address", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.src = outside }, "tx_no_flow"},
-		{"source port", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.sport++ }, "tx_no_flow"},
+		{"source address", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.src = outside }, "tx_source"},
+		{"source port", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.sport = 1 }, "tx_not_found"},
 		{"source port of another domain's flow", func(p *packet, _ *channel.Outgoing, _, other abi.FlowRequest) {
 			p.sport = uint16(other.LocalPort)
-		}, "tx_no_flow"},
+		}, "tx_bad_flow"},
 		{"destination", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.dst = netip.MustParseAddr("192.0.2.9")
-		}, "tx_no_flow"},
-		{"destination port", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.dport++ }, "tx_no_flow"},
-		{"protocol", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.proto = 6 }, "tx_no_flow"},
+		}, "tx_not_found"},
+		{"destination port", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.dport++ }, "tx_not_found"},
+		{"protocol", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.proto = 6 }, "tx_not_found"},
 		{"protocol that has no flows", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.change = func(b []byte) { b[9] = 47 }
 		}, "tx_protocol"},
 		{"version", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.change = func(b []byte) { b[0] = 0x55 }
-		}, "tx_version"},
+		}, "tx_bad_version"},
 		{"version 6 in an IPv4 packet", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.change = func(b []byte) { b[0] = 0x65 }
-		}, "tx_options"},
+		}, "tx_bad_extension"},
 		{"options", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
-			p.change = func(b []byte) { b[0] = 0x46 }
+			p.change = func(b []byte) { // four of them, behind which stands the datagram
+				b[0] = 0x46
+				copy(b[24:], b[20:])
+				copy(b[20:], []byte{1, 1, 1, 1})
+				binary.BigEndian.PutUint16(b[28:], binary.BigEndian.Uint16(b[28:])-4)
+			}
 		}, "tx_options"},
 		{"fragment", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
-			p.change = func(b []byte) { b[6] = 0x20 }
+			p.payload, p.change = 24, func(b []byte) { b[6] = 0x20 }
 		}, "tx_fragment"},
 		{"later fragment", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.change = func(b []byte) { b[7] = 1 }
 		}, "tx_fragment"},
 		{"IP length too long", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.change = func(b []byte) { b[3]++ }
-		}, "tx_length"},
+		}, "tx_bad_total_length"},
 		{"IP length too short", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.change = func(b []byte) { b[3]-- }
-		}, "tx_length"},
+		}, "tx_bad_transport"},
 		{"longer than the MTU", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.payload = 1500 }, "tx_too_long"},
 		{"segmentation of UDP", func(p *packet, m *channel.Outgoing, _, _ abi.FlowRequest) {
 			m.SegmentSize, m.HeaderLen = 10, 28
@@ -138,7 +143,7 @@ func TestAdmission(t *testing.T) {
 		}, "tx_multicast"},
 		{"headers cut", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.payload = -2
-		}, "tx_short"},
+		}, "tx_bad_transport"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -187,7 +192,7 @@ func TestNothingBeforeTheFlow(t *testing.T) {
 	d := w.domain(nil, []string{"udp/*:*"})
 	p := packet{src: machine, dst: outside, proto: 17, sport: 40000, dport: 53}
 	d.send(p.bytes(), channel.Outgoing{})
-	if m := w.drops(); m["flowswitch_drop_tx_no_flow"] != 1 {
+	if m := w.drops(); m["flowswitch_drop_tx_not_found"] != 1 {
 		t.Errorf("%v", m)
 	}
 	r, errno := d.connect(17, outside, 53)
@@ -202,7 +207,7 @@ func TestNothingBeforeTheFlow(t *testing.T) {
 	// A closed flow is none.
 	d.request(abi.FlowRequest{Op: abi.FlowClose, Flow: r.Flow, Generation: r.Generation})
 	d.send(p.bytes(), channel.Outgoing{})
-	if m := w.drops(); len(w.sent) != 1 || m["flowswitch_drop_tx_no_flow"] != 2 {
+	if m := w.drops(); len(w.sent) != 1 || m["flowswitch_drop_tx_not_found"] != 2 {
 		t.Errorf("%d left: %v", len(w.sent), m)
 	}
 }

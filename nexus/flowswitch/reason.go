@@ -1,39 +1,61 @@
 package flowswitch
 
-// Reason is why a packet was dropped.
+import (
+	"sync/atomic"
+
+	"github.com/sluice-os/sluice/nexus/flow"
+	"github.com/sluice-os/sluice/nexus/packet"
+)
+
+// Reason is why a packet was dropped, apart from what packages packet and flow have
+// reasons for.
 type Reason uint8
 
 const (
-	_ Reason = iota
 	// Of packets that a domain sends.
-	TxShort        // no whole IP and transport header
-	TxVersion      // neither IPv4 nor IPv6
-	TxOptions      // IP options or extension headers
-	TxLength       // the IP length is not that of the packet
-	TxFragment     // a fragment
-	TxProtocol     // neither TCP, UDP nor an echo request
-	TxTooLong      // longer than the MTU, and not to be cut
-	TxNoFlow       // no flow of this channel has these addresses
-	TxBadFlow      // the metadata names another flow
-	TxListener     // a listener sends no such packet
-	TxNotAllowed   // the manifest does not allow this peer
-	TxSource       // the source address is not the machine's any more
-	TxUnreachable  // no way to the peer
-	TxMulticast    // to a group or broadcast address
-	TxSYNRate      // more connection attempts than there may be
-	TxSegmentation // a bad request for segmentation
+	TxLength       Reason = iota // the IP length is not that of the packet
+	TxProtocol                   // neither TCP, UDP nor an echo
+	TxFragment                   // a fragment
+	TxTooLong                    // longer than the MTU, and not to be cut
+	TxNotAllowed                 // the manifest does not allow this peer
+	TxSource                     // the source address is not the machine's
+	TxUnreachable                // no way to the peer
+	TxMulticast                  // to a group or broadcast address
+	TxSegmentation               // a request for segmentation that makes no sense
 	// Of packets for a domain.
-	RxTooManyHalfOpen // the listener's oldest half-open connection made room
-	RxNoRoom          // ring or pool of the channel were used up
+	RxNoRoom // ring or pool of the channel were used up
 	reasonCount
 )
 
 var reasonNames = [reasonCount]string{
-	TxShort: "tx_short", TxVersion: "tx_version", TxOptions: "tx_options", TxLength: "tx_length",
-	TxFragment: "tx_fragment", TxProtocol: "tx_protocol", TxTooLong: "tx_too_long", TxNoFlow: "tx_no_flow",
-	TxBadFlow: "tx_bad_flow", TxListener: "tx_listener", TxNotAllowed: "tx_not_allowed", TxSource: "tx_source",
-	TxUnreachable: "tx_unreachable", TxMulticast: "tx_multicast", TxSYNRate: "tx_syn_rate", TxSegmentation: "tx_segmentation",
-	RxTooManyHalfOpen: "rx_half_open_evicted", RxNoRoom: "rx_no_room",
+	TxLength: "tx_length", TxProtocol: "tx_protocol", TxFragment: "tx_fragment", TxTooLong: "tx_too_long",
+	TxNotAllowed: "tx_not_allowed", TxSource: "tx_source", TxUnreachable: "tx_unreachable", TxMulticast: "tx_multicast",
+	TxSegmentation: "tx_segmentation", RxNoRoom: "rx_no_room",
 }
 
 func (r Reason) String() string { return reasonNames[r] }
+
+// drops counts what was dropped, by reason.
+type drops struct {
+	own    [reasonCount]atomic.Uint64
+	parse  [packet.ReasonCount]atomic.Uint64
+	rx, tx [flow.ReasonCount]atomic.Uint64
+}
+
+// Drops calls f with each reason for which packets were dropped, and how many.
+func (s *Switch) Drops(f func(name string, n uint64)) {
+	for r := range reasonCount {
+		f("flowswitch_drop_"+r.String(), s.drops.own[r].Load())
+	}
+	for r := packet.OK + 1; r < packet.ReasonCount; r++ {
+		f("flowswitch_drop_tx_"+r.String(), s.drops.parse[r].Load())
+	}
+	for r := flow.None + 1; r < flow.ReasonCount; r++ {
+		f("flowswitch_drop_tx_"+r.String(), s.drops.tx[r].Load())
+		f("flowswitch_drop_rx_"+r.String(), s.drops.rx[r].Load())
+	}
+	halfOpen, _ := s.table.Evicted()
+	f("flowswitch_drop_rx_half_open_evicted", halfOpen)
+}
+
+func (s *Switch) drop(r Reason) { s.drops.own[r].Add(1) }

@@ -1,30 +1,30 @@
 package flowswitch
 
 import (
+	"errors"
 	"net/netip"
 	"syscall"
-	"time"
 
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/netns"
+	"github.com/sluice-os/sluice/nexus/packet"
 )
 
 // Flow answers a domain's request about a flow (abi.FlowRequest). It does not
 // wait: the way to a peer is found out while the first packet is held.
 func (s *Switch) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
-	s.mu.RLock()
-	a := s.channels[c.ID]
-	var f *Flow
-	if a != nil && r.Flow != 0 {
-		f = a.flows[r.Flow]
-	}
-	s.mu.RUnlock()
+	a := s.channel(c.ID)
 	if a == nil {
 		return syscall.ENXIO
 	}
-	if r.Flow != 0 && (f == nil || f.Generation != r.Generation) {
-		return syscall.ENOENT
+	var f *flow.Flow
+	if r.Flow != 0 {
+		f = s.table.ByID(r.Flow)
+		if f == nil || f.Port != c.ID || f.Generation != r.Generation {
+			return syscall.ENOENT
+		}
 	}
 	if r.LocalPort > 0xffff || r.RemotePort > 0xffff {
 		return syscall.EINVAL
@@ -37,7 +37,8 @@ func (s *Switch) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
 	case r.Op == abi.FlowConnect:
 		return s.connect(a, f, r)
 	case r.Op == abi.FlowClose && f != nil:
-		s.closeFlow(f)
+		s.table.Close(s.now(), f, flow.LingerMax)
+		s.Reap()
 		return 0
 	}
 	return syscall.EINVAL
@@ -46,10 +47,27 @@ func (s *Switch) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
 // protocol returns that of a request; false for one that has no flows.
 func protocol(r *abi.FlowRequest) (uint8, bool) {
 	switch r.Protocol {
-	case protoTCP, protoUDP, protoICMP, protoICMPv6:
+	case packet.TCP, packet.UDP, packet.ICMP, packet.ICMPv6:
 		return uint8(r.Protocol), true
 	}
 	return 0, false
+}
+
+// errno is Linux' for an error of packages flow and netns.
+func errno(err error) syscall.Errno {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, flow.ErrExists):
+		return syscall.EADDRINUSE
+	case errors.Is(err, flow.ErrOwnerLimit), errors.Is(err, flow.ErrTableFull):
+		return syscall.ENOMEM
+	case errors.Is(err, flow.ErrGone):
+		return syscall.ENOENT
+	case errors.Is(err, flow.ErrInvalid), errors.Is(err, flow.ErrState):
+		return syscall.EINVAL
+	}
+	return netns.Errno(err)
 }
 
 // bind is abi.FlowBind.
@@ -58,170 +76,165 @@ func (s *Switch) bind(a *attached, r *abi.FlowRequest) syscall.Errno {
 	if !ok {
 		return syscall.EPROTONOSUPPORT
 	}
-	addr := netip.AddrFrom16(r.Local).Unmap()
-	port := uint16(r.LocalPort)
-	if !addr.IsUnspecified() && !s.local(addr) {
+	addr, port := netip.AddrFrom16(r.Local).Unmap(), uint16(r.LocalPort)
+	if !addr.IsUnspecified() && !s.port.Local(addr) {
 		return syscall.EADDRNOTAVAIL
 	}
-	serves := false
+	q := netns.Request{Local: netip.AddrPortFrom(addr, port), Dual: r.Flags&abi.FlowDual != 0, Reuse: r.Flags&abi.FlowReuse != 0}
 	switch proto {
-	case protoUDP:
-		serves = port != 0 && a.policy.MayListen(proto, port) || port == 0 && a.policy.MayListen(proto, 0)
-		if !serves && !(port == 0 && a.policy.MayBindEphemeral(proto)) {
+	case packet.UDP:
+		q.Kind = netns.Listener
+		if !a.policy.MayListen(proto, port) && (port != 0 || !a.policy.MayBindEphemeral(proto)) {
 			return syscall.EACCES
 		}
-	case protoTCP:
+	case packet.TCP:
+		q.Kind = netns.Bound
 		if !a.policy.MayListen(proto, port) {
 			return syscall.EACCES
 		}
-		serves = true
 	}
-	f := &Flow{
-		Proto: proto, Dual: r.Flags&abi.FlowDual != 0, serves: serves,
-		channel: a, created: s.now(),
+	spec := flow.Spec{Kind: flow.Bound, Mask: flow.Tuple3}
+	spec.Key.Version = version(addr)
+	if addr.IsUnspecified() {
+		spec.Mask = flow.Tuple2Version
+		if q.Dual && addr.Is6() {
+			spec.Mask = flow.Tuple2
+		}
+	} else {
+		spec.Key.Local = packet.Bytes(addr)
 	}
-	q := netns.Request{
-		Kind: netns.Bound, Local: netip.AddrPortFrom(addr, port), Dual: f.Dual, Reuse: r.Flags&abi.FlowReuse != 0,
-	}
-	if proto == protoUDP {
-		q.Kind = netns.Listener
-	}
-	return s.reserve(a, f, q, r)
+	return s.reserve(a, proto, q, spec, r)
 }
 
-// reserve takes a flow's port and adds the flow, and fills in the answer.
-func (s *Switch) reserve(a *attached, f *Flow, q netns.Request, r *abi.FlowRequest) syscall.Errno {
-	if len(a.flows) >= flowsMax {
-		return syscall.ENOMEM
+func version(a netip.Addr) uint8 {
+	if a.Is4() {
+		return 4
 	}
-	q.Owner, q.Proto = netns.Owner(a.Owner), f.Proto
-	f.Local, f.Remote = q.Local, q.Remote
-	if f.named() {
-		claim, err := s.names.Reserve(s.time(), q)
-		if err != nil {
-			return netns.Errno(err)
+	return 6
+}
+
+// reserve takes a port of the name space and adds the flow, and fills in the answer.
+// An echo's identifier is no port.
+func (s *Switch) reserve(a *attached, proto uint8, q netns.Request, spec flow.Spec, r *abi.FlowRequest) syscall.Errno {
+	var claim netns.Reservation
+	port := q.Local.Port()
+	if proto == packet.TCP || proto == packet.UDP {
+		q.Owner, q.Proto = netns.Owner(a.Owner), proto
+		var err error
+		if claim, err = s.names.Reserve(s.now(), q); err != nil {
+			return errno(err)
 		}
-		f.claim, f.claimed = claim, true
-		f.Local = netip.AddrPortFrom(q.Local.Addr(), claim.Port())
+		port = claim.Port()
 	}
-	f.lastUsed.Store(f.created)
+	spec.Key.Proto, spec.Key.LocalPort = proto, port
+	spec.Owner, spec.Port, spec.MTU = a.Owner, a.ID, 0
+	f, err := s.table.Add(s.now(), spec)
+	if err != nil {
+		claim.Release(s.now(), 0)
+		return errno(err)
+	}
 	s.mu.Lock()
-	ok := s.insert(f)
+	s.claims[f.ID] = claim
 	s.mu.Unlock()
-	if !ok {
-		s.release(f, 0)
-		return syscall.EADDRINUSE
-	}
-	s.answer(f, r)
+	s.answer(f, netip.AddrPortFrom(q.Local.Addr(), port), r)
 	return 0
 }
 
 // answer fills in what a request gave.
-func (s *Switch) answer(f *Flow, r *abi.FlowRequest) {
+func (s *Switch) answer(f *flow.Flow, local netip.AddrPort, r *abi.FlowRequest) {
 	r.Flow, r.Generation, r.MTU = f.ID, f.Generation, uint32(s.port.MTU())
-	r.Local, r.LocalPort = f.Local.Addr().As16(), uint32(f.Local.Port())
+	r.Local, r.LocalPort = local.Addr().As16(), uint32(local.Port())
+}
+
+// claim returns the port of a flow.
+func (s *Switch) claim(f *flow.Flow) netns.Reservation {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.claims[f.ID]
 }
 
 // listen is abi.FlowListen.
-func (s *Switch) listen(f *Flow) syscall.Errno {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.Proto != protoTCP || f.Kind() != Bound && f.Kind() != Listener {
+func (s *Switch) listen(f *flow.Flow) syscall.Errno {
+	if f.Kind() == flow.Listener {
+		return 0
+	}
+	if f.Kind() != flow.Bound || f.Key.Proto != packet.TCP {
 		return syscall.EINVAL
 	}
-	if f.Kind() == Bound {
-		if err := f.claim.Listen(s.time()); err != nil {
-			return netns.Errno(err)
-		}
+	if err := s.claim(f).Listen(s.now()); err != nil {
+		return errno(err)
 	}
-	f.kind.Store(uint32(Listener))
-	return 0
+	return errno(s.table.Listen(f))
 }
 
-// connect is abi.FlowConnect. A bound flow gets its peer, and another key.
-func (s *Switch) connect(a *attached, f *Flow, r *abi.FlowRequest) syscall.Errno {
+// connect is abi.FlowConnect. A bound flow becomes another, with the same port.
+func (s *Switch) connect(a *attached, f *flow.Flow, r *abi.FlowRequest) syscall.Errno {
 	proto, ok := protocol(r)
 	if f != nil {
-		proto, ok = f.Proto, true
+		proto, ok = f.Key.Proto, true
 	}
 	if !ok {
 		return syscall.EPROTONOSUPPORT
 	}
 	remote := netip.AddrPortFrom(netip.AddrFrom16(r.Remote).Unmap(), uint16(r.RemotePort))
-	if !remote.Addr().IsValid() || remote.Addr().IsUnspecified() || remote.Port() == 0 && (proto == protoTCP || proto == protoUDP) {
+	ports := proto == packet.TCP || proto == packet.UDP
+	switch {
+	case remote.Addr().IsUnspecified() || ports && remote.Port() == 0:
 		return syscall.EINVAL
-	}
-	if remote.Addr().IsMulticast() {
+	case remote.Addr().IsMulticast():
 		return syscall.EADDRNOTAVAIL
-	}
-	if (proto == protoTCP || proto == protoUDP) && !a.policy.MayConnect(proto, remote) {
+	case ports && !a.policy.MayConnect(proto, remote):
 		return syscall.EACCES
 	}
 	source, ok := s.port.Source(remote.Addr())
 	if !ok {
 		return syscall.ENETUNREACH
 	}
+	spec := flow.Spec{Kind: flow.Connected, Mask: flow.Tuple5}
+	spec.Key = packet.Key{Version: version(remote.Addr()), Remote: packet.Bytes(remote.Addr()), RemotePort: remote.Port()}
 	if f != nil {
-		return s.connectBound(f, source, remote, r)
+		return s.connectBound(a, f, source, remote, spec, r)
 	}
-	made := &Flow{Proto: proto, channel: a, created: s.now(), serves: true}
-	made.kind.Store(uint32(Connected))
-	errno := s.reserve(a, made, netns.Request{
-		Kind: netns.Connected, Local: netip.AddrPortFrom(source, 0), Remote: remote,
-	}, r)
-	if errno == 0 {
-		s.port.Resolve(remote.Addr(), func(bool) {})
+	spec.Key.Local = packet.Bytes(source)
+	q := netns.Request{Kind: netns.Connected, Local: netip.AddrPortFrom(source, 0), Remote: remote}
+	if err := s.reserve(a, proto, q, spec, r); err != 0 {
+		return err
 	}
-	return errno
+	s.port.Resolve(remote.Addr(), func(bool) {})
+	return 0
 }
 
-// connectBound gives a bound flow its peer, and with it another key.
-func (s *Switch) connectBound(f *Flow, source netip.Addr, remote netip.AddrPort, r *abi.FlowRequest) syscall.Errno {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f.Kind() != Bound || s.byID[f.ID] != f {
+// connectBound gives a bound flow its peer: its port moves to a flow of the full
+// 5-tuple.
+func (s *Switch) connectBound(a *attached, f *flow.Flow, source netip.Addr, remote netip.AddrPort, spec flow.Spec, r *abi.FlowRequest) syscall.Errno {
+	if f.Kind() != flow.Bound {
 		return syscall.EISCONN
 	}
-	if !f.Local.Addr().IsUnspecified() {
-		source = f.Local.Addr()
+	if f.Mask == flow.Tuple3 {
+		source = f.Key.LocalAddr()
 	}
 	if source.Is4() != remote.Addr().Is4() {
 		return syscall.EAFNOSUPPORT
 	}
-	local := netip.AddrPortFrom(source, f.Local.Port())
-	if s.flows[key{f.Proto, local, remote}] != nil {
-		return syscall.EADDRINUSE
-	}
-	if f.named() {
-		if err := f.claim.Connect(s.time(), source, remote); err != nil {
-			return netns.Errno(err)
+	spec.Key.Local, spec.Key.LocalPort, spec.Key.Proto = packet.Bytes(source), f.Key.LocalPort, f.Key.Proto
+	spec.Owner, spec.Port = a.Owner, a.ID
+	claim := s.claim(f)
+	if claim != (netns.Reservation{}) {
+		if err := claim.Connect(s.now(), source, remote); err != nil {
+			return errno(err)
 		}
 	}
-	s.remove(f)
-	f.kind.Store(uint32(Connected))
-	f.Local, f.Remote = local, remote
-	s.insert(f)
-	s.answer(f, r)
+	made, err := s.table.Add(s.now(), spec)
+	if err != nil {
+		return errno(err) // the port is the peer's alone from now on: the domain closes it
+	}
+	s.mu.Lock()
+	delete(s.claims, f.ID)
+	s.claims[made.ID] = claim
+	s.mu.Unlock()
+	s.table.Close(s.now(), f, 0)
+	s.Reap()
+	s.answer(made, netip.AddrPortFrom(source, f.Key.LocalPort), r)
+	s.port.Resolve(remote.Addr(), func(bool) {})
 	return 0
 }
-
-// closeFlow is abi.FlowClose: the domain's socket is done with the flow. A
-// connection that is not over lingers until it is.
-func (s *Switch) closeFlow(f *Flow) {
-	s.mu.Lock()
-	f.closing = true
-	lingers := f.Proto == protoTCP && f.Kind() == Connected && f.tcp.over() == 0 && f.TxPackets.Load() > 0
-	if !lingers {
-		s.remove(f)
-	}
-	s.mu.Unlock()
-	if !lingers {
-		s.release(f, 0)
-	}
-}
-
-// named says that the flow's port is one of the machine's name space: an echo's
-// identifier is not.
-func (f *Flow) named() bool { return f.Proto == protoTCP || f.Proto == protoUDP }
-
-func (s *Switch) time() time.Duration { return time.Duration(s.now()) }

@@ -4,46 +4,51 @@
 package flowswitch
 
 import (
-	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/netif"
 	"github.com/sluice-os/sluice/nexus/netns"
+	"github.com/sluice-os/sluice/nexus/packet"
 )
+
+// lingerTime is how long a connection is kept that is over. Sockets have the same in
+// domains as on the host stack: with a minute, clients that come back often would
+// find no port.
+const lingerTime = 2 * time.Second
 
 // Switch is one flow switch on one card. It implements netif.Receiver. Its methods
 // may be called concurrently, but for those of Receiver.
 type Switch struct {
 	port  netif.Port
 	names *netns.Space
-	now   func() int64 // nanoseconds
-	drops [reasonCount]atomic.Uint64
+	table *flow.Table
+	now   func() time.Duration
+	drops drops
 
-	// mu guards what follows. Match takes it for reading.
 	mu       sync.RWMutex
-	flows    map[key]*Flow
-	shapes   [shapeCount]int // flows of each shape of key
-	byID     map[uint32]*Flow
 	channels map[uint32]*attached
-	lastID   uint32 // of channels
-	lastFlow uint32
+	claims   map[uint32]netns.Reservation // by flow
+	lastID   uint32                       // of channels
 
-	// news are the channels that were given packets since the last Flush, and
-	// arrived is the packet that Match looked at last. Both belong to the
-	// receiver's goroutine.
-	news    []*attached
-	arrived parsed
+	// attachments is how many channels there are: without one nothing is looked up.
+	attachments atomic.Int32
 	// stalled says that some channel waits for the card.
 	stalled atomic.Bool
+
+	// What follows belongs to the receiver's goroutine: the channels that were
+	// given packets since the last Flush, and the packet that Match looked at last.
+	news    []*attached
+	arrived packet.Info
 }
 
 // attached is a channel with what the switch knows of it.
 type attached struct {
 	*channel.Channel
 	policy *netns.Policy
-	flows  map[uint32]*Flow
 	news   bool
 	send   func(*channel.Packet) bool
 	out    sender
@@ -51,11 +56,15 @@ type attached struct {
 	stalled atomic.Bool
 }
 
-// New makes a switch on a card. now is a clock in nanoseconds.
-func New(p netif.Port, names *netns.Space, now func() int64) *Switch {
+// New makes a switch on a card. now is a clock, and seed a secret number.
+func New(p netif.Port, names *netns.Space, now func() time.Duration, seed uint64) *Switch {
+	table, err := flow.New(flow.Config{Linger: lingerTime, Seed: seed})
+	if err != nil {
+		panic(err) // these numbers are allowed
+	}
 	return &Switch{
-		port: p, names: names, now: now,
-		flows: map[key]*Flow{}, byID: map[uint32]*Flow{}, channels: map[uint32]*attached{},
+		port: p, names: names, table: table, now: now,
+		channels: map[uint32]*attached{}, claims: map[uint32]netns.Reservation{},
 	}
 }
 
@@ -65,39 +74,57 @@ func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
 	defer s.mu.Unlock()
 	s.lastID++
 	c.ID = s.lastID
-	a := &attached{Channel: c, policy: policy, flows: map[uint32]*Flow{}}
+	a := &attached{Channel: c, policy: policy}
 	a.out.s, a.out.from = s, a
+	a.out.here.Fill = a.out.fill.fill
 	a.send = a.out.send
 	s.channels[c.ID] = a
+	s.attachments.Add(1)
 }
 
-// Detach ends a channel: its flows are gone when it returns, and peers of open TCP
-// connections were told.
+// Detach ends a channel: its flows are gone when it returns, and the peers of its
+// open connections were told.
 func (s *Switch) Detach(c *channel.Channel) {
 	s.mu.Lock()
-	a := s.channels[c.ID]
+	if s.channels[c.ID] == nil {
+		s.mu.Unlock()
+		return
+	}
 	delete(s.channels, c.ID)
-	var ended []*Flow
-	if a != nil {
-		for _, f := range a.flows {
-			ended = append(ended, f)
-			s.remove(f)
-		}
+	s.attachments.Add(-1)
+	others := false
+	for _, a := range s.channels {
+		others = others || a.Owner == c.Owner
 	}
 	s.mu.Unlock()
-	for _, f := range ended {
-		s.reset(f)
-	}
-	s.names.ReleaseOwner(netns.Owner(c.Owner))
-	s.port.Flush()
+	// What arrives meanwhile finds no channel.
 	c.Close()
+	if others {
+		for _, f := range s.table.All() {
+			if f.Port == c.ID {
+				s.table.Invalidate(f)
+			}
+		}
+	} else {
+		s.table.OwnerGone(c.Owner)
+	}
+	s.Reap()
+	if !others {
+		s.names.ReleaseOwner(netns.Owner(c.Owner))
+	}
+	s.port.Flush()
+}
+
+// channel returns the channel of a flow; nil when it is gone.
+func (s *Switch) channel(id uint32) *attached {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.channels[id]
 }
 
 // Sync does what a notification asks for.
 func (s *Switch) Sync(c *channel.Channel) error {
-	s.mu.RLock()
-	a := s.channels[c.ID]
-	s.mu.RUnlock()
+	a := s.channel(c.ID)
 	if a == nil {
 		return channel.ErrClosed
 	}
@@ -111,39 +138,45 @@ func (s *Switch) Room() {
 	if !s.stalled.Swap(false) {
 		return
 	}
-	s.mu.RLock()
-	var waiting []*attached
-	for _, a := range s.channels {
+	for _, a := range s.list() {
 		if a.stalled.Swap(false) {
-			waiting = append(waiting, a)
+			// A violation shows again when the domain asks for a sync.
+			_ = a.Resume(a.send)
 		}
-	}
-	s.mu.RUnlock()
-	for _, a := range waiting {
-		// A violation shows again when the domain asks for a sync.
-		_ = a.Resume(a.send)
 	}
 	s.port.Flush()
 }
 
-// Flush implements netif.Receiver: it tells each domain once of what it was given.
-func (s *Switch) Flush() {
-	for i, a := range s.news {
-		a.news = false
-		a.Flush()
-		s.news[i] = nil
+// Reap ends the flows whose time is over: their ports are free, and peers that
+// believe in a connection are told. It is called about once a second.
+func (s *Switch) Reap() {
+	ended := s.table.Reap(s.now())
+	if len(ended) == 0 {
+		return
 	}
-	s.news = s.news[:0]
+	s.mu.Lock()
+	for _, e := range ended {
+		if c, ok := s.claims[e.Flow.ID]; ok {
+			delete(s.claims, e.Flow.ID)
+			c.Release(s.now(), 0)
+		}
+	}
+	s.mu.Unlock()
+	for _, e := range ended {
+		if e.Send {
+			s.sendReset(&e.RST)
+		}
+	}
+	s.port.Flush()
 }
 
-// Drops calls f with each reason for which packets were dropped, and how many.
-func (s *Switch) Drops(f func(name string, n uint64)) {
-	for r := Reason(1); r < reasonCount; r++ {
-		f("flowswitch_drop_"+r.String(), s.drops[r].Load())
+// sendReset tells a peer that its connection is over.
+func (s *Switch) sendReset(r *flow.RST) {
+	var room [60]byte
+	b := flow.BuildRST(room[:0], r)
+	remote := r.Key.RemoteAddr()
+	if s.port.Local(remote) {
+		return // the other side is a domain of this machine, which hears of it by itself
 	}
+	s.port.Output(&netif.Outgoing{Head: b, IP: len(b) - 20, Transport: 20, Remote: remote}, &netif.Hop{})
 }
-
-func (s *Switch) drop(r Reason) { s.drops[r].Add(1) }
-
-// local says whether packets to an address stay in the machine.
-func (s *Switch) local(a netip.Addr) bool { return s.port.Local(a) }

@@ -49,13 +49,13 @@ type world struct {
 	mu   sync.Mutex
 	full bool
 	sent [][]byte // what left the machine
-	now  int64
+	now  time.Duration
 }
 
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, wire: pipe.New(1024, 1500, "")}
 	w.names = netns.New(netns.Config{})
-	w.sw = flowswitch.New(w, w.names, func() int64 { w.mu.Lock(); defer w.mu.Unlock(); return w.now })
+	w.sw = flowswitch.New(w, w.names, func() time.Duration { w.mu.Lock(); defer w.mu.Unlock(); return w.now }, 1)
 	w.peer = newStack(t, w.wire, outside)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

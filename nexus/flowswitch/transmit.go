@@ -5,7 +5,9 @@ import (
 
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/netif"
+	"github.com/sluice-os/sluice/nexus/packet"
 )
 
 // sender sends the packets of one channel. It belongs to the holder of the
@@ -14,51 +16,58 @@ type sender struct {
 	s    *Switch
 	from *attached
 	// head is the copy of a packet's front that is checked and sent, n bytes.
-	head [headMax]byte
+	head [packet.FrontMax]byte
 	n    int
+	in   packet.Info
 	out  netif.Outgoing
 	body [abi.BufletsMax + 1][]byte
+	// hop is the way to remote, for flows that have no peer of their own.
+	remote netip.Addr
+	hop    netif.Hop
 	// here is a packet that stays in the machine.
 	here  netif.Arrived
 	fill  filler
-	first [abi.BufletsMax + 2][]byte
+	whole [abi.BufletsMax + 2][]byte
 }
 
 // send checks a packet and sends it. false: it must wait for the card.
 func (x *sender) send(p *channel.Packet) bool {
 	s := x.s
 	x.gather(p)
-	in, why := parse(x.head[:x.n], p.Length)
-	var f *Flow
-	if why == 0 {
-		f, why = s.admit(x.from, p, &in)
-	}
-	if why != 0 {
-		s.drop(why)
+	var why packet.Reason
+	if x.in, why = packet.Parse(x.head[:x.n], p.Length); why != packet.OK {
+		s.drops.parse[why].Add(1)
 		return true
 	}
-	x.describe(p, &in)
-	if s.local(in.dst.Addr()) {
-		x.deliverHere(p, &in)
-	} else {
-		switch s.port.Output(&x.out, &f.hop) {
-		case netif.Full:
-			x.from.stalled.Store(true)
-			s.stalled.Store(true)
-			return false
-		case netif.Unreachable:
-			s.drop(TxUnreachable)
-			return true
-		}
+	f, ok := x.admit(p)
+	if !ok {
+		return true
 	}
-	now := s.now()
-	if in.proto == protoTCP && f.Kind() != Listener {
-		f.tcp.out(&in, in.length-in.ip-in.transport, now)
+	x.describe(p)
+	if s.port.Local(x.out.Remote) {
+		x.deliverHere()
+		return true
 	}
-	f.TxPackets.Add(1)
-	f.TxBytes.Add(uint64(p.Length))
-	f.lastUsed.Store(now)
+	switch s.port.Output(&x.out, x.way(f)) {
+	case netif.Full:
+		x.from.stalled.Store(true)
+		s.stalled.Store(true)
+		return false
+	case netif.Unreachable:
+		s.drop(TxUnreachable)
+	}
 	return true
+}
+
+// way is where the hop to the packet's peer is kept.
+func (x *sender) way(f *flow.Flow) *netif.Hop {
+	if f.Mask == flow.Tuple5 {
+		return &f.Hop
+	}
+	if x.remote != x.out.Remote {
+		x.remote, x.hop = x.out.Remote, netif.Hop{}
+	}
+	return &x.hop
 }
 
 // gather copies the front of a packet.
@@ -73,15 +82,15 @@ func (x *sender) gather(p *channel.Packet) {
 }
 
 // describe says how the packet is to be sent.
-func (x *sender) describe(p *channel.Packet, in *parsed) {
-	headers := in.ip + in.transport
-	o := &x.out
+func (x *sender) describe(p *channel.Packet) {
+	in, o := &x.in, &x.out
+	headers := in.HeaderLen + in.TransportLen
 	*o = netif.Outgoing{
-		Head: x.head[:headers], IP: in.ip, Transport: in.transport,
-		PayloadLen: in.length - headers, Remote: in.dst.Addr(), SegmentSize: p.SegmentSize,
+		Head: x.head[:headers], IP: in.HeaderLen, Transport: in.TransportLen,
+		PayloadLen: in.Length - headers, Remote: in.DstAddr(), SegmentSize: p.SegmentSize,
 	}
 	// What was copied and checked is not read again: the body begins behind it.
-	o.Body = append(x.body[:0], x.head[headers:min(x.n, in.length)])
+	o.Body = append(x.body[:0], x.head[headers:min(x.n, in.Length)])
 	skip := x.n
 	for _, b := range p.Pieces {
 		if skip >= len(b) {
@@ -91,9 +100,9 @@ func (x *sender) describe(p *channel.Packet, in *parsed) {
 		o.Body = append(o.Body, b[skip:])
 		skip = 0
 	}
-	if p.Checksum && p.ChecksumStart == in.ip {
+	if p.Checksum && p.ChecksumStart == in.HeaderLen {
 		switch {
-		case in.proto == protoTCP && p.ChecksumOffset == 16, in.proto == protoUDP && p.ChecksumOffset == 6:
+		case in.Proto == packet.TCP && p.ChecksumOffset == 16, in.Proto == packet.UDP && p.ChecksumOffset == 6:
 			o.Sum, o.SumOffset = true, p.ChecksumOffset
 		}
 	}
@@ -101,62 +110,50 @@ func (x *sender) describe(p *channel.Packet, in *parsed) {
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// admit says whether a packet may leave, and of which flow it is. Its front is the
-// copy that will be sent. The order of the checks is that of docs/nexus.md.
-func (s *Switch) admit(a *attached, p *channel.Packet, in *parsed) (f *Flow, why Reason) {
-	if in.length != p.Length {
-		return nil, TxLength
+// admit says whether the packet may leave, and of which flow it is. Its front is the
+// copy that will be sent. What is refused is counted.
+func (x *sender) admit(p *channel.Packet) (*flow.Flow, bool) {
+	s, in := x.s, &x.in
+	if why, ok := x.form(p); !ok {
+		s.drop(why)
+		return nil, false
 	}
-	dst := in.dst.Addr()
-	if dst.IsMulticast() || dst.IsUnspecified() || dst == broadcast {
-		return nil, TxMulticast
+	v := s.table.Transmit(s.now(), flow.Claim{
+		Port: x.from.ID, Flow: p.Flow, Generation: p.Generation, Segmented: p.SegmentSize != 0,
+	}, in)
+	if !v.Goes() {
+		s.drops.tx[v.Reason].Add(1)
+		return nil, false
 	}
-	mtu := s.port.MTU()
-	switch {
-	case p.SegmentSize == 0 && p.Length > mtu:
-		return nil, TxTooLong
-	case p.SegmentSize != 0 && (in.proto != protoTCP || p.HeaderLen != in.ip+in.transport ||
-		p.HeaderLen+p.SegmentSize > mtu || in.flags&(flagSYN|flagRST) != 0):
-		return nil, TxSegmentation
-	}
-	s.mu.RLock()
-	f = s.lookup(in.proto, in.src, in.dst)
-	s.mu.RUnlock()
-	if f == nil || f.channel != a {
-		return nil, TxNoFlow
-	}
-	if p.Flow != 0 && (p.Flow != f.ID || p.Generation != f.Generation) {
-		return nil, TxBadFlow
-	}
-	return f, s.allowed(a, f, in)
+	return v.Flow, true
 }
 
-// allowed makes the checks that depend on what the flow is for.
-func (s *Switch) allowed(a *attached, f *Flow, in *parsed) Reason {
-	if !s.local(in.src.Addr()) {
-		return TxSource
+// form checks what does not depend on the flow.
+func (x *sender) form(p *channel.Packet) (Reason, bool) {
+	s, in := x.s, &x.in
+	mtu := s.port.MTU()
+	remote := in.DstAddr()
+	switch {
+	case in.Length != p.Length:
+		return TxLength, false
+	case in.Fragment():
+		return TxFragment, false
+	case in.TransportLen == 0 || isError(in):
+		return TxProtocol, false
+	case in.Proto != packet.TCP && in.Proto != packet.UDP && in.SrcPort == 0 && in.DstPort == 0:
+		return TxProtocol, false
+	case remote.IsMulticast() || remote.IsUnspecified() || remote == broadcast:
+		return TxMulticast, false
+	case p.SegmentSize == 0 && p.Length > mtu:
+		return TxTooLong, false
+	case p.SegmentSize != 0 && (in.Proto != packet.TCP || p.HeaderLen != in.HeaderLen+in.TransportLen ||
+		p.HeaderLen+p.SegmentSize > mtu || in.Flags&(packet.SYN|packet.RST) != 0):
+		return TxSegmentation, false
+	case !s.port.Local(in.SrcAddr()):
+		return TxSource, false
+	case in.Proto == packet.UDP && !x.from.policy.MayListen(packet.UDP, in.SrcPort) &&
+		!x.from.policy.MayConnect(packet.UDP, netip.AddrPortFrom(remote, in.DstPort)):
+		return TxNotAllowed, false
 	}
-	if in.proto != protoTCP {
-		if in.proto == protoUDP && !f.Remote.IsValid() && !f.serves && !a.policy.MayConnect(in.proto, in.dst) {
-			return TxNotAllowed
-		}
-		return 0
-	}
-	switch f.Kind() {
-	case Bound:
-		return TxListener // a port without a peer has nothing to say
-	case Listener:
-		if in.flags&flagRST == 0 {
-			return TxListener
-		}
-	case HalfOpen:
-		if in.flags&flagSYN != 0 && in.flags&flagACK == 0 {
-			return TxListener
-		}
-	case Connected:
-		if in.flags&(flagSYN|flagACK) == flagSYN && !f.tcp.attempt(s.now()) {
-			return TxSYNRate
-		}
-	}
-	return 0
+	return 0, true
 }

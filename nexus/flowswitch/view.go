@@ -1,10 +1,14 @@
 package flowswitch
 
 import (
+	"fmt"
+	"net/netip"
 	"sort"
 	"strconv"
 
 	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/flow"
+	"github.com/sluice-os/sluice/nexus/packet"
 	"github.com/sluice-os/sluice/nexus/view"
 )
 
@@ -25,9 +29,12 @@ func (s *Switch) Channels() *view.Table {
 	t := view.New("ID#", "DOMAIN", "SCHEMA", "BYTES#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "SYNCS#", "EVENTS#", "STALLED#", "DROPPED#")
 	for _, a := range s.list() {
 		c := a.Counts()
-		s.mu.RLock()
-		flows := len(a.flows)
-		s.mu.RUnlock()
+		flows := 0
+		for _, f := range s.table.All() {
+			if f.Port == a.ID {
+				flows++
+			}
+		}
 		t.Add(a.ID, a.Name, a.Schema, a.Arena().Size, flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
 			c.TxSyncs, c.RxEvents, c.TxStalled, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong)
 	}
@@ -57,46 +64,32 @@ func (s *Switch) Pools() *view.Table {
 	return t
 }
 
-var protocols = map[uint8]string{protoICMP: "icmp", protoTCP: "tcp", protoUDP: "udp", protoICMPv6: "icmp6"}
+var protocols = map[uint8]string{packet.ICMP: "icmp", packet.TCP: "tcp", packet.UDP: "udp", packet.ICMPv6: "icmp6"}
 
 // Flows is a table of the flows.
 func (s *Switch) Flows() *view.Table {
-	s.mu.RLock()
-	all := make([]*Flow, 0, len(s.byID))
-	for _, f := range s.byID {
-		all = append(all, f)
-	}
-	s.mu.RUnlock()
-	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
-	t := view.New("ID#", "PROTO", "STATE", "LOCAL", "REMOTE", "DOMAIN", "CHANNEL#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#")
-	for _, f := range all {
-		remote := "*"
-		if f.Remote.IsValid() {
-			remote = f.Remote.String()
+	t := view.New("ID#", "PROTO", "STATE", "LOCAL", "REMOTE", "DOMAIN", "CHANNEL#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "RTT US#")
+	for _, f := range s.table.All() {
+		v := f.View()
+		local, remote := fmt.Sprintf("*:%d", v.Key.LocalPort), "*"
+		if v.Mask <= flow.Tuple3 {
+			local = netip.AddrPortFrom(v.Key.LocalAddr(), v.Key.LocalPort).String()
 		}
-		t.Add(f.ID, protocols[f.Proto], f.State(), f.Local, remote, f.channel.Name, f.channel.ID,
-			f.TxPackets.Load(), f.TxBytes.Load(), f.RxPackets.Load(), f.RxBytes.Load())
+		if v.Mask == flow.Tuple5 {
+			remote = netip.AddrPortFrom(v.Key.RemoteAddr(), v.Key.RemotePort).String()
+		}
+		state := v.Kind.String()
+		if v.Kind == flow.Connected && v.Key.Proto == packet.TCP {
+			state = v.State.String()
+		}
+		name := "-"
+		if a := s.channel(v.Port); a != nil {
+			name = a.Name
+		}
+		t.Add(v.ID, protocols[v.Key.Proto], state, local, remote, name, v.Port,
+			v.TxPackets, v.TxBytes, v.RxPackets, v.RxBytes, v.RTT.Microseconds())
 	}
 	return t
-}
-
-// State is what the flow is, in a word.
-func (f *Flow) State() string {
-	if f.Proto == protoTCP && f.Kind() == Connected {
-		t := &f.tcp
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		switch {
-		case t.ended != 0:
-			return "ended"
-		case t.finIn || t.finOut:
-			return "closing"
-		case t.established:
-			return "established"
-		}
-		return "opening"
-	}
-	return f.Kind().String()
 }
 
 // DropTable is a table of the reasons for which packets were dropped.
@@ -109,7 +102,7 @@ func (s *Switch) DropTable() *view.Table {
 // Stats is all of it as one JSON text, for ControlStats. domains is that of the
 // domains.
 func (s *Switch) Stats(domains []byte) []byte {
-	b := strconv.AppendInt([]byte(`{"time_ns":`), s.now(), 10)
+	b := strconv.AppendInt([]byte(`{"time_ns":`), int64(s.now()), 10)
 	b = append(b, `,"domains":`...)
 	b = append(b, domains...)
 	for _, part := range []struct {

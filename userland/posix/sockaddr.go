@@ -92,7 +92,7 @@ type msghdr struct {
 	_          uint32
 	iov        uintptr
 	iovlen     uint64
-	control    uintptr
+	_          uintptr // control messages, which are none
 	controllen uint64
 	flags      int32
 	_          int32

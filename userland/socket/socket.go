@@ -62,7 +62,6 @@ type sock struct {
 	started   bool // a connection was asked for
 	v6only    bool
 	reuse     bool
-	tos       int
 }
 
 var _ posix.Socket = (*sock)(nil)

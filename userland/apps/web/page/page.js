@@ -29,7 +29,9 @@ const LOOKS = {
   tx_packets: count, rx_packets: count, cpu: (x) => x.toFixed(2) + "\u00a0s",
 };
 // Numbers that name things are not for adding up.
-const LABELS = new Set(["id", "channel", "head", "tail"]);
+const LABELS = new Set(["id", "channel"]);
+// Tables that are open on a phone too.
+const SHORT = new Set(["domains", "drops"]);
 const TABLES = [
   ["domains", "Domains", "None."],
   ["channels", "Channels", "No domain has a channel."],
@@ -52,7 +54,7 @@ function cell(row, name) {
   const v = row[name];
   const span = document.createElement("span");
   if (typeof v === "number") {
-    td.className = "number";
+    if (!LABELS.has(name)) td.className = "number";
     span.textContent = LOOKS[name] ? LOOKS[name](v) : LABELS.has(name) ? String(v) : v.toLocaleString("en");
   } else {
     span.textContent = v === undefined || v === null ? "" : String(v).slice(0, 200);
@@ -72,13 +74,15 @@ function cell(row, name) {
 const cards = once();
 function card(id, title) {
   if (!cards[id]) {
-    const div = document.createElement("div");
-    div.className = "card";
-    div.id = id;
-    const h = document.createElement("h2"), size = document.createElement("small"), body = document.createElement("div");
+    const all = document.createElement("details"), head = document.createElement("summary"), body = document.createElement("div");
+    const h = document.createElement("h2"), size = document.createElement("small");
+    all.className = "card";
+    all.id = id;
+    all.open = SHORT.has(id) || window.innerWidth >= 800;
     h.append(title + " ", size);
-    div.append(h, body);
-    byId("tables").append(div);
+    head.append(h);
+    all.append(head, body);
+    byId("tables").append(all);
     cards[id] = { size, body };
   }
   return cards[id];
@@ -99,7 +103,7 @@ function showTable(id, title, none, rows) {
   for (const n of names) {
     const th = document.createElement("th");
     th.textContent = n.replaceAll("_", " ");
-    if (rows.some((r) => typeof r[n] === "number")) th.className = "number";
+    if (!LABELS.has(n) && rows.some((r) => typeof r[n] === "number")) th.className = "number";
     tr.append(th);
   }
   head.append(tr);
