@@ -8,6 +8,7 @@ package cpu
 const (
 	CR4UMIP     = 1 << 11
 	CR4FSGSBASE = 1 << 16
+	CR4MCE      = 1 << 6
 	CR4SMEP     = 1 << 20
 	CR4SMAP     = 1 << 21
 
@@ -54,7 +55,8 @@ func WriteCR4(v uint64)
 func Invlpg(addr uintptr)
 
 // LoadGDT and LoadIDT load the descriptor table registers from a 10-byte
-// limit and base; LoadTR loads the task register.
+// limit and base; LoadTR loads the task register, and
+// none as the local descriptor table.
 func LoadGDT(desc *[10]byte)
 func LoadIDT(desc *[10]byte)
 func LoadTR(selector uint16)

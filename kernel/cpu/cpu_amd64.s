@@ -121,6 +121,8 @@ TEXT ·LoadIDT(SB),NOSPLIT,$0-8
 TEXT ·LoadTR(SB),NOSPLIT,$0-2
 	MOVW	selector+0(FP), AX
 	LTR	AX
+	XORL	AX, AX
+	LLDT	AX
 	RET
 
 TEXT ·DisableInterrupts(SB),NOSPLIT,$0-8

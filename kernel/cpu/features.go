@@ -22,8 +22,11 @@ func Protect() (missing []string) {
 			missing = append(missing, f.name)
 		}
 	}
+	_, _, c, d := CPUID(1, 0)
+	if d&(1<<7) != 0 {
+		cr4 |= CR4MCE // else a machine check ends it all without a word
+	}
 	WriteCR4(cr4)
-	_, _, c, _ = CPUID(1, 0)
 	if c&(1<<30) == 0 {
 		missing = append(missing, "RDRAND")
 	}

@@ -158,9 +158,11 @@ func (d *Domain) run() (end Exit) {
 		before := clock.Nanotime()
 		trap.Enter(d.user)
 		spent := clock.Nanotime() - before
-		d.turn.used += spent
 		d.account(spent)
 		if e := d.handle(); e != nil {
+			if e.traced {
+				e.Trace = d.trace()
+			}
 			d.turn.release()
 			return *e
 		}

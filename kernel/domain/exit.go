@@ -28,6 +28,7 @@ type Exit struct {
 	Status int    // what it gave to exit; for Exited and Stopped
 	Detail string // more, for a person: "write at 0x10"
 	Trace  []string
+	traced bool // Trace is wanted
 }
 
 // Failed says that the restart policy on-failure applies.

@@ -136,9 +136,9 @@ func (d *Domain) faulted(e *Exit) *Exit {
 	return d.checkState()
 }
 
-// exit describes the end of the domain where it stands now.
+// exit describes the end of the domain where it stands now. Which calls led there is
+// found out when it does end: that takes time and memory, and it may be able to go
+// on.
 func (d *Domain) exit(r Reason, detail string) *Exit {
-	e := &Exit{Reason: r, Detail: detail}
-	e.Trace = d.trace()
-	return e
+	return &Exit{Reason: r, Detail: detail, traced: true}
 }

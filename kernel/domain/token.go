@@ -25,8 +25,9 @@ type turn struct {
 	token  *token
 	client *picker.Client
 	grant  chan struct{}
-	since  int64 // when the slice began
-	used   int64 // time in ring 3 since then
+	// since is when the slice began. All time from then on is charged, that in
+	// the kernel on the domain's behalf too.
+	since int64
 }
 
 func newToken() *token {
@@ -67,7 +68,7 @@ func (u *turn) wait() {
 	t.pick()
 	t.mu.Unlock()
 	<-u.grant
-	u.since, u.used = clock.Nanotime(), 0
+	u.since = clock.Nanotime()
 }
 
 // release gives the token up; the domain waits for something.
@@ -75,7 +76,7 @@ func (u *turn) release() {
 	t := u.token
 	t.mu.Lock()
 	now := clock.Nanotime()
-	t.picker.Charge(u.client, u.used, now)
+	t.picker.Charge(u.client, now-u.since, now)
 	t.picker.Sleep(u.client, now)
 	t.held = false
 	t.pick()
@@ -87,10 +88,11 @@ func (u *turn) release() {
 // is in Go's run queue, where nobody has a weight; one that wakes queues for
 // the token.
 func (u *turn) yield() {
+	used := clock.Nanotime() - u.since
 	runtime.Gosched()
 	t := u.token
 	t.mu.Lock()
-	t.picker.Charge(u.client, u.used, clock.Nanotime())
+	t.picker.Charge(u.client, used, clock.Nanotime())
 	t.held = false
 	u.wait()
 }

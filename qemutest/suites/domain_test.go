@@ -219,6 +219,24 @@ func TestShares(t *testing.T) {
 	powerOff(t, vm)
 }
 
+// TestKernelTimeIsCharged: a domain that has the kernel work for it all the time
+// takes no more than its share from one that runs itself.
+func TestKernelTimeIsCharged(t *testing.T) {
+	one, asks := domainOf("one", programFor(t, "spin")), domainOf("asks", programFor(t, "asks"))
+	vm := start(t, qemutest.Config{Memory: 256, Limit: 5 * time.Minute, Image: imageWith(t, "microvm", one, asks),
+		Extra: []string{"-icount", "shift=0,sleep=off"}})
+	vm.Seen(t, "one: spinning")
+	vm.Seen(t, "asks: spinning")
+	before := timeOf(t, vm, "one")
+	vm.Command(t, "top -n 2") // four seconds of the guest's
+	if share := float64(timeOf(t, vm, "one")-before) / 4e9; share < 0.45 || share > 0.6 {
+		t.Errorf("beside one that asks the kernel, a domain ran %.0f %% of the time", 100*share)
+	} else {
+		t.Logf("it ran %.1f %%", 100*share)
+	}
+	powerOff(t, vm)
+}
+
 // timeOf returns a domain's processor time in nanoseconds.
 func timeOf(t *testing.T, vm *qemutest.VM, name string) int64 {
 	t.Helper()

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"path"
+	"slices"
 )
 
 // Offsets in the ELF header and in section headers (System V ABI, chapter 4).
@@ -59,10 +60,15 @@ type Symbols struct{ table *gosym.Table }
 // 200 bytes of the kernel's memory while it is looked at.
 const functionsMax = 30_000
 
-// functions returns how many functions a line table says that it has: a word
-// behind eight bytes of header (debug/gosym, since Go 1.2).
+// lineHeader begins the line tables of Go 1.20 and later on this processor. Package
+// debug/gosym knows others, of another byte order too, whose counts would not be
+// what they seem here.
+var lineHeader = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
+
+// functions returns how many functions a line table says that it has: the word
+// behind its header; 0 for a table of another kind.
 func functions(lines []byte) uint64 {
-	if len(lines) < 16 {
+	if len(lines) < 16 || !bytes.HasPrefix(lines, lineHeader) {
 		return 0
 	}
 	return binary.LittleEndian.Uint64(lines[8:])
@@ -78,7 +84,7 @@ func (img *Image) Symbols() (s Symbols) {
 		}
 	}()
 	if n := functions(img.Lines); n > 0 && n <= functionsMax {
-		if t, err := gosym.NewTable(nil, gosym.NewLineTable(img.Lines, img.Text)); err == nil {
+		if t, err := gosym.NewTable(nil, gosym.NewLineTable(slices.Clip(img.Lines), img.Text)); err == nil {
 			s.table = t
 		}
 	}

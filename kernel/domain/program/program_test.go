@@ -139,3 +139,27 @@ func TestVersions(t *testing.T) {
 		t.Error("half a version was taken")
 	}
 }
+
+// TestForeignLineTables: a table of another byte order says one number of functions
+// here and another to package debug/gosym, which would make room for all of them.
+func TestForeignLineTables(t *testing.T) {
+	table := make([]byte, 1<<20)
+	copy(table, []byte{0xff, 0xff, 0xff, 0xf1, 0, 0, 1, 4, 0, 0x20, 0, 0})
+	before := testing.AllocsPerRun(1, func() {
+		img := &Image{Lines: table, Text: 0x40011000}
+		if got := img.Symbols().Name(0x40011000); got != "0x40011000" {
+			t.Errorf("named %q", got)
+		}
+	})
+	if before > 20 {
+		t.Errorf("%v allocations", before)
+	}
+	good := append([]byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}, make([]byte, 64)...)
+	good[8] = 7
+	if n := functions(good); n != 7 {
+		t.Errorf("%d functions of 7", n)
+	}
+	if n := functions(table); n != 0 {
+		t.Errorf("a foreign table has %d functions", n)
+	}
+}
