@@ -189,11 +189,12 @@ func (s *Shell) attach(ctx context.Context, name string) error {
 		return err
 	}
 	defer detach()
-	fmt.Fprintf(s.out, "attached to %s; ^] detaches\n", name)
 	left := make(chan struct{})
 	t := &typist{echo: s.out, domains: s.sys.Domains, name: name, leave: func() { close(left) }}
 	s.setForeground(t.keys)
 	defer s.setForeground(nil)
+	// Keys are the domain's from here on.
+	fmt.Fprintf(s.out, "attached to %s; ^] detaches\n", name)
 	select {
 	case <-done:
 		fmt.Fprintf(s.out, "\n%s has ended\n", name)

@@ -27,7 +27,7 @@ type Params struct {
 	Slots    [abi.RingKinds]int // powers of two
 	Packets  int
 	Buffers  int // a multiple of a segment's
-	Large    int // likewise
+	Large    int // likewise; 0 is none
 	Advisory int // entries
 	// IOPage is the page of the unit that translates the device's addresses,
 	// in bytes. Segments of buffers are multiples of it.

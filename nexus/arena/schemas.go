@@ -11,7 +11,7 @@ import (
 
 // schemas are the arenas that a domain can ask for, by name.
 var schemas = map[string]Params{
-	"default": {},
+	"default": {Large: 128},
 	"small": {
 		Slots:   [abi.RingKinds]int{abi.RingRx: 128, abi.RingTx: 64, abi.RingAlloc: 64, abi.RingFree: 64},
 		Packets: 256, Buffers: 192, Large: 16, Advisory: 64,

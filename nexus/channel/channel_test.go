@@ -90,7 +90,7 @@ func content(n int) []byte {
 }
 
 func TestPacketsOfEverySizeArriveAsTheyWereSent(t *testing.T) {
-	x := newPair(t, arena.Params{})
+	x := newPair(t, arena.Params{Large: 64})
 	for _, n := range []int{1, 64, 2047, 2048, 2049, 4096, 4097, 16384, 40000, abi.PacketMax} {
 		data := content(n)
 		if !x.submit(data) {
@@ -170,7 +170,7 @@ func TestFullRing(t *testing.T) {
 }
 
 func TestBothRingsFullIsNoDeadlock(t *testing.T) {
-	x := newPair(t, arena.Params{})
+	x := newPair(t, arena.Params{Large: 64})
 	for x.deliver(content(1400)) {
 	}
 	x.Flush()

@@ -162,7 +162,7 @@ func (w *world) domain(listen, connect []string) *domain {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	l, _ := arena.NewLayout(arena.Params{})
+	l, _ := arena.NewLayout(arena.Params{Large: 64})
 	memory := arenatest.New(w.t, l.Size)
 	a, err := arena.New(l, memory, 3)
 	if err != nil {

@@ -3,6 +3,7 @@ package suites
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -28,7 +29,13 @@ func serverDomain(t *testing.T, name string, listen, connect []string, args ...s
 }
 
 // client gives up on a machine that does not answer.
-var client = &http.Client{Timeout: 60 * time.Second}
+var client = &http.Client{
+	Timeout: 60 * time.Second,
+	Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // the machine makes its certificate itself
+		ForceAttemptHTTP2: true,
+	},
+}
 
 func fetch(t *testing.T, url string) []byte {
 	t.Helper()

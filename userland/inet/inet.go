@@ -6,6 +6,7 @@ package inet
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -58,6 +59,9 @@ func links() []posix.Link {
 				list[i].Addresses = append(list[i].Addresses, netip.PrefixFrom(ip, a.AddressWithPrefix.PrefixLen))
 			}
 		}
+	}
+	for i := range list {
+		slices.SortFunc(list[i].Addresses, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
 	}
 	return list
 }

@@ -69,7 +69,7 @@ func newNode() *node {
 	n.addAddress(loopbackID, tcpip.AddrFrom16([16]byte{15: 1}), 128)
 
 	request := &abi.OpenRequest{}
-	copy(request.Schema[:], "default")
+	copy(request.Schema[:], schema())
 	if control(abi.ControlOpen, unsafe.Pointer(request), unsafe.Sizeof(*request)) < 0 {
 		n.routes(nil)
 		return n
@@ -95,6 +95,18 @@ func newNode() *node {
 	}()
 	return n
 }
+
+// schema names the arena that fits the domain: it counts against its quota.
+func schema() string {
+	boot := (*abi.Boot)(unsafe.Pointer(uintptr(abi.BootPage)))
+	if boot.Quota < smallDomain {
+		return "small"
+	}
+	return "default"
+}
+
+// smallDomain is the quota in bytes below which a domain gets a small channel.
+const smallDomain = 24 << 20
 
 // channelEvent and netEvent are the numbers of abi.EventChannel and abi.EventNet.
 const (

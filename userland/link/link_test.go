@@ -126,7 +126,7 @@ func (e *end) forward(p *nexus.Packet) bool {
 }
 
 func TestTCPBothWays(t *testing.T) {
-	a, b := newEnds(t, arena.Params{})
+	a, b := newEnds(t, arena.Params{Large: 128})
 	transfer(t, a, b, 8<<20)
 }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	dm "golang.org/x/net/dns/dnsmessage"
@@ -21,7 +22,6 @@ const (
 // Types and codes that dnsmessage does not name.
 const (
 	typeIXFR    dm.Type  = 251
-	typeMAILA   dm.Type  = 254
 	badVersion  dm.RCode = 16 // RFC 6891, section 6.1.3
 	ednsVersion          = 0
 )
@@ -46,6 +46,7 @@ type key struct {
 // query is what a client asks.
 type query struct {
 	id       uint16
+	opcode   dm.OpCode
 	rd       bool
 	edns     bool
 	size     int // bytes that the client takes over UDP
@@ -61,7 +62,7 @@ func parseQuery(b []byte) (q query, code dm.RCode, answer bool) {
 	if err != nil || h.Response {
 		return q, 0, false
 	}
-	q = query{id: h.ID, rd: h.RecursionDesired, size: plainUDP}
+	q = query{id: h.ID, opcode: h.OpCode, rd: h.RecursionDesired, size: plainUDP}
 	if h.OpCode != 0 {
 		return q, dm.RCodeNotImplemented, true
 	}
@@ -96,7 +97,7 @@ func parseQuery(b []byte) (q query, code dm.RCode, answer bool) {
 	switch {
 	case one.Class != dm.ClassINET:
 		return q, dm.RCodeRefused, true
-	case one.Type == dm.TypeALL, one.Type == dm.TypeAXFR, one.Type == typeIXFR, one.Type >= typeIXFR && one.Type <= typeMAILA, one.Type == dm.TypeOPT:
+	case one.Type >= typeIXFR && one.Type <= dm.TypeALL, one.Type == dm.TypeOPT: // transfers, all of it
 		return q, dm.RCodeRefused, true
 	case !q.rd: // to look what others have asked
 		return q, dm.RCodeRefused, true
@@ -117,7 +118,7 @@ func option(code dm.RCode, dnssec bool) dm.Resource {
 // the client told to ask over TCP. from holds the records; nil for none.
 func (q *query) answer(code dm.RCode, from *dm.Message, limit int) ([]byte, error) {
 	m := dm.Message{Header: dm.Header{
-		ID: q.id, Response: true, RecursionDesired: q.rd, RecursionAvailable: true,
+		ID: q.id, OpCode: q.opcode, Response: true, RecursionDesired: q.rd, RecursionAvailable: true,
 		CheckingDisabled: q.key.cd, RCode: code & 0xf,
 	}, Questions: q.question}
 	var opt []dm.Resource
@@ -125,8 +126,8 @@ func (q *query) answer(code dm.RCode, from *dm.Message, limit int) ([]byte, erro
 		opt = []dm.Resource{option(code, q.key.dnssec)}
 	}
 	if from != nil {
-		m.Answers, m.Authorities = from.Answers, from.Authorities
-		m.Additionals = append(m.Additionals, from.Additionals...)
+		// Pack writes to the records' headers, and others may have from too.
+		m.Answers, m.Authorities, m.Additionals = slices.Clone(from.Answers), slices.Clone(from.Authorities), slices.Clone(from.Additionals)
 	}
 	m.Additionals = append(m.Additionals, opt...)
 	b, err := m.Pack()
