@@ -30,10 +30,10 @@ type Arena struct {
 // New makes an arena with all its segments and the schema in place. An error is
 // that of the memory; nothing is kept then.
 func New(l *Layout, m Memory, cookie uint64) (a *Arena, err error) {
-	a = &Arena{Layout: l, memory: m}
+	made := &Arena{Layout: l, memory: m}
 	defer func() {
 		if err != nil {
-			a.Free()
+			made.Free()
 		}
 	}()
 	for id := range l.Spans {
@@ -43,14 +43,14 @@ func New(l *Layout, m Memory, cookie uint64) (a *Arena, err error) {
 			if err != nil {
 				return nil, fmt.Errorf("arena: %d bytes of %s: %w", span.Segment, ID(id), err)
 			}
-			a.segments[id] = append(a.segments[id], segment)
+			made.segments[id] = append(made.segments[id], segment)
 		}
 		if span.Size > 0 {
-			a.base[id] = unsafe.Pointer(unsafe.SliceData(a.segments[id][0]))
+			made.base[id] = unsafe.Pointer(unsafe.SliceData(made.segments[id][0]))
 		}
 	}
-	*(*abi.Schema)(a.base[Schema]) = l.schema(cookie)
-	return a, nil
+	*(*abi.Schema)(made.base[Schema]) = l.schema(cookie)
+	return made, nil
 }
 
 // Free gives all segments back. Nothing may use the arena any more, a domain's

@@ -9,12 +9,17 @@ import (
 
 // goPackages are those whose own tests run in a domain.
 var goPackages = []string{"strings", "sort", "encoding/json", "time", "sync", "context", "os", "math/big",
-	"crypto/sha256", "regexp", "container/...", "embed"}
+	"crypto/sha256", "regexp", "container/...", "embed", "net"}
 
 // goSkipped are tests for what a domain does not have, by reason.
 var goSkipped = map[string][]string{
-	"sockets": {"TestHTTPDecoding", "ExampleAfterFunc_connection", "TestLargeCopyViaNetwork", "TestSpliceFile",
-		"TestGetPollFDAndNetwork", "TestSendFile", "TestCopyFile"},
+	"Unix sockets": {"Unix", "TestConnAndListener", "TestDialerControl", "TestDialContext", "TestPacketConn",
+		"TestFileConn", "TestFileListener", "TestFilePacketConn", "TestFileFdBlocks", "TestListenConfigControl",
+		"TestConnAndPacketConn", "TestSplice", "TestZeroByteRead", "TestListenerClose", "TestConnClose", "TestCloseWrite",
+		"TestCloseRead", "TestGetPollFDAndNetwork"},
+	"a file of the folder above, or splice and sendfile":                        {"TestSendfile", "TestSendFile", "TestCopyFile", "TestSpliceFile", "TestLargeCopyViaNetwork"},
+	"no allocations in the stack's own code, which is in the same program here": {"TestTCPReadWriteAllocs", "TestAllocs$"},
+	"a server in another process":                                               {"TestHTTPDecoding", "ExampleAfterFunc_connection"},
 	"other processes": {"TestMutexMisuse", "TestIssue76126", "TestProcess", "TestPidfd", "TestStdPipe", "TestKill",
 		"TestGetppid", "TestStatStdin", "TestStartProcess", "TestExecutable", "TestFindProcess", "TestCheckPidfd"},
 	"descriptors that are polled: deadlines, O_NONBLOCK, FIFOs": {"TestVariousDeadlines", "TestTTYClose",
