@@ -50,9 +50,10 @@ func (p *Process) dupTo(from, to int, cloexec bool) (uintptr, syscall.Errno) {
 	}
 	old := p.slots[to].file
 	p.slots[to] = slot{f, cloexec}
+	f.slots.Add(1)
 	p.mu.Unlock()
 	if old != nil {
-		old.release()
+		old.drop()
 	}
 	return uintptr(to), 0
 }
@@ -119,14 +120,47 @@ type termios struct {
 	Cc                         [19]uint8
 }
 
-// sysIoctl says whether a file is a terminal. That is all: its settings cannot be
-// changed.
+// Requests of ioctl that package syscall does not name (asm-generic/ioctls.h).
+const (
+	fionread = 0x541b
+	fionbio  = 0x5421
+)
+
+// sysIoctl says whether a file is a terminal, whose settings cannot be changed, and
+// how many bytes wait to be read; and it sets O_NONBLOCK.
 func (p *Process) sysIoctl(a args) (uintptr, syscall.Errno) {
 	f, err := p.usable(a.int(0))
 	if err != 0 {
 		return 0, err
 	}
 	defer f.release()
+	switch a[1] {
+	case fionread:
+		n := 0
+		switch o := f.object.(type) {
+		case *socket:
+			n, err = o.Pending()
+		case readEnd:
+			n, err = o.pending()
+		default:
+			return 0, syscall.ENOTTY
+		}
+		if err != 0 {
+			return 0, err
+		}
+		return 0, put(a[2], int32(n))
+	case fionbio:
+		on, err := array[int32](a[2], 1)
+		if err != 0 {
+			return 0, err
+		}
+		if on[0] != 0 {
+			f.flags.Or(oNonblock)
+		} else {
+			f.flags.And(^oNonblock)
+		}
+		return 0, 0
+	}
 	if _, ok := f.object.(console); !ok || !p.Terminal || a[1] != syscall.TCGETS {
 		return 0, syscall.ENOTTY
 	}

@@ -37,7 +37,12 @@ type file struct {
 	node  *memfs.Handle // nil: a pipe
 	flags atomic.Int32  // as F_GETFL gives them
 	refs  atomic.Int32
+	slots atomic.Int32 // descriptors, which are among the references
 }
+
+// waiter is an object whose calls may wait. They are to return when the last
+// descriptor is closed: nobody else could end them.
+type waiter interface{ abandon() }
 
 // newFile returns a file with one reference.
 func newFile(o object, node *memfs.Handle, flags int) *file {
@@ -55,6 +60,16 @@ func (f *file) release() {
 	if f.node != nil {
 		f.node.Close()
 	}
+}
+
+// drop releases the reference of a descriptor.
+func (f *file) drop() {
+	if f.slots.Add(-1) == 0 {
+		if o, ok := f.object.(waiter); ok {
+			o.abandon()
+		}
+	}
+	f.release()
 }
 
 // named says that the file was opened only for its name: O_PATH.
@@ -89,6 +104,7 @@ func (p *Process) install(f *file, min int, cloexec bool) (uintptr, syscall.Errn
 		p.slots = append(p.slots, slot{})
 	}
 	p.slots[fd] = slot{f, cloexec}
+	f.slots.Add(1)
 	if min <= p.free {
 		p.free = fd + 1
 	}

@@ -52,7 +52,7 @@ func (p *Process) sysRecvfrom(a args) (uintptr, syscall.Errno) {
 		return 0, err
 	}
 	if s.family == syscall.AF_NETLINK {
-		err = putNetlinkAddr(a[4], a[5])
+		err = putNetlinkAddr(0, a[4], a[5])
 	} else if s.kind != syscall.SOCK_STREAM {
 		err = encodeAddr(s.family, from, a[4], a[5])
 	}
@@ -95,9 +95,17 @@ func (p *Process) sysSendmsg(a args) (uintptr, syscall.Errno) {
 	return uintptr(n), err
 }
 
+// messageVectors returns the pieces of a message.
+func messageVectors(h *msghdr) ([][]byte, syscall.Errno) {
+	if h.iovlen > 1024 {
+		return nil, syscall.EMSGSIZE
+	}
+	return vectors(h.iov, int(h.iovlen))
+}
+
 // joined returns the bytes of a message in one piece.
 func joined(h *msghdr) ([]byte, syscall.Errno) {
-	list, err := vectors(h.iov, int(min(h.iovlen, 1025)))
+	list, err := messageVectors(h)
 	if err != 0 {
 		return nil, err
 	}
@@ -122,7 +130,7 @@ func (p *Process) sysRecvmsg(a args) (uintptr, syscall.Errno) {
 		return 0, err
 	}
 	h := &hs[0]
-	list, err := vectors(h.iov, int(min(h.iovlen, 1025)))
+	list, err := messageVectors(h)
 	if err != 0 {
 		return 0, err
 	}
@@ -151,7 +159,15 @@ func (p *Process) sysRecvmsg(a args) (uintptr, syscall.Errno) {
 			n = whole
 		}
 	}
-	if h.name != 0 && s.family != syscall.AF_NETLINK && s.kind != syscall.SOCK_STREAM {
+	switch {
+	case h.name == 0:
+	case s.family == syscall.AF_NETLINK:
+		if err := putBytes(netlinkAddr(0), h.name, &h.namelen); err != 0 {
+			return 0, err
+		}
+	case s.kind == syscall.SOCK_STREAM:
+		h.namelen = 0
+	default:
 		if err := encodeAddrTo(s.family, from, h.name, &h.namelen); err != 0 {
 			return 0, err
 		}

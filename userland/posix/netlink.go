@@ -56,7 +56,7 @@ func (n *netlinkSocket) Send(b []byte, _ int, _ netip.AddrPort) (int, syscall.Er
 	if n.p.Links != nil {
 		links = n.p.Links()
 	}
-	m := messages{sequence: sequence, pid: uint32(n.p.Pid)}
+	m := messages{sequence: sequence}
 	switch kind {
 	case syscall.RTM_GETLINK:
 		for _, l := range links {
@@ -75,7 +75,7 @@ func (n *netlinkSocket) Send(b []byte, _ int, _ netip.AddrPort) (int, syscall.Er
 	}
 	m.begin(syscall.NLMSG_DONE, 4)
 	n.mu.Lock()
-	n.answers = append(n.answers, m.b)
+	n.answers = append(n.answers, m.datagrams()...)
 	notify := n.notify
 	n.mu.Unlock()
 	if notify != nil {
@@ -96,6 +96,16 @@ func (n *netlinkSocket) Receive(b []byte, flags int) (int, netip.AddrPort, int, 
 		n.answers = n.answers[1:]
 	}
 	return got, netip.AddrPort{}, whole, 0
+}
+
+// Pending implements Socket.
+func (n *netlinkSocket) Pending() (int, syscall.Errno) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.answers) == 0 {
+		return 0, 0
+	}
+	return len(n.answers[0]), 0
 }
 
 func (n *netlinkSocket) Notify(f func(mode int)) {
@@ -119,9 +129,19 @@ func (n *netlinkSocket) Option(_, _ int) (value []byte, _ syscall.Errno) {
 }
 func (n *netlinkSocket) Close() {}
 
-// putNetlinkAddr writes the address of the kernel, or of the one process (struct
-// sockaddr_nl).
-func putNetlinkAddr(addr, lenAddr uintptr) syscall.Errno {
+// netlinkPort is the address of every socket; that of the kernel is 0.
+const netlinkPort = 1
+
+// netlinkAddr returns an address (struct sockaddr_nl).
+func netlinkAddr(port uint32) []byte {
+	b := make([]byte, syscall.SizeofSockaddrNetlink)
+	binary.NativeEndian.PutUint16(b, syscall.AF_NETLINK)
+	binary.NativeEndian.PutUint32(b[4:], port)
+	return b
+}
+
+// putNetlinkAddr writes an address and its length. The address 0 takes none.
+func putNetlinkAddr(port uint32, addr, lenAddr uintptr) syscall.Errno {
 	if addr == 0 || lenAddr == 0 {
 		return 0
 	}
@@ -129,30 +149,51 @@ func putNetlinkAddr(addr, lenAddr uintptr) syscall.Errno {
 	if err != 0 {
 		return err
 	}
-	var b [syscall.SizeofSockaddrNetlink]byte
-	binary.NativeEndian.PutUint16(b[:], syscall.AF_NETLINK)
-	binary.NativeEndian.PutUint32(b[4:], 1)
-	return putBytes(b[:], addr, &length[0])
+	if int32(length[0]) < 0 {
+		return syscall.EINVAL
+	}
+	return putBytes(netlinkAddr(port), addr, &length[0])
 }
+
+// datagramMax is how many bytes an answer has at most: who asks reads with a page.
+const datagramMax = 3584
 
 // messages are netlink messages behind each other.
 type messages struct {
-	b             []byte
-	sequence, pid uint32
-	start         int // of the last one
+	b        []byte
+	sequence uint32
+	start    int   // of the last one
+	starts   []int // of all
+}
+
+// datagrams cuts them into answers.
+func (m *messages) datagrams() (list [][]byte) {
+	from := 0
+	for i, start := range m.starts {
+		end := len(m.b)
+		if i+1 < len(m.starts) {
+			end = m.starts[i+1]
+		}
+		if end-from > datagramMax && start > from {
+			list = append(list, m.b[from:start])
+			from = start
+		}
+	}
+	return append(list, m.b[from:])
 }
 
 // begin starts a message with n bytes of zeros behind its header, and returns
 // those.
 func (m *messages) begin(kind uint16, n int) []byte {
 	m.start = len(m.b)
+	m.starts = append(m.starts, m.start)
 	m.b = append(m.b, make([]byte, sizeofHeader+n)...)
 	h := m.b[m.start:]
 	binary.NativeEndian.PutUint32(h, uint32(len(h)))
 	binary.NativeEndian.PutUint16(h[4:], kind)
 	binary.NativeEndian.PutUint16(h[6:], syscall.NLM_F_MULTI)
 	binary.NativeEndian.PutUint32(h[8:], m.sequence)
-	binary.NativeEndian.PutUint32(h[12:], 1)
+	binary.NativeEndian.PutUint32(h[12:], netlinkPort)
 	return h[sizeofHeader:]
 }
 

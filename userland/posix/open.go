@@ -125,6 +125,6 @@ func (p *Process) sysClose(a args) (uintptr, syscall.Errno) {
 	p.slots[fd] = slot{}
 	p.free = min(p.free, fd)
 	p.mu.Unlock()
-	f.release()
+	f.drop()
 	return 0, 0
 }

@@ -25,6 +25,9 @@ type pipe struct {
 	start, n       int    // where the bytes begin in ring, and how many there are
 	noReader       bool
 	noWriter       bool
+	// readerGone and writerGone say that an end has no descriptor any more,
+	// though calls that wait may still use it.
+	readerGone, writerGone bool
 }
 
 // signal says that something has changed. b.mu is held.
@@ -93,6 +96,8 @@ func (e readEnd) read(p []byte, flags int) (int, syscall.Errno) {
 			return 0, 0
 		case flags&oNonblock != 0:
 			return 0, syscall.EAGAIN
+		case b.readerGone:
+			return 0, syscall.EBADF
 		}
 		b.changed.Wait()
 	}
@@ -130,6 +135,10 @@ func (e writeEnd) write(p []byte, flags int) (done int, err syscall.Errno) {
 				err = syscall.EAGAIN
 				break
 			}
+			if b.writerGone {
+				err = syscall.EBADF
+				break
+			}
 			b.changed.Wait()
 			continue
 		}
@@ -145,6 +154,26 @@ func (e writeEnd) write(p []byte, flags int) (done int, err syscall.Errno) {
 		err = 0
 	}
 	return done, err
+}
+
+func (e readEnd) abandon() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.readerGone = true
+	e.changed.Broadcast()
+}
+
+func (e writeEnd) abandon() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.writerGone = true
+	e.changed.Broadcast()
+}
+
+func (e readEnd) pending() (int, syscall.Errno) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.n, 0
 }
 
 func (e readEnd) close() {

@@ -57,6 +57,7 @@ type watchers struct {
 	mu      sync.Mutex
 	pollers []poller
 	calls   map[chan struct{}]struct{}
+	gone    bool // no descriptor is left
 }
 
 type poller struct {
@@ -79,6 +80,14 @@ func (w *watchers) tell(mode int) {
 	}
 }
 
+// abandon has until return, and never wait again: the last descriptor was closed.
+func (w *watchers) abandon() {
+	w.mu.Lock()
+	w.gone = true
+	w.mu.Unlock()
+	w.tell(modeBoth)
+}
+
 // set names the poller of a descriptor.
 func (w *watchers) set(fd int, ready func(mode int)) {
 	w.mu.Lock()
@@ -91,7 +100,8 @@ func (w *watchers) set(fd int, ready func(mode int)) {
 }
 
 // until calls try until it returns another error than EAGAIN, and waits between
-// two calls until somebody tells.
+// two calls until somebody tells. It is EBADF when the last descriptor is closed
+// meanwhile.
 func (w *watchers) until(try func() syscall.Errno) syscall.Errno {
 	c := make(chan struct{}, 1)
 	w.mu.Lock()
@@ -108,6 +118,12 @@ func (w *watchers) until(try func() syscall.Errno) syscall.Errno {
 	for {
 		if err := try(); err != syscall.EAGAIN {
 			return err
+		}
+		w.mu.Lock()
+		gone := w.gone
+		w.mu.Unlock()
+		if gone {
+			return syscall.EBADF
 		}
 		<-c
 	}

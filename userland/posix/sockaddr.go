@@ -3,6 +3,7 @@ package posix
 import (
 	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"syscall"
 	"unsafe"
 )
@@ -12,6 +13,7 @@ import (
 const (
 	sizeofSockaddrIn  = 16
 	sizeofSockaddrIn6 = 28
+	leastSockaddrIn6  = sizeofSockaddrIn6 - 4 // scope_id came later
 )
 
 // decodeAddr reads the address of a family at an address in memory.
@@ -23,20 +25,39 @@ func decodeAddr(family int, addr, n uintptr) (a netip.AddrPort, err syscall.Errn
 	if err != 0 {
 		return a, err
 	}
-	if len(b) < 2 {
+	least := sizeofSockaddrIn
+	if family == syscall.AF_INET6 {
+		least = leastSockaddrIn6
+	}
+	if len(b) < least {
 		return a, syscall.EINVAL
 	}
 	if got := int(binary.NativeEndian.Uint16(b)); got != family {
 		return a, syscall.EAFNOSUPPORT
 	}
-	switch {
-	case family == syscall.AF_INET && len(b) >= sizeofSockaddrIn:
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:])), binary.BigEndian.Uint16(b[2:])), 0
-	case family == syscall.AF_INET6 && len(b) >= sizeofSockaddrIn6-4: // scope_id came later
-		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:])), binary.BigEndian.Uint16(b[2:])), 0
+	port := binary.BigEndian.Uint16(b[2:])
+	if family == syscall.AF_INET {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:])), port), 0
 	}
-	return a, syscall.EINVAL
+	ip := netip.AddrFrom16([16]byte(b[8:]))
+	if scoped(ip) && len(b) >= sizeofSockaddrIn6 {
+		if scope := binary.NativeEndian.Uint32(b[leastSockaddrIn6:]); scope != 0 {
+			ip = ip.WithZone(strconv.FormatUint(uint64(scope), 10))
+		}
+	}
+	return netip.AddrPortFrom(ip, port), 0
 }
+
+// unspecified says that an address of connect(2) is of AF_UNSPEC, which ends a
+// connection.
+func unspecified(addr, n uintptr) bool {
+	b, err := memory(addr, n)
+	return err == 0 && n <= 128 && len(b) >= 2 && binary.NativeEndian.Uint16(b) == syscall.AF_UNSPEC
+}
+
+// scoped says that an address has a scope_id (RFC 4007): the number of its
+// interface, which is the zone of its netip.Addr.
+func scoped(ip netip.Addr) bool { return ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() }
 
 // encodeAddr writes an address of a family, and its length; what does not fit is
 // cut. The address 0 takes none.
@@ -65,6 +86,9 @@ func encodeAddrTo(family int, a netip.AddrPort, addr uintptr, length *uint32) sy
 		}
 		as16 := ip.As16()
 		copy(b[8:], as16[:])
+		if scope, err := strconv.ParseUint(ip.Zone(), 10, 32); err == nil && scoped(ip) {
+			binary.NativeEndian.PutUint32(b[leastSockaddrIn6:], uint32(scope))
+		}
 	} else if ip := a.Addr().Unmap(); ip.Is4() {
 		as4 := ip.As4()
 		copy(b[4:], as4[:])

@@ -10,10 +10,13 @@ import (
 
 // Socket is an endpoint of a network. Its methods do not wait: what would have to
 // is EAGAIN, or EINPROGRESS for Connect.
+//
+// The zone of an IPv6 address is the number of an interface.
 type Socket interface {
 	Bind(netip.AddrPort) syscall.Errno
 	Listen(backlog int) syscall.Errno
 	Accept() (Socket, netip.AddrPort, syscall.Errno)
+	// Connect to an address that is not valid ends the connection.
 	Connect(netip.AddrPort) syscall.Errno
 	Local() (netip.AddrPort, syscall.Errno)
 	Peer() (netip.AddrPort, syscall.Errno)
@@ -27,6 +30,9 @@ type Socket interface {
 	SetOption(level, name int, value []byte) syscall.Errno
 	// Option returns the value of an option.
 	Option(level, name int) ([]byte, syscall.Errno)
+	// Pending returns how many bytes wait to be read, or the length of the next
+	// datagram.
+	Pending() (int, syscall.Errno)
 	// Notify has f called when the socket may have become readable ('r'),
 	// writable ('w') or both.
 	Notify(f func(mode int))
@@ -62,6 +68,9 @@ func (p *Process) openSocket(s Socket, family, kind, flags int) (uintptr, syscal
 }
 
 func (s *socket) poll(fd int, ready func(mode int)) { s.watchers.set(fd, ready) }
+
+// abandon has the calls that wait for the socket return.
+func (s *socket) abandon() { s.watchers.abandon() }
 
 func (s *socket) close() {
 	s.Notify(nil)
@@ -109,10 +118,25 @@ func (s *socket) send(b []byte, file, flags int, to netip.AddrPort) (done int, e
 }
 
 func (p *Process) sysSocket(a args) (uintptr, syscall.Errno) {
-	const flags = oNonblock | oCloexec
+	const (
+		flags       = oNonblock | oCloexec
+		kindEnd     = 11  // the first number that is no type
+		familyEnd   = 46  // the first that is no family
+		protocolEnd = 263 // the first that is no protocol of IP
+	)
 	domain, kind, protocol := a.int(0), a.int(1)&^flags, a.int(2)
 	var s Socket
 	err := syscall.EAFNOSUPPORT
+	switch {
+	case kind&^0xf != 0:
+		return 0, syscall.EINVAL
+	case domain < 0 || domain >= familyEnd:
+		return 0, err
+	case kind >= kindEnd:
+		return 0, syscall.EINVAL
+	case (domain == syscall.AF_INET || domain == syscall.AF_INET6) && (protocol < 0 || protocol >= protocolEnd):
+		return 0, syscall.EINVAL
+	}
 	switch domain {
 	case syscall.AF_INET, syscall.AF_INET6:
 		families.mu.Lock()
@@ -149,6 +173,14 @@ func (p *Process) sysBind(a args) (uintptr, syscall.Errno) {
 }
 
 func (p *Process) sysConnect(a args) (uintptr, syscall.Errno) {
+	if unspecified(a[1], a[2]) {
+		f, s, err := p.socket(a.int(0))
+		if err != 0 {
+			return 0, err
+		}
+		defer f.release()
+		return 0, s.Connect(netip.AddrPort{})
+	}
 	return p.withAddr(a, func(f *file, s *socket, to netip.AddrPort) syscall.Errno {
 		err := s.Connect(to)
 		if err != syscall.EINPROGRESS || f.flags.Load()&oNonblock != 0 {
@@ -240,7 +272,7 @@ func (p *Process) addrOf(a args, get func(*socket) (netip.AddrPort, syscall.Errn
 		return 0, err
 	}
 	if s.family == syscall.AF_NETLINK {
-		return 0, putNetlinkAddr(a[1], a[2])
+		return 0, putNetlinkAddr(netlinkPort, a[1], a[2])
 	}
 	return 0, encodeAddr(s.family, addr, a[1], a[2])
 }
@@ -260,7 +292,7 @@ func (p *Process) sysSetsockopt(a args) (uintptr, syscall.Errno) {
 		return 0, err
 	}
 	defer f.release()
-	if a[4] > 1024 {
+	if int32(a[4]) < 0 || a[4] > 1024 {
 		return 0, syscall.EINVAL
 	}
 	value, err := memory(a[3], a[4])
@@ -276,14 +308,18 @@ func (p *Process) sysGetsockopt(a args) (uintptr, syscall.Errno) {
 		return 0, err
 	}
 	defer f.release()
-	value, err := s.Option(a.int(1), a.int(2))
-	if err != 0 {
-		return 0, err
-	}
 	length, err := array[uint32](a[4], 1)
 	if err != 0 {
 		return 0, err
 	}
-	value = value[:min(len(value), int(length[0]))]
+	room := int32(length[0])
+	if room < 0 {
+		return 0, syscall.EINVAL
+	}
+	value, err := s.Option(a.int(1), a.int(2))
+	if err != 0 {
+		return 0, err
+	}
+	value = value[:min(len(value), int(room))]
 	return 0, putBytes(value, a[3], &length[0])
 }

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"net/netip"
+	"strconv"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 )
@@ -12,6 +13,9 @@ func full(a netip.AddrPort) tcpip.FullAddress {
 	f := tcpip.FullAddress{Port: a.Port()}
 	if ip := a.Addr(); ip.IsValid() && !(ip.IsUnspecified() && !ip.Is4In6()) {
 		f.Addr = tcpip.AddrFromSlice(ip.AsSlice())
+		if id, err := strconv.ParseUint(ip.Zone(), 10, 31); err == nil {
+			f.NIC = tcpip.NICID(id)
+		}
 	}
 	return f
 }
@@ -26,9 +30,20 @@ func (k *sock) from(f tcpip.FullAddress) netip.AddrPort {
 		ip = netip.IPv4Unspecified()
 	case k.v6 && ip.Is4():
 		ip = netip.AddrFrom16(ip.As16())
+	case f.NIC != 0 && (ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast()):
+		ip = ip.WithZone(strconv.Itoa(int(f.NIC)))
 	}
 	return netip.AddrPortFrom(ip, f.Port)
 }
+
+// named is an address as Names wants it: IPv4 as that, and no zone.
+func named(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
+// unreachable says that an address is IPv4 in IPv6, for a socket without IPv4. k.mu
+// is held.
+func (k *sock) unreachable(a netip.Addr) bool { return k.v6only && a.Is4In6() }
 
 // private says that an address is the stack's own.
 func private(a netip.Addr) bool { return a.Unmap().IsLoopback() }

@@ -14,6 +14,9 @@ import (
 // use on its loopback.
 const tries = 16
 
+// backlogMax is the longest queue of connections to accept (net.core.somaxconn).
+const backlogMax = 4096
+
 // Bind implements posix.Socket.
 func (k *sock) Bind(local netip.AddrPort) syscall.Errno {
 	k.mu.Lock()
@@ -34,7 +37,7 @@ func (k *sock) bind(local netip.AddrPort) syscall.Errno {
 		return 0
 	}
 	for range tries {
-		at, claim, err := k.s.Names.Bind(uint8(k.protocol), local, k.v6only, k.reuse)
+		at, claim, err := k.s.Names.Bind(uint8(k.protocol), named(local), k.v6only, k.reuse)
 		if err != 0 {
 			return err
 		}
@@ -76,7 +79,8 @@ func (k *sock) Listen(backlog int) syscall.Errno {
 			return err
 		}
 	}
-	if err := k.ep.Listen(min(max(backlog, 1), 4096)); err != nil {
+	// A negative backlog is as long as can be.
+	if err := k.ep.Listen(int(min(max(uint32(backlog), 1), backlogMax))); err != nil {
 		return errno(err)
 	}
 	k.listening = true
@@ -101,6 +105,9 @@ func (k *sock) Accept() (posix.Socket, netip.AddrPort, syscall.Errno) {
 func (k *sock) Connect(remote netip.AddrPort) syscall.Errno {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if !remote.IsValid() {
+		return errno(k.ep.Disconnect())
+	}
 	if k.protocol == syscall.IPPROTO_TCP {
 		if k.listening {
 			return syscall.EISCONN
@@ -113,6 +120,9 @@ func (k *sock) Connect(remote netip.AddrPort) syscall.Errno {
 	if remote.Addr().IsUnspecified() {
 		// Any address of one's own, as Linux has it.
 		remote = netip.AddrPortFrom(loopback(remote.Addr()), remote.Port())
+	}
+	if k.unreachable(remote.Addr()) {
+		return syscall.ENETUNREACH
 	}
 	if err := k.claimPeer(remote); err != 0 {
 		return err
@@ -128,7 +138,7 @@ func (k *sock) claimPeer(remote netip.AddrPort) syscall.Errno {
 		return 0
 	}
 	for range tries {
-		local, claim, err := k.s.Names.Connect(k.claim, uint8(k.protocol), netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()))
+		local, claim, err := k.s.Names.Connect(k.claim, uint8(k.protocol), named(remote))
 		if err != 0 {
 			return err
 		}

@@ -80,7 +80,30 @@ type side struct {
 	log   []string
 
 	mu     sync.Mutex
-	events map[uintptr]chan struct{} // by descriptor: PollReady was called
+	events map[event]chan struct{} // PollReady was called
+}
+
+// event is that a poller's descriptor may be read ('r') or written ('w').
+type event struct {
+	pd   uintptr
+	mode rune
+}
+
+// happened returns the channel of an event.
+func (s *side) happened(pd uintptr, mode rune) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.events[event{pd, mode}]
+}
+
+// calm forgets the events of a poller that came so far.
+func (s *side) calm(pd uintptr) {
+	for _, mode := range "rw" {
+		select {
+		case <-s.happened(pd, mode):
+		default:
+		}
+	}
 }
 
 // newSide makes a Process whose goroutines must be gone at the end.
@@ -88,16 +111,15 @@ func newSide(t testing.TB, names socket.Names) *side {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	net := newStack(t)
-	s := &side{t: t, events: map[uintptr]chan struct{}{}, stack: &socket.Stack{Net: net, Names: names}}
+	s := &side{t: t, events: map[event]chan struct{}{}, stack: &socket.Stack{Net: net, Names: names}}
 	s.p = &posix.Process{
 		FS: memfs.New(1<<20, func() (int64, int64) { return 0, 0 }),
-		PollReady: func(pd uintptr, _ int) {
-			s.mu.Lock()
-			c := s.events[pd]
-			s.mu.Unlock()
-			select {
-			case c <- struct{}{}:
-			default:
+		PollReady: func(pd uintptr, mode int) {
+			for _, m := range map[int]string{'r': "r", 'w': "w", 'r' + 'w': "rw"}[mode] {
+				select {
+				case s.happened(pd, m) <- struct{}{}:
+				default:
+				}
 			}
 		},
 	}
@@ -159,11 +181,8 @@ func (s *side) await(fd uintptr, mode rune) {
 		}
 		return
 	}
-	s.mu.Lock()
-	c := s.events[fd]
-	s.mu.Unlock()
 	select {
-	case <-c:
+	case <-s.happened(fd, mode):
 	case <-time.After(patience):
 		s.t.Errorf("%c of %d does not come\n%v", mode, fd, s.log)
 		runtime.Goexit()
@@ -173,14 +192,21 @@ func (s *side) await(fd uintptr, mode rune) {
 // polled has the descriptor watched; without it await does not work.
 func (s *side) polled(fd uintptr) uintptr {
 	if s.p != nil {
-		s.mu.Lock()
-		s.events[fd] = make(chan struct{}, 1)
-		s.mu.Unlock()
-		if err := s.p.PollOpen(int(fd), fd); err != 0 {
-			s.t.Errorf("PollOpen: %v", err)
-		}
+		s.polledAs(fd, fd)
 	}
 	return fd
+}
+
+// polledAs has it watched under a name.
+func (s *side) polledAs(fd, pd uintptr) {
+	s.mu.Lock()
+	for _, mode := range "rw" {
+		s.events[event{pd, mode}] = make(chan struct{}, 1)
+	}
+	s.mu.Unlock()
+	if err := s.p.PollOpen(int(fd), pd); err != 0 {
+		s.t.Errorf("PollOpen: %v", err)
+	}
 }
 
 // retry calls try until it does not give EAGAIN.

@@ -18,15 +18,36 @@ const (
 	ipBindAddrNoPort = 24
 )
 
-// number reads the value of an option: an int, or a byte.
+// number reads the value of an option: an int.
 func number(value []byte) (int, syscall.Errno) {
+	if len(value) < 4 {
+		return 0, syscall.EINVAL
+	}
+	return int(int32(binary.NativeEndian.Uint32(value))), 0
+}
+
+// numberIP reads that of an option of IPv4, which may be a byte.
+func numberIP(name int, value []byte) (int, syscall.Errno) {
 	switch {
 	case len(value) >= 4:
-		return int(int32(binary.NativeEndian.Uint32(value))), 0
+		return number(value)
 	case len(value) >= 1:
 		return int(value[0]), 0
+	case name == syscall.IP_TOS:
+		return 0, 0
 	}
 	return 0, syscall.EINVAL
+}
+
+// hops is the value of an option that is up to 255, or initially for -1.
+func hops(n, least, initially int) (int, syscall.Errno) {
+	switch {
+	case n == -1:
+		return initially, 0
+	case n < least || n > 255:
+		return 0, syscall.EINVAL
+	}
+	return n, 0
 }
 
 // SetOption implements posix.Socket.
@@ -40,10 +61,16 @@ func (k *sock) SetOption(level, name int, value []byte) syscall.Errno {
 		}
 		return k.setTCP(name, value)
 	case syscall.IPPROTO_IP:
+		if multicast(level, name) {
+			return k.setMulticast(level, name, value)
+		}
 		return k.setIP(name, value)
 	case syscall.IPPROTO_IPV6:
 		if !k.v6 {
 			return syscall.ENOPROTOOPT
+		}
+		if multicast(level, name) {
+			return k.setMulticast(level, name, value)
 		}
 		return k.setIPv6(name, value)
 	}
@@ -105,7 +132,11 @@ func (k *sock) setTCP(name int, value []byte) syscall.Errno {
 	case syscall.TCP_QUICKACK:
 		o.SetQuickAck(n != 0)
 	case syscall.TCP_KEEPIDLE, syscall.TCP_KEEPINTVL, syscall.TCP_KEEPCNT:
-		if n < 1 || n > 32767 {
+		most := 32767
+		if name == syscall.TCP_KEEPCNT {
+			most = 127
+		}
+		if n < 1 || n > most {
 			return syscall.EINVAL
 		}
 		d := time.Duration(n) * time.Second
@@ -120,6 +151,9 @@ func (k *sock) setTCP(name int, value []byte) syscall.Errno {
 			problem = k.ep.SetSockOptInt(tcpip.KeepaliveCountOption, n)
 		}
 	case tcpUserTimeout:
+		if n < 0 {
+			return syscall.EINVAL
+		}
 		v := tcpip.TCPUserTimeoutOption(time.Duration(n) * time.Millisecond)
 		problem = k.ep.SetSockOpt(&v)
 	case syscall.TCP_MAXSEG:
@@ -135,7 +169,7 @@ func (k *sock) setTCP(name int, value []byte) syscall.Errno {
 const tcpFastOpen = 23
 
 func (k *sock) setIP(name int, value []byte) syscall.Errno {
-	n, err := number(value)
+	n, err := numberIP(name, value)
 	if err != 0 {
 		return err
 	}
@@ -149,11 +183,6 @@ func (k *sock) setIP(name int, value []byte) syscall.Errno {
 			return syscall.EINVAL
 		}
 		return errno(k.ep.SetSockOptInt(tcpip.IPv4TTLOption, n))
-	case syscall.IP_MULTICAST_TTL:
-		return errno(k.ep.SetSockOptInt(tcpip.MulticastTTLOption, n))
-	case syscall.IP_MULTICAST_LOOP:
-		k.ep.SocketOptions().SetMulticastLoop(n != 0)
-		return 0
 	case syscall.IP_RECVERR, syscall.IP_MTU_DISCOVER, ipBindAddrNoPort:
 		return 0
 	}
@@ -176,14 +205,15 @@ func (k *sock) setIPv6(name int, value []byte) syscall.Errno {
 		k.ep.SocketOptions().SetV6Only(n != 0)
 		return 0
 	case syscall.IPV6_TCLASS:
+		if n, err = hops(n, 0, 0); err != 0 {
+			return err
+		}
 		return errno(k.ep.SetSockOptInt(tcpip.IPv6TrafficClassOption, n))
 	case syscall.IPV6_UNICAST_HOPS:
+		if n, err = hops(n, 0, -1); err != 0 { // gVisor has its default for -1 too
+			return err
+		}
 		return errno(k.ep.SetSockOptInt(tcpip.IPv6HopLimitOption, n))
-	case syscall.IPV6_MULTICAST_HOPS:
-		return errno(k.ep.SetSockOptInt(tcpip.MulticastTTLOption, n))
-	case syscall.IPV6_MULTICAST_LOOP:
-		k.ep.SocketOptions().SetMulticastLoop(n != 0)
-		return 0
 	case ipv6RecvErr, syscall.IPV6_MTU_DISCOVER:
 		return 0
 	}
@@ -192,7 +222,14 @@ func (k *sock) setIPv6(name int, value []byte) syscall.Errno {
 
 // Option implements posix.Socket.
 func (k *sock) Option(level, name int) ([]byte, syscall.Errno) {
-	n, err := 0, syscall.ENOPROTOOPT
+	// For a level that there is not, the families of Linux differ.
+	n, err := 0, syscall.EOPNOTSUPP
+	if k.v6 {
+		err = syscall.ENOPROTOOPT
+	}
+	if (level == syscall.IPPROTO_IP || level == syscall.IPPROTO_IPV6 && k.v6) && multicast(level, name) {
+		return k.getMulticast(level, name)
+	}
 	switch level {
 	case syscall.SOL_SOCKET:
 		if name == syscall.SO_LINGER {
@@ -231,7 +268,12 @@ func (k *sock) getSocket(name int) (int, syscall.Errno) {
 	o := k.ep.SocketOptions()
 	switch name {
 	case syscall.SO_ERROR:
-		return int(errno(k.ep.LastError())), 0
+		err := k.ep.LastError()
+		if err != nil {
+			// gVisor keeps a connection's error in two places.
+			k.ep.LastError()
+		}
+		return int(errno(err)), 0
 	case syscall.SO_TYPE:
 		if k.protocol == syscall.IPPROTO_TCP {
 			return syscall.SOCK_STREAM, 0
@@ -303,10 +345,6 @@ func (k *sock) getIP(name int) (n int, err syscall.Errno) {
 		if n, problem = k.ep.GetSockOptInt(tcpip.IPv4TTLOption); n == 0 {
 			n = 64
 		}
-	case syscall.IP_MULTICAST_TTL:
-		n, problem = k.ep.GetSockOptInt(tcpip.MulticastTTLOption)
-	case syscall.IP_MULTICAST_LOOP:
-		n = flag(k.ep.SocketOptions().GetMulticastLoop())
 	default:
 		return 0, syscall.ENOPROTOOPT
 	}
@@ -321,7 +359,9 @@ func (k *sock) getIPv6(name int) (n int, err syscall.Errno) {
 	case syscall.IPV6_TCLASS:
 		n, problem = k.ep.GetSockOptInt(tcpip.IPv6TrafficClassOption)
 	case syscall.IPV6_UNICAST_HOPS:
-		n, problem = k.ep.GetSockOptInt(tcpip.IPv6HopLimitOption)
+		if n, problem = k.ep.GetSockOptInt(tcpip.IPv6HopLimitOption); n == -1 {
+			n = 64
+		}
 	default:
 		return 0, syscall.ENOPROTOOPT
 	}

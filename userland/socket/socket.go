@@ -44,6 +44,8 @@ type Stack struct {
 	Names Names
 	// Full says that no datagram is taken for now; nil: never.
 	Full func() bool
+
+	starved starved
 }
 
 // sock is a socket. It implements posix.Socket.
@@ -127,9 +129,16 @@ func (k *sock) Close() {
 	claim := k.claim
 	k.claim = nil
 	k.mu.Unlock()
+	k.s.starved.remove(k)
 	if claim != nil {
 		k.s.Names.Release(claim)
 	}
+}
+
+// Pending implements posix.Socket.
+func (k *sock) Pending() (int, syscall.Errno) {
+	n, err := k.ep.GetSockOptInt(tcpip.ReceiveQueueSizeOption)
+	return n, errno(err)
 }
 
 // Shutdown implements posix.Socket.

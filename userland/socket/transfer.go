@@ -32,15 +32,42 @@ func (shortError) Error() string { return "short" }
 
 var errShort error = shortError{}
 
+// datagramWriter is sliceWriter for datagrams, of which the rest is lost.
+type datagramWriter struct {
+	b []byte
+	n int
+}
+
+func (w *datagramWriter) Write(p []byte) (int, error) {
+	w.n += copy(w.b[w.n:], p)
+	return len(p), nil
+}
+
+// receiveDatagram receives one.
+func (k *sock) receiveDatagram(b []byte, peek bool) (n int, from netip.AddrPort, whole int, err syscall.Errno) {
+	w := &datagramWriter{b: b}
+	r, problem := k.ep.Read(w, tcpip.ReadOptions{Peek: peek, NeedRemoteAddr: true})
+	if problem != nil {
+		if _, end := problem.(*tcpip.ErrClosedForReceive); end {
+			return 0, from, 0, 0
+		}
+		return 0, from, 0, errno(problem)
+	}
+	return w.n, k.from(r.RemoteAddr), max(r.Total, w.n), 0
+}
+
 // Receive implements posix.Socket.
 func (k *sock) Receive(b []byte, flags int) (n int, from netip.AddrPort, whole int, err syscall.Errno) {
 	const taken = syscall.MSG_PEEK | syscall.MSG_TRUNC | syscall.MSG_DONTWAIT | syscall.MSG_WAITALL | syscall.MSG_NOSIGNAL | syscall.MSG_CMSG_CLOEXEC
 	if flags&^taken != 0 {
 		return 0, from, 0, syscall.EOPNOTSUPP
 	}
-	stream := k.protocol == syscall.IPPROTO_TCP
+	peek := flags&syscall.MSG_PEEK != 0
+	if k.protocol != syscall.IPPROTO_TCP {
+		return k.receiveDatagram(b, peek)
+	}
 	w := &sliceWriter{b: b}
-	r, problem := k.ep.Read(w, tcpip.ReadOptions{Peek: flags&syscall.MSG_PEEK != 0, NeedRemoteAddr: !stream})
+	r, problem := k.ep.Read(w, tcpip.ReadOptions{Peek: peek})
 	if problem != nil {
 		switch problem.(type) {
 		case *tcpip.ErrClosedForReceive:
@@ -53,11 +80,10 @@ func (k *sock) Receive(b []byte, flags int) (n int, from netip.AddrPort, whole i
 		}
 		return 0, from, 0, errno(problem)
 	}
-	if stream {
+	if !peek {
 		k.ep.ModerateRecvBuf(r.Count)
-		return r.Count, from, r.Count, 0
 	}
-	return w.n, k.from(r.RemoteAddr), max(r.Total, w.n), 0
+	return r.Count, from, r.Count, 0
 }
 
 // Send implements posix.Socket.
@@ -90,7 +116,8 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 	if err := k.bindToSend(to); err != 0 {
 		return 0, err
 	}
-	if k.s.Full != nil && k.s.Full() && !private(to.Addr()) {
+	if k.s.Full != nil && !private(to.Addr()) && k.s.Full() {
+		k.s.starved.add(k, k.s.Full)
 		return 0, syscall.EAGAIN
 	}
 	n, err := k.ep.Write(bytes.NewReader(b), o)
@@ -100,11 +127,15 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 	return int(n), 0
 }
 
-// bindToSend takes a port for a datagram socket that sends before it has one.
+// bindToSend takes a port for a datagram socket that sends before it has one. It
+// does so even for loopback: the next datagram may go elsewhere.
 func (k *sock) bindToSend(to netip.AddrPort) syscall.Errno {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.bound || k.started || !to.IsValid() || private(to.Addr()) {
+	if k.unreachable(to.Addr()) {
+		return syscall.ENETUNREACH
+	}
+	if k.bound || k.started || !to.IsValid() {
 		return 0
 	}
 	return k.bind(k.any())
