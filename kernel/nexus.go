@@ -44,8 +44,10 @@ func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 		return nil, err
 	}
 	n := &nexus{random: m.random.Read, page: mem.Bytes, taken: taken, changed: func() {}}
-	n.names = netns.New(netns.Config{Random: n.random32})
-	n.Switch = flowswitch.New(s.Port(), n.names, clock.Since, uint64(n.random32())<<32|uint64(n.random32()))
+	// An eighth of the kernel's heap is for flows and ports, at most.
+	flows := int(m.heapLimit / 8 / flowswitch.FlowMemory)
+	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin)})
+	n.Switch = flowswitch.New(s.Port(), n.names, clock.Since, uint64(n.random32())<<32|uint64(n.random32()), flows)
 	s.Attach(n.Switch)
 	s.Follow(n.publish)
 	s.Reserve(n.reserve)

@@ -2,10 +2,12 @@ package flowswitch_test
 
 import (
 	"net/netip"
+	"runtime"
 	"syscall"
 	"testing"
 
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/flowswitch"
 )
 
 // TestRequests: what a domain asks for and must not have, or cannot (flowreq).
@@ -71,10 +73,21 @@ func TestRequests(t *testing.T) {
 func TestManyFlows(t *testing.T) {
 	w := newWorld(t)
 	d, e := w.domain(nil, []string{"udp/*:*"}), w.domain(nil, []string{"udp/*:*"})
+	var before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
 	for i := range 512 {
 		if _, errno := d.connect(17, outside, uint16(1000+i)); errno != 0 {
 			t.Fatalf("flow %d: %v", i, errno)
 		}
+	}
+	var after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := int64(after.HeapAlloc-before.HeapAlloc) / 512; each > flowswitch.FlowMemory {
+		t.Errorf("a flow takes %d bytes", each)
+	} else {
+		t.Logf("a flow takes %d bytes", each)
 	}
 	if _, errno := d.connect(17, outside, 9); errno != syscall.ENOMEM {
 		t.Errorf("the 513th: %v", errno)

@@ -56,9 +56,18 @@ type attached struct {
 	stalled atomic.Bool
 }
 
-// New makes a switch on a card. now is a clock, and seed a secret number.
-func New(p netif.Port, names *netns.Space, now func() time.Duration, seed uint64) *Switch {
-	table, err := flow.New(flow.Config{Linger: lingerTime, Seed: seed})
+const (
+	// FlowsMin and FlowsMax bound how many flows a switch has.
+	FlowsMin = 1024
+	FlowsMax = 16384
+	// FlowMemory is what a flow takes at most with its port, in bytes.
+	FlowMemory = 2 << 10
+)
+
+// New makes a switch on a card, for so many flows at most: a number out of bounds is
+// brought within. now is a clock, and seed a secret number.
+func New(p netif.Port, names *netns.Space, now func() time.Duration, seed uint64, flows int) *Switch {
+	table, err := flow.New(flow.Config{Linger: lingerTime, Seed: seed, Max: min(max(flows, FlowsMin), FlowsMax)})
 	if err != nil {
 		panic(err) // these numbers are allowed
 	}

@@ -55,7 +55,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, wire: pipe.New(1024, 1500, "")}
 	w.names = netns.New(netns.Config{})
-	w.sw = flowswitch.New(w, w.names, func() time.Duration { w.mu.Lock(); defer w.mu.Unlock(); return w.now }, 1)
+	w.sw = flowswitch.New(w, w.names, func() time.Duration { w.mu.Lock(); defer w.mu.Unlock(); return w.now }, 1, 0)
 	w.peer = newStack(t, w.wire, outside)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -15,12 +15,16 @@ var outside = map[string]string{
 
 import (
 	"fmt"
+	"log"
+	"net/http"
 	"os"
 )
 
 func main() {
 	text, err := os.ReadFile("/etc/motd")
 	fmt.Printf("hello from outside: %s %v %q\n", text, err, os.Args[1:])
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s to %s\n", text, r.URL.Path) })
+	log.Fatal(http.ListenAndServe(":80", nil))
 }
 `,
 	"motd": "good day",
@@ -28,19 +32,33 @@ func main() {
 package = "./app"
 args = ["one", "two words"]
 files = { "/etc/motd" = "motd" }
+listen = ["tcp/80"]
 `,
 	"app_test.go": `package mine
 
 import (
+	"io"
+	"net/http"
 	"testing"
 
 	"github.com/sluice-os/sluice/qemutest"
 )
 
 func TestHello(t *testing.T) {
-	vm := qemutest.Start(t, qemutest.Config{Image: qemutest.Build(t, "sluice.toml", ""), Memory: 128})
+	vm := qemutest.Start(t, qemutest.Config{
+		Image: qemutest.Build(t, "sluice.toml", ""), Memory: 192,
+		Net: qemutest.UserNet, Forward: []string{"tcp/80"},
+	})
 	vm.Seen(t, "hello: hello from outside: good day <nil> [\"one\" \"two words\"]")
-	vm.Times(t, 0, "domain ended domain=hello reason=\"exited with status 0\"", 1)
+	vm.Seen(t, "address acquired")
+	r, err := http.Get("http://" + vm.Forwarded(t, "tcp/80") + "/you")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if text, err := io.ReadAll(r.Body); err != nil || string(text) != "good day to /you\n" {
+		t.Errorf("%q, %v", text, err)
+	}
 }
 `,
 }
