@@ -37,7 +37,7 @@ func (k *sock) bind(local netip.AddrPort) syscall.Errno {
 		return 0
 	}
 	for range tries {
-		at, claim, err := k.s.Names.Bind(uint8(k.protocol), named(local), k.v6only, k.reuse)
+		at, claim, err := k.s.Names.Bind(uint8(k.protocol), named(local), k.v6only, k.reuse || k.share)
 		if err != 0 {
 			return err
 		}

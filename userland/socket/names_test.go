@@ -160,6 +160,23 @@ func TestNamesOfDatagrams(t *testing.T) {
 	n.expect(t, "release 5000", "connect 17 198.51.100.1:6000 false", "release 5001", "release 6000")
 }
 
+// Sockets with SO_REUSEPORT share a port, of which the machine is told.
+func TestNamesOfSharedPort(t *testing.T) {
+	n := newNames()
+	s := newSide(t, n)
+	for _, kind := range []int{syscall.SOCK_STREAM, syscall.SOCK_DGRAM} {
+		for range 2 {
+			fd := s.socket(syscall.AF_INET, kind, 0)
+			s.set(fd, syscall.SOL_SOCKET, 15, 1)
+			if err := s.bind(fd, netip.MustParseAddrPort("0.0.0.0:9000")); err != 0 {
+				t.Errorf("bind: %v", err)
+			}
+		}
+	}
+	n.expect(t, "bind 6 0.0.0.0:9000 false true", "bind 6 0.0.0.0:9000 false true",
+		"bind 17 0.0.0.0:9000 false true", "bind 17 0.0.0.0:9000 false true")
+}
+
 // Loopback addresses are private, and what Names refuses is refused.
 func TestNamesAreNotAskedOrRefuse(t *testing.T) {
 	n := newNames()

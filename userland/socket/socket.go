@@ -26,7 +26,8 @@ type Claim interface{}
 // each stack's own: they are never asked for.
 type Names interface {
 	// Bind takes a port of an address, which may be the unspecified one; port 0
-	// takes any that is free.
+	// takes any that is free. With reuse (SO_REUSEADDR or SO_REUSEPORT) the same
+	// stack may take it again.
 	Bind(protocol uint8, local netip.AddrPort, v6only, reuse bool) (netip.AddrPort, Claim, syscall.Errno)
 	// Listen makes a listener of a claim.
 	Listen(Claim) syscall.Errno
@@ -63,7 +64,8 @@ type sock struct {
 	listening bool
 	started   bool // a connection was asked for
 	v6only    bool
-	reuse     bool
+	reuse     bool // SO_REUSEADDR
+	share     bool // SO_REUSEPORT
 }
 
 var _ posix.Socket = (*sock)(nil)
