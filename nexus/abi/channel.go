@@ -47,7 +47,10 @@ type Schema struct {
 	// Cookie is what the redzone of each packet is made with.
 	Cookie uint64
 	Size   uint64 // of the arena
-	Rings  [RingKinds]SchemaRing
+	// Longest is the longest packet in bytes that the domain can be given the
+	// buffers for.
+	Longest uint64
+	Rings   [RingKinds]SchemaRing
 	// Packets, Buflets, Buffers and Large describe the tables. A buflet has one
 	// buffer for ever: those from Buffers.Count on are large.
 	Packets, Buflets, Buffers, Large SchemaTable

@@ -155,9 +155,28 @@ func NewLayout(p Params) (*Layout, error) {
 	return l, nil
 }
 
+// wholeLarge is how many large buffers the longest packet takes.
+const wholeLarge = (abi.PacketMax + LargeSize - 1) / LargeSize
+
+// Empty is how many packets, small and large buffers the domain may hold to fill: for
+// each a part of the alloc ring, so that all have a place in it, and half of what
+// there is at most, as the rest is for what arrives. What it may hold is enough for
+// the longest packet where that is possible.
+func (l *Layout) Empty() (packets, small, large int) {
+	slots := l.Slots[abi.RingAlloc] - 1
+	part := max(slots*3/8, 1)
+	return min(part, l.Params.Packets/2), min(part, l.Params.Buffers/2), min(max(slots/4, wholeLarge), l.Params.Large/2)
+}
+
+// Longest is the longest packet that the domain can send, in bytes.
+func (l *Layout) Longest() int {
+	_, small, large := l.Empty()
+	return min(abi.PacketMax, small*BufferSize+large*LargeSize)
+}
+
 // schema describes the layout to the domain.
 func (l *Layout) schema(cookie uint64) abi.Schema {
-	s := abi.Schema{Version: abi.SchemaVersion, Flags: abi.SchemaActive, Cookie: cookie, Size: uint64(l.Size)}
+	s := abi.Schema{Version: abi.SchemaVersion, Flags: abi.SchemaActive, Cookie: cookie, Size: uint64(l.Size), Longest: uint64(l.Longest())}
 	for kind, n := range l.Slots {
 		s.Rings[kind] = abi.SchemaRing{
 			Header: uint32(l.Spans[Rings].Offset + kind*abi.RingSize),

@@ -2,9 +2,6 @@ package arena
 
 import (
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/sluice-os/sluice/nexus/abi"
 )
@@ -26,7 +23,7 @@ var schemas = map[string]Params{
 func Named(name string) (Params, error) {
 	p, ok := schemas[name]
 	if !ok {
-		return p, fmt.Errorf("%w: no schema %q, want one of %s", ErrBounds, name, strings.Join(slices.Sorted(maps.Keys(schemas)), ", "))
+		return p, fmt.Errorf("%w: no schema %q, want %s", ErrBounds, name, "bulk, default or small")
 	}
 	return p, nil
 }

@@ -176,18 +176,17 @@ func (c *Channel) reclaim() error {
 	return nil
 }
 
-// refill puts packets and buflets into the alloc ring. What the domain may hold
-// empty is bounded for each of them by a part of the ring, so that all have a
-// place in it, and by half of what there is: the rest is for what arrives.
+// refill puts packets and buflets into the alloc ring, as many as the domain may hold
+// empty (see arena.Layout.Empty).
 func (c *Channel) refill() {
 	r := c.rings[abi.RingAlloc]
+	packets, small, large := c.arena.Empty()
 	for _, set := range [...]struct {
-		o      *pool.Objects
-		kind   uint16
-		eighth int // of the ring
-	}{{c.packets, abi.SlotPacket, 3}, {c.small, abi.SlotBuflet, 3}, {c.large, abi.SlotBuflet, 2}} {
-		most := min(max((r.Slots()-1)*set.eighth/8, 1), set.o.Count()/2)
-		for set.o.Lent(pool.Empty) < most && r.Room() > 0 {
+		o    *pool.Objects
+		kind uint16
+		most int
+	}{{c.packets, abi.SlotPacket, packets}, {c.small, abi.SlotBuflet, small}, {c.large, abi.SlotBuflet, large}} {
+		for set.o.Lent(pool.Empty) < set.most && r.Room() > 0 {
 			i, ok := set.o.Take()
 			if !ok {
 				break

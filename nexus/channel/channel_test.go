@@ -190,6 +190,39 @@ func TestBothRingsFullIsNoDeadlock(t *testing.T) {
 	}
 }
 
+// TestLongestPacketFits sends the longest packet that each schema promises, many
+// times.
+func TestLongestPacketFits(t *testing.T) {
+	for _, name := range []string{"default", "small", "bulk"} {
+		p, err := arena.Named(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := newPair(t, p)
+		x.quiet = true
+		if n := x.user.Longest(); n < 60_000 {
+			t.Errorf("%s: %d bytes", name, n)
+		}
+		data := content(x.user.Longest())
+		for i := range 100 {
+			if !x.submit(data) {
+				t.Fatalf("%s: packet %d found no room", name, i)
+			}
+		}
+	}
+	for slots := 16; slots <= 1024; slots *= 2 {
+		for large := 0; large <= 64; large += 4 {
+			p := arena.Params{Large: large}
+			p.Slots[abi.RingAlloc] = slots
+			x := newPair(t, p)
+			x.quiet = true
+			if !x.submit(content(x.user.Longest())) || !x.submit(content(x.user.Longest())) {
+				t.Errorf("%d slots and %d large buffers: %d bytes found no room", slots, large, x.user.Longest())
+			}
+		}
+	}
+}
+
 func TestNothingLeaks(t *testing.T) {
 	x := newPair(t, arena.Params{Packets: 64, Buffers: 64, Large: 8})
 	r := rand.New(rand.NewPCG(1, 2))

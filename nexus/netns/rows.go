@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"slices"
+	"sort"
 	"time"
 )
 
@@ -55,7 +55,7 @@ func (s *Space) Rows(now time.Duration) []Row {
 		rows = h.rows(rows, now)
 	}
 	s.mu.Unlock()
-	slices.SortFunc(rows, compareRows)
+	order(rows)
 	return rows
 }
 
@@ -68,7 +68,7 @@ func (s *Space) OwnerRows(now time.Duration, o Owner) []Row {
 		rows = h.rows(rows, now)
 	}
 	s.mu.Unlock()
-	slices.SortFunc(rows, compareRows)
+	order(rows)
 	return rows
 }
 
@@ -82,6 +82,12 @@ func (h *holdings) rows(rows []Row, now time.Duration) []Row {
 		rows = append(rows, r)
 	}
 	return rows
+}
+
+// order sorts rows. They are read by people: slices.SortFunc would be faster, and take
+// 16 KiB of the kernel.
+func order(rows []Row) {
+	sort.Slice(rows, func(i, j int) bool { return compareRows(rows[i], rows[j]) < 0 })
 }
 
 func compareRows(a, b Row) int {

@@ -65,6 +65,9 @@ func (c *Channel) Active() bool {
 	return atomic.LoadUint32(&c.schema.Flags)&abi.SchemaActive != 0
 }
 
+// Longest is the longest packet that Send can ever take, in bytes.
+func (c *Channel) Longest() int { return int(c.schema.Longest) }
+
 // at returns the address of an offset of the arena, which the kernel has laid out.
 func (c *Channel) at(offset uint32) unsafe.Pointer { return unsafe.Add(c.base, offset) }
 

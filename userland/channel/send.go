@@ -17,7 +17,7 @@ type Outgoing struct {
 
 // Send puts a packet into the tx ring, where fill writes it: it is called with
 // each piece of memory in order, Length bytes in all. The kernel looks at it at
-// the next Sync. false means that there is no room for it now, even after a
+// the next Sync. The packet must not be longer than Longest. false means that there is no room for it now, even after a
 // Sync: an event tells when it is worth trying again.
 func (c *Channel) Send(p *Outgoing, fill func(piece []byte)) bool {
 	r := &c.rings[abi.RingTx]

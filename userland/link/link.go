@@ -90,8 +90,9 @@ func (e *Endpoint) Capabilities() stack.LinkEndpointCapabilities {
 // SupportedGSO says that the kernel or the card cuts large packets.
 func (e *Endpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
 
-// GSOMaxSize returns the longest IP packet that TCP builds, in bytes.
-func (e *Endpoint) GSOMaxSize() uint32 { return 0xffff }
+// GSOMaxSize returns the longest IP packet that TCP builds, in bytes: one that the
+// channel can take.
+func (e *Endpoint) GSOMaxSize() uint32 { return uint32(e.channel.Longest()) }
 
 // Attach implements stack.NetworkLinkEndpoint.
 func (e *Endpoint) Attach(d stack.NetworkDispatcher) {

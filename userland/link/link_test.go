@@ -130,15 +130,15 @@ func TestTCPBothWays(t *testing.T) {
 	transfer(t, a, b, 8<<20)
 }
 
-// TestSmallPoolsBothWays has so little memory that rings and pools are full all
-// the time: nothing may stand still.
+// TestSmallPoolsBothWays has so little memory that rings and pools are full, and
+// packets lost, all the time: TCP is slow then, but nothing may stand still.
 func TestSmallPoolsBothWays(t *testing.T) {
 	p := arena.Params{Packets: 64, Buffers: 64, Large: 16}
 	for kind := range p.Slots {
-		p.Slots[kind] = 16
+		p.Slots[kind] = 32
 	}
 	a, b := newEnds(t, p)
-	transfer(t, a, b, 1<<20)
+	transfer(t, a, b, 256<<10)
 }
 
 // transfer sends n random bytes each way at the same time, through an echo.
