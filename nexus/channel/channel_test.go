@@ -216,8 +216,10 @@ func TestLongestPacketFits(t *testing.T) {
 			p.Slots[abi.RingAlloc] = slots
 			x := newPair(t, p)
 			x.quiet = true
-			if !x.submit(content(x.user.Longest())) || !x.submit(content(x.user.Longest())) {
-				t.Errorf("%d slots and %d large buffers: %d bytes found no room", slots, large, x.user.Longest())
+			for range 2 { // the second one takes what the first has given back
+				if !x.submit(content(x.user.Longest())) {
+					t.Errorf("%d slots and %d large buffers: %d bytes found no room", slots, large, x.user.Longest())
+				}
 			}
 		}
 	}
