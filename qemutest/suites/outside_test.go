@@ -16,15 +16,20 @@ var outside = map[string]string{
 import (
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
 )
 
 func main() {
+	l, problem := net.Listen("tcp", ":80")
+	if problem != nil {
+		log.Fatal(problem)
+	}
 	text, err := os.ReadFile("/etc/motd")
 	fmt.Printf("hello from outside: %s %v %q\n", text, err, os.Args[1:])
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s to %s\n", text, r.URL.Path) })
-	log.Fatal(http.ListenAndServe(":80", nil))
+	log.Fatal(http.Serve(l, nil))
 }
 `,
 	"motd": "good day",
