@@ -11,7 +11,6 @@ import (
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
-	"github.com/sluice-os/sluice/nexus/abi"
 )
 
 // startDomains starts the apps that came with the image.
@@ -41,7 +40,7 @@ func (m *machine) startDomains() {
 	}
 	m.domains = manager
 	if m.nexus != nil {
-		m.nexus.changed = func() { manager.Post(abi.EventNet) }
+		m.nexus.domains.Store(manager)
 	}
 	manager.StartAll(m.options.Run)
 }

@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/domain"
 	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/kernel/host"
 	"github.com/sluice-os/sluice/kernel/vm"
@@ -32,8 +33,8 @@ type nexus struct {
 	// taken are the ports that domains of the image may listen on, in the
 	// manifest's words.
 	taken []string
-	// changed tells domains that the net page is another.
-	changed func()
+	// domains are told when the net page is another; nil: there are none yet.
+	domains atomic.Pointer[domain.Manager]
 }
 
 // newNexus puts a flow switch on the host stack's card. It is called before the
@@ -43,7 +44,7 @@ func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &nexus{random: m.random.Read, page: mem.Bytes, taken: taken, changed: func() {}}
+	n := &nexus{random: m.random.Read, page: mem.Bytes, taken: taken}
 	// An eighth of the kernel's heap is for flows and ports, at most.
 	flows := int(m.heapLimit / 8 / flowswitch.FlowMemory)
 	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin)})
@@ -93,7 +94,9 @@ func (n *nexus) publish(f *host.Facts) {
 		page.Gateway6 = f.Gateway[1].As16()
 	}
 	atomic.AddUint64(&page.Sequence, 1)
-	n.changed()
+	if m := n.domains.Load(); m != nil {
+		m.Post(abi.EventNet)
+	}
 }
 
 // Open implements domain.Network.

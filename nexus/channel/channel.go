@@ -13,12 +13,8 @@ import (
 	"github.com/sluice-os/sluice/nexus/ring"
 )
 
-var (
-	// ErrClosed says that the channel is closed.
-	ErrClosed = errors.New("channel: closed")
-	// ErrDefunct says that the channel's memory was taken back.
-	ErrDefunct = errors.New("channel: defunct")
-)
+// ErrClosed says that the channel is closed.
+var ErrClosed = errors.New("channel: closed")
 
 // Channel is one domain's attachment. Its methods may be called concurrently.
 type Channel struct {
