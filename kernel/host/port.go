@@ -115,9 +115,10 @@ func (p *cardPort) ask(next netip.Addr, done func(stack.LinkResolutionResult)) {
 }
 
 // queue sends a packet to a neighbour that is not known yet: gVisor asks for it and
-// holds the packet meanwhile. Large ones are not held.
+// holds the packet meanwhile. Large ones are not held, nor more than it may be made to
+// hold (see neighbours).
 func (p *cardPort) queue(o *netif.Outgoing) netif.Result {
-	if o.SegmentSize != 0 {
+	if o.SegmentSize != 0 || !p.s.link.neighbours.admit(o.Remote, o.IP+o.Transport+o.PayloadLen) {
 		p.s.counters.inc(txDropUnresolved)
 		return netif.Unreachable
 	}
