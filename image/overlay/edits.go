@@ -133,6 +133,21 @@ var edits = []edit{
 		"\t\tseed, err = entropy.Seed(memory)\n"},
 }
 
+// kernelEdits are the further changes for the kernel.
+var kernelEdits = []edit{
+	// The kernel speaks HTTP without TLS, which the linker cannot know: all of
+	// crypto/tls would be in the image.
+	{"crypto/tls/tls.go",
+		"\tc.handshakeFn = c.serverHandshake\n",
+		"\tc.handshakeFn = func(context.Context) error { return errors.ErrUnsupported }\n"},
+	{"crypto/tls/tls.go",
+		"\tc.handshakeFn = c.clientHandshake\n",
+		"\tc.handshakeFn = func(context.Context) error { return errors.ErrUnsupported }\n"},
+	{"crypto/tls/conn.go",
+		"\tif c.vers != VersionTLS13 {\n\t\treturn c.handleRenegotiation()\n",
+		"\tif true {\n\t\treturn errors.ErrUnsupported\n"},
+}
+
 // domainEdits are the further changes for programs that run in a domain.
 var domainEdits = []edit{
 	// Every program with files has the answers to its system calls.

@@ -113,7 +113,7 @@ func Write(src Source, cache string) (string, error) {
 // derive returns the content of each file below GOROOT/src that the overlay
 // changes; nil stands for a deleted one.
 func (src Source) derive() (map[string][]byte, error) {
-	more, places, changes := kernelFiles, kernelPackages, edits
+	more, places, changes := kernelFiles, kernelPackages, slices.Concat(edits, kernelEdits)
 	if src.Kind == Domain {
 		more, places, changes = domainFiles, domainPackages, slices.Concat(edits, domainEdits)
 	}
