@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -25,7 +26,7 @@ func goroot(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range edits {
+	for _, e := range slices.Concat(edits, kernelEdits) {
 		text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "src", e.file))
 		if err != nil {
 			t.Fatal(err)
