@@ -10,13 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/sluice-os/sluice/image/archive"
 	"github.com/sluice-os/sluice/image/build"
 	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/kernel/domain/config"
@@ -51,12 +49,7 @@ func makeDomains(ctx context.Context, p *plan) (d domainImages, err error) {
 	}
 	for name, pkg := range map[string]string{"calls": callsPackage, "idle": idlePackage} {
 		out := filepath.Join(p.work(), name+".domain")
-		cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-o", out}, flags...), pkg)...)
-		cmd.Env = build.ProgramEnv()
-		if text, err := cmd.CombinedOutput(); err != nil {
-			return d, fmt.Errorf("%s: %w: %s", pkg, err, text)
-		}
-		if programs[name], err = os.ReadFile(out); err != nil {
+		if programs[name], err = goProgram(ctx, out, pkg, flags, build.ProgramEnv()); err != nil {
 			return d, err
 		}
 	}
@@ -84,35 +77,9 @@ func makeDomains(ctx context.Context, p *plan) (d domainImages, err error) {
 		}
 	}
 	if len(p.Guests) > 1 {
-		d.Linux, err = linuxCalls(ctx, p)
+		d.Linux, err = linuxWith(ctx, p, "calls", callsPackage)
 	}
 	return d, err
-}
-
-// linuxCalls appends the program calls to the Linux guest's initramfs.
-func linuxCalls(ctx context.Context, p *plan) (string, error) {
-	program := filepath.Join(p.work(), "calls")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, callsPackage)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w: %s", callsPackage, err, text)
-	}
-	text, err := os.ReadFile(program)
-	if err != nil {
-		return "", err
-	}
-	base, err := os.ReadFile(p.Guests[1].Initrd)
-	if err != nil {
-		return "", err
-	}
-	packed, err := archive.Pack([]archive.File{{Name: "calls", Data: text, Mode: 0o755}})
-	if err != nil {
-		return "", err
-	}
-	// The kernel unpacks archives one after the other.
-	base = append(base, make([]byte, -len(base)&3)...)
-	path := filepath.Join(p.work(), "linux-calls.cpio")
-	return path, os.WriteFile(path, append(base, packed...), 0o644)
 }
 
 // icount makes the guest's clock count instructions.

@@ -38,6 +38,8 @@ type guest struct {
 	Image  string
 	Initrd string // "" for none
 	Append string
+	// Serve overrides what a Linux guest is asked to start.
+	Serve string
 }
 
 // What a Linux guest starts; Sluice always serves everything.
@@ -55,6 +57,9 @@ func (g guest) args(machine string, n network, memory int, serve string) ([]stri
 	}
 	if g.Initrd != "" {
 		c.Extra = []string{"-initrd", g.Initrd}
+		if g.Serve != "" {
+			serve = g.Serve
+		}
 		c.Append += " serve=" + serve
 	}
 	return c.Args()

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -63,6 +64,9 @@ func measureNames() []string {
 	for _, m := range measures {
 		names = append(names, m.name)
 	}
+	for _, m := range pathMeasures {
+		names = append(names, m.name)
+	}
 	return names
 }
 
@@ -80,7 +84,7 @@ func takeIn(ctx context.Context, s settings, m *machine) (float64, error) {
 // guests.
 func takeOut(ctx context.Context, s settings, m *machine) (float64, error) {
 	port := httpPort
-	if m.guest.Name == "linux" {
+	if m.guest.Name == "linux" || m.guest.Name == pathC {
 		port = sourcePort
 	}
 	t, err := receive(ctx, m.net.dialAddress(port), s.Span)
@@ -95,7 +99,17 @@ func takeFile(ctx context.Context, s settings, m *machine) (float64, error) {
 }
 
 func takeUDP(ctx context.Context, s settings, m *machine) (float64, error) {
-	e, err := exchange(ctx, m.net.dialAddress(echoPort), s.Span)
+	c, end, err := dial(ctx, "udp4", m.net.dialAddress(echoPort), s.Span)
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	return echoRate(m, c, s.Span)
+}
+
+// echoRate keeps datagrams on their way and returns how many come back a second.
+func echoRate(m *machine, c net.Conn, span time.Duration) (float64, error) {
+	e, err := exchange(c, span)
 	if err == nil && e.received == 0 {
 		err = errors.New("no datagram came back")
 	}

@@ -21,6 +21,7 @@ type plan struct {
 	BuildID string
 	Guests  []guest // Sluice first; Linux where it can be had
 	Domains domainImages
+	Path    []guest
 	Notes   []string // what cannot be measured, and why
 }
 
@@ -66,6 +67,12 @@ func prepare(ctx context.Context, s settings) (plan, error) {
 			p.Notes = append(p.Notes, fmt.Sprintf("no domains: %v", err))
 		}
 	}
+	if p.wantsPath() {
+		progress("making the guests with the same program")
+		if p.Path, err = makePath(ctx, &p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no path of domains: %v", err))
+		}
+	}
 	for _, note := range p.Notes {
 		progress("%s", note)
 	}
@@ -83,6 +90,9 @@ func (p *plan) measure(ctx context.Context, n network) error {
 	r := p.newResults(n)
 	p.sizes(r)
 	if err := p.takeDomains(ctx, r); err != nil {
+		return err
+	}
+	if err := p.takePath(ctx, n, r); err != nil {
 		return err
 	}
 	for run := range p.Runs {

@@ -48,6 +48,7 @@ type results struct {
 	Lines   map[string]string `json:"qemu_lines"`
 	Notes   []string          `json:"notes,omitempty"`
 	Rows    []*row            `json:"measures"`
+	Path    []*pathRow        `json:"path,omitempty"`
 }
 
 // newResults returns a table without values.
@@ -146,6 +147,17 @@ func (r *results) finish() {
 	}
 }
 
+// finishPath does the same for the path.
+func (r *results) finishPath() {
+	for _, w := range r.Path {
+		for _, m := range pathMeasures {
+			if m.name == w.Name {
+				w.finish(m.floors)
+			}
+		}
+	}
+}
+
 // judge fills in Met where there is enough to tell.
 func (w *row) judge() {
 	for _, m := range measures {
@@ -175,6 +187,7 @@ func median(values []float64) float64 {
 // report writes bench.json and prints the table, or the JSON.
 func (r *results) report(p *plan) error {
 	r.finish()
+	r.finishPath()
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -210,6 +223,7 @@ func (r *results) print(out io.Writer) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", w.Title, w.Unit, w.Sluice, w.Linux, ratio, w.Wanted, verdict)
 	}
 	t.Flush()
+	r.printPath(out)
 	for _, n := range r.Notes {
 		fmt.Fprintf(out, "\nnote: %s\n", n)
 	}

@@ -146,12 +146,7 @@ type echoes struct {
 func (e echoes) rate() float64 { return float64(e.received) / e.took.Seconds() }
 
 // exchange keeps window datagrams on their way to an echo service for span.
-func exchange(ctx context.Context, address string, span time.Duration) (e echoes, err error) {
-	c, end, err := dial(ctx, "udp4", address, span)
-	if err != nil {
-		return e, err
-	}
-	defer end()
+func exchange(c net.Conn, span time.Duration) (e echoes, err error) {
 	socket := ipv4.NewPacketConn(c.(*net.UDPConn))
 	out, in := messages(), messages()
 	start := time.Now()

@@ -7,6 +7,7 @@
 //
 //	address=10.88.0.2/24  of the network card
 //	serve=http            nginx and nothing else, or
+//	serve=go              the program /serve instead of all others, or
 //	serve=calls           what a system call and a change of process cost, or
 //	serve=all             also discard, echo, source and iperf3, once nginx answers
 //
@@ -72,6 +73,9 @@ func start() error {
 	if err := configure(os.Getenv("address")); err != nil {
 		return err
 	}
+	if os.Getenv("serve") == "go" {
+		return run("/serve")
+	}
 	if err := run("/usr/sbin/nginx"); err != nil {
 		return err
 	}
@@ -85,6 +89,9 @@ func start() error {
 		}
 		return err
 	}); err != nil {
+		return err
+	}
+	if err := os.WriteFile("/www/healthz", []byte("ok\n"), 0o644); err != nil {
 		return err
 	}
 	if err := writeBytes("/www/bytes"); err != nil {
