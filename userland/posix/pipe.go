@@ -37,8 +37,13 @@ func (b *pipe) signal() {
 	b.writer.tell(modeBoth)
 }
 
-func (e readEnd) poll(fd int, ready func(mode int))  { e.reader.set(fd, ready) }
-func (e writeEnd) poll(fd int, ready func(mode int)) { e.writer.set(fd, ready) }
+func (e readEnd) poll(fd int, ready func(mode int)) syscall.Errno {
+	return e.reader.set(fd, ready)
+}
+
+func (e writeEnd) poll(fd int, ready func(mode int)) syscall.Errno {
+	return e.writer.set(fd, ready)
+}
 
 var pipes atomic.Uint64
 

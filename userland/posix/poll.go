@@ -10,9 +10,9 @@ import (
 type pollable interface {
 	// poll has ready called with 'r', 'w' or 'r'+'w' whenever that may have
 	// become so, and at once for what is so now; nil ends it. Each descriptor of
-	// the file has its own. A call for nothing does no harm, one that is missing
-	// does.
-	poll(fd int, ready func(mode int))
+	// the file has its own, and a second one is EEXIST. A call for nothing does no
+	// harm, one that is missing does.
+	poll(fd int, ready func(mode int)) syscall.Errno
 }
 
 // Modes of readiness.
@@ -23,7 +23,7 @@ const (
 )
 
 // PollOpen begins to call PollReady with pd when a descriptor may be read or
-// written. It is EPERM for one that never waits.
+// written. It is EPERM for one that never waits, and EEXIST if that has begun.
 func (p *Process) PollOpen(fd int, pd uintptr) syscall.Errno {
 	f, err := p.file(fd)
 	if err != 0 {
@@ -34,8 +34,7 @@ func (p *Process) PollOpen(fd int, pd uintptr) syscall.Errno {
 	if !ok || p.PollReady == nil {
 		return syscall.EPERM
 	}
-	o.poll(fd, func(mode int) { p.PollReady(pd, mode) })
-	return 0
+	return o.poll(fd, func(mode int) { p.PollReady(pd, mode) })
 }
 
 // PollClose ends that.
@@ -88,15 +87,21 @@ func (w *watchers) abandon() {
 	w.tell(modeBoth)
 }
 
-// set names the poller of a descriptor.
-func (w *watchers) set(fd int, ready func(mode int)) {
+// set names the poller of a descriptor, which has none.
+func (w *watchers) set(fd int, ready func(mode int)) syscall.Errno {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.pollers = slices.DeleteFunc(w.pollers, func(p poller) bool { return p.fd == fd })
-	if ready != nil {
+	same := func(p poller) bool { return p.fd == fd }
+	switch {
+	case ready == nil:
+		w.pollers = slices.DeleteFunc(w.pollers, same)
+	case slices.ContainsFunc(w.pollers, same):
+		return syscall.EEXIST
+	default:
 		w.pollers = append(w.pollers, poller{fd, ready})
 		ready(modeBoth)
 	}
+	return 0
 }
 
 // until calls try until it returns another error than EAGAIN, and waits between

@@ -65,6 +65,26 @@ func TestPipeIsPolled(t *testing.T) {
 	}
 }
 
+// A descriptor is polled once at a time, a copy of it on its own.
+func TestPolledTwice(t *testing.T) {
+	var told modes
+	c := newProcess(t, func(p *posix.Process) { p.PollReady = told.ready })
+	r, w := newPipe(c, syscall.O_NONBLOCK)
+	copied := c.must(syscall.SYS_DUP, r)
+	for i, tt := range []struct {
+		fd   uintptr
+		want syscall.Errno
+	}{{r, 0}, {r, syscall.EEXIST}, {copied, 0}, {w, 0}, {w, syscall.EEXIST}} {
+		if err := c.p.PollOpen(int(tt.fd), 7); err != tt.want {
+			t.Errorf("%d: %v, want %v", i, err, tt.want)
+		}
+	}
+	c.p.PollClose(int(r))
+	if err := c.p.PollOpen(int(r), 7); err != 0 {
+		t.Errorf("after PollClose: %v", err)
+	}
+}
+
 func TestPollCloseOfPipe(t *testing.T) {
 	var told modes
 	c := newProcess(t, func(p *posix.Process) { p.PollReady = told.ready })

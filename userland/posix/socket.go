@@ -67,7 +67,9 @@ func (p *Process) openSocket(s Socket, family, kind, flags int) (uintptr, syscal
 	return p.install(newFile(o, nil, memfs.OReadWrite|flags&oNonblock), 0, flags&oCloexec != 0)
 }
 
-func (s *socket) poll(fd int, ready func(mode int)) { s.watchers.set(fd, ready) }
+func (s *socket) poll(fd int, ready func(mode int)) syscall.Errno {
+	return s.watchers.set(fd, ready)
+}
 
 // abandon has the calls that wait for the socket return.
 func (s *socket) abandon() { s.watchers.abandon() }
