@@ -7,27 +7,62 @@ import (
 	"testing"
 )
 
-// goPackages are those whose own tests run in a domain.
-var goPackages = []string{"strings", "sort", "encoding/json", "time", "sync", "context", "os", "math/big",
-	"crypto/sha256", "regexp", "container/...", "embed", "net"}
+// goSuite is a run of go test in domains.
+type goSuite struct {
+	name     string
+	packages []string
+	// short says that without -short the tests ask hosts of the Internet, or count
+	// goroutines, of which the stack has its own.
+	short bool
+	// full says that the suite is one of the full product only.
+	full bool
+	// skipped are tests for what a domain does not have, by reason.
+	skipped map[string][]string
+}
 
-// goSkipped are tests for what a domain does not have, by reason.
-var goSkipped = map[string][]string{
-	"Unix sockets": {"Unix", "TestConnAndListener", "TestDialerControl", "TestDialContext", "TestPacketConn",
-		"TestFileConn", "TestFileListener", "TestFilePacketConn", "TestFileFdBlocks", "TestListenConfigControl",
-		"TestConnAndPacketConn", "TestSplice", "TestZeroByteRead", "TestListenerClose", "TestConnClose", "TestCloseWrite",
-		"TestCloseRead", "TestGetPollFDAndNetwork"},
-	"a file of the folder above, or splice and sendfile":                        {"TestSendfile", "TestSendFile", "TestCopyFile", "TestSpliceFile", "TestLargeCopyViaNetwork"},
-	"no allocations in the stack's own code, which is in the same program here": {"TestTCPReadWriteAllocs", "TestAllocs$"},
-	"a server in another process":                                               {"TestHTTPDecoding", "ExampleAfterFunc_connection"},
-	"other processes": {"TestMutexMisuse", "TestIssue76126", "TestProcess", "TestPidfd", "TestStdPipe", "TestKill",
-		"TestGetppid", "TestStatStdin", "TestStartProcess", "TestExecutable", "TestFindProcess", "TestCheckPidfd"},
-	"descriptors that are polled: deadlines, O_NONBLOCK, FIFOs": {"TestVariousDeadlines", "TestTTYClose",
-		"TestNoRaceDeadline", "TestReadTimeout", "TestWriteTimeout", "DeadlineRace", "TestRacyRead", "TestRacyWrite", "TestNonpollableDeadline", "NonBlock", "TestClosedPipeRace",
-		"TestFdRace", "TestReadNonblockingFd", "TestFifoEOF", "TestPipe", "TestFIFO"},
-	"the files of a Unix machine (/etc/group, /usr/bin, the folder of Go)": {"TestFileChdirTestlog", "TestChdirAndGetwd",
-		"TestReadDir$", "TestReaddirnamesOneAtATime", "TestReadClosed", "TestRead0", "TestLstat$", "TestFstat$", "TestStat$",
-		"TestDoubleCloseError", "TestFileReadDir", "TestFileReaddir", "TestDirFSRootDir"},
+// goSuites are the packages whose own tests run in domains.
+var goSuites = []goSuite{
+	{
+		name: "std",
+		packages: []string{"strings", "sort", "encoding/json", "time", "sync", "context", "os", "math/big",
+			"crypto/sha256", "regexp", "container/...", "embed"},
+		skipped: map[string][]string{
+			"other processes": {"TestMutexMisuse", "TestIssue76126", "TestProcess", "TestPidfdLeak", "TestStdPipe", "TestKill",
+				"TestGetppid", "TestStatStdin", "TestStartProcess", "TestExecutable$", "TestReadNonblockingFd"},
+			"named pipes (FIFOs)": {"TestFIFONonBlockingEOF", "TestFifoEOF"},
+			"Unix sockets":        {"TestSpliceFile/Basic-Unix", "TestSpliceFile/Limited/.*-Unix", "TestSendFile/sendfile-to-unix", "TestGetPollFDAndNetwork/unix"},
+			"the files of a Unix machine (/etc/group, /usr/bin, the folder of Go), or the program's own": {"TestOpenFileNonBlocking", "TestFileChdirTestlog", "TestChdirAndGetwd",
+				"TestReadDir$", "TestReaddirnamesOneAtATime", "TestReadClosed", "TestRead0", "TestLstat$", "TestFstat$", "TestStat$",
+				"TestDoubleCloseError", "TestFileReadDir", "TestFileReaddir", "TestDirFSRootDir"},
+		},
+	},
+	{
+		name:     "net",
+		packages: []string{"net"},
+		short:    true,
+		skipped: map[string][]string{
+			"Unix sockets": {"Unix", "TestConnAndListener/unix", "TestDialerControl$", "TestDialerControlContext/StreamDial/unix",
+				"TestDialContext$", "TestFileConn/unix", "TestFileListener/unix", "TestFilePacketConn/unix", "TestFileFdBlocks",
+				"TestListenConfigControl", "TestPacketConn$", "TestConnAndPacketConn", "TestZeroByteRead/unix",
+				"TestPacketConnClose/unix", "TestListenerClose/unix", "TestConnClose/unix", "TestCloseWrite/unix", "TestCloseRead/unix"},
+			"splice":                     {"TestSplice"},
+			"a file of the folder above": {"TestSendfile"},
+			"no allocations in the stack's own code, which is in the same program here": {"TestTCPReadWriteAllocs", "TestAllocs$"},
+		},
+	},
+	{name: "http", packages: []string{"net/http", "net/http/httptest", "net/http/httputil", "net/rpc"}, short: true},
+	{
+		name:     "tls",
+		packages: []string{"crypto/tls"},
+		short:    true,
+		full:     true,
+		skipped:  map[string][]string{"FIPS mode": {"TestFIPS"}},
+	},
+	{
+		name:     "nettest",
+		packages: []string{"golang.org/x/net/nettest", "github.com/sluice-os/sluice/qemutest/nettest"},
+		skipped:  map[string][]string{"Unix sockets": {"TestTestConn/Unix"}},
+	},
 }
 
 // TestGoPackages runs a good part of Go's own tests in domains.
@@ -35,24 +70,36 @@ func TestGoPackages(t *testing.T) {
 	t.Parallel()
 	slots <- struct{}{}
 	defer func() { <-slots }()
-	var skipped []string
-	for _, names := range goSkipped {
-		skipped = append(skipped, names...)
-	}
 	image := filepath.Join(t.TempDir(), "image")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", image, "github.com/sluice-os/sluice/image").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	args := []string{"test", "-count=1", "-p", "1", "-tags", "timetzdata", "-timeout", "5m", "-skip", strings.Join(skipped, "|")}
-	if !all {
+	for _, s := range goSuites {
+		if s.full && !all {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) { s.run(t, image) })
+	}
+}
+
+func (s goSuite) run(t *testing.T, image string) {
+	args := []string{"test", "-count=1", "-p", "1", "-tags", "timetzdata", "-timeout", "5m"}
+	var skipped []string
+	for _, names := range s.skipped {
+		skipped = append(skipped, names...)
+	}
+	if len(skipped) > 0 {
+		args = append(args, "-skip", strings.Join(skipped, "|"))
+	}
+	if s.short || !all {
 		args = append(args, "-short")
 	}
-	out, err := exec.CommandContext(t.Context(), image, append(args, goPackages...)...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), image, append(args, s.packages...)...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Logf("%s", out)
-	for _, p := range goPackages {
+	for _, p := range s.packages {
 		if name := strings.TrimSuffix(p, "/..."); !strings.Contains(string(out), "ok  \t"+name) {
 			t.Errorf("%s has not run", p)
 		}
