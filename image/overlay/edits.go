@@ -158,6 +158,19 @@ var domainEdits = []edit{
 	{"internal/syscall/unix/fcntl_unix.go",
 		"\tval, errno := fcntl(int32(fd), int32(cmd), int32(arg))\n\tif val == -1 {\n\t\treturn int(val), syscall.Errno(errno)\n\t}\n\treturn int(val), nil\n",
 		"\tval, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), uintptr(cmd), uintptr(arg))\n\tif errno != 0 {\n\t\treturn -1, errno\n\t}\n\treturn int(val), nil\n"},
+	// The least heap that is collected follows from the quota: a program that
+	// keeps little and makes much garbage need not collect at every 4 MiB.
+	{"runtime/mgcpacer.go",
+		"\tc.heapMinimum = defaultHeapMinimum * uint64(in) / 100\n",
+		"\tc.heapMinimum = sluiceHeapMinimum() * uint64(in) / 100\n"},
+	// What goroutines start with depends on what the program does: see
+	// sluiceDeepStacks.
+	{"runtime/stack.go",
+		"\tif scannedStacks == 0 {\n\t\tstartingStackSize = fixedStack\n",
+		"\tif scannedStacks == 0 {\n\t\tstartingStackSize = uint32(sluiceStackLeast)\n"},
+	{"runtime/stack.go",
+		"\tif avg < fixedStack {\n\t\tavg = fixedStack\n",
+		"\tif avg < sluiceStackLeast {\n\t\tavg = sluiceStackLeast\n"},
 	// Every program with a network has a stack for it.
 	{"net/net.go",
 		"import (\n",

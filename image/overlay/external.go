@@ -59,9 +59,43 @@ var rules = map[string]rule{
 		omit: []string{"atomicbitops.go"},
 		add:  []string{"atomicbitops_noasm.go"},
 	},
+	// The generic way counts bit by bit, several times for each packet.
 	gvisor + "bits": {
 		omit: []string{"uint64_arch.go"},
 		add:  []string{"uint64_arch_generic.go"},
+		edits: []edit{
+			{"uint64_arch_generic.go", "package bits\n", "package bits\n\nimport mathbits \"math/bits\"\n"},
+			{"uint64_arch_generic.go",
+				"\ti := 63\n\tfor ; x&(1<<63) == 0; i-- {\n\t\tx <<= 1\n\t}\n\treturn i\n",
+				"\treturn mathbits.Len64(x) - 1\n"},
+		},
+	},
+	// Headers are looked at dozens of times for each packet, and nearly always lie
+	// in the first piece of memory.
+	gvisor + "buffer": {
+		edits: []edit{{"buffer.go",
+			"\ttgt := Range{begin: offset, end: offset + length}\n",
+			"\tif v := b.data.Front(); v != nil && offset >= 0 && length > 0 && length <= v.Size()-offset && !v.sharesChunk() {\n" +
+				"\t\treturn View{read: v.read + offset, write: v.read + offset + length, chunk: v.chunk}, true\n\t}\n" +
+				"\ttgt := Range{begin: offset, end: offset + length}\n"}},
+	},
+	// What has arrived is acknowledged when the link asks for it, and not at all
+	// when the program's answer has done that by then (RFC 5681, section 4.2).
+	gvisor + "tcpip/transport/tcp": {
+		edits: []edit{
+			{"connect.go",
+				"\tif e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n\n\te.resetKeepaliveTimer",
+				"\tif e.rcv.RcvNxt != e.snd.MaxSentAck && (DelayAck == nil || !DelayAck(e)) {\n\t\te.snd.sendAck()\n\t}\n\n\te.resetKeepaliveTimer"},
+			{"connect.go",
+				"func (e *Endpoint) handleSegmentsLocked() tcpip.Error {\n",
+				"// DelayAck, when it is set, may take over to acknowledge what an endpoint has\n" +
+					"// received: it returns true and calls SendDelayedAck soon. The endpoint is locked.\n" +
+					"var DelayAck func(*Endpoint) bool\n\n" +
+					"// SendDelayedAck acknowledges what has been received since the last segment.\n" +
+					"func (e *Endpoint) SendDelayedAck() {\n\te.LockUser()\n\tdefer e.UnlockUser()\n" +
+					"\tif e.EndpointState().connected() && e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n}\n\n" +
+					"func (e *Endpoint) handleSegmentsLocked() tcpip.Error {\n"},
+		},
 	},
 	// Tests of encoding/json and regexp import net, which must not need them.
 	gvisor + "log": {
@@ -91,6 +125,17 @@ var rules = map[string]rule{
 		edits: []edit{
 			{"tcpip.go", "\t\"net\"\n", ""},
 			{"tcpip.go", "make(net.HardwareAddr, LinkAddressSize)", "make([]byte, LinkAddressSize)"},
+			// The same sums without the calendar.
+			{"tcpip.go",
+				"\t\tnanoseconds: time.Unix(0, mt.nanoseconds).Add(d).Sub(time.Unix(0, 0)).Nanoseconds(),\n",
+				"\t\tnanoseconds: sluiceDifference(mt.nanoseconds, -max(int64(d), -math.MaxInt64)),\n"},
+			{"tcpip.go",
+				"\treturn time.Unix(0, mt.nanoseconds).Sub(time.Unix(0, u.nanoseconds))\n}\n",
+				"\treturn time.Duration(sluiceDifference(mt.nanoseconds, u.nanoseconds))\n}\n\n" +
+					"// sluiceDifference returns a-b, or the nearest number that there is.\n" +
+					"func sluiceDifference(a, b int64) int64 {\n" +
+					"\tswitch d := a - b; {\n\tcase d < a == (b > 0):\n\t\treturn d\n" +
+					"\tcase b > 0:\n\t\treturn math.MinInt64\n\t}\n\treturn math.MaxInt64\n}\n"},
 		},
 	},
 }

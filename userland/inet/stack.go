@@ -40,6 +40,11 @@ type node struct {
 //go:linkname kernel runtime.sluiceKernel
 func kernel(num, a1, a2, a3, a4 uintptr) int64
 
+// deepStacks prepares the runtime for the depth of gVisor's calls.
+//
+//go:linkname deepStacks runtime.sluiceDeepStacks
+func deepStacks()
+
 // control makes a request about channels and flows; the answer is in the same
 // memory, which must not be on a stack that can move.
 func control(request uintptr, memory unsafe.Pointer, size uintptr) int64 {
@@ -49,6 +54,7 @@ func control(request uintptr, memory unsafe.Pointer, size uintptr) int64 {
 // newNode opens a channel and puts a stack on it. Without a channel the stack has
 // its loopback alone.
 func newNode() *node {
+	deepStacks()
 	n := &node{}
 	n.stack = stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
@@ -85,7 +91,9 @@ func newNode() *node {
 	n.link = link.New(c, max(page.MTU, ipv6Least))
 	must(n.stack.CreateNICWithOptions(channelID, n.link, stack.NICOptions{Name: "eth0"}))
 	n.follow()
-	go n.link.Flusher(nil)
+	acks := &delayed{signal: n.link.Signal}
+	tcp.DelayAck = acks.add
+	go n.link.Flusher(nil, acks.send)
 	go n.link.Receiver(func() { goos.Wait(uint(channelEvent + n.channel)) })
 	go func() {
 		for {

@@ -35,7 +35,6 @@ type Endpoint struct {
 	mu sync.Mutex
 	// waiting found no room in the ring.
 	waiting []*stack.PacketBuffer
-	turn    bool // a receive turn is on and ends with a flush
 	dirty   bool // packets were sent since the last flush
 	source  reader
 	fill    func([]byte)

@@ -88,7 +88,7 @@ func (e *end) setUp(t testing.TB, p arena.Params, addr tcpip.Address) {
 	e.stack.AddRoute(tcpip.Route{Destination: tcpip.AddressWithPrefix{Address: addr, PrefixLen: 24}.Subnet(), NIC: 1})
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { e.link.Flusher(stop) })
+	wg.Go(func() { e.link.Flusher(stop, nil) })
 	ended := false
 	wg.Go(func() {
 		e.link.Receiver(func() {

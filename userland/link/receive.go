@@ -23,18 +23,17 @@ func (e *Endpoint) Receiver(wait func()) {
 	}
 }
 
-// turnOnce receives a batch, hands it on and tells the kernel once of what came of
-// it. It returns how many packets there were.
+// turnOnce receives a batch, hands it on and sends what waited for room. It returns
+// how many packets there were.
 func (e *Endpoint) turnOnce() int {
-	e.mu.Lock()
-	e.turn = true
-	e.mu.Unlock()
 	n := e.channel.Receive(turnMax, e.taken)
 	e.mu.Lock()
-	e.turn = false
 	e.retry()
-	e.flush()
+	dirty := e.dirty
 	e.mu.Unlock()
+	if dirty {
+		e.Signal()
+	}
 	return n
 }
 

@@ -1,6 +1,8 @@
 package link
 
 import (
+	"runtime"
+
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -18,29 +20,35 @@ func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 	n := 0
 	var err tcpip.Error
 	for _, pkt := range list.AsSlice() {
-		if len(e.waiting) == 0 && e.send(pkt) {
-			n++
-			continue
-		}
-		if len(e.waiting) >= waitingMax && pkt.TransportProtocolNumber != header.TCPProtocolNumber {
+		tcp := pkt.TransportProtocolNumber == header.TCPProtocolNumber
+		if !tcp && len(e.waiting) >= waitingMax {
 			e.counts.Refused++
 			err = &tcpip.ErrNoBufferSpace{}
 			break
 		}
-		pkt.IncRef()
-		e.waiting = append(e.waiting, pkt)
-		e.counts.Waited++
 		n++
+		e.put(pkt)
 	}
-	wake := e.dirty && !e.turn
 	e.mu.Unlock()
-	if wake {
-		select {
-		case e.wake <- struct{}{}:
-		default:
-		}
-	}
+	e.Signal()
 	return n, err
+}
+
+// Signal wakes the flusher.
+func (e *Endpoint) Signal() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// put sends a packet, or keeps it until there is room. e.mu is held.
+func (e *Endpoint) put(pkt *stack.PacketBuffer) {
+	if len(e.waiting) == 0 && e.send(pkt) {
+		return
+	}
+	e.waiting = append(e.waiting, pkt.IncRef())
+	e.counts.Waited++
 }
 
 // Congested says that no packet but TCP's is taken now.
@@ -111,12 +119,17 @@ func (e *Endpoint) flush() {
 	}
 }
 
-// Flusher tells the kernel of what other goroutines than the receiver have sent,
-// once they give the processor away. It returns when stop is closed.
-func (e *Endpoint) Flusher(stop <-chan struct{}) {
+// Flusher tells the kernel of what was sent, once all goroutines that can run have
+// run: what they send goes with it. before, if it is not nil, is called before each
+// time and may send too. Flusher returns when stop is closed.
+func (e *Endpoint) Flusher(stop <-chan struct{}, before func()) {
 	for {
 		select {
 		case <-e.wake:
+			runtime.Gosched()
+			if before != nil {
+				before()
+			}
 			e.mu.Lock()
 			e.flush()
 			e.mu.Unlock()
