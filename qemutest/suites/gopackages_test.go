@@ -11,9 +11,13 @@ import (
 type goSuite struct {
 	name     string
 	packages []string
+	// only selects tests; all if it is empty.
+	only string
 	// short says that without -short the tests ask hosts of the Internet, or count
 	// goroutines, of which the stack has its own.
 	short bool
+	// long says that it is not run with -short.
+	long bool
 	// full says that the suite is one of the full product only.
 	full bool
 	// skipped are tests for what a domain does not have, by reason.
@@ -33,7 +37,7 @@ var goSuites = []goSuite{
 			"Unix sockets":        {"TestSpliceFile/Basic-Unix", "TestSpliceFile/Limited/.*-Unix", "TestSendFile/sendfile-to-unix", "TestGetPollFDAndNetwork/unix"},
 			"the files of a Unix machine (/etc/group, /usr/bin, the folder of Go), or the program's own": {"TestOpenFileNonBlocking", "TestFileChdirTestlog", "TestChdirAndGetwd",
 				"TestReadDir$", "TestReaddirnamesOneAtATime", "TestReadClosed", "TestRead0", "TestLstat$", "TestFstat$", "TestStat$",
-				"TestDoubleCloseError", "TestFileReadDir", "TestFileReaddir", "TestDirFSRootDir"},
+				"TestDoubleCloseError/file", "TestFileReadDir/sysdir", "TestFileReaddir/sysdir", "TestFileReaddirnames/sysdir", "TestDirFSRootDir"},
 		},
 	},
 	{
@@ -49,6 +53,20 @@ var goSuites = []goSuite{
 			"a file of the folder above": {"TestSendfile"},
 			"no allocations in the stack's own code, which is in the same program here": {"TestTCPReadWriteAllocs", "TestAllocs$"},
 		},
+	},
+	{
+		// What -short leaves out as well, though it asks nobody outside.
+		name:     "net listeners",
+		packages: []string{"net"},
+		only:     "^(TestTCPServer|TestUDPServer|Test(DualStack)?(TCP|UDP)Listener|TestWildWildcardListener|TestDialerFallbackDelay)$",
+		long:     true,
+	},
+	{
+		name:     "net deadlines",
+		packages: []string{"net"},
+		only:     "Timeout|Deadline|TestTCPStress|TestTCPSpuriousConnSetupCompletion",
+		full:     true,
+		skipped:  map[string][]string{"a file of the folder above": {"TestSendfile"}},
 	},
 	{name: "http", packages: []string{"net/http", "net/http/httptest", "net/http/httputil", "net/rpc"}, short: true},
 	{
@@ -88,10 +106,13 @@ func (s goSuite) run(t *testing.T, image string) {
 	for _, names := range s.skipped {
 		skipped = append(skipped, names...)
 	}
+	if s.only != "" {
+		args = append(args, "-run", s.only)
+	}
 	if len(skipped) > 0 {
 		args = append(args, "-skip", strings.Join(skipped, "|"))
 	}
-	if s.short || !all {
+	if s.short || !all && !s.long {
 		args = append(args, "-short")
 	}
 	out, err := exec.CommandContext(t.Context(), image, append(args, s.packages...)...).CombinedOutput()
