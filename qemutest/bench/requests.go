@@ -30,14 +30,14 @@ const (
 
 // takeRequests counts answers over kept connections.
 func takeRequests(ctx context.Context, s settings, m *machine) (float64, error) {
-	return together(ctx, s.Span, keptConnections, func(ctx context.Context, count func()) error {
+	return together(ctx, s.Span, keptConnections, func(running func() bool, count func()) error {
 		c, end, err := dial(ctx, "tcp", m.net.dialAddress(httpPort), s.Span)
 		if err != nil {
 			return err
 		}
 		defer end()
 		in := bufio.NewReader(c)
-		for ctx.Err() == nil {
+		for running() {
 			if _, err := io.WriteString(c, keptRequest); err != nil {
 				return err
 			}
@@ -52,8 +52,8 @@ func takeRequests(ctx context.Context, s settings, m *machine) (float64, error) 
 
 // takeConnections counts answers over a connection each.
 func takeConnections(ctx context.Context, s settings, m *machine) (float64, error) {
-	return together(ctx, s.Span, newConnections, func(ctx context.Context, count func()) error {
-		for ctx.Err() == nil {
+	return together(ctx, s.Span, newConnections, func(running func() bool, count func()) error {
+		for running() {
 			c, end, err := dial(ctx, "tcp", m.net.dialAddress(httpPort), s.Span)
 			if err != nil {
 				return err
@@ -86,9 +86,9 @@ func answered(in *bufio.Reader) error {
 	return nil
 }
 
-// together runs n clients for span and returns how much they counted in a second.
-// The first error of a client that was not ended ends all.
-func together(ctx context.Context, span time.Duration, n int, client func(ctx context.Context, count func()) error) (float64, error) {
+// together runs n clients until span is over and each has finished what it was at,
+// and returns how much they counted in a second. The first error of one ends all.
+func together(ctx context.Context, span time.Duration, n int, client func(running func() bool, count func()) error) (float64, error) {
 	limited, cancel := context.WithTimeout(ctx, span)
 	defer cancel()
 	var (
@@ -99,20 +99,14 @@ func together(ctx context.Context, span time.Duration, n int, client func(ctx co
 	start := time.Now()
 	for range n {
 		wg.Go(func() {
-			err := client(limited, func() {
-				if limited.Err() == nil {
-					counted.Add(1)
-				}
-			})
-			if err != nil && limited.Err() == nil {
+			if err := client(func() bool { return limited.Err() == nil }, func() { counted.Add(1) }); err != nil {
 				failed <- err
 				cancel()
 			}
 		})
 	}
-	<-limited.Done()
-	took := time.Since(start)
 	wg.Wait()
+	took := time.Since(start)
 	select {
 	case err := <-failed:
 		return 0, err

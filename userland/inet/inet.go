@@ -27,6 +27,7 @@ var sockets = sync.OnceValue(func() *socket.Stack {
 	if n.link != nil { // else all ports are free: there is nobody else
 		s.Names, s.Full = names{n}, n.link.Congested
 	}
+	n.start(s)
 	return s
 })
 

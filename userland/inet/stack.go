@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/userland/channel"
 	"github.com/sluice-os/sluice/userland/link"
+	"github.com/sluice-os/sluice/userland/socket"
 )
 
 // Interfaces of a domain's stack.
@@ -91,6 +92,19 @@ func newNode() *node {
 	n.link = link.New(c, max(page.MTU, ipv6Least))
 	must(n.stack.CreateNICWithOptions(channelID, n.link, stack.NICOptions{Name: "eth0"}))
 	n.follow()
+	return n
+}
+
+// start lets packets in and out, for the sockets of s.
+func (n *node) start(s *socket.Stack) {
+	if n.link == nil {
+		return
+	}
+	s.Wire, s.WireNIC = n.link, channelID
+	n.link.Datagram = func(in *link.Datagram) bool {
+		return s.Deliver(&socket.Datagram{From: in.From, To: in.To, Pieces: in.Pieces, Length: in.Length})
+	}
+	n.link.Room = s.Room
 	acks := &delayed{signal: n.link.Signal}
 	tcp.DelayAck = acks.add
 	go n.link.Flusher(nil, acks.send)
@@ -99,9 +113,9 @@ func newNode() *node {
 		for {
 			goos.Wait(netEvent)
 			n.follow()
+			s.AddressesChanged()
 		}
 	}()
-	return n
 }
 
 // schema names the arena that fits the domain: it counts against its quota.

@@ -27,6 +27,14 @@ type Endpoint struct {
 	mtu     atomic.Uint32
 	wake    chan struct{} // tells the flusher that packets were sent
 
+	// Datagram, if it is set, is offered each plain datagram before gVisor is, in
+	// the receiver's goroutine; it returns true for one that it has taken. Room is
+	// called when SendDatagram may be true, or Congested false, again. Both are
+	// set before Receiver is called.
+	Datagram func(*Datagram) bool
+	Room     func()
+	in       Datagram
+
 	// verified is what gVisor is told about the packet that Receive delivers: it
 	// asks for nothing but a capability.
 	verified   atomic.Bool
@@ -35,11 +43,15 @@ type Endpoint struct {
 	mu sync.Mutex
 	// waiting found no room in the ring.
 	waiting []*stack.PacketBuffer
-	dirty   bool // packets were sent since the last flush
+	refused bool     // somebody waits for a call of room
+	out     datagram // that is sent
+	dirty   bool     // packets were sent since the last flush
 	source  reader
 	fill    func([]byte)
-	taken   func(*channel.Received)
-	counts  Counts
+	// fillDatagram is e.out.read.
+	fillDatagram func([]byte)
+	taken        func(*channel.Received)
+	counts       Counts
 }
 
 // Counts are the endpoint's statistics.
@@ -58,7 +70,7 @@ var (
 func New(c *channel.Channel, mtu uint32) *Endpoint {
 	e := &Endpoint{channel: c, wake: make(chan struct{}, 1)}
 	e.mtu.Store(mtu)
-	e.fill = e.source.read
+	e.fill, e.fillDatagram = e.source.read, e.out.read
 	e.taken = e.deliver
 	return e
 }

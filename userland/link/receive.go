@@ -29,8 +29,12 @@ func (e *Endpoint) turnOnce() int {
 	n := e.channel.Receive(turnMax, e.taken)
 	e.mu.Lock()
 	e.retry()
-	dirty := e.dirty
+	dirty, room := e.dirty, e.refused && len(e.waiting) == 0
+	e.refused = e.refused && !room
 	e.mu.Unlock()
+	if room && e.Room != nil {
+		e.Room()
+	}
 	if dirty {
 		e.Signal()
 	}
@@ -40,6 +44,9 @@ func (e *Endpoint) turnOnce() int {
 // deliver gives a packet to gVisor.
 func (e *Endpoint) deliver(in *channel.Received) {
 	if len(in.Pieces) == 0 || len(in.Pieces[0]) == 0 {
+		return
+	}
+	if e.Datagram != nil && in.Verified && e.in.parse(in) && e.Datagram(&e.in) {
 		return
 	}
 	network := header.IPv4ProtocolNumber

@@ -55,7 +55,9 @@ func (e *Endpoint) put(pkt *stack.PacketBuffer) {
 func (e *Endpoint) Congested() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return len(e.waiting) >= waitingMax
+	full := len(e.waiting) >= waitingMax
+	e.refused = e.refused || full
+	return full
 }
 
 // send copies a packet to the ring; false when there is no room. e.mu is held.

@@ -44,6 +44,7 @@ func (k *sock) bind(local netip.AddrPort) syscall.Errno {
 		problem := k.ep.Bind(full(netip.AddrPortFrom(local.Addr(), at.Port())))
 		if problem == nil {
 			k.claim, k.bound = claim, true
+			k.register(netip.AddrPortFrom(local.Addr(), at.Port()))
 			return 0
 		}
 		k.s.Names.Release(claim)
@@ -106,6 +107,7 @@ func (k *sock) Connect(remote netip.AddrPort) syscall.Errno {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !remote.IsValid() {
+		k.setPeer(remote)
 		return errno(k.ep.Disconnect())
 	}
 	if k.protocol == syscall.IPPROTO_TCP {
@@ -128,7 +130,11 @@ func (k *sock) Connect(remote netip.AddrPort) syscall.Errno {
 		return err
 	}
 	k.started = true
-	return k.connected(k.ep.Connect(full(remote)))
+	err := k.ep.Connect(full(remote))
+	if err == nil {
+		k.setPeer(remote) // a datagram socket's: another's connection only begins
+	}
+	return k.connected(err)
 }
 
 // claimPeer asks for a flow to a peer and binds the stack to what was given. k.mu
@@ -153,6 +159,7 @@ func (k *sock) claimPeer(remote netip.AddrPort) syscall.Errno {
 		problem := k.ep.Bind(full(at))
 		if problem == nil {
 			k.bound = true
+			k.register(at)
 			return 0
 		}
 		k.s.Names.Release(claim)

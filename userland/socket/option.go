@@ -111,6 +111,7 @@ func (k *sock) setSocket(name int, value []byte) syscall.Errno {
 		o.SetSendBufferSize(int64(n)*2, true)
 	case syscall.SO_RCVBUF:
 		o.SetReceiveBufferSize(int64(n)*2, true)
+		k.box.setLimit(int(o.GetReceiveBufferSize()))
 	case syscall.SO_OOBINLINE, syscall.SO_PRIORITY, syscall.SO_DONTROUTE, syscall.SO_TIMESTAMP:
 		// Taken, and without effect.
 	default:
@@ -167,6 +168,13 @@ func (k *sock) setTCP(name int, value []byte) syscall.Errno {
 	return errno(problem)
 }
 
+// setCustom leaves what is sent to gVisor, which knows the options.
+func (k *sock) setCustom() {
+	k.mu.Lock()
+	k.custom = true
+	k.mu.Unlock()
+}
+
 // tcpFastOpen is asked for by programs that live without it.
 const tcpFastOpen = 23
 
@@ -177,6 +185,7 @@ func (k *sock) setIP(name int, value []byte) syscall.Errno {
 	}
 	switch name {
 	case syscall.IP_TOS:
+		k.setCustom()
 		return errno(k.ep.SetSockOptInt(tcpip.IPv4TOSOption, n))
 	case syscall.IP_TTL:
 		if n == -1 {
@@ -184,6 +193,7 @@ func (k *sock) setIP(name int, value []byte) syscall.Errno {
 		} else if n < 1 || n > 255 {
 			return syscall.EINVAL
 		}
+		k.setCustom()
 		return errno(k.ep.SetSockOptInt(tcpip.IPv4TTLOption, n))
 	case syscall.IP_RECVERR, syscall.IP_MTU_DISCOVER, ipBindAddrNoPort:
 		return 0
@@ -210,11 +220,13 @@ func (k *sock) setIPv6(name int, value []byte) syscall.Errno {
 		if n, err = hops(n, 0, 0); err != 0 {
 			return err
 		}
+		k.setCustom()
 		return errno(k.ep.SetSockOptInt(tcpip.IPv6TrafficClassOption, n))
 	case syscall.IPV6_UNICAST_HOPS:
 		if n, err = hops(n, 0, -1); err != 0 { // gVisor has its default for -1 too
 			return err
 		}
+		k.setCustom()
 		return errno(k.ep.SetSockOptInt(tcpip.IPv6HopLimitOption, n))
 	case ipv6RecvErr, syscall.IPV6_MTU_DISCOVER:
 		return 0

@@ -5,6 +5,7 @@ package socket
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -43,9 +44,17 @@ type Stack struct {
 	Net *stack.Stack
 	// Names is asked for ports; nil: all are free.
 	Names Names
-	// Full says that no datagram is taken for now; nil: never.
+	// Full says that gVisor's link takes no datagram for now; nil: never. Room is
+	// called when that changes.
 	Full func() bool
+	// Wire, if there is one, takes datagrams past gVisor; in gVisor it is the
+	// interface WireNIC.
+	Wire    Wire
+	WireNIC tcpip.NICID
+	// Dropped counts datagrams that found their socket's buffer full.
+	Dropped atomic.Uint64
 
+	direct  direct
 	starved starved
 }
 
@@ -66,6 +75,14 @@ type sock struct {
 	v6only    bool
 	reuse     bool // SO_REUSEADDR
 	share     bool // SO_REUSEPORT
+
+	// What follows is of sockets whose datagrams go past gVisor: see direct.go.
+	local  netip.Addr
+	port   uint16 // 0: they do not
+	peer   netip.AddrPort
+	custom bool // options of IP were set
+	last   way
+	box    mailbox
 }
 
 var _ posix.Socket = (*sock)(nil)
@@ -131,6 +148,9 @@ func (k *sock) Close() {
 	claim := k.claim
 	k.claim = nil
 	k.mu.Unlock()
+	if k.port != 0 {
+		k.unregister()
+	}
 	k.s.starved.remove(k)
 	if claim != nil {
 		k.s.Names.Release(claim)
@@ -139,6 +159,9 @@ func (k *sock) Close() {
 
 // Pending implements posix.Socket.
 func (k *sock) Pending() (int, syscall.Errno) {
+	if n, ok := k.box.next(); ok {
+		return n, 0
+	}
 	n, err := k.ep.GetSockOptInt(tcpip.ReceiveQueueSizeOption)
 	return n, errno(err)
 }
@@ -151,6 +174,9 @@ func (k *sock) Shutdown(how int) syscall.Errno {
 	}[how]
 	if flags == 0 {
 		return syscall.EINVAL
+	}
+	if flags&tcpip.ShutdownRead != 0 {
+		k.box.setLimit(0)
 	}
 	return errno(k.ep.Shutdown(flags))
 }

@@ -64,6 +64,9 @@ func (k *sock) Receive(b []byte, flags int) (n int, from netip.AddrPort, whole i
 	}
 	peek := flags&syscall.MSG_PEEK != 0
 	if k.protocol != syscall.IPPROTO_TCP {
+		if n, from, whole, ok := k.receiveDirect(b, peek); ok {
+			return n, from, whole, 0
+		}
 		return k.receiveDatagram(b, peek)
 	}
 	w := &sliceWriter{b: b}
@@ -116,9 +119,18 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 	if err := k.bindToSend(to); err != 0 {
 		return 0, err
 	}
+	if done, err := k.sendDirect(b, to); done {
+		if err != 0 {
+			return 0, err
+		}
+		return len(b), 0
+	}
 	if k.s.Full != nil && !private(to.Addr()) && k.s.Full() {
-		k.s.starved.add(k, k.s.Full)
-		return 0, syscall.EAGAIN
+		// There may have been room again before the link knew of k.
+		if k.s.starved.add(k); k.s.Full() {
+			return 0, syscall.EAGAIN
+		}
+		k.s.starved.remove(k)
 	}
 	n, err := k.ep.Write(bytes.NewReader(b), o)
 	if err != nil {

@@ -1,0 +1,132 @@
+package link
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/userland/channel"
+)
+
+// Datagram is one of UDP that has arrived.
+type Datagram struct {
+	From, To netip.AddrPort
+	Pieces   [][]byte // of the payload, valid during the call
+	Length   int      // of the payload in bytes
+	pieces   [abi.BufletsMax][]byte
+}
+
+const (
+	v4Header  = header.IPv4MinimumSize
+	v6Header  = header.IPv6MinimumSize
+	udpHeader = header.UDPMinimumSize
+	udpSum    = 6 // where the checksum is in it
+	protoUDP  = byte(header.UDPProtocolNumber)
+	// hops is the TTL and hop limit of what is sent.
+	hops = 64
+)
+
+// parse reads a packet whose checksum was verified. It is false for all that is
+// not one datagram of UDP without options and extension headers, to an address of
+// one machine.
+func (d *Datagram) parse(in *channel.Received) bool {
+	head := in.Pieces[0]
+	at := v4Header
+	var from, to netip.Addr
+	switch {
+	case len(head) >= v4Header+udpHeader && head[0] == 0x45:
+		const more = 0x3fff // more fragments, and the offset
+		if head[9] != protoUDP || binary.BigEndian.Uint16(head[6:])&more != 0 ||
+			int(binary.BigEndian.Uint16(head[2:])) != in.Length || head[16] >= 224 {
+			return false
+		}
+		from, to = netip.AddrFrom4([4]byte(head[12:])), netip.AddrFrom4([4]byte(head[16:]))
+	case len(head) >= v6Header+udpHeader && head[0]>>4 == 6:
+		if at = v6Header; head[6] != protoUDP || int(binary.BigEndian.Uint16(head[4:]))+v6Header != in.Length ||
+			head[24] == 0xff || head[8] == 0xfe {
+			return false
+		}
+		from, to = netip.AddrFrom16([16]byte(head[8:])), netip.AddrFrom16([16]byte(head[24:]))
+	default:
+		return false
+	}
+	udp := head[at:]
+	if int(binary.BigEndian.Uint16(udp[4:]))+at != in.Length {
+		return false
+	}
+	d.From = netip.AddrPortFrom(from, binary.BigEndian.Uint16(udp))
+	d.To = netip.AddrPortFrom(to, binary.BigEndian.Uint16(udp[2:]))
+	d.Pieces = append(d.pieces[:0], in.Pieces...)
+	d.Pieces[0] = udp[udpHeader:]
+	d.Length = in.Length - at - udpHeader
+	return d.From.Port() != 0
+}
+
+// datagram is one that is sent: headers, and then what the caller gave.
+type datagram struct {
+	head [v6Header + udpHeader]byte
+	rest []byte // of the headers
+	data []byte
+}
+
+// read fills piece with the next bytes.
+func (d *datagram) read(piece []byte) {
+	n := copy(piece, d.rest)
+	d.rest = d.rest[n:]
+	d.data = d.data[copy(piece[n:], d.data):]
+}
+
+// SendDatagram sends b, which fits a packet, from and to addresses of the same
+// family. It is false when there is no room: Room is called when there may be some.
+func (e *Endpoint) SendDatagram(from, to netip.AddrPort, b []byte) bool {
+	e.mu.Lock()
+	out := channel.Outgoing{Checksum: true, ChecksumOffset: udpSum}
+	e.out.data = b
+	length := udpHeader + len(b)
+	if to.Addr().Is4() {
+		h := e.out.head[:v4Header+udpHeader]
+		e.out.rest = h
+		// Don't fragment: an atomic datagram needs no identification (RFC 6864).
+		copy(h, []byte{0x45, 0, 0, 0, 0, 0, 0x40, 0, hops, protoUDP, 0, 0})
+		binary.BigEndian.PutUint16(h[2:], uint16(v4Header+length))
+		source, destination := from.Addr().As4(), to.Addr().As4()
+		copy(h[12:], source[:])
+		copy(h[16:], destination[:])
+		binary.BigEndian.PutUint16(h[10:], ^checksum.Checksum(h[:v4Header], 0))
+		out.ChecksumStart = v4Header
+	} else {
+		h := e.out.head[:]
+		e.out.rest = h
+		copy(h, []byte{0x60, 0, 0, 0, 0, 0, protoUDP, hops})
+		binary.BigEndian.PutUint16(h[4:], uint16(length))
+		source, destination := from.Addr().As16(), to.Addr().As16()
+		copy(h[8:], source[:])
+		copy(h[24:], destination[:])
+		out.ChecksumStart = v6Header
+	}
+	udp := e.out.rest[out.ChecksumStart:]
+	binary.BigEndian.PutUint16(udp, from.Port())
+	binary.BigEndian.PutUint16(udp[2:], to.Port())
+	binary.BigEndian.PutUint16(udp[4:], uint16(length))
+	// The sum of the pseudo header; the kernel or the card adds the rest.
+	first := 12 // of the addresses
+	if to.Addr().Is6() {
+		first = 8
+	}
+	sum := checksum.Checksum(e.out.rest[first:out.ChecksumStart], uint16(protoUDP))
+	binary.BigEndian.PutUint16(udp[6:], checksum.Combine(sum, uint16(length)))
+	out.Length = out.ChecksumStart + length
+
+	sent := len(e.waiting) == 0 && e.channel.Send(&out, e.fillDatagram)
+	e.out.data = nil
+	e.dirty = e.dirty || sent
+	e.refused = e.refused || !sent
+	e.mu.Unlock()
+	if sent {
+		e.Signal()
+	}
+	return sent
+}

@@ -1,0 +1,213 @@
+package socket_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/sluice-os/sluice/userland/socket"
+)
+
+// wire notes what is sent past gVisor.
+type wire struct {
+	mu   sync.Mutex
+	sent []string
+	full bool
+}
+
+func (w *wire) MTU() uint32 { return 1500 }
+
+func (w *wire) SendDatagram(from, to netip.AddrPort, b []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.full {
+		w.sent = append(w.sent, fmt.Sprintf("%v %v %d", from, to, len(b)))
+	}
+	return !w.full
+}
+
+func (w *wire) expect(t *testing.T, want ...string) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Equal(w.sent, want) {
+		t.Errorf("sent %q, want %q", w.sent, want)
+	}
+	w.sent = nil
+}
+
+// wired is a side whose interface outside has a wire.
+func wired(t *testing.T) (*side, *wire) {
+	s, w := newSide(t, nil), &wire{}
+	s.stack.Names, s.stack.Wire, s.stack.WireNIC = newNames(), w, 2
+	return s, w
+}
+
+// arrive delivers a datagram; false says that it is gVisor's.
+func arrive(s *side, from, to, text string) bool {
+	return s.stack.Deliver(&socket.Datagram{
+		From: netip.MustParseAddrPort(from), To: netip.MustParseAddrPort(to), Pieces: [][]byte{[]byte(text)}, Length: len(text),
+	})
+}
+
+const (
+	stranger = "198.51.100.9:99"
+	friend   = "198.51.100.5:5"
+	here     = "198.51.100.1:"
+)
+
+// TestDatagramsPastTheStack has each kind of socket receive and send.
+func TestDatagramsPastTheStack(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		family int
+		at     string
+		peer   string // "" for none
+		from   string
+		taken  bool
+	}{
+		{"any address", syscall.AF_INET, "0.0.0.0:5000", "", stranger, true},
+		{"own address", syscall.AF_INET, here + "5000", "", stranger, true},
+		{"any address of both families", syscall.AF_INET6, "[::]:5000", "", stranger, true},
+		{"its peer", syscall.AF_INET, "0.0.0.0:5000", friend, friend, true},
+		{"a stranger", syscall.AF_INET, "0.0.0.0:5000", friend, stranger, false},
+		{"another port", syscall.AF_INET, "0.0.0.0:5001", "", stranger, false},
+		{"loopback", syscall.AF_INET, "127.0.0.1:5000", "", stranger, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, w := wired(t)
+			fd := s.socket(tt.family, syscall.SOCK_DGRAM, 0)
+			if err := s.bind(fd, netip.MustParseAddrPort(tt.at)); err != 0 {
+				t.Fatal(err)
+			}
+			if tt.peer != "" {
+				s.connect(fd, netip.MustParseAddrPort(tt.peer))
+			}
+			s.calm(fd)
+			if got := arrive(s, tt.from, here+"5000", "hello"); got != tt.taken {
+				t.Fatalf("taken: %v", got)
+			}
+			if !tt.taken {
+				return
+			}
+			s.await(fd, 'r')
+			text, n, from, err := s.recvfrom(fd, 3, syscall.MSG_PEEK|syscall.MSG_TRUNC)
+			if text != "hel" || n != 5 || err != 0 || netip.AddrPortFrom(from.Addr().Unmap(), from.Port()).String() != tt.from {
+				t.Errorf("peek: %q, %d, %v, %v", text, n, from, err)
+			}
+			if text, _, _, err = s.recvfrom(fd, 10, 0); text != "hello" || err != 0 {
+				t.Errorf("receive: %q, %v", text, err)
+			}
+			if n, err := s.sendto(fd, "answer", 0, from); n != 6 || err != 0 {
+				t.Errorf("send: %d, %v", n, err)
+			}
+			w.expect(t, here+"5000 "+tt.from+" 6")
+			s.close(fd)
+			if arrive(s, tt.from, here+"5000", "late") {
+				t.Error("a closed socket took a datagram")
+			}
+		})
+	}
+}
+
+// TestDatagramsOfTheStack are those that gVisor has to send: nothing of them is
+// seen on the wire.
+func TestDatagramsOfTheStack(t *testing.T) {
+	s, w := wired(t)
+	fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	s.bind(fd, netip.MustParseAddrPort("0.0.0.0:5000"))
+	to := netip.MustParseAddrPort("198.51.100.7:9")
+	for _, c := range []struct {
+		text string
+		to   netip.AddrPort
+	}{
+		{"loopback", netip.MustParseAddrPort("127.0.0.1:9")},
+		{"broadcast", netip.MustParseAddrPort("255.255.255.255:9")},
+		{"broadcast", netip.MustParseAddrPort("198.51.100.255:9")},
+		{"multicast", netip.MustParseAddrPort("224.0.0.5:9")},
+		{strings.Repeat("long", 400), to},
+	} {
+		s.sendto(fd, c.text, 0, c.to)
+		w.expect(t)
+	}
+	s.sendto(fd, "control", 0, to)
+	w.expect(t, here+"5000 198.51.100.7:9 7")
+	s.set(fd, syscall.IPPROTO_IP, syscall.IP_TTL, 3)
+	s.sendto(fd, "with options", 0, to)
+	w.expect(t)
+}
+
+// TestSharedPortIsTheStacks has two sockets of one port, and two that fit alike.
+func TestSharedPortIsTheStacks(t *testing.T) {
+	s, _ := wired(t)
+	for range 2 {
+		fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+		s.set(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+		s.bind(fd, netip.MustParseAddrPort("0.0.0.0:5000"))
+	}
+	if arrive(s, stranger, here+"5000", "x") {
+		t.Error("a shared port's datagram went past gVisor")
+	}
+	// The more specific one is preferred.
+	a, b := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0), s.socket(syscall.AF_INET6, syscall.SOCK_DGRAM, 0)
+	s.bind(a, netip.MustParseAddrPort(here+"5001"))
+	s.set(b, syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY, 1)
+	s.bind(b, netip.MustParseAddrPort("[::]:5001"))
+	if !arrive(s, stranger, here+"5001", "for a") || !arrive(s, "[2001:db8::1]:9", "[2001:db8::2]:5001", "for b") {
+		t.Error("not taken")
+	}
+	for fd, want := range map[uintptr]string{a: "for a", b: "for b"} {
+		if text, _, _, err := s.recvfrom(fd, 10, syscall.MSG_DONTWAIT); text != want || err != 0 {
+			t.Errorf("%q, %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestMailboxIsBounded sends without end to a socket that nobody reads.
+func TestMailboxIsBounded(t *testing.T) {
+	s, _ := wired(t)
+	fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	s.bind(fd, netip.MustParseAddrPort("0.0.0.0:5000"))
+	text := strings.Repeat("x", 1000)
+	for i := range 10_000 {
+		if !arrive(s, stranger, here+"5000", text) {
+			t.Fatalf("datagram %d went to gVisor", i)
+		}
+	}
+	taken := 0
+	for {
+		if _, err := s.receive(fd, 1000, syscall.MSG_DONTWAIT); err != 0 {
+			break
+		}
+		taken++
+	}
+	if dropped := s.stack.Dropped.Load(); taken < 10 || taken+int(dropped) != 10_000 {
+		t.Errorf("%d datagrams were kept and %d dropped", taken, dropped)
+	}
+}
+
+// TestFullWire has the wire refuse: EAGAIN, and the sender is told of room.
+func TestFullWire(t *testing.T) {
+	s, w := wired(t)
+	fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	s.bind(fd, netip.MustParseAddrPort("0.0.0.0:5000"))
+	to := netip.MustParseAddrPort("198.51.100.7:9")
+	w.full = true
+	s.calm(fd)
+	if _, err := s.sendto(fd, "x", syscall.MSG_DONTWAIT, to); err != syscall.EAGAIN {
+		t.Fatalf("send: %v", err)
+	}
+	w.mu.Lock()
+	w.full = false
+	w.mu.Unlock()
+	s.stack.Room()
+	s.await(fd, 'w')
+	if n, err := s.sendto(fd, "x", syscall.MSG_DONTWAIT, to); n != 1 || err != 0 {
+		t.Errorf("send: %d, %v", n, err)
+	}
+	w.expect(t, here+"5000 198.51.100.7:9 1")
+}

@@ -1,0 +1,137 @@
+package socket
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+)
+
+// mailbox holds datagrams in order until they are read: a ring of bytes, in which
+// each has a record before it. It grows up to its limit and allocates nothing
+// then. The zero value is empty and takes nothing.
+type mailbox struct {
+	mu    sync.Mutex
+	bytes []byte // a power of two
+	first uint32 // where the oldest record begins, modulo the length
+	used  int
+	limit int // of used, in bytes
+}
+
+// record is what stands before a datagram.
+type record struct {
+	from   netip.AddrPort
+	length int
+}
+
+const (
+	// recordSize is that of a record in bytes: address, port, family, length.
+	recordSize = 24
+	// mailboxLeast is the first size of a ring in bytes.
+	mailboxLeast = 4 << 10
+)
+
+// put adds a datagram of length bytes, given in pieces. ok is false when there is
+// no room; empty says that nothing was there before.
+func (m *mailbox) put(from netip.AddrPort, pieces [][]byte, length int) (empty, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	empty = m.used == 0
+	if m.used+recordSize+length > m.limit {
+		return empty, false
+	}
+	m.grow(m.used + recordSize + length)
+	var head [recordSize]byte
+	address := from.Addr().As16()
+	copy(head[:16], address[:])
+	binary.NativeEndian.PutUint16(head[16:], from.Port())
+	if from.Addr().Is4() {
+		head[18] = 4
+	}
+	binary.NativeEndian.PutUint32(head[20:], uint32(length))
+	m.append(head[:])
+	for _, piece := range pieces {
+		m.append(piece)
+	}
+	return empty, true
+}
+
+// grow makes the ring hold n bytes.
+func (m *mailbox) grow(n int) {
+	if n <= len(m.bytes) {
+		return
+	}
+	size := max(len(m.bytes), mailboxLeast)
+	for size < n {
+		size *= 2
+	}
+	bytes := make([]byte, size)
+	m.copyOut(bytes[:m.used], 0)
+	m.bytes, m.first = bytes, 0
+}
+
+// append writes behind the end. There is room.
+func (m *mailbox) append(b []byte) {
+	at := int(m.first+uint32(m.used)) & (len(m.bytes) - 1)
+	n := copy(m.bytes[at:], b)
+	copy(m.bytes, b[n:])
+	m.used += len(b)
+}
+
+// copyOut fills b with what lies offset bytes behind the oldest record's start.
+func (m *mailbox) copyOut(b []byte, offset int) {
+	if len(b) == 0 {
+		return
+	}
+	at := int(m.first+uint32(offset)) & (len(m.bytes) - 1)
+	n := copy(b, m.bytes[at:])
+	copy(b[n:], m.bytes)
+}
+
+// oldest reads the record of the oldest datagram. m.mu is held.
+func (m *mailbox) oldest() (r record, ok bool) {
+	if m.used == 0 {
+		return record{}, false
+	}
+	var head [recordSize]byte
+	m.copyOut(head[:], 0)
+	address := netip.AddrFrom16([16]byte(head[:16]))
+	if head[18] == 4 {
+		address = address.Unmap()
+	}
+	return record{
+		from:   netip.AddrPortFrom(address, binary.NativeEndian.Uint16(head[16:])),
+		length: int(binary.NativeEndian.Uint32(head[20:])),
+	}, true
+}
+
+// take reads the oldest datagram into b, as far as it fits, and removes it unless
+// peek is set. ok is false when there is none.
+func (m *mailbox) take(b []byte, peek bool) (n int, r record, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r, ok = m.oldest(); !ok {
+		return 0, r, false
+	}
+	n = min(len(b), r.length)
+	m.copyOut(b[:n], recordSize)
+	if !peek {
+		m.first += uint32(recordSize + r.length)
+		m.used -= recordSize + r.length
+	}
+	return n, r, true
+}
+
+// next returns the length of the oldest datagram.
+func (m *mailbox) next() (length int, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.oldest()
+	return r.length, ok
+}
+
+// setLimit sets how many bytes may wait. It removes nothing.
+func (m *mailbox) setLimit(n int) {
+	m.mu.Lock()
+	m.limit = n
+	m.mu.Unlock()
+}

@@ -1,0 +1,82 @@
+package socket
+
+import (
+	"bytes"
+	"math/rand"
+	"net/netip"
+	"testing"
+)
+
+// TestMailboxModel compares the mailbox with a list, over random calls.
+func TestMailboxModel(t *testing.T) {
+	type entry struct {
+		from netip.AddrPort
+		data []byte
+	}
+	random := rand.New(rand.NewSource(1))
+	var (
+		m    mailbox
+		list []entry
+		used int
+	)
+	const limit = 40 << 10
+	m.setLimit(limit)
+	for range 50_000 {
+		if random.Intn(5) < 3 {
+			data := make([]byte, random.Intn(2000))
+			random.Read(data)
+			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(random.Int())}), uint16(random.Int()))
+			if random.Intn(2) == 0 {
+				from = netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(random.Int())}), uint16(random.Int()))
+			}
+			cut := random.Intn(len(data) + 1)
+			empty, ok := m.put(from, [][]byte{data[:cut], data[cut:]}, len(data))
+			if empty != (len(list) == 0) || ok != (used+recordSize+len(data) <= limit) {
+				t.Fatalf("put of %d bytes beside %d: %v, %v", len(data), used, empty, ok)
+			}
+			if ok {
+				list = append(list, entry{from, data})
+				used += recordSize + len(data)
+			}
+			continue
+		}
+		peek := random.Intn(3) == 0
+		b := make([]byte, random.Intn(2000))
+		length, some := m.next()
+		n, r, ok := m.take(b, peek)
+		if ok != (len(list) > 0) || some != ok {
+			t.Fatalf("take of %d entries: %v", len(list), ok)
+		}
+		if !ok {
+			continue
+		}
+		want := list[0]
+		if length != len(want.data) || r.length != length || r.from != want.from || !bytes.Equal(b[:n], want.data[:min(len(b), length)]) {
+			t.Fatalf("take: %d of %d bytes from %v, want %d from %v", n, r.length, r.from, len(want.data), want.from)
+		}
+		if !peek {
+			used -= recordSize + length
+			list = list[1:]
+		}
+	}
+	if len(m.bytes) > 2*limit {
+		t.Errorf("the ring grew to %d bytes", len(m.bytes))
+	}
+}
+
+// TestMailboxAllocatesNothing once it has its size.
+func TestMailboxAllocatesNothing(t *testing.T) {
+	var m mailbox
+	m.setLimit(1 << 16)
+	from, data, b := netip.MustParseAddrPort("192.0.2.1:7"), [][]byte{make([]byte, 64)}, make([]byte, 64)
+	if n := testing.AllocsPerRun(1000, func() {
+		for range 16 {
+			m.put(from, data, 64)
+		}
+		for range 16 {
+			m.take(b, false)
+		}
+	}); n > 0.1 {
+		t.Errorf("%v allocations", n)
+	}
+}
