@@ -95,6 +95,16 @@ var rules = map[string]rule{
 					"func (e *Endpoint) SendDelayedAck() {\n\te.LockUser()\n\tdefer e.UnlockUser()\n" +
 					"\tif e.EndpointState().connected() && e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n}\n\n" +
 					"func (e *Endpoint) handleSegmentsLocked() tcpip.Error {\n"},
+			// A window is told in units of 1<<RcvWndScale, rounded down, which
+			// moves its right edge back by less than one. What the peer has sent
+			// up to the edge it was told before stays acceptable (RFC 7323, section
+			// 2.4): else two endpoints that are both full refuse each other's
+			// acknowledgements for ever.
+			{"rcv.go",
+				"\treturn header.Acceptable(segSeq, segLen, r.RcvNxt, r.RcvNxt.Add(advertisedWindowSize))\n",
+				"\tedge := r.RcvNxt.Add(advertisedWindowSize)\n" +
+					"\tif edge.LessThan(r.RcvAcc) && edge.Size(r.RcvAcc) < 1<<r.RcvWndScale {\n\t\tedge = r.RcvAcc\n\t}\n" +
+					"\treturn header.Acceptable(segSeq, segLen, r.RcvNxt, edge)\n"},
 		},
 	},
 	// Tests of encoding/json and regexp import net, which must not need them.
