@@ -1,0 +1,443 @@
+package suites
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/manifest"
+	"github.com/sluice-os/sluice/qemutest"
+	"github.com/vishvananda/netlink"
+	dm "golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
+)
+
+// stockPrograms are the programs that TestStockClients runs. Without one its part
+// is skipped.
+var stockPrograms = []string{"curl", "wrk", "ab", "iperf3", "dig", "ping", "dumpcap", "tshark"}
+
+// stockTime bounds a run of a program; the capture lasts as long as the machine.
+const stockTime = 2 * time.Minute
+
+// stock is a command that ends with the test; a program that is not there skips
+// the test.
+func stock(t *testing.T, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Skipf("%s is not installed", program)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), stockTime)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// say runs a program and returns what it printed.
+func say(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	cmd := stock(t, program, args...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args, " "), err, out)
+	}
+	return string(out)
+}
+
+// absent skips a subtest for each of the programs that is not there.
+func absent(t *testing.T, programs []string) {
+	for _, name := range programs {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Run(name, func(t *testing.T) { t.Skipf("%s is not installed", name) })
+		}
+	}
+}
+
+// The addresses of the other family on the tap.
+const (
+	tapHost6  = "fd00:88::1/64"
+	tapGuest6 = "fd00:88::2"
+)
+
+// appsImage is an image with some of the apps of sluice.toml, and others.
+func appsImage(t *testing.T, names []string, others ...manifest.Domain) string {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	m, err := manifest.Load(filepath.Join(root, manifest.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Domains = slices.DeleteFunc(m.Domains, func(d manifest.Domain) bool { return !slices.Contains(names, d.Name) })
+	m.Domains = append(m.Domains, others...)
+	var o build.Options
+	if err := o.Use(m, root); err != nil {
+		t.Fatal(err)
+	}
+	return qemutest.BuildOptions(t, o)
+}
+
+// TestStockClients has the programs that people use talk to the apps of
+// sluice.toml and dns, over a tap in a network namespace. Meanwhile all frames are
+// captured, and afterwards tshark looks at each: no checksum may be wrong, no
+// frame malformed. The tap has no offload headers, so both sides make all sums
+// themselves.
+func TestStockClients(t *testing.T) {
+	if os.Getenv(inNamespace) == "" {
+		absent(t, stockPrograms)
+	}
+	if !namespace(t) {
+		return
+	}
+	openTap(t)
+	openTap6(t)
+	serveZone(t, net.JoinHostPort("10.88.0.1", "53"))
+	dns := manifest.Domain{Domain: domainOf("dns", nil).Domain, Package: "./userland/apps/dns"}
+	dns.Args = []string{"-upstream", "10.88.0.1"}
+	dns.Listen, dns.Connect = []string{"tcp/53", "udp/53"}, []string{"tcp/10.88.0.1:53", "udp/10.88.0.1:53"}
+	image := appsImage(t, []string{"web", "echo", "iperf"}, dns)
+
+	var captured *capturing
+	if installed("dumpcap") && installed("tshark") {
+		captured = capture(t)
+	}
+	vm := qemutest.Start(t, qemutest.Config{
+		Image: image, Memory: 256, Append: "ip=" + tapGuest + "/24 ip6=" + tapGuest6 + "/64",
+		Extra: []string{"-netdev", "tap,id=n0,ifname=" + tapName + ",script=no,downscript=no,vnet_hdr=off", "-device", "virtio-net-device,netdev=n0,mac=" + stockMAC},
+	})
+	for _, mark := range []string{"web: web: https", "echo: echo: udp", "iperf: iperf: tcp and udp", "dns: dns: tcp and udp"} {
+		vm.Seen(t, mark)
+	}
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T)
+	}{
+		{"ping", pings}, {"echo", echoBoth}, {"curl", curls}, {"dig", digs}, {"wrk", wrkLoad}, {"ab", abLoad}, {"iperf3", iperfs},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			start := time.Now()
+			c.test(t)
+			t.Logf("%v", time.Since(start))
+		})
+	}
+	if strings.Contains(vm.Output(), "domain ended") {
+		t.Error("an app has ended")
+	}
+	powerOff(t, vm)
+	t.Run("frames", func(t *testing.T) {
+		if captured == nil {
+			t.Skip("tshark is not installed")
+		}
+		judge(t, captured.end(t))
+	})
+}
+
+const stockMAC = "52:54:00:00:88:02"
+
+func installed(program string) bool {
+	_, err := exec.LookPath(program)
+	return err == nil
+}
+
+// openTap6 gives the tap an address of IPv6.
+func openTap6(t *testing.T) {
+	t.Helper()
+	tap, err := netlink.LinkByName(tapName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address, err := netlink.ParseAddr(tapHost6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address.Flags = unix.IFA_F_NODAD
+	if err := netlink.AddrAdd(tap, address); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// judge looks at what was captured.
+func judge(t *testing.T, path string) {
+	start := time.Now()
+	v := examine(t, path, map[string]string{stockMAC: "image"})
+	for _, p := range summed {
+		if v.good["image "+p] == 0 {
+			t.Errorf("no good %s checksum of the image is in the capture", p)
+		}
+	}
+	_, records := frames(t, path)
+	t.Logf("%d frames, good checksums %v, in %v", len(records), v.good, time.Since(start))
+	for i, n := range slices.Sorted(maps.Keys(v.bad)) {
+		if i == 10 {
+			break
+		}
+		t.Errorf("frame %d: %s: %x", n, v.bad[n], records[n-1][pcapRecord:])
+	}
+	if len(v.bad) > 0 {
+		t.Fatalf("%d of %d frames are broken", len(v.bad), len(records))
+	}
+	mac, err := net.ParseMAC(stockMAC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	catches(t, path, mac)
+}
+
+func pings(t *testing.T) {
+	for _, address := range []string{tapGuest, tapGuest6} {
+		for _, size := range []string{"64", "1400"} {
+			out := say(t, "ping", "-n", "-c", "5", "-i", "0.2", "-s", size, address)
+			if !strings.Contains(out, "5 packets transmitted, 5 received, 0% packet loss") || strings.Contains(out, "DUP!") {
+				t.Errorf("%s bytes to %s:\n%s", size, address, out)
+			}
+		}
+	}
+}
+
+func echoBoth(t *testing.T) {
+	for _, host := range []string{tapGuest, tapGuest6} {
+		echoes(t, "tcp", net.JoinHostPort(host, "7"))
+		echoes(t, "udp", net.JoinHostPort(host, "7"))
+	}
+}
+
+func curls(t *testing.T) {
+	const seed = 7
+	file := filepath.Join(t.TempDir(), "body")
+	hashOf := func(n int64) string {
+		var key [32]byte
+		key[0] = seed
+		sum := sha256.New()
+		io.CopyN(sum, rand.NewChaCha8(key), n)
+		return fmt.Sprintf("%x", sum.Sum(nil))
+	}
+	bodyHash := func() string {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%x", sha256.Sum256(b))
+	}
+	get := func(want string, args ...string) {
+		t.Helper()
+		out := say(t, "curl", append([]string{"-sS", "-o", file, "-w", "HTTP/%{http_version} %{http_code} %{size_download}"}, args...)...)
+		if out != want {
+			t.Errorf("curl %v: %q, want %q", args, out, want)
+		}
+	}
+	for _, host := range []string{tapGuest, "[" + tapGuest6 + "]"} {
+		get("HTTP/1.1 200 14", "http://"+host+"/hello")
+		if b, _ := os.ReadFile(file); string(b) != "Hello, world.\n" {
+			t.Errorf("/hello is %q", b)
+		}
+	}
+	for _, c := range []struct {
+		proto, host string
+		bytes       int64
+		args        []string
+	}{
+		{"HTTP/1.1", "http://" + tapGuest, 16 << 20, nil},
+		{"HTTP/1.1", "http://[" + tapGuest6 + "]", 4 << 20, nil},
+		{"HTTP/2", "https://" + tapGuest, 4 << 20, []string{"--http2", "-k"}},
+	} {
+		get(fmt.Sprintf("%s 200 %d", c.proto, c.bytes), append(c.args, fmt.Sprintf("%s/hash?n=%d&seed=%d", c.host, c.bytes, seed))...)
+		want := hashOf(c.bytes)
+		if got := bodyHash(); got != want {
+			t.Errorf("%d bytes over %s from %s have SHA-256 %s, want %s", c.bytes, c.proto, c.host, got, want)
+		}
+		// The body is sent back; the machine says what came.
+		if got := say(t, "curl", append(c.args, "-sS", "--data-binary", "@"+file, c.host+"/upload")...); got != want+"\n" {
+			t.Errorf("%d bytes over %s to %s have SHA-256 %q, want %s", c.bytes, c.proto, c.host, got, want)
+		}
+	}
+	// Streams of one connection at a time.
+	args := []string{"-sS", "--http2", "-k", "--parallel", "-w", "HTTP/%{http_version} %{http_code} %{num_connects}\n"}
+	for i := range 8 {
+		args = append(args, "-o", filepath.Join(t.TempDir(), strconv.Itoa(i)), "https://"+tapGuest+"/hash?n=100000")
+	}
+	if out := say(t, "curl", args...); strings.Count(out, "HTTP/2 200 ") != 8 {
+		t.Errorf("8 streams of HTTP/2: %s", out)
+	}
+}
+
+var requestRate = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
+
+func wrkLoad(t *testing.T) {
+	out := say(t, "wrk", "-t", "2", "-c", "16", "-d", "3s", "http://"+tapGuest+"/hello")
+	m := requestRate.FindStringSubmatch(out)
+	if m == nil || strings.HasPrefix(m[1], "0.") || strings.Contains(out, "Socket errors") || strings.Contains(out, "Non-2xx") {
+		t.Fatalf("wrk:\n%s", out)
+	}
+	t.Logf("%s requests a second on 16 connections", m[1])
+}
+
+func abLoad(t *testing.T) {
+	out := say(t, "ab", "-q", "-n", "400", "-c", "8", "http://"+tapGuest+"/hello")
+	for _, want := range []string{`Complete requests:\s+400\n`, `Failed requests:\s+0\n`, `HTML transferred:\s+5600 bytes\n`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Fatalf("ab, want %s:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "Non-2xx") || strings.Contains(out, "Keep-Alive requests") {
+		t.Fatalf("ab:\n%s", out)
+	}
+	t.Log(regexp.MustCompile(`Requests per second:.*`).FindString(out))
+}
+
+func iperfs(t *testing.T) {
+	type sum struct {
+		Bytes, Packets float64
+		Lost           float64 `json:"lost_packets"`
+		Bits           float64 `json:"bits_per_second"`
+	}
+	type results struct {
+		Sent     sum `json:"sum_sent"`
+		Received sum `json:"sum_received"`
+		Sum      sum // of UDP
+	}
+	// What is on its way when a client has sent its part counts as sent only.
+	moved := func(r results) bool { return r.Sent.Bytes >= 16<<20 && r.Received.Bytes >= 8<<20 }
+	// A second at 8 Mbit/s is 1000 datagrams.
+	arrived := func(r results) bool { return r.Sum.Packets > 900 && r.Sum.Lost < 50 }
+	for _, c := range []struct {
+		name, host, args string
+		enough           func(results) bool
+	}{
+		{"tcp", tapGuest, "-n 16M", moved},
+		{"tcp reverse", tapGuest, "-n 16M -R", moved},
+		{"tcp6 parallel", tapGuest6, "-n 16M -P 4", moved},
+		{"udp", tapGuest, "-u -t 1 -b 8M -l 1000", arrived},
+		{"udp reverse", tapGuest, "-u -t 1 -b 8M -l 1000 -R", arrived},
+		{"udp6", tapGuest6, "-u -t 1 -b 8M -l 1000", arrived},
+	} {
+		out := say(t, "iperf3", append([]string{"-J", "-c", c.host}, strings.Fields(c.args)...)...)
+		var r struct {
+			Error string
+			End   results
+		}
+		if err := json.Unmarshal([]byte(out), &r); err != nil || r.Error != "" || !c.enough(r.End) {
+			t.Errorf("%s: %v\n%s", c.name, err, out)
+		}
+		t.Logf("%s: %.1f Mbit/s, lost %g of %g", c.name, max(r.End.Received.Bits, r.End.Sum.Bits)/1e6, r.End.Sum.Lost, r.End.Sum.Packets)
+	}
+}
+
+// digs asks the forwarder, which asks the name server of the test.
+func digs(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want []string
+	}{
+		{"@" + tapGuest + " +notcp host.example. A", []string{"status: NOERROR", "192.0.2.1", "#53(" + tapGuest + ") (UDP)"}},
+		{"@" + tapGuest + " +tcp host.example. A", []string{"status: NOERROR", "192.0.2.1", "(TCP)"}},
+		{"@" + tapGuest6 + " +notcp host.example. A", []string{"status: NOERROR", "192.0.2.1", "(UDP)"}},
+		{"@" + tapGuest6 + " +tcp other.example. A", []string{"status: NOERROR", "192.0.2.1", "(TCP)"}},
+		{"@" + tapGuest + " +notcp +noedns bare.example. A", []string{"status: NOERROR", "192.0.2.1", "(UDP)"}},
+		{"@" + tapGuest + " absent.example. A", []string{"status: NXDOMAIN"}},
+		// Longer than a datagram: the forwarder asks again over TCP, and so does dig.
+		{"@" + tapGuest + " long.example. TXT", []string{"Truncated, retrying in TCP mode", "status: NOERROR", longText, "(TCP)"}},
+	} {
+		out := say(t, "dig", append([]string{"+tries=1", "+time=5"}, strings.Fields(c.args)...)...)
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("dig %s, want %q:\n%s", c.args, want, out)
+			}
+		}
+	}
+}
+
+// longText is a string of the answer that is longer than a datagram.
+var longText = strings.Repeat("0123456789", 20)
+
+// serveZone is a name server at an address.
+func serveZone(t *testing.T, at string) {
+	t.Helper()
+	udp, err := net.ListenPacket("udp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { udp.Close(); tcp.Close() })
+	go func() {
+		b := make([]byte, 4096)
+		for {
+			n, from, err := udp.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			if out := zone(b[:n], 1232); out != nil {
+				udp.WriteTo(out, from)
+			}
+		}
+	}()
+	go func() {
+		for {
+			c, err := tcp.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				var size [2]byte
+				if _, err := io.ReadFull(c, size[:]); err != nil {
+					return
+				}
+				b := make([]byte, int(size[0])<<8|int(size[1]))
+				if _, err := io.ReadFull(c, b); err != nil {
+					return
+				}
+				out := zone(b, 65535)
+				c.Write(append([]byte{byte(len(out) >> 8), byte(len(out))}, out...))
+			}()
+		}
+	}()
+}
+
+// zone answers a query with at most limit bytes; nil is for what is none.
+func zone(query []byte, limit int) []byte {
+	var m dm.Message
+	if m.Unpack(query) != nil || len(m.Questions) != 1 {
+		return nil
+	}
+	q := m.Questions[0]
+	m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
+	header := dm.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 60}
+	switch name := q.Name.String(); {
+	case name == "absent.example.":
+		m.RCode = dm.RCodeNameError
+	case name == "long.example." && q.Type == dm.TypeTXT:
+		for i := range 20 {
+			m.Answers = append(m.Answers, dm.Resource{Header: header, Body: &dm.TXTResource{TXT: []string{strconv.Itoa(i), longText}}})
+		}
+	case q.Type == dm.TypeA:
+		m.Answers = []dm.Resource{{Header: header, Body: &dm.AResource{A: [4]byte{192, 0, 2, 1}}}}
+	}
+	out, err := m.Pack()
+	if err == nil && len(out) > limit {
+		m.Truncated, m.Answers = true, nil
+		out, err = m.Pack()
+	}
+	if err != nil {
+		return nil
+	}
+	return out
+}
