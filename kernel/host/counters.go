@@ -36,6 +36,7 @@ const (
 	txBytes
 	txNotifies
 	txSegmentedSoftware
+	txFragmented
 	txChecksumSoftware
 	txQueued
 	txDropQueueFull
@@ -82,6 +83,7 @@ var counterNames = [counterCount]string{
 	txBytes:             "host_tx_bytes",
 	txNotifies:          "host_tx_notifies",
 	txSegmentedSoftware: "host_tx_segmented_software",
+	txFragmented:        "host_tx_fragmented",
 	txChecksumSoftware:  "host_tx_checksum_software",
 	txQueued:            "host_tx_queued",
 	txDropQueueFull:     "host_tx_drop_queue_full",

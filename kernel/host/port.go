@@ -22,6 +22,7 @@ type cardPort struct {
 	// Both belong to the holder of the transmitter's lock.
 	out  outgoing
 	body bodyReader
+	cut  fragmenter
 }
 
 // Port returns the card for the flow switch.
@@ -72,6 +73,9 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	if o.Head[0]>>4 == 6 {
 		head[12], head[13] = 0x86, 0xdd
 	}
+	if o.SegmentSize == 0 && o.IP+o.Transport+o.PayloadLen > int(l.MTU()) {
+		return p.fragments(o, head)
+	}
 	copy(head[ethHeader:], o.Head)
 	p.out = outgoing{
 		head: head, ip: o.IP, transport: o.Transport, payload: o.PayloadLen,
@@ -88,10 +92,16 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 		// TCP sends it again.
 		t.counters.inc(txDropNoBuffer)
 	}
-	if before == 0 && t.n > 0 && !t.turn {
+	p.wake(before)
+	return netif.Sent
+}
+
+// wake has what was put into the ring since it held before packets sent soon. t.mu is
+// held.
+func (p *cardPort) wake(before int) {
+	if t := p.s.link.tx; before == 0 && t.n > 0 && !t.turn {
 		t.wakeFlusher()
 	}
-	return netif.Sent
 }
 
 // find sets a hop from what is known of neighbours. One that may have gone is

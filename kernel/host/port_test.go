@@ -43,3 +43,53 @@ func TestDomainsHoldLittle(t *testing.T) {
 		t.Errorf("%d drops are counted of %d", n, count-sent)
 	}
 }
+
+// TestDomainsFragment sends a datagram of a domain that is longer than the MTU to
+// another stack, which puts it together, finds the checksum right and answers.
+func TestDomainsFragment(t *testing.T) {
+	for _, ip := range []struct{ near, far string }{{"192.0.2.1/24", "192.0.2.2/24"}, {"2001:db8::1/64", "2001:db8::2/64"}} {
+		a, b := netip.MustParsePrefix(ip.near), netip.MustParsePrefix(ip.far)
+		ends := [2]*Stack{}
+		near, far := newCable(noOffloads, noOffloads)
+		for i, address := range []netip.Prefix{a, b} {
+			c := Config{IPv4: options.IPv4{Address: address}}
+			if address.Addr().Is6() {
+				c = Config{IPv6: options.IPv6{Address: address}}
+			}
+			ends[i] = startStack(t, []*port{near, far}[i], c)
+		}
+		card := ends[0].Port()
+		until(t, "the neighbour is known", func() bool {
+			known := make(chan bool, 1)
+			card.Resolve(b.Addr(), func(ok bool) { known <- ok })
+			return <-known
+		})
+		const size = 5000
+		o := &netif.Outgoing{
+			Transport: 8, Body: [][]byte{make([]byte, 1000), make([]byte, size-1000)}, PayloadLen: size,
+			Remote: b.Addr(), Sum: true, SumOffset: 6,
+		}
+		var head []byte
+		if a.Addr().Is4() {
+			head = make([]byte, 28)
+			h := header.IPv4(head)
+			h.Encode(&header.IPv4Fields{TotalLength: 28 + size, TTL: 64, Protocol: 17, SrcAddr: toAddress(a.Addr()), DstAddr: toAddress(b.Addr())})
+		} else {
+			head = make([]byte, 48)
+			h := header.IPv6(head)
+			h.Encode(&header.IPv6Fields{PayloadLength: 8 + size, HopLimit: 64, TransportProtocol: 17, SrcAddr: toAddress(a.Addr()), DstAddr: toAddress(b.Addr())})
+		}
+		o.Head, o.IP = head, len(head)-8
+		udp := header.UDP(head[o.IP:])
+		udp.Encode(&header.UDPFields{SrcPort: 4000, DstPort: echoPort, Length: 8 + size})
+		udp.SetChecksum(header.PseudoHeaderChecksum(header.UDPProtocolNumber, toAddress(a.Addr()), toAddress(b.Addr()), 8+size))
+		if r := card.Output(o, &netif.Hop{}); r != netif.Sent {
+			t.Fatalf("result %d", r)
+		}
+		card.Flush()
+		until(t, "the echo of the datagram", func() bool { return ends[1].counters.get(udpEchoSlow) == 1 })
+		if n := ends[0].counters.get(txFragmented); n != 1 {
+			t.Errorf("%d packets were fragmented", n)
+		}
+	}
+}

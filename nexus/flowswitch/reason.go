@@ -37,9 +37,9 @@ func (r Reason) String() string { return reasonNames[r] }
 
 // drops counts what was dropped, by reason.
 type drops struct {
-	own    [reasonCount]atomic.Uint64
-	parse  [packet.ReasonCount]atomic.Uint64
-	rx, tx [flow.ReasonCount]atomic.Uint64
+	own         [reasonCount]atomic.Uint64
+	parse, part [packet.ReasonCount]atomic.Uint64
+	rx, tx      [flow.ReasonCount]atomic.Uint64
 }
 
 // Drops calls f with each reason for which packets were dropped, and how many.
@@ -49,6 +49,7 @@ func (s *Switch) Drops(f func(name string, n uint64)) {
 	}
 	for r := packet.OK + 1; r < packet.ReasonCount; r++ {
 		f("flowswitch_drop_tx_"+r.String(), s.drops.parse[r].Load())
+		f("flowswitch_drop_rx_"+r.String(), s.drops.part[r].Load())
 	}
 	for r := flow.None + 1; r < flow.ReasonCount; r++ {
 		f("flowswitch_drop_tx_"+r.String(), s.drops.tx[r].Load())

@@ -16,13 +16,25 @@ func (s *Switch) Match(head []byte, length int) any {
 		return nil
 	}
 	in, why := packet.Parse(head, length)
-	if why != packet.OK || in.Fragment() || !s.port.Local(in.DstAddr()) {
+	if why != packet.OK || !s.port.Local(in.DstAddr()) {
 		return nil
 	}
+	if in.Fragment() {
+		return s.parts
+	}
+	if f := s.owner(head, &in); f != nil {
+		s.arrived = in
+		return f
+	}
+	return nil
+}
+
+// owner returns the flow of a whole packet.
+func (s *Switch) owner(head []byte, in *packet.Info) *flow.Flow {
 	key := in.RxKey()
-	if isError(&in) {
+	if isError(in) {
 		var ok bool
-		if key, ok = errorKey(head, &in); !ok {
+		if key, ok = errorKey(head, in); !ok {
 			return nil
 		}
 	}
@@ -32,7 +44,6 @@ func (s *Switch) Match(head []byte, length int) any {
 		in.Proto == packet.TCP && f.Kind() == flow.Bound:
 		return nil
 	}
-	s.arrived = in
 	return f
 }
 
@@ -71,15 +82,49 @@ func errorKey(head []byte, in *packet.Info) (k packet.Key, ok bool) {
 
 // Deliver implements netif.Receiver.
 func (s *Switch) Deliver(to any, in *netif.Arrived) {
+	if to == any(s.parts) {
+		s.part(in)
+		return
+	}
 	info := &s.arrived
 	// Several segments of a TCP stream may have become one packet: with the headers
 	// of the first, but for the length.
 	info.PayloadLen += in.Length - info.Length
 	info.Length = in.Length
-	if a := s.deliver(to.(*flow.Flow), info, in); a != nil && !a.news {
+	s.give(to.(*flow.Flow), info, in)
+}
+
+// give delivers a packet, and notes whom to tell.
+func (s *Switch) give(f *flow.Flow, info *packet.Info, in *netif.Arrived) {
+	if a := s.deliver(f, info, in); a != nil && !a.news {
 		a.news = true
 		s.news = append(s.news, a)
 	}
+}
+
+// part takes a fragment. A packet that has become whole goes to its flow, or to the
+// host stack.
+func (s *Switch) part(in *netif.Arrived) {
+	b := make([]byte, in.Length)
+	in.Fill(b)
+	whole, _ := s.parts.Add(s.now(), b)
+	for why := packet.OK + 1; why < packet.ReasonCount; why++ {
+		if why != packet.FragmentHeld {
+			s.drops.part[why].Store(s.parts.Count(why))
+		}
+	}
+	if whole == nil {
+		return
+	}
+	front := whole[:min(len(whole), packet.FrontMax)]
+	if info, why := packet.Parse(front, len(whole)); why == packet.OK {
+		if f := s.owner(front, &info); f != nil {
+			rest := filler{pieces: [][]byte{whole}}
+			s.give(f, &info, &netif.Arrived{Head: front, Length: len(whole), Fill: rest.fill})
+			return
+		}
+	}
+	s.port.Input(whole)
 }
 
 // deliver gives a packet to the flow's channel, which it returns.

@@ -43,6 +43,7 @@ type Switch struct {
 	// given packets since the last Flush, and the packet that Match looked at last.
 	news    []*attached
 	arrived packet.Info
+	parts   *packet.Reassembler
 }
 
 // attached is a channel with what the switch knows of it.
@@ -62,6 +63,10 @@ const (
 	FlowsMax = 16384
 	// FlowMemory is what a flow takes at most with its port, in bytes.
 	FlowMemory = 2 << 10
+	// FragmentMemory bounds the fragments that wait for the rest of their packet,
+	// in bytes, and fragmentPackets how many packets they are of.
+	FragmentMemory  = 256 << 10
+	fragmentPackets = 64
 )
 
 // New makes a switch on a card, for so many flows at most: a number out of bounds is
@@ -71,8 +76,13 @@ func New(p netif.Port, names *netns.Space, now func() time.Duration, seed uint64
 	if err != nil {
 		panic(err) // these numbers are allowed
 	}
+	parts, err := packet.NewReassembler(packet.Limits{Bytes: FragmentMemory, Packets: fragmentPackets})
+	if err != nil {
+		panic(err) // likewise
+	}
 	return &Switch{
-		port: p, names: names, table: table, now: now,
+		parts: parts,
+		port:  p, names: names, table: table, now: now,
 		channels: map[uint32]*attached{}, claims: map[uint32]netns.Reservation{},
 	}
 }

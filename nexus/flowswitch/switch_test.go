@@ -46,10 +46,11 @@ type world struct {
 	peer  *stack.Stack
 	wire  *pipe.Endpoint
 
-	mu   sync.Mutex
-	full bool
-	sent [][]byte // what left the machine
-	now  time.Duration
+	mu    sync.Mutex
+	full  bool
+	sent  [][]byte // what left the machine
+	hosts [][]byte // what was put together for the host stack
+	now   time.Duration
 }
 
 func newWorld(t testing.TB) *world {
@@ -128,6 +129,9 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	return netif.Sent
 }
 
+// Input implements netif.Port.
+func (w *world) Input(packet []byte) { w.hosts = append(w.hosts, packet) }
+
 func (w *world) Flush()                                {}
 func (w *world) Resolve(_ netip.Addr, done func(bool)) { done(true) }
 func (w *world) Local(a netip.Addr) bool               { return a == machine }
@@ -197,7 +201,7 @@ func (d *domain) start() *domain {
 	d.stack = newStack(d.w.t, d.link, machine)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { d.link.Flusher(stop) })
+	wg.Go(func() { d.link.Flusher(stop, nil) })
 	wg.Go(func() {
 		d.link.Receiver(func() {
 			select {

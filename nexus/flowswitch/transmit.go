@@ -144,7 +144,7 @@ func (x *sender) form(p *channel.Packet) (Reason, bool) {
 		return TxProtocol, false
 	case remote.IsMulticast() || remote.IsUnspecified() || remote == broadcast:
 		return TxMulticast, false
-	case p.SegmentSize == 0 && p.Length > mtu:
+	case p.SegmentSize == 0 && p.Length > mtu && (in.Proto != packet.UDP || in.HasOptions):
 		return TxTooLong, false
 	case p.SegmentSize != 0 && (in.Proto != packet.TCP || p.HeaderLen != in.HeaderLen+in.TransportLen ||
 		p.HeaderLen+p.SegmentSize > mtu || in.Flags&(packet.SYN|packet.RST) != 0):

@@ -46,8 +46,12 @@ const (
 
 // Port sends packets.
 type Port interface {
-	// Output sends a packet. The card is told at the next Flush.
+	// Output sends a packet. The card is told at the next Flush. UDP that is longer
+	// than the MTU is sent in fragments.
 	Output(p *Outgoing, hop *Hop) Result
+	// Input gives the host stack a packet that was put together from fragments.
+	// Only the goroutine that calls Receiver does so, which gives the bytes away.
+	Input(packet []byte)
 	// Flush tells the card of what was sent.
 	Flush()
 	// Resolve finds the way to a peer out and calls done, once and from any

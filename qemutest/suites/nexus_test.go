@@ -128,6 +128,9 @@ func echoes(t *testing.T, network, address string) {
 	c.SetDeadline(time.Now().Add(30 * time.Second))
 	for i := range 50 {
 		out := []byte(fmt.Sprintf("message %d", i))
+		if i%10 == 9 {
+			out = bytes.Repeat(out, 300) // in fragments, over UDP
+		}
 		if _, err := c.Write(out); err != nil {
 			t.Fatal(err)
 		}

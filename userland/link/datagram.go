@@ -79,6 +79,10 @@ func (d *datagram) read(piece []byte) {
 	d.data = d.data[copy(piece[n:], d.data):]
 }
 
+// Longest is the longest IP packet that SendDatagram takes, in bytes. The kernel
+// fragments what is longer than the MTU.
+func (e *Endpoint) Longest() int { return min(e.channel.Longest(), 1<<16-1) }
+
 // SendDatagram sends b, which fits a packet, from and to addresses of the same
 // family. It is false when there is no room: Room is called when there may be some.
 func (e *Endpoint) SendDatagram(from, to netip.AddrPort, b []byte) bool {
@@ -90,7 +94,11 @@ func (e *Endpoint) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 		h := e.out.head[:v4Header+udpHeader]
 		e.out.rest = h
 		// Don't fragment: an atomic datagram needs no identification (RFC 6864).
+		// One that is too long is fragmented by the kernel.
 		copy(h, []byte{0x45, 0, 0, 0, 0, 0, 0x40, 0, hops, protoUDP, 0, 0})
+		if v4Header+length > int(e.MTU()) {
+			h[6] = 0
+		}
 		binary.BigEndian.PutUint16(h[2:], uint16(v4Header+length))
 		source, destination := from.Addr().As4(), to.Addr().As4()
 		copy(h[12:], source[:])

@@ -20,8 +20,8 @@ type Wire interface {
 	// SendDatagram sends b in UDP, with the default options of IP. It is false
 	// when there is no room; Stack.Room is called when it is worth trying again.
 	SendDatagram(from, to netip.AddrPort, b []byte) bool
-	// MTU is the longest IP packet in bytes.
-	MTU() uint32
+	// Longest is the longest IP packet in bytes, in fragments if need be.
+	Longest() int
 }
 
 // Datagram is one that has arrived, whose checksum was verified.
@@ -174,7 +174,7 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 	if to.Addr().Is6() {
 		overhead = header.IPv6MinimumSize + header.UDPMinimumSize
 	}
-	if len(b)+overhead > int(k.s.Wire.MTU()) {
+	if len(b)+overhead > k.s.Wire.Longest() {
 		return false, 0
 	}
 	if k.s.Wire.SendDatagram(from, to, b) {

@@ -19,7 +19,7 @@ type wire struct {
 	full bool
 }
 
-func (w *wire) MTU() uint32 { return 1500 }
+func (w *wire) Longest() int { return 1500 }
 
 func (w *wire) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	w.mu.Lock()

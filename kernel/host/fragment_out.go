@@ -1,0 +1,88 @@
+package host
+
+// Fragments of what domains send: a datagram is checked as a whole and cut here.
+
+import (
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/nexus/netif"
+	fronts "github.com/sluice-os/sluice/nexus/packet"
+)
+
+// fragmenter belongs to the holder of the transmitter's lock.
+type fragmenter struct {
+	id    uint32 // of the last packet that was cut; the first is random
+	whole []byte // the payload of IP, with its checksum
+	head  [ethHeader + fronts.FragmentHeaderMax]byte
+	piece [1][]byte
+}
+
+// fragments sends o in fragments. ethernet begins with their link header. t.mu is
+// held.
+func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte) netif.Result {
+	l, f := p.s.link, &p.cut
+	t := l.tx
+	version := o.Head[0] >> 4
+	f.whole = append(f.whole[:0], o.Head[o.IP:o.IP+o.Transport]...)
+	for _, b := range o.Body {
+		f.whole = append(f.whole, b...)
+	}
+	if o.Sum {
+		finishSum(f.whole, 0, o.SumOffset)
+		// None at all is 0 (RFC 768); what would be 0 is told as its complement.
+		if sum := f.whole[o.SumOffset:][:2]; sum[0] == 0 && sum[1] == 0 {
+			sum[0], sum[1] = 0xff, 0xff
+		}
+	}
+	for f.id&0xffff == 0 { // also what the first one begins with
+		f.id = p.s.net.InsecureRNG().Uint32()
+	}
+	f.id++
+	step := fronts.FragmentPayload(version, int(l.MTU()))
+	before := t.n
+	copy(f.head[:ethHeader], ethernet)
+	for offset := 0; offset < len(f.whole); offset += step {
+		n := min(step, len(f.whole)-offset)
+		ip := fronts.Fragment(f.head[ethHeader:], o.Head, f.id, offset, n, offset+n < len(f.whole))
+		f.piece[0] = f.whole[offset : offset+n]
+		p.out = outgoing{head: f.head[:ethHeader+len(ip)], ip: len(ip), payload: n}
+		p.body = bodyReader{pieces: f.piece[:]}
+		done := 0
+		if !t.frames(&p.out, &p.body, &done) {
+			if offset == 0 {
+				return netif.Full
+			}
+			// The rest is lost with it, as on any link.
+			t.counters.inc(txDropNoBuffer)
+			break
+		}
+	}
+	t.counters.inc(txFragmented)
+	p.wake(before)
+	return netif.Sent
+}
+
+// Input implements netif.Port.
+func (p *cardPort) Input(b []byte) {
+	l := p.s.link
+	if l.dispatcher == nil {
+		return
+	}
+	in, why := fronts.Parse(b[:min(len(b), fronts.FrontMax)], len(b))
+	if why != fronts.OK || !l.neighbours.admit(in.SrcAddr(), len(b)) {
+		l.counters.inc(rxDropUnresolved)
+		return
+	}
+	network := header.IPv4ProtocolNumber
+	if b[0]>>4 == 6 {
+		network = header.IPv6ProtocolNumber
+	}
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(b)})
+	defer pkt.DecRef()
+	pkt.NetworkProtocolNumber, pkt.PktType = network, tcpip.PacketHost
+	l.rxValidated.Store(false)
+	l.dispatcher.DeliverNetworkPacket(network, pkt)
+}

@@ -1,0 +1,130 @@
+package flowswitch_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	pkt "github.com/sluice-os/sluice/nexus/packet"
+	user "github.com/sluice-os/sluice/userland/channel"
+)
+
+// datagramTo is a packet of UDP over IPv4 from outside, without a checksum.
+func datagramTo(port uint16, data []byte) []byte {
+	b := make([]byte, 28, 28+len(data))
+	b[0], b[8], b[9] = 0x45, 64, pkt.UDP
+	binary.BigEndian.PutUint16(b[2:], uint16(28+len(data)))
+	from, to := outside.As4(), machine.As4()
+	copy(b[12:], from[:])
+	copy(b[16:], to[:])
+	binary.BigEndian.PutUint16(b[20:], 4000)
+	binary.BigEndian.PutUint16(b[22:], port)
+	binary.BigEndian.PutUint16(b[24:], uint16(8+len(data)))
+	binary.BigEndian.PutUint16(b[10:], ^pkt.SumOf(b[:20]))
+	return append(b, data...)
+}
+
+// inParts cuts a packet for an MTU of 1500.
+func inParts(b []byte, id uint32) (parts [][]byte) {
+	step := pkt.FragmentPayload(4, 1500)
+	for offset := 0; offset < len(b)-20; offset += step {
+		n := min(step, len(b)-20-offset)
+		var room [pkt.FragmentHeaderMax]byte
+		head := pkt.Fragment(room[:], b, id, offset, n, offset+n < len(b)-20)
+		parts = append(parts, append(slices.Clone(head), b[20+offset:][:n]...))
+	}
+	return parts
+}
+
+// received returns what the domain has received.
+func (d *domain) received() (list [][]byte) {
+	d.user.Receive(100, func(in *user.Received) { list = append(list, bytes.Join(in.Pieces, nil)) })
+	return list
+}
+
+// TestFragmentsBecomeDatagrams: what arrives in parts, in any order, is whole for the
+// domain, and for the host stack when it is nobody's.
+func TestFragmentsBecomeDatagrams(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"udp/5000"}, nil)
+	if _, errno := d.bind(17, 5000); errno != 0 {
+		t.Fatal(errno)
+	}
+	data := bytes.Repeat([]byte("datagram"), 700)
+	for i, port := range []uint16{5000, 5001} {
+		whole := datagramTo(port, data)
+		parts := inParts(whole, uint32(i+1))
+		slices.Reverse(parts)
+		for _, part := range parts {
+			if !w.arrive(part) {
+				t.Fatal("a fragment went to the host stack by itself")
+			}
+		}
+	}
+	got := d.received()
+	if len(got) != 1 || !bytes.Equal(got[0][28:], data) {
+		t.Errorf("the domain has %d packets", len(got))
+	}
+	if len(w.hosts) != 1 || !bytes.Equal(w.hosts[0][28:], data) {
+		t.Errorf("the host stack has %d packets", len(w.hosts))
+	}
+	if m := w.drops(); len(m) != 0 {
+		t.Errorf("%v", m)
+	}
+}
+
+// TestBadFragments: overlaps and parts without end are dropped and counted, and
+// hold no more than their limit.
+func TestBadFragments(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"udp/5000"}, nil)
+	if _, errno := d.bind(17, 5000); errno != 0 {
+		t.Fatal(errno)
+	}
+	parts := inParts(datagramTo(5000, make([]byte, 5000)), 9)
+	overlap := slices.Clone(parts[1])
+	overlap[7]-- // 8 bytes earlier
+	binary.BigEndian.PutUint16(overlap[10:], 0)
+	binary.BigEndian.PutUint16(overlap[10:], ^pkt.SumOf(overlap[:20]))
+	for _, part := range [][]byte{parts[0], overlap, parts[1], parts[2], parts[3]} {
+		w.arrive(part)
+	}
+	for i := range uint32(1000) { // first ones of different packets
+		w.arrive(inParts(datagramTo(5000, make([]byte, 5000)), 100+i)[0])
+	}
+	if got := d.received(); len(got) != 0 || len(w.hosts) != 0 {
+		t.Errorf("%d packets for the domain, %d for the host", len(got), len(w.hosts))
+	}
+	m := w.drops()
+	if m["flowswitch_drop_rx_fragment_overlap"] == 0 || m["flowswitch_drop_rx_fragment_source"] < 900 {
+		t.Errorf("%v", m)
+	}
+}
+
+// TestLongDatagramsLeave: a datagram beyond the MTU is one packet for the card's side,
+// which cuts it; of another protocol it is refused.
+func TestLongDatagramsLeave(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"udp/5000"}, []string{"udp/*:*"})
+	if _, errno := d.bind(17, 5000); errno != 0 {
+		t.Fatal(errno)
+	}
+	b := datagramTo(4000, bytes.Repeat([]byte("long"), 1000))
+	from, to := machine.As4(), outside.As4()
+	copy(b[12:], from[:])
+	copy(b[16:], to[:])
+	binary.BigEndian.PutUint16(b[20:], 5000)
+	binary.BigEndian.PutUint16(b[10:], 0)
+	binary.BigEndian.PutUint16(b[10:], ^pkt.SumOf(b[:20]))
+	d.send(b, user.Outgoing{})
+	if len(w.sent) != 1 || !bytes.Equal(w.sent[0], b) {
+		t.Fatalf("%d packets left: %v", len(w.sent), w.drops())
+	}
+	b[9] = pkt.ICMP
+	b[20], b[21] = 8, 0
+	d.send(b, user.Outgoing{})
+	if len(w.sent) != 1 || w.drops()["flowswitch_drop_tx_too_long"] != 1 {
+		t.Errorf("%d packets left: %v", len(w.sent), w.drops())
+	}
+}
