@@ -174,6 +174,13 @@ func (l *Layout) Longest() int {
 	return min(abi.PacketMax, small*BufferSize+large*LargeSize)
 }
 
+// Accepts is the longest packet that the domain can always be given when it has read
+// the others, in bytes.
+func (l *Layout) Accepts() int {
+	_, small, large := l.Empty()
+	return min(abi.PacketMax, (l.Params.Buffers-small)*BufferSize+(l.Params.Large-large)*LargeSize)
+}
+
 // schema describes the layout to the domain.
 func (l *Layout) schema(cookie uint64) abi.Schema {
 	s := abi.Schema{Version: abi.SchemaVersion, Flags: abi.SchemaActive, Cookie: cookie, Size: uint64(l.Size), Longest: uint64(l.Longest())}

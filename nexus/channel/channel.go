@@ -41,6 +41,8 @@ type Channel struct {
 	large   *pool.Objects
 	counts  Counts
 	closed  bool
+	// broken is the contract's violation, which each later Sync repeats.
+	broken error
 	// news says that something was put into a ring since the last Flush.
 	news bool
 	// out is the packet that is handed on, and returned the buflets that the
@@ -57,9 +59,11 @@ type Counts struct {
 	// TxSyncs is how often the domain asked to look at its rings, RxEvents how
 	// often it was told to.
 	TxSyncs, RxEvents uint64
-	// Drops by reason: the rx ring was full, or the pool was empty.
-	RxRingFull, RxNoPacket, RxNoBuffer, RxTooLong uint64
-	// TxStalled is how often packets had to wait for the card.
+	// Drops by reason: the rx ring was full, the pool was empty, or the channel
+	// was closed.
+	RxRingFull, RxNoPacket, RxNoBuffer, RxTooLong, RxClosed uint64
+	// TxStalled is how often packets had to wait for the card, or for the peer
+	// of a pipe.
 	TxStalled uint64
 }
 
@@ -123,10 +127,13 @@ func (c *Channel) Sync(send func(*Packet) bool) error {
 	if c.closed {
 		return ErrClosed
 	}
+	if c.broken != nil {
+		return c.broken
+	}
 	c.counts.TxSyncs++
 	for kind, r := range c.rings {
 		if err := r.Sync(); err != nil {
-			return violation(kind, err)
+			return c.violated(kind, err)
 		}
 	}
 	if err := c.reclaim(); err != nil {
@@ -165,7 +172,7 @@ func (c *Channel) reclaim() error {
 			err = ErrSlot
 		}
 		if err != nil {
-			return violation(abi.RingFree, err)
+			return c.violated(abi.RingFree, err)
 		}
 	}
 	r.Return()

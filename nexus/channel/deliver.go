@@ -24,39 +24,54 @@ const smallMax = 2 * 2048
 func (c *Channel) Deliver(d *Delivery, fill func(piece []byte)) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r := c.rings[abi.RingRx]
-	if c.closed {
-		return false
-	}
-	if d.Length <= 0 || d.Length > abi.PacketMax {
-		c.counts.RxTooLong++
-		return false
-	}
-	if r.Room() == 0 {
+	if r := c.rings[abi.RingRx]; r.Room() == 0 && !c.closed {
 		// The domain may have read some: its head is looked at, and what is
 		// wrong with it shows when it asks for a sync.
-		if r.Sync() != nil || r.Room() == 0 {
-			c.counts.RxRingFull++
-			return false
-		}
+		_ = r.Sync()
+	}
+	drop := c.deliver(d, fill)
+	if drop != nil {
+		*drop++
+	}
+	return drop == nil
+}
+
+// Offer is Deliver for a caller that keeps what finds no room: false counts as no
+// drop. Room comes with the next Sync, as what the domain has read before is not
+// looked at.
+func (c *Channel) Offer(d *Delivery, fill func(piece []byte)) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.deliver(d, fill) == nil
+}
+
+// deliver puts a packet into the rx ring, or returns the counter of the reason why it
+// cannot.
+func (c *Channel) deliver(d *Delivery, fill func([]byte)) (drop *uint64) {
+	r := c.rings[abi.RingRx]
+	switch {
+	case c.closed:
+		return &c.counts.RxClosed
+	case d.Length <= 0 || d.Length > abi.PacketMax:
+		return &c.counts.RxTooLong
+	case r.Room() == 0:
+		return &c.counts.RxRingFull
 	}
 	i, ok := c.packets.Take()
 	if !ok {
-		c.counts.RxNoPacket++
-		return false
+		return &c.counts.RxNoPacket
 	}
 	n, ok := c.takeChain(d.Length)
 	if !ok {
-		c.counts.RxNoBuffer++
 		c.putPacket(i, c.taken[:n])
-		return false
+		return &c.counts.RxNoBuffer
 	}
 	c.write(i, n, d, fill)
 	r.Put(abi.Slot{Index: i, Kind: abi.SlotPacket, Length: uint16(d.Length)})
 	c.counts.RxPackets++
 	c.counts.RxBytes += uint64(d.Length)
 	c.news = true
-	return true
+	return nil
 }
 
 // takeChain takes buflets for length bytes into c.taken, and returns how many it
@@ -128,8 +143,17 @@ func (c *Channel) Flush() {
 	}
 }
 
+// Wake tells the domain that something has happened that is in no ring.
+func (c *Channel) Wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed && c.Notify != nil {
+		c.Notify()
+	}
+}
+
 // Resume goes on sending what had to wait (see Sync); it is called when the card
-// has room again.
+// has room again. Its error is that of the next Sync too.
 func (c *Channel) Resume(send func(*Packet) bool) error {
 	c.tx.Lock()
 	defer c.tx.Unlock()
@@ -137,6 +161,9 @@ func (c *Channel) Resume(send func(*Packet) bool) error {
 	defer c.mu.Unlock()
 	if c.closed {
 		return ErrClosed
+	}
+	if c.broken != nil {
+		return c.broken
 	}
 	r := c.rings[abi.RingTx]
 	before := r.Filled()

@@ -111,7 +111,7 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 	for r.Filled() > 0 && !c.closed {
 		s := r.Take()
 		if s.Kind != abi.SlotPacket {
-			return violation(abi.RingTx, ErrSlot)
+			return c.violated(abi.RingTx, ErrSlot)
 		}
 		v, err := c.readPacket(s.Index)
 		if err == nil {
@@ -121,7 +121,7 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 			err = c.internalize(&v)
 		}
 		if err != nil {
-			return violation(abi.RingTx, err)
+			return c.violated(abi.RingTx, err)
 		}
 		c.mu.Unlock()
 		sent := send(&c.out)

@@ -49,4 +49,8 @@ func (v *Violation) Code() int {
 	return (v.Ring + 1) << 8
 }
 
-func violation(kind int, err error) error { return &Violation{kind, err} }
+// violated ends the domain's use of the channel.
+func (c *Channel) violated(kind int, err error) error {
+	c.broken = &Violation{kind, err}
+	return c.broken
+}

@@ -12,7 +12,8 @@ import (
 	"github.com/sluice-os/sluice/nexus/arena"
 )
 
-// Memory is an arena.Memory whose segments lie behind each other.
+// Memory is an arena.Memory whose segments lie behind each other. When all are freed it
+// is as it was made.
 type Memory struct {
 	kernel, domain []byte
 	used           int
@@ -64,6 +65,10 @@ func (m *Memory) Free(b []byte) {
 		panic("arenatest: freed what was not allocated")
 	}
 	delete(m.live, unsafe.SliceData(b))
+	if len(m.live) == 0 {
+		clear(m.kernel[:m.used])
+		m.used = 0
+	}
 }
 
 // Live is how many segments were not freed.

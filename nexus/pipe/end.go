@@ -1,0 +1,154 @@
+package pipe
+
+import (
+	"sync/atomic"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/channel"
+)
+
+// End is a channel at a port of a pipe.
+type End struct {
+	pipe    *Pipe
+	channel *channel.Channel
+	accepts int // longest packet in bytes
+	peer    atomic.Pointer[End]
+	closed  atomic.Bool
+	// waiting says that a packet is in the tx ring that found no room.
+	waiting       atomic.Bool
+	tooLong, lost atomic.Uint64
+
+	// What follows belongs to the sender, of which the channel has one at a time.
+	d      channel.Delivery
+	pieces [][]byte // what is left to copy
+	off    int      // in pieces[0]
+	// send and fill are methods as values: made once, as each makes garbage.
+	send func(*channel.Packet) bool
+	fill func([]byte)
+}
+
+// Counts are an end's statistics; those of its channel have the rest.
+type Counts struct {
+	// TooLong is how many packets were dropped that the peer's arena can never
+	// hold.
+	TooLong uint64
+	// Lost is how many packets waited in the tx ring when the pipe ended.
+	Lost uint64
+}
+
+func newEnd(p *Pipe, c *channel.Channel) *End {
+	e := &End{pipe: p, channel: c, accepts: c.Arena().Accepts()}
+	e.send, e.fill = e.pass, e.copy
+	return e
+}
+
+// Counts returns the statistics.
+func (e *End) Counts() Counts {
+	return Counts{TooLong: e.tooLong.Load(), Lost: e.lost.Load()}
+}
+
+// Sync does what the domain asks for with a notification: it passes on what the domain
+// sends, with one event for the peer, and lets go on what waited for the room that is
+// here now. A domain that has read therefore syncs before it waits. An error is
+// ErrPeerClosed, channel.ErrClosed or a *channel.Violation, for which the domain ends.
+func (e *End) Sync() error {
+	if err := e.over(); err != nil {
+		return err
+	}
+	err := e.channel.Sync(e.send)
+	if peer := e.peer.Load(); peer != nil {
+		peer.channel.Flush()
+		settle(peer, e)
+	}
+	if err == nil {
+		err = e.over()
+	}
+	return err
+}
+
+// over says who has ended the pipe; nil: nobody.
+func (e *End) over() error {
+	switch {
+	case e.closed.Load():
+		return channel.ErrClosed
+	case e.pipe.over.Load():
+		return ErrPeerClosed
+	}
+	return nil
+}
+
+// Close ends the channel and the pipe with it: the peer gets an event, may read what it
+// was given, and its syncs fail. A second call does nothing. The arena is the caller's
+// to free.
+func (e *End) Close() {
+	p := e.pipe
+	p.mu.Lock()
+	if e.closed.Swap(true) {
+		p.mu.Unlock()
+		return
+	}
+	p.over.Store(true)
+	p.mu.Unlock()
+	e.channel.Close()
+	e.lose()
+	if peer := e.peer.Load(); peer != nil {
+		peer.lose()
+		peer.channel.Wake()
+	}
+}
+
+// lose counts what waits in the tx ring of a pipe that is over.
+func (e *End) lose() {
+	r := e.channel.Rings()[abi.RingTx]
+	e.lost.Store(uint64(r.Slots - 1 - r.Used))
+}
+
+// pass gives a packet to the peer. false: it waits.
+func (e *End) pass(p *channel.Packet) bool {
+	if e.offer(p) {
+		return true
+	}
+	// A sync of the peer between the offer and the mark does not see the mark:
+	// hence the second offer.
+	e.waiting.Store(true)
+	return e.offer(p)
+}
+
+func (e *End) offer(p *channel.Packet) bool {
+	peer := e.peer.Load()
+	switch {
+	case peer == nil:
+		return false
+	case p.Length > peer.accepts:
+		e.tooLong.Add(1)
+		return true
+	}
+	e.pieces, e.off = p.Pieces, 0
+	// The sum that was left to a card is that of memory which no card passes.
+	e.d = channel.Delivery{Length: p.Length, Verified: p.Checksum, SegmentSize: p.SegmentSize}
+	return peer.channel.Offer(&e.d, e.fill)
+}
+
+// copy fills a piece of the peer's memory with what is left of the packet.
+func (e *End) copy(piece []byte) {
+	for len(piece) > 0 && len(e.pieces) > 0 {
+		n := copy(piece, e.pieces[0][e.off:])
+		piece = piece[n:]
+		if e.off += n; e.off == len(e.pieces[0]) {
+			e.pieces, e.off = e.pieces[1:], 0
+		}
+	}
+}
+
+// resume passes on what has waited, and reports whether something moved. A violation
+// that shows here is the error of the domain's next Sync.
+func (e *End) resume() bool {
+	peer := e.peer.Load()
+	if peer == nil || !e.waiting.Swap(false) {
+		return false
+	}
+	before := e.channel.Counts().TxPackets
+	_ = e.channel.Resume(e.send)
+	peer.channel.Flush()
+	return e.channel.Counts().TxPackets != before
+}
