@@ -60,7 +60,7 @@ function cell(row, name) {
     span.textContent = v === undefined || v === null ? "" : String(v).slice(0, 200);
   }
   td.append(span);
-  const most = name === "memory" ? row.quota : name === "used" ? row.slots : 0;
+  const most = name === "memory" ? row.quota : 0;
   if (number(most) > 0 && typeof v === "number") {
     const m = document.createElement("meter");
     m.max = most; m.value = v;
@@ -134,6 +134,16 @@ function uptime(ns) {
   return Math.floor(s / 86400) + " d " + Math.floor((s % 86400) / 3600) + " h";
 }
 
+// waiting returns how full a ring is with what one side has put into it and the
+// other has not taken, in percent. Used slots are the domain's: in a ring that the
+// domain fills they are the free ones. The alloc ring is a supply; nothing waits in it.
+const FILLED = new Set(["tx", "free"]);
+function waiting(r) {
+  const most = number(r.slots) - 1;
+  if (!(most > 0) || r.kind === "alloc") return 0;
+  return (100 * (FILLED.has(r.kind) ? most - number(r.used) : number(r.used))) / most;
+}
+
 // growth returns how much counters have grown in a second, all together. One that
 // is smaller than before has started again and says nothing.
 function growth(now, before, seconds) {
@@ -190,7 +200,7 @@ function showMachine(s) {
   for (const d of domains) if (number(d.memory) > 0) memory[String(d.name)] = number(d.memory);
   for (const r of rings) {
     const k = "channel " + r.channel;
-    if (number(r.slots) > 0) full[k] = Math.max(full[k] || 0, (100 * number(r.used)) / r.slots);
+    full[k] = Math.max(full[k] || 0, waiting(r));
   }
   for (const f of flows) byState[String(f.proto)] = (byState[String(f.proto)] || 0) + 1;
   for (const p of pools) lent[String(p.domain)] = (lent[String(p.domain)] || 0) + number(p.loaned) + number(p.lent);
