@@ -1,4 +1,5 @@
-# make            build build/sluice-microvm.elf and build/sluice-pc.elf: the kernel
+# make            build build/sluice.elf, which is what sluice.toml says, and
+#                 build/sluice-microvm.elf and build/sluice-pc.elf: the kernel
 #                 without domains
 # make run        build what sluice.toml says and boot it in QEMU;
 #                 http://127.0.0.1:8080 answers
@@ -23,9 +24,12 @@ SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
 .PHONY: all run test test-all test-host test-qemu lint bench clean qemu gcc images FORCE
 
-all: images
+all: images $(BUILD)/sluice.elf
 
 images: $(IMAGES)
+
+$(BUILD)/sluice.elf: FORCE
+	@$(GO) run ./image build -o $@
 
 # go build knows what has changed.
 $(IMAGES): $(BUILD)/sluice-%.elf: FORCE

@@ -64,9 +64,7 @@ func TestFeatures(t *testing.T) {
 // TestManifest boots what `make run` does.
 func TestManifest(t *testing.T) {
 	image := qemutest.Build(t, filepath.Join("..", "..", "sluice.toml"), "")
-	vm := start(t, qemutest.Config{Memory: 256, Image: image, Net: qemutest.UserNet, Forward: []string{"tcp/80", "tcp/443", "tcp/7", "udp/7"}})
-	vm.Seen(t, "greet: Hello from domain greet")
-	vm.Times(t, 0, `ls: /etc:`, 1)
+	vm := start(t, qemutest.Config{Memory: 128, Image: image, Net: qemutest.UserNet, Forward: []string{"tcp/80", "tcp/443", "tcp/7", "udp/7"}})
 	vm.Seen(t, "address acquired")
 	vm.Seen(t, "web: web: https")
 	vm.Seen(t, "echo: echo: udp")
@@ -79,7 +77,7 @@ func TestManifest(t *testing.T) {
 	if err := json.Unmarshal(fetch(t, "http://"+vm.Forwarded(t, "tcp/80")+"/stats.json"), &stats); err != nil {
 		t.Error(err)
 	}
-	if len(stats.Domains) != 6 || len(stats.Channels) != 3 || len(stats.Rings) != 15 || len(stats.Flows) < 7 || len(stats.Pools) != 9 || len(stats.Drops) < 20 {
+	if len(stats.Domains) != 3 || len(stats.Channels) != 3 || len(stats.Rings) != 15 || len(stats.Flows) < 7 || len(stats.Pools) != 9 || len(stats.Drops) < 20 {
 		t.Errorf("the statistics are %+v", stats)
 	}
 	if got := fetch(t, "https://"+vm.Forwarded(t, "tcp/443")+"/healthz"); string(got) != "ok\n" {
@@ -87,6 +85,18 @@ func TestManifest(t *testing.T) {
 	}
 	echoes(t, "tcp", vm.Forwarded(t, "tcp/7"))
 	echoes(t, "udp", vm.Forwarded(t, "udp/7"))
+	if text := vm.Command(t, "domains"); strings.Count(text, "running") != 3 {
+		t.Errorf("domains printed %q", text)
+	}
+	powerOff(t, vm)
+}
+
+// TestConsoleApps boots the programs for the console.
+func TestConsoleApps(t *testing.T) {
+	image := qemutest.Build(t, filepath.Join("..", "..", "userland", "apps", "greet", "sluice.toml"), "")
+	vm := start(t, qemutest.Config{Memory: 128, Image: image})
+	vm.Seen(t, "greet: Hello from domain greet")
+	vm.Times(t, 0, `ls: /etc:`, 1)
 	vm.Command(t, "domain send cat one line")
 	vm.Seen(t, "cat: one line")
 	vm.Type(t, "domain attach cat\n")
