@@ -73,15 +73,27 @@ type SchemaTable struct {
 	_      uint32
 }
 
-// Ring is the shared part of a ring, 128 bytes. The domain writes Head and
+// Ring is the shared part of a ring, 128 bytes. The domain writes Head and Low and
 // nothing else. Slots from Head up to Tail are the domain's: to fill (tx and
 // free) or to take (rx, alloc and event).
 type Ring struct {
 	Head uint32
-	_    [15]uint32
+	// Low is the low watermark of an rx or tx ring: there is no event before the
+	// domain has at least so many slots, or bytes with LowBytes. 0 means 1, and
+	// more than all slots but one means those. A packet that finds no room ends
+	// the waiting.
+	Low  uint32
+	_    [14]uint32
 	Tail uint32
 	_    [15]uint32
 }
+
+// LowBytes makes Ring.Low a number of bytes: of the packets in an rx ring by their
+// Slot.Length; in a tx ring each slot counts LowTxSlot.
+const LowBytes = 1 << 31
+
+// LowTxSlot is what a slot to fill counts for, in bytes.
+const LowTxSlot = 2048
 
 // RingSize is the size of a Ring in bytes.
 const RingSize = 128

@@ -45,6 +45,9 @@ type Channel struct {
 	broken error
 	// news says that something was put into a ring since the last Flush.
 	news bool
+	// held says that the domain was not told of what is in the rx ring, as it is
+	// below the low watermark, and starved that it is to be told nevertheless.
+	held, starved bool
 	// out is the packet that is handed on, and returned the buflets that the
 	// domain gave back last; both belong to the holder of tx. taken are those
 	// of the packet that is delivered. They are kept here so that nothing is

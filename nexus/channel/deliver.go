@@ -55,15 +55,18 @@ func (c *Channel) deliver(d *Delivery, fill func([]byte)) (drop *uint64) {
 	case d.Length <= 0 || d.Length > abi.PacketMax:
 		return &c.counts.RxTooLong
 	case r.Room() == 0:
+		c.starve()
 		return &c.counts.RxRingFull
 	}
 	i, ok := c.packets.Take()
 	if !ok {
+		c.starve()
 		return &c.counts.RxNoPacket
 	}
 	n, ok := c.takeChain(d.Length)
 	if !ok {
 		c.putPacket(i, c.taken[:n])
+		c.starve()
 		return &c.counts.RxNoBuffer
 	}
 	c.write(i, n, d, fill)
@@ -128,7 +131,8 @@ func (c *Channel) write(i uint32, n int, d *Delivery, fill func([]byte)) {
 	c.packets.Lend(i, pool.Arrived)
 }
 
-// Flush shows the domain what was delivered since the last one, with one event.
+// Flush shows the domain what was delivered since the last one, with one event: if it
+// has as much then as its low watermark asks for.
 func (c *Channel) Flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,10 +140,31 @@ func (c *Channel) Flush() {
 		return
 	}
 	c.news = false
-	c.rings[abi.RingRx].Publish()
+	r := c.rings[abi.RingRx]
+	r.Publish()
+	if c.held = !c.starved && !r.Ready(); !c.held {
+		c.tell()
+	}
+	c.starved = false
+}
+
+// tell posts the channel's event for the rings.
+func (c *Channel) tell() {
 	c.counts.RxEvents++
 	if c.Notify != nil {
 		c.Notify()
+	}
+}
+
+// starve ends the waiting for the low watermark: more than there is does not fit. What
+// is not shown yet is told at the Flush.
+func (c *Channel) starve() {
+	switch {
+	case c.news:
+		c.starved = true
+	case c.held:
+		c.held = false
+		c.tell()
 	}
 }
 
@@ -177,9 +202,8 @@ func (c *Channel) Resume(send func(*Packet) bool) error {
 		c.refill()
 		r.Publish()
 		c.rings[abi.RingAlloc].Publish()
-		c.counts.RxEvents++
-		if c.Notify != nil {
-			c.Notify()
+		if r.Ready() {
+			c.tell()
 		}
 	}
 	return nil

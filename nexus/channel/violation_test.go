@@ -208,7 +208,7 @@ func FuzzDomain(f *testing.F) {
 		for len(script) >= 4 {
 			op, a, v := script[0], int(script[1]), uint32(int16(uint16(script[2])|uint16(script[3])<<8))
 			script = script[4:]
-			switch op % 10 {
+			switch op % 11 {
 			case 0:
 				r.ring(a % abi.RingKinds).Head = v % 8
 			case 1:
@@ -231,6 +231,8 @@ func FuzzDomain(f *testing.F) {
 			case 8:
 				x.full = a&1 == 0
 			case 9:
+				r.ring(a % abi.RingKinds).Low = v
+			case 10:
 				if err := x.Channel.Sync(x.send); err != nil {
 					var bad *channel.Violation
 					if !errors.As(err, &bad) || bad.Code()&0xff == 0 {

@@ -23,6 +23,7 @@ type Ring struct {
 	shared *abi.Ring
 	slots  []abi.Slot
 	mask   uint32
+	fills  bool   // the domain fills it
 	head   uint32 // of the domain, as it was accepted last
 	next   uint32 // the first slot that Take, or Put, uses
 	tail   uint32 // what the domain may reach after the next Publish
@@ -33,7 +34,7 @@ type Ring struct {
 // starts with all slots its own, another with none. The number of slots must be
 // a power of two.
 func New(shared *abi.Ring, slots []abi.Slot, fills bool) *Ring {
-	r := &Ring{shared: shared, slots: slots, mask: uint32(len(slots) - 1)}
+	r := &Ring{shared: shared, slots: slots, mask: uint32(len(slots) - 1), fills: fills}
 	if fills {
 		r.tail = r.mask
 	}
@@ -98,6 +99,36 @@ func (r *Ring) Put(s abi.Slot) {
 func (r *Ring) Publish() {
 	r.shown = r.tail
 	atomic.StoreUint32(&r.shared.Tail, r.tail)
+}
+
+// Ready says whether the domain has as many slots, or bytes, as its low watermark asks
+// for. It decides about events alone, so that what the domain writes is as good as any:
+// a head out of bounds is ready, and shows at the next Sync.
+func (r *Ring) Ready() bool {
+	low := atomic.LoadUint32(&r.shared.Low)
+	return low <= 1 || r.reaches(low)
+}
+
+func (r *Ring) reaches(low uint32) bool {
+	head := atomic.LoadUint32(&r.shared.Head)
+	if head > r.mask {
+		return true
+	}
+	n, bytes := (r.shown-head)&r.mask, low&^abi.LowBytes
+	switch {
+	case low == bytes:
+		return n >= min(low, r.mask)
+	case r.fills:
+		return n >= min((bytes+abi.LowTxSlot-1)/abi.LowTxSlot, r.mask)
+	}
+	got := uint32(0) // 16384 slots of 64 KiB at most
+	for i := range n {
+		if got >= bytes {
+			break
+		}
+		got += uint32(load(&r.slots[(head+i)&r.mask]).Length)
+	}
+	return got >= bytes || n == r.mask
 }
 
 // A slot is 8 bytes at a multiple of 8, so that one load has all of it.
