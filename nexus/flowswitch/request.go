@@ -200,7 +200,9 @@ func (s *Switch) connect(a *attached, f *flow.Flow, r *abi.FlowRequest) syscall.
 	if err := s.reserve(a, proto, q, spec, r); err != 0 {
 		return err
 	}
-	s.port.Resolve(remote.Addr(), func(bool) {})
+	if f := s.table.ByID(r.Flow); f != nil {
+		s.resolve(f)
+	}
 	return 0
 }
 
@@ -235,6 +237,6 @@ func (s *Switch) connectBound(a *attached, f *flow.Flow, source netip.Addr, remo
 	s.table.Close(s.now(), f, 0)
 	s.Reap()
 	s.answer(made, netip.AddrPortFrom(source, f.Key.LocalPort), r)
-	s.port.Resolve(remote.Addr(), func(bool) {})
+	s.resolve(made)
 	return 0
 }

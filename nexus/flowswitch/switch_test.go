@@ -50,7 +50,9 @@ type world struct {
 	full  bool
 	sent  [][]byte // what left the machine
 	hosts [][]byte // what was put together for the host stack
-	now   time.Duration
+	// unresolved, if it is not nil, takes the questions for neighbours.
+	unresolved *[]func(bool)
+	now        time.Duration
 }
 
 func newWorld(t testing.TB) *world {
@@ -132,11 +134,20 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 // Input implements netif.Port.
 func (w *world) Input(packet []byte) { w.hosts = append(w.hosts, packet) }
 
-func (w *world) Flush()                                {}
-func (w *world) Resolve(_ netip.Addr, done func(bool)) { done(true) }
-func (w *world) Local(a netip.Addr) bool               { return a == machine }
-func (w *world) MTU() int                              { return 1500 }
-func (w *world) Source(netip.Addr) (netip.Addr, bool)  { return machine, true }
+func (w *world) Flush() {}
+
+// Resolve implements netif.Port.
+func (w *world) Resolve(_ netip.Addr, done func(bool)) {
+	if w.unresolved == nil {
+		done(true)
+		return
+	}
+	*w.unresolved = append(*w.unresolved, done)
+}
+
+func (w *world) Local(a netip.Addr) bool              { return a == machine }
+func (w *world) MTU() int                             { return 1500 }
+func (w *world) Source(netip.Addr) (netip.Addr, bool) { return machine, true }
 
 func (w *world) drops() map[string]uint64 {
 	m := map[string]uint64{}

@@ -1,0 +1,45 @@
+package suites
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/qemutest"
+)
+
+// TestCapability24Parameters and 2.6: what the kernel knows of the network is known
+// to every domain without a call of its own, and each hears of a change: another
+// address, a cable that is out, a peer that is not there.
+func TestCapability24Parameters(t *testing.T) {
+	a := serverDomain(t, "a", nil, []string{"tcp/*:*"})
+	b := serverDomain(t, "b", nil, []string{"tcp/*:*"})
+	vm := start(t, qemutest.Config{Memory: 192, Image: imageWith(t, "microvm", a, b), Net: qemutest.RawWire})
+	peer := vm.Peer(t, qemutest.PeerConfig{DHCP: qemutest.Lease{Time: time.Minute, Renew: time.Second}})
+	each := func(command, want string) {
+		t.Helper()
+		for _, name := range []string{"a", "b"} {
+			vm.Command(t, "domain send "+name+" "+command)
+		}
+		for _, name := range []string{"a", "b"} {
+			vm.Times(t, 0, name+": "+want, 1)
+		}
+	}
+	vm.Seen(t, "a: serving")
+	vm.Seen(t, "b: serving")
+	vm.Expect(t, "dhcp: address acquired address=10.0.2.15/24")
+	each("addresses", `addresses \[.*10\.0\.2\.15/24.*\]: ok`)
+
+	// Nobody has this address.
+	each("dial tcp 10.0.2.99:9", `dial 10\.0\.2\.99:9: .*no route to host`)
+
+	peer.DHCP.SetLease(qemutest.Lease{Address: netip.MustParseAddr("10.0.2.77")})
+	vm.Expect(t, "dhcp: address acquired address=10.0.2.77/24")
+	each("addresses", `addresses \[.*10\.0\.2\.77/24.*\]: ok`)
+	each("dial tcp 10.0.2.2:9", `dial 10\.0\.2\.2:9: .*connection refused`)
+
+	vm.SetLink(t, false)
+	vm.Expect(t, "link down name=eth0")
+	each("dial tcp 10.0.2.2:10", `dial 10\.0\.2\.2:10: .*network is unreachable`)
+	powerOff(t, vm)
+}
