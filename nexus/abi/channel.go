@@ -175,3 +175,29 @@ const BufletsMax = 33
 
 // PacketMax is the longest packet in bytes.
 const PacketMax = 65535
+
+// Record stands in front of each packet in a monitor's channel: the first Captured bytes
+// of the packet follow it.
+type Record struct {
+	Time      uint64 // nanoseconds since the machine's boot
+	Source    uint32 // number of the channel or of the network interface
+	Kind      uint16 // of the source: RecordChannel, RecordNetif
+	Direction uint16 // RecordRx, RecordTx
+	Length    uint32 // of the packet in bytes
+	Captured  uint32 // bytes of it that follow
+	Lost      uint32 // packets without a record since the last one: there was no room
+	_         uint32
+}
+
+// RecordSize is the size of a Record in bytes.
+const RecordSize = 32
+
+// Where a monitor saw a packet. For a channel Rx is what its domain receives, for a
+// network interface what has arrived.
+const (
+	RecordChannel = 1
+	RecordNetif   = 2
+
+	RecordRx = 1
+	RecordTx = 2
+)

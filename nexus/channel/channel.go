@@ -24,6 +24,8 @@ type Channel struct {
 	Owner uint64
 	// Name is the owner's, and Schema that of the schema, for people.
 	Name, Schema string
+	// Monitor says that it is a monitor's: nobody watches it.
+	Monitor bool
 	// Notify tells the domain that its rings have news. It is called with the
 	// channel locked and must not block.
 	Notify func()
@@ -48,6 +50,10 @@ type Channel struct {
 	// held says that the domain was not told of what is in the rx ring, as it is
 	// below the low watermark, and starved that it is to be told nevertheless.
 	held, starved bool
+	// tap sees what passes; nil: nobody does. shown is what it sees of a packet
+	// that is delivered.
+	tap   Tap
+	shown [][]byte
 	// out is the packet that is handed on, and returned the buflets that the
 	// domain gave back last; both belong to the holder of tx. taken are those
 	// of the packet that is delivered. They are kept here so that nothing is

@@ -24,16 +24,20 @@ const smallMax = 2 * 2048
 func (c *Channel) Deliver(d *Delivery, fill func(piece []byte)) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r := c.rings[abi.RingRx]; r.Room() == 0 && !c.closed {
-		// The domain may have read some: its head is looked at, and what is
-		// wrong with it shows when it asks for a sync.
-		_ = r.Sync()
-	}
 	drop := c.deliver(d, fill)
-	if drop != nil {
-		*drop++
+	if drop == nil {
+		return true
 	}
-	return drop == nil
+	// The domain may have read some: its head is looked at, and what is wrong with
+	// it shows when it asks for a sync.
+	if drop == &c.counts.RxRingFull && c.rings[abi.RingRx].Sync() == nil {
+		if drop = c.deliver(d, fill); drop == nil {
+			return true
+		}
+	}
+	c.starve()
+	*drop++
+	return false
 }
 
 // Offer is Deliver for a caller that keeps what finds no room: false counts as no
@@ -42,7 +46,11 @@ func (c *Channel) Deliver(d *Delivery, fill func(piece []byte)) bool {
 func (c *Channel) Offer(d *Delivery, fill func(piece []byte)) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.deliver(d, fill) == nil
+	if c.deliver(d, fill) != nil {
+		c.starve()
+		return false
+	}
+	return true
 }
 
 // deliver puts a packet into the rx ring, or returns the counter of the reason why it
@@ -55,21 +63,21 @@ func (c *Channel) deliver(d *Delivery, fill func([]byte)) (drop *uint64) {
 	case d.Length <= 0 || d.Length > abi.PacketMax:
 		return &c.counts.RxTooLong
 	case r.Room() == 0:
-		c.starve()
 		return &c.counts.RxRingFull
 	}
 	i, ok := c.packets.Take()
 	if !ok {
-		c.starve()
 		return &c.counts.RxNoPacket
 	}
 	n, ok := c.takeChain(d.Length)
 	if !ok {
 		c.putPacket(i, c.taken[:n])
-		c.starve()
 		return &c.counts.RxNoBuffer
 	}
 	c.write(i, n, d, fill)
+	if c.tap != nil {
+		c.show(n, d)
+	}
 	r.Put(abi.Slot{Index: i, Kind: abi.SlotPacket, Length: uint16(d.Length)})
 	c.counts.RxPackets++
 	c.counts.RxBytes += uint64(d.Length)
@@ -140,6 +148,9 @@ func (c *Channel) Flush() {
 		return
 	}
 	c.news = false
+	if c.tap != nil {
+		c.tap.Flush()
+	}
 	r := c.rings[abi.RingRx]
 	r.Publish()
 	if c.held = !c.starved && !r.Ready(); !c.held {
@@ -160,6 +171,7 @@ func (c *Channel) tell() {
 // is not shown yet is told at the Flush.
 func (c *Channel) starve() {
 	switch {
+	case c.closed:
 	case c.news:
 		c.starved = true
 	case c.held:

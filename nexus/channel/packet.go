@@ -137,9 +137,15 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 			r.Untake()
 			break
 		}
+		if c.tap != nil {
+			c.tap.Packet(true, c.out.Length, c.out.Pieces)
+		}
 		c.counts.TxPackets++
 		c.counts.TxBytes += uint64(v.length)
 		c.putPacket(s.Index, c.returned[:v.buflets])
+	}
+	if c.tap != nil {
+		c.tap.Flush()
 	}
 	r.Return()
 	return nil

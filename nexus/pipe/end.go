@@ -19,9 +19,8 @@ type End struct {
 	tooLong, lost atomic.Uint64
 
 	// What follows belongs to the sender, of which the channel has one at a time.
-	d      channel.Delivery
-	pieces [][]byte // what is left to copy
-	off    int      // in pieces[0]
+	d    channel.Delivery
+	body channel.Filler
 	// send and fill are methods as values: made once, as each makes garbage.
 	send func(*channel.Packet) bool
 	fill func([]byte)
@@ -38,7 +37,7 @@ type Counts struct {
 
 func newEnd(p *Pipe, c *channel.Channel) *End {
 	e := &End{pipe: p, channel: c, accepts: c.Arena().Accepts()}
-	e.send, e.fill = e.pass, e.copy
+	e.send, e.fill = e.pass, e.body.Fill
 	return e
 }
 
@@ -123,21 +122,10 @@ func (e *End) offer(p *channel.Packet) bool {
 		e.tooLong.Add(1)
 		return true
 	}
-	e.pieces, e.off = p.Pieces, 0
+	e.body.Reset(p.Pieces)
 	// The sum that was left to a card is that of memory which no card passes.
 	e.d = channel.Delivery{Length: p.Length, Verified: p.Checksum, SegmentSize: p.SegmentSize}
 	return peer.channel.Offer(&e.d, e.fill)
-}
-
-// copy fills a piece of the peer's memory with what is left of the packet.
-func (e *End) copy(piece []byte) {
-	for len(piece) > 0 && len(e.pieces) > 0 {
-		n := copy(piece, e.pieces[0][e.off:])
-		piece = piece[n:]
-		if e.off += n; e.off == len(e.pieces[0]) {
-			e.pieces, e.off = e.pieces[1:], 0
-		}
-	}
 }
 
 // resume passes on what has waited, and reports whether something moved. A violation
