@@ -27,9 +27,9 @@ func (m *machine) runShell() {
 		m.runOne(console.Reader{Wait: line.Wait})
 	}
 	sys := shell.System{
-		Memory:   memory,
-		Log:      func() []string { return strings.Split(strings.TrimSuffix(string(m.log.Dmesg()), "\n"), "\n") },
-		Uptime:   clock.Since,
+		Memory: memory,
+		Log:    func() []string { return strings.Split(strings.TrimSuffix(string(m.log.Dmesg()), "\n"), "\n") },
+		Uptime: clock.Since, Idled: clock.Idled,
 		PowerOff: m.power.off,
 		Reboot:   m.power.reboot,
 		Fault:    fault,

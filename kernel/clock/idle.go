@@ -17,6 +17,13 @@ const (
 	idleMost = time.Minute
 )
 
+// idled is how long the processor has waited, in nanoseconds.
+var idled atomic.Int64
+
+// Idled is how long the processor has waited for interrupts since boot, with their
+// handlers.
+func Idled() time.Duration { return time.Duration(idled.Load()) }
+
 // quiet says that the last wait ended by a tick and nothing else.
 var quiet bool
 
@@ -38,7 +45,9 @@ func Idle(until int64) {
 		setTimer(wait)
 	}
 	atomic.AndUint64(&hooks.Pending, ^uint64(1))
+	start := Nanotime()
 	cpu.EnableAndHalt()
+	idled.Store(idled.Load() + Nanotime() - start) // nobody else writes it
 	quiet = atomic.LoadUint64(&hooks.Pending)&^1&hooks.Waiting == 0
 	if set {
 		setTimer(int64(Tick))

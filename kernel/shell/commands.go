@@ -37,7 +37,7 @@ func init() {
 		{"mem", "mem [-g] [-j]", "memory; -g collects garbage first", (*Shell).mem},
 		{"dmesg", "dmesg", "the kernel's log", (*Shell).dmesg},
 		{"pci", "pci", "devices on the PCI bus", (*Shell).pci},
-		{"uptime", "uptime", "time since boot", (*Shell).uptime},
+		{"uptime", "uptime [-j]", "time since boot, and how much of it was idle", (*Shell).uptime},
 		{"poweroff", "poweroff", "turn the machine off", (*Shell).powerOff},
 		{"reboot", "reboot", "start the machine again", (*Shell).reboot},
 		// For tests of the fatal path; help does not list it.
@@ -160,23 +160,33 @@ func (s *Shell) counters(ctx context.Context, args []string) error {
 }
 
 func (s *Shell) uptime(_ context.Context, args []string) error {
-	if err := noArguments(args); err != nil {
-		return err
+	asJSON := len(args) == 1 && args[0] == "-j"
+	if len(args) > 0 && !asJSON {
+		return errUsage
 	}
 	if s.sys.Uptime == nil {
 		return errAbsent
 	}
-	up := s.sys.Uptime().Truncate(time.Second)
+	idle, up := time.Duration(0), s.sys.Uptime()
+	if s.sys.Idled != nil {
+		idle = s.sys.Idled()
+	}
+	if asJSON {
+		fmt.Fprintf(s.out, `{"up_ns":%d,"idle_ns":%d}`+"\n", up, idle)
+		return nil
+	}
+	share := fmt.Sprintf(", %.0f %% idle", 100*float64(idle)/float64(max(up, 1)))
+	up = up.Truncate(time.Second)
 	days := up / (24 * time.Hour)
 	up -= days * 24 * time.Hour
 	clock := fmt.Sprintf("%02d:%02d:%02d", up/time.Hour, up/time.Minute%60, up/time.Second%60)
 	switch days {
 	case 0:
-		fmt.Fprintf(s.out, "up %s\n", clock)
+		fmt.Fprintf(s.out, "up %s%s\n", clock, share)
 	case 1:
-		fmt.Fprintf(s.out, "up 1 day, %s\n", clock)
+		fmt.Fprintf(s.out, "up 1 day, %s%s\n", clock, share)
 	default:
-		fmt.Fprintf(s.out, "up %d days, %s\n", days, clock)
+		fmt.Fprintf(s.out, "up %d days, %s%s\n", days, clock, share)
 	}
 	return nil
 }

@@ -43,6 +43,8 @@ type System struct {
 	PCI func() []PCIDevice
 	// Uptime is the time since boot.
 	Uptime func() time.Duration
+	// Idled is how much of it the processor waited.
+	Idled func() time.Duration
 	// PowerOff and Reboot return only when they fail.
 	PowerOff func() error
 	Reboot   func() error

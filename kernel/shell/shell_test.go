@@ -113,6 +113,7 @@ func fakeSystem() System {
 		},
 		Domains:  &fakeDomains{},
 		Uptime:   func() time.Duration { return 26*time.Hour + 3*time.Minute + 4*time.Second },
+		Idled:    func() time.Duration { return 13 * time.Hour },
 		PowerOff: func() error { return errors.New("no power button") },
 		Reboot:   func() error { return errors.New("no reset line") },
 	}
@@ -136,6 +137,7 @@ func TestCommands(t *testing.T) {
 		"dmesg":         "dmesg",
 		"pci":           "pci",
 		"uptime":        "uptime",
+		"uptime-json":   "uptime -j",
 		"domains":       "domains",
 		"domains-json":  "domains -j",
 		"usage-domains": "domains all",
@@ -201,7 +203,7 @@ func session(t *testing.T, keys string, sys System) string {
 
 func TestEditor(t *testing.T) {
 	sys := fakeSystem()
-	const answer = "up 1 day, 02:03:04\r\n"
+	const answer = "up 1 day, 02:03:04, 50 % idle\r\n"
 	for _, tt := range []struct {
 		name, keys string
 		answers    int

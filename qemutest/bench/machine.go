@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -40,6 +41,7 @@ type guest struct {
 	Append string
 	// Serve overrides what a Linux guest is asked to start.
 	Serve string
+	Extra []string // arguments of QEMU
 }
 
 // What a Linux guest starts; Sluice always serves everything.
@@ -53,10 +55,10 @@ const (
 func (g guest) args(machine string, n network, memory int, serve string) ([]string, error) {
 	c := qemu.Config{
 		Machine: machine, Memory: memory, Image: g.Image, Append: g.Append,
-		Accel: os.Getenv("ACCEL"), Netdev: n.netdev(), MAC: guestMAC,
+		Accel: os.Getenv("ACCEL"), Netdev: n.netdev(), MAC: guestMAC, Extra: g.Extra,
 	}
 	if g.Initrd != "" {
-		c.Extra = []string{"-initrd", g.Initrd}
+		c.Extra = append(slices.Clone(c.Extra), "-initrd", g.Initrd)
 		if g.Serve != "" {
 			serve = g.Serve
 		}
@@ -70,9 +72,10 @@ type machine struct {
 	guest  guest
 	net    network
 	cmd    *exec.Cmd
-	keys   io.Closer     // the console's input, kept open
-	exited chan struct{} // closed when QEMU has ended
-	first  time.Duration // from the start of QEMU to the first HTTP answer
+	keys   io.WriteCloser // the console's input, kept open
+	log    string         // the file with its output
+	exited chan struct{}  // closed when QEMU has ended
+	first  time.Duration  // from the start of QEMU to the first HTTP answer
 }
 
 // boot starts a guest and waits for its first HTTP answer, at most limit.
@@ -94,7 +97,7 @@ func (p *plan) boot(ctx context.Context, n network, g guest, memory int, serve s
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{guest: g, net: n, cmd: cmd, keys: keys, exited: make(chan struct{})}
+	m := &machine{guest: g, net: n, cmd: cmd, keys: keys, log: path, exited: make(chan struct{})}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w", qemu.Program, err)

@@ -67,6 +67,9 @@ func measureNames() []string {
 	for _, m := range pathMeasures {
 		names = append(names, m.name)
 	}
+	for _, m := range stageMeasures {
+		names = append(names, m.name)
+	}
 	return names
 }
 

@@ -74,6 +74,11 @@ func (p *plan) wantsPath() bool {
 			return true
 		}
 	}
+	for _, m := range stageMeasures {
+		if p.wants(m.name) {
+			return true
+		}
+	}
 	return false
 }
 

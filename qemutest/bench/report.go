@@ -49,6 +49,7 @@ type results struct {
 	Notes   []string          `json:"notes,omitempty"`
 	Rows    []*row            `json:"measures"`
 	Path    []*pathRow        `json:"path,omitempty"`
+	Stages  []*stageRow       `json:"instructions,omitempty"`
 }
 
 // newResults returns a table without values.
@@ -209,6 +210,18 @@ func (r *results) report(p *plan) error {
 func (r *results) print(out io.Writer) {
 	fmt.Fprintf(out, "image %s, machine %s, %d MiB, network %s, QEMU %s, %s, %s cores\n\n",
 		r.BuildID, r.Machine, r.Memory, r.Network, r.Host["qemu"], r.Host["processor"], r.Host["cores"])
+	if len(r.Rows) > 0 {
+		r.printRows(out)
+	}
+	r.printPath(out)
+	r.printStages(out)
+	for _, n := range r.Notes {
+		fmt.Fprintf(out, "\nnote: %s\n", n)
+	}
+}
+
+// printRows writes the table of Sluice beside Linux.
+func (r *results) printRows(out io.Writer) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "measure\tunit\tsluice\tlinux\tratio\twanted\t\n")
 	for _, w := range r.Rows {
@@ -223,10 +236,6 @@ func (r *results) print(out io.Writer) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", w.Title, w.Unit, w.Sluice, w.Linux, ratio, w.Wanted, verdict)
 	}
 	t.Flush()
-	r.printPath(out)
-	for _, n := range r.Notes {
-		fmt.Fprintf(out, "\nnote: %s\n", n)
-	}
 }
 
 // String returns the median with three digits that count, "-" without values.

@@ -150,31 +150,50 @@ func takeStackEcho(ctx context.Context, s settings, m *machine) (float64, error)
 	return echoRate(m, c, s.Span)
 }
 
+// takeEchoesAlone counts datagrams that are alone on their way.
+func takeEchoesAlone(ctx context.Context, s settings, m *machine) (float64, error) {
+	took, err := roundTrips(ctx, s, m)
+	total := time.Duration(0)
+	for _, t := range took {
+		total += t
+	}
+	return float64(len(took)) / max(total.Seconds(), 1e-9), err
+}
+
 // takeRoundTrip returns a measure of how long one datagram takes that is alone on
 // its way, in microseconds: the quantile of all.
 func takeRoundTrip(quantile float64) func(context.Context, settings, *machine) (float64, error) {
 	return func(ctx context.Context, s settings, m *machine) (float64, error) {
-		c, end, err := dialEcho(ctx, s, m)
+		took, err := roundTrips(ctx, s, m)
 		if err != nil {
 			return 0, err
-		}
-		defer end()
-		var took []time.Duration
-		buf := make([]byte, datagram)
-		for start := time.Now(); time.Since(start) < s.Span; {
-			sent := time.Now()
-			if err := c.SetReadDeadline(sent.Add(time.Second)); err != nil {
-				return 0, err
-			}
-			if _, err := c.Write(buf); err != nil {
-				return 0, err
-			}
-			if _, err := c.Read(buf); err != nil {
-				return 0, err
-			}
-			took = append(took, time.Since(sent))
 		}
 		slices.Sort(took)
 		return float64(took[int(quantile*float64(len(took)-1))]) / 1e3, nil
 	}
+}
+
+// roundTrips sends datagrams one after the other and returns how long each took.
+func roundTrips(ctx context.Context, s settings, m *machine) ([]time.Duration, error) {
+	c, end, err := dialEcho(ctx, s, m)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	var took []time.Duration
+	buf := make([]byte, datagram)
+	for start := time.Now(); time.Since(start) < s.Span; {
+		sent := time.Now()
+		if err := c.SetReadDeadline(sent.Add(time.Second)); err != nil {
+			return nil, err
+		}
+		if _, err := c.Write(buf); err != nil {
+			return nil, err
+		}
+		if _, err := c.Read(buf); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(sent))
+	}
+	return took, nil
 }
