@@ -4,9 +4,12 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -80,6 +83,8 @@ func main() {
 				c.Close()
 			}
 			say("dial "+words[2], err)
+		case words[0] == "flood":
+			say("flood "+words[1], flood(words[1]))
 		case words[0] == "lookup":
 			a, err := net.LookupHost(words[1])
 			say(fmt.Sprintf("lookup %s %v", words[1], a), err)
@@ -88,6 +93,33 @@ func main() {
 			say(fmt.Sprint("addresses ", a), err)
 		}
 	}
+}
+
+// flood sends 8 MB to an echo and compares what comes back, which it reads as it
+// comes.
+func flood(address string) error {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute))
+	const size = 8 << 20
+	sent, got := sha256.New(), sha256.New()
+	written := make(chan error, 1)
+	go func() {
+		_, err := io.CopyN(io.MultiWriter(c, sent), rand.NewChaCha8([32]byte{}), size)
+		c.(*net.TCPConn).CloseWrite()
+		written <- err
+	}()
+	n, err := io.Copy(got, c)
+	if err := errors.Join(err, <-written); err != nil {
+		return err
+	}
+	if n != size || !bytes.Equal(sent.Sum(nil), got.Sum(nil)) {
+		return fmt.Errorf("%d of %d bytes came back, or others", n, size)
+	}
+	return nil
 }
 
 func say(what string, err error) {

@@ -144,7 +144,7 @@ func echoes(t *testing.T, network, address string) {
 // TestCrashingNeighbour has one domain crash in a loop while another serves: none
 // of its requests may fail.
 func TestCrashingNeighbour(t *testing.T) {
-	requests := 2000
+	requests := 10_000
 	if all {
 		requests = 10_000
 	}
@@ -211,5 +211,7 @@ func TestTwoDomainsTalk(t *testing.T) {
 		vm.Command(t, "domain send b dial "+line)
 		vm.Times(t, 0, "b: dial 10.0.2.15:7: ok", 1)
 	}
+	vm.Command(t, "domain send b flood 10.0.2.15:7")
+	vm.Times(t, 0, "b: flood 10.0.2.15:7: ok", 1)
 	powerOff(t, vm)
 }
