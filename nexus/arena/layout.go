@@ -3,6 +3,7 @@ package arena
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/sluice-os/sluice/nexus/abi"
 )
@@ -74,7 +75,8 @@ func (p *Params) Check() error {
 			return err
 		}
 		if n := p.Slots[kind]; n&(n-1) != 0 {
-			return fmt.Errorf("%w: %d %s, want a power of two", ErrBounds, n, slotBounds[kind].name)
+			below := 1 << (bits.Len(uint(n)) - 1)
+			return fmt.Errorf("%w: %d %s, want a power of two: %d or %d", ErrBounds, n, slotBounds[kind].name, below, 2*below)
 		}
 	}
 	for _, c := range []struct {
@@ -98,6 +100,31 @@ func (p *Params) Check() error {
 		return fmt.Errorf("%w: an IO page of %d bytes, want a power of two from %d to %d", ErrBounds, p.IOPage, PageSize, SegmentSize)
 	}
 	return nil
+}
+
+// With returns the parameters with other sizes for the rings whose number of slots is not
+// 0, and the other rings as they are. An rx ring that is larger brings the packets and
+// small buffers to fill it with. It fails with ErrBounds; p is not changed.
+func (p Params) With(slots [abi.RingKinds]int) (Params, error) {
+	if err := p.Check(); err != nil {
+		return Params{}, err
+	}
+	rx := p.Slots[abi.RingRx]
+	for kind, n := range slots {
+		if n != 0 {
+			p.Slots[kind] = n
+		}
+	}
+	if err := p.Check(); err != nil {
+		return Params{}, err
+	}
+	grow := max(p.Slots[abi.RingRx]/rx, 1)
+	if most := min(packetBounds.most/p.Packets, bufferBounds.most/p.Buffers); grow > most {
+		return Params{}, fmt.Errorf("%w: %d rx slots, want %d at most, as packets and buffers are bounded",
+			ErrBounds, p.Slots[abi.RingRx], rx<<(bits.Len(uint(most))-1))
+	}
+	p.Packets, p.Buffers = p.Packets*grow, p.Buffers*grow
+	return p, nil
 }
 
 // Span is where a region lies in the arena.

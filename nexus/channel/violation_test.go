@@ -16,22 +16,22 @@ import (
 // raw is the domain's memory as a hostile domain sees it.
 type raw struct{ x *pair }
 
-func (r raw) schema() *abi.Schema { return (*abi.Schema)(r.x.memory.Domain()) }
+func (r raw) schema() *abi.Schema { return (*abi.Schema)(r.x.base) }
 
 func (r raw) ring(kind int) *abi.Ring {
-	return (*abi.Ring)(unsafe.Add(r.x.memory.Domain(), r.schema().Rings[kind].Header))
+	return (*abi.Ring)(unsafe.Add(r.x.base, r.schema().Rings[kind].Header))
 }
 
 func (r raw) slot(kind, i int) *abi.Slot {
-	return (*abi.Slot)(unsafe.Add(r.x.memory.Domain(), int(r.schema().Rings[kind].Slots)+i*abi.SlotSize))
+	return (*abi.Slot)(unsafe.Add(r.x.base, int(r.schema().Rings[kind].Slots)+i*abi.SlotSize))
 }
 
 func (r raw) packet(i int) *abi.Packet {
-	return (*abi.Packet)(unsafe.Add(r.x.memory.Domain(), int(r.schema().Packets.Offset)+i*abi.PacketSize))
+	return (*abi.Packet)(unsafe.Add(r.x.base, int(r.schema().Packets.Offset)+i*abi.PacketSize))
 }
 
 func (r raw) buflet(i int) *abi.Buflet {
-	return (*abi.Buflet)(unsafe.Add(r.x.memory.Domain(), int(r.schema().Buflets.Offset)+i*abi.BufletSize))
+	return (*abi.Buflet)(unsafe.Add(r.x.base, int(r.schema().Buflets.Offset)+i*abi.BufletSize))
 }
 
 // TestViolations writes what no domain may write, beside its control: the same
