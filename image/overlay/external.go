@@ -85,14 +85,14 @@ var rules = map[string]rule{
 		edits: []edit{
 			{"connect.go",
 				"\tif e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n\n\te.resetKeepaliveTimer",
-				"\tif e.rcv.RcvNxt != e.snd.MaxSentAck && (DelayAck == nil || !DelayAck(e)) {\n\t\te.snd.sendAck()\n\t}\n\n\te.resetKeepaliveTimer"},
+				"\tif e.rcv.RcvNxt != e.snd.MaxSentAck && (sluiceDelayAck == nil || !sluiceDelayAck(e)) {\n\t\te.snd.sendAck()\n\t}\n\n\te.resetKeepaliveTimer"},
 			{"connect.go",
 				"func (e *Endpoint) handleSegmentsLocked() tcpip.Error {\n",
-				"// DelayAck, when it is set, may take over to acknowledge what an endpoint has\n" +
-					"// received: it returns true and calls SendDelayedAck soon. The endpoint is locked.\n" +
-					"var DelayAck func(*Endpoint) bool\n\n" +
-					"// SendDelayedAck acknowledges what has been received since the last segment.\n" +
-					"func (e *Endpoint) SendDelayedAck() {\n\te.LockUser()\n\tdefer e.UnlockUser()\n" +
+				"// sluiceDelayAck, when it is set, may take over to acknowledge what an endpoint\n" +
+					"// has received: it returns true and calls sluiceSendAck soon. The endpoint is\n" +
+					"// locked.\nvar sluiceDelayAck func(*Endpoint) bool\n\n" +
+					"// sluiceSendAck acknowledges what has been received since the last segment.\n" +
+					"func sluiceSendAck(e *Endpoint) {\n\te.LockUser()\n\tdefer e.UnlockUser()\n" +
 					"\tif e.EndpointState().connected() && e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n}\n\n" +
 					"func (e *Endpoint) handleSegmentsLocked() tcpip.Error {\n"},
 			// A window is told in units of 1<<RcvWndScale, rounded down, which

@@ -83,6 +83,8 @@ func main() {
 				c.Close()
 			}
 			say("dial "+words[2], err)
+		case words[0] == "refused":
+			say("refused "+words[1], refused(words[1]))
 		case words[0] == "flood":
 			say("flood "+words[1], flood(words[1]))
 		case words[0] == "lookup":
@@ -93,6 +95,19 @@ func main() {
 			say(fmt.Sprint("addresses ", a), err)
 		}
 	}
+}
+
+// refused sends datagrams until it is told that nobody wants them.
+func refused(address string) error {
+	c, err := net.Dial("udp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for end := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(end); {
+		_, err = c.Write([]byte("x"))
+	}
+	return err
 }
 
 // flood sends 8 MB to an echo and compares what comes back, which it reads as it

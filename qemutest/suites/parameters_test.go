@@ -12,8 +12,8 @@ import (
 // to every domain without a call of its own, and each hears of a change: another
 // address, a cable that is out, a peer that is not there.
 func TestCapability24Parameters(t *testing.T) {
-	a := serverDomain(t, "a", nil, []string{"tcp/*:*"})
-	b := serverDomain(t, "b", nil, []string{"tcp/*:*"})
+	connect := []string{"tcp/*:*", "udp/*:*"}
+	a, b := serverDomain(t, "a", nil, connect), serverDomain(t, "b", nil, connect)
 	vm := start(t, qemutest.Config{Memory: 192, Image: imageWith(t, "microvm", a, b), Net: qemutest.RawWire})
 	peer := vm.Peer(t, qemutest.PeerConfig{DHCP: qemutest.Lease{Time: time.Minute, Renew: time.Second}})
 	each := func(command, want string) {
@@ -37,6 +37,7 @@ func TestCapability24Parameters(t *testing.T) {
 	vm.Expect(t, "dhcp: address acquired address=10.0.2.77/24")
 	each("addresses", `addresses \[.*10\.0\.2\.77/24.*\]: ok`)
 	each("dial tcp 10.0.2.2:9", `dial 10\.0\.2\.2:9: .*connection refused`)
+	each("refused 10.0.2.2:9", `refused 10\.0\.2\.2:9: .*connection refused`)
 
 	vm.SetLink(t, false)
 	vm.Expect(t, "link down name=eth0")

@@ -2,9 +2,19 @@ package inet
 
 import (
 	"sync"
+	_ "unsafe" // go:linkname
 
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 )
+
+// delayAck and sendAck are in the copy of gVisor that the builder makes for domains
+// (image/overlay/external.go): see there.
+
+//go:linkname delayAck internal/sluice/mod/gvisor.dev/gvisor/pkg/tcpip/transport/tcp.sluiceDelayAck
+var delayAck func(*tcp.Endpoint) bool
+
+//go:linkname sendAck internal/sluice/mod/gvisor.dev/gvisor/pkg/tcpip/transport/tcp.sluiceSendAck
+func sendAck(*tcp.Endpoint)
 
 // delayedMax is how many connections may owe an acknowledgement at a time; further
 // ones acknowledge at once.
@@ -20,7 +30,7 @@ type delayed struct {
 	signal    func()          // brings the flush about
 }
 
-// add takes over to acknowledge for e; see tcp.DelayAck.
+// add takes over to acknowledge for e; see delayAck.
 func (d *delayed) add(e *tcp.Endpoint) bool {
 	d.mu.Lock()
 	n := len(d.endpoints)
@@ -39,7 +49,7 @@ func (d *delayed) send() {
 	d.endpoints, d.spare = d.spare[:0], nil
 	d.mu.Unlock()
 	for i, e := range list {
-		e.SendDelayedAck()
+		sendAck(e)
 		list[i] = nil
 	}
 	d.mu.Lock()

@@ -106,7 +106,7 @@ func (n *node) start(s *socket.Stack) {
 	}
 	n.link.Room = s.Room
 	acks := &delayed{signal: n.link.Signal}
-	tcp.DelayAck = acks.add
+	delayAck = acks.add
 	go n.link.Flusher(nil, acks.send)
 	go n.link.Receiver(func() { goos.Wait(uint(channelEvent + n.channel)) })
 	go func() {

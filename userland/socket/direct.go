@@ -166,9 +166,16 @@ func (k *sock) receiveDirect(b []byte, peek bool) (n int, from netip.AddrPort, w
 func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.Errno) {
 	k.mu.Lock()
 	from, to := k.way(to)
+	connected := k.peer.IsValid()
 	k.mu.Unlock()
 	if !from.IsValid() {
 		return false, 0
+	}
+	if connected {
+		// What ICMP said of an earlier one.
+		if problem := k.ep.LastError(); problem != nil {
+			return true, errno(problem)
+		}
 	}
 	overhead := header.IPv4MinimumSize + header.UDPMinimumSize
 	if to.Addr().Is6() {
