@@ -34,7 +34,7 @@ type pageView struct {
 	Plots  []struct {
 		Title  string
 		Lines  []string // of the legend
-		Colour int      // pixels that are neither grey nor empty
+		Colour int      // pixels of the canvas that are neither grey nor clear
 	}
 }
 
@@ -64,8 +64,10 @@ func TestPageInChromium(t *testing.T) {
 		return
 	}
 	openTap(t)
+	// A browser ends what is under way when the machine gets another address.
+	say(t, "ip", "link", "set", "dev", tapName, "addrgenmode", "none")
 	vm := qemutest.Start(t, qemutest.Config{
-		Image: appsImage(t, []string{"web", "echo"}), Memory: 192, Append: "ip6=off ip=" + tapGuest + "/24",
+		Image: appsImage(t, []string{"web", "echo"}), Memory: appsMemory, Append: "ip6=off ip=" + tapGuest + "/24",
 		Extra: []string{"-netdev", "tap,id=n0,ifname=" + tapName + ",script=no,downscript=no,vnet_hdr=off", "-device", "virtio-net-device,netdev=n0"},
 	})
 	vm.Seen(t, "web: web: https")

@@ -16,9 +16,9 @@ async (ready) => {
     const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
     copy.drawImage(canvas, 0, 0);
     const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
-    let colour = 0;
+    let colour = 0; // pixels of a line, whose edges are half clear
     for (let i = 0; i < data.length; i += 4) {
-      if (data[i + 3] === 255 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 60) colour++;
+      if (data[i + 3] > 96 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 60) colour++;
     }
     return { title: card.querySelector("h2").textContent, lines: [...card.querySelectorAll("li")].map((li) => li.textContent), colour };
   });
