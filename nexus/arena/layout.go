@@ -75,8 +75,7 @@ func (p *Params) Check() error {
 			return err
 		}
 		if n := p.Slots[kind]; n&(n-1) != 0 {
-			below := 1 << (bits.Len(uint(n)) - 1)
-			return fmt.Errorf("%w: %d %s, want a power of two: %d or %d", ErrBounds, n, slotBounds[kind].name, below, 2*below)
+			return fmt.Errorf("%w: %d %s, want a power of two", ErrBounds, n, slotBounds[kind].name)
 		}
 	}
 	for _, c := range []struct {

@@ -24,8 +24,6 @@ type Channel struct {
 	Owner uint64
 	// Name is the owner's, and Schema that of the schema, for people.
 	Name, Schema string
-	// Monitor says that it is a monitor's: nobody watches it.
-	Monitor bool
 	// Notify tells the domain that its rings have news. It is called with the
 	// channel locked and must not block.
 	Notify func()
@@ -42,18 +40,17 @@ type Channel struct {
 	small   *pool.Objects
 	large   *pool.Objects
 	counts  Counts
-	closed  bool
-	// broken is the contract's violation, which each later Sync repeats.
-	broken error
+	// over is nil as long as the channel works: then it is ErrClosed, or the
+	// violation of the contract that each later Sync repeats.
+	over error
 	// news says that something was put into a ring since the last Flush.
 	news bool
 	// held says that the domain was not told of what is in the rx ring, as it is
 	// below the low watermark, and starved that it is to be told nevertheless.
 	held, starved bool
-	// tap sees what passes; nil: nobody does. shown is what it sees of a packet
-	// that is delivered.
-	tap   Tap
-	shown [][]byte
+	// hook calls the tap, see SetTap; nil: there is none. A kernel that sets no taps
+	// has no more of them than this.
+	hook func(at moment, n, length int)
 	// out is the packet that is handed on, and returned the buflets that the
 	// domain gave back last; both belong to the holder of tx. taken are those
 	// of the packet that is delivered. They are kept here so that nothing is
@@ -121,7 +118,7 @@ func (c *Channel) Close() {
 	defer c.tx.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = true
+	c.over = ErrClosed
 }
 
 // Sync does what the domain asks for with a notification: it takes back what is
@@ -133,11 +130,8 @@ func (c *Channel) Sync(send func(*Packet) bool) error {
 	defer c.tx.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return ErrClosed
-	}
-	if c.broken != nil {
-		return c.broken
+	if c.over != nil {
+		return c.over
 	}
 	c.counts.TxSyncs++
 	for kind, r := range c.rings {

@@ -58,7 +58,7 @@ func (c *Channel) Offer(d *Delivery, fill func(piece []byte)) bool {
 func (c *Channel) deliver(d *Delivery, fill func([]byte)) (drop *uint64) {
 	r := c.rings[abi.RingRx]
 	switch {
-	case c.closed:
+	case c.over != nil:
 		return &c.counts.RxClosed
 	case d.Length <= 0 || d.Length > abi.PacketMax:
 		return &c.counts.RxTooLong
@@ -75,8 +75,8 @@ func (c *Channel) deliver(d *Delivery, fill func([]byte)) (drop *uint64) {
 		return &c.counts.RxNoBuffer
 	}
 	c.write(i, n, d, fill)
-	if c.tap != nil {
-		c.show(n, d)
+	if c.hook != nil {
+		c.hook(delivered, n, d.Length)
 	}
 	r.Put(abi.Slot{Index: i, Kind: abi.SlotPacket, Length: uint16(d.Length)})
 	c.counts.RxPackets++
@@ -144,12 +144,12 @@ func (c *Channel) write(i uint32, n int, d *Delivery, fill func([]byte)) {
 func (c *Channel) Flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.news || c.closed {
+	if !c.news || c.over != nil {
 		return
 	}
 	c.news = false
-	if c.tap != nil {
-		c.tap.Flush()
+	if c.hook != nil {
+		c.hook(ended, 0, 0)
 	}
 	r := c.rings[abi.RingRx]
 	r.Publish()
@@ -171,7 +171,7 @@ func (c *Channel) tell() {
 // is not shown yet is told at the Flush.
 func (c *Channel) starve() {
 	switch {
-	case c.closed:
+	case c.over != nil:
 	case c.news:
 		c.starved = true
 	case c.held:
@@ -184,7 +184,7 @@ func (c *Channel) starve() {
 func (c *Channel) Wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.closed && c.Notify != nil {
+	if c.over == nil && c.Notify != nil {
 		c.Notify()
 	}
 }
@@ -196,11 +196,8 @@ func (c *Channel) Resume(send func(*Packet) bool) error {
 	defer c.tx.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		return ErrClosed
-	}
-	if c.broken != nil {
-		return c.broken
+	if c.over != nil {
+		return c.over
 	}
 	r := c.rings[abi.RingTx]
 	before := r.Filled()

@@ -108,7 +108,7 @@ type Packet struct {
 // stays for the next time. Both locks are held; send runs without c.mu.
 func (c *Channel) transmit(send func(*Packet) bool) error {
 	r := c.rings[abi.RingTx]
-	for r.Filled() > 0 && !c.closed {
+	for r.Filled() > 0 && c.over == nil {
 		s := r.Take()
 		if s.Kind != abi.SlotPacket {
 			return c.violated(abi.RingTx, ErrSlot)
@@ -124,9 +124,9 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 			return c.violated(abi.RingTx, err)
 		}
 		c.mu.Unlock()
-		sent := send(&c.out)
+		gone := send(&c.out)
 		c.mu.Lock()
-		if !sent {
+		if !gone {
 			// The domain has sent it once and for all: it is lent again only
 			// for the account.
 			c.counts.TxStalled++
@@ -137,15 +137,15 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 			r.Untake()
 			break
 		}
-		if c.tap != nil {
-			c.tap.Packet(true, c.out.Length, c.out.Pieces)
+		if c.hook != nil {
+			c.hook(sent, 0, c.out.Length)
 		}
 		c.counts.TxPackets++
 		c.counts.TxBytes += uint64(v.length)
 		c.putPacket(s.Index, c.returned[:v.buflets])
 	}
-	if c.tap != nil {
-		c.tap.Flush()
+	if c.hook != nil {
+		c.hook(ended, 0, 0)
 	}
 	r.Return()
 	return nil

@@ -14,36 +14,47 @@ type Tap interface {
 	Flush()
 }
 
+// moment is when a hook is called.
+type moment int
+
+const (
+	delivered moment = iota // a packet was written to the first n buflets of taken
+	sent                    // out was taken
+	ended                   // a batch has ended
+)
+
 // SetTap has t see what passes from now on; nil: nobody. It fails with ErrClosed.
 func (c *Channel) SetTap(t Tap) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed && t != nil {
+	if t == nil {
+		c.hook = nil
+		return nil
+	}
+	if c.over != nil {
 		return ErrClosed
 	}
-	c.tap = t
-	if t != nil && c.shown == nil {
-		c.shown = make([][]byte, 0, abi.BufletsMax)
+	pieces := make([][]byte, 0, abi.BufletsMax)
+	c.hook = func(at moment, n, length int) {
+		switch at {
+		case delivered:
+			pieces = c.written(pieces[:0], n, length)
+			t.Packet(false, length, pieces)
+		case sent:
+			t.Packet(true, length, c.out.Pieces)
+		case ended:
+			t.Flush()
+		}
 	}
 	return nil
 }
 
-// Tap returns who sees what passes.
-func (c *Channel) Tap() Tap {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.tap
-}
-
-// show gives the tap the packet of d.Length bytes that was written to the first n
-// buflets of c.taken.
-func (c *Channel) show(n int, d *Delivery) {
-	c.shown = c.shown[:0]
-	left := d.Length
+// written appends the pieces of a packet of length bytes in the first n buflets of c.taken.
+func (c *Channel) written(pieces [][]byte, n, length int) [][]byte {
 	for _, i := range c.taken[:n] {
 		buffer := c.arena.Buffer(i)
-		c.shown = append(c.shown, buffer[:min(left, len(buffer))])
-		left -= len(buffer)
+		pieces = append(pieces, buffer[:min(length, len(buffer))])
+		length -= len(buffer)
 	}
-	c.tap.Packet(false, d.Length, c.shown)
+	return pieces
 }

@@ -49,8 +49,11 @@ func (v *Violation) Code() int {
 	return (v.Ring + 1) << 8
 }
 
-// violated ends the domain's use of the channel.
+// violated ends the domain's use of the channel. It is called once in a channel's life, and
+// from many places.
+//
+//go:noinline
 func (c *Channel) violated(kind int, err error) error {
-	c.broken = &Violation{kind, err}
-	return c.broken
+	c.over = &Violation{kind, err}
+	return c.over
 }

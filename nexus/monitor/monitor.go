@@ -86,7 +86,6 @@ func New(c *channel.Channel, cfg Config) (*Monitor, error) {
 	if cfg.Snap == 0 {
 		cfg.Snap = SnapMax
 	}
-	c.Monitor = true
 	m := &Monitor{channel: c, snap: cfg.Snap, now: cfg.Now, points: map[*Point]bool{}}
 	m.fill = m.body.Fill
 	m.refuse = func(*channel.Packet) bool {
@@ -96,6 +95,9 @@ func New(c *channel.Channel, cfg Config) (*Monitor, error) {
 	// The record is read as bytes: it has no pointers, and no gaps but for its last
 	// word.
 	m.pieces[0] = unsafe.Slice((*byte)(unsafe.Pointer(&m.record)), abi.RecordSize)
+	watching.Lock()
+	monitors[c] = true
+	watching.Unlock()
 	return m, nil
 }
 
@@ -123,6 +125,7 @@ func (m *Monitor) Close() {
 		p.remove(m)
 	}
 	m.closed = true
+	delete(monitors, m.channel)
 	watching.Unlock()
 	m.channel.Close()
 }

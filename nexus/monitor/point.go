@@ -9,9 +9,15 @@ import (
 	"github.com/sluice-os/sluice/nexus/channel"
 )
 
-// watching is held by who changes what is watched. It comes before all locks of
-// channels and monitors.
-var watching sync.Mutex
+var (
+	// watching is held by who changes what is watched, and guards what follows. It
+	// comes before all locks of channels and monitors.
+	watching sync.Mutex
+	// channels are the points of those that are watched.
+	channels = map[*channel.Channel]*Point{}
+	// monitors are the channels of monitors that are open.
+	monitors = map[*channel.Channel]bool{}
+)
 
 // Point is where packets pass: a channel, or a network interface.
 type Point struct {
@@ -60,16 +66,23 @@ func (p *Point) Flush() {
 	}
 }
 
+// Watched says that somebody watches a channel.
+func Watched(c *channel.Channel) bool {
+	watching.Lock()
+	defer watching.Unlock()
+	return channels[c] != nil
+}
+
 // Watch records what passes a channel from now on. Watching again changes the direction.
 // It fails with ErrDirection, ErrMonitor and channel.ErrClosed.
 func (m *Monitor) Watch(c *channel.Channel, d Direction) error {
-	if c.Monitor {
-		return ErrMonitor
-	}
 	watching.Lock()
 	defer watching.Unlock()
-	p, ok := c.Tap().(*Point)
-	if !ok {
+	if monitors[c] {
+		return ErrMonitor
+	}
+	p := channels[c]
+	if p == nil {
 		p = &Point{id: c.ID, kind: abi.RecordChannel, channel: c}
 	}
 	return p.add(m, d)
@@ -86,7 +99,7 @@ func (m *Monitor) WatchPoint(p *Point, d Direction) error {
 func (m *Monitor) Unwatch(c *channel.Channel) {
 	watching.Lock()
 	defer watching.Unlock()
-	if p, ok := c.Tap().(*Point); ok {
+	if p := channels[c]; p != nil {
 		p.remove(m)
 	}
 }
@@ -102,7 +115,7 @@ func (m *Monitor) UnwatchPoint(p *Point) {
 func Forget(c *channel.Channel) {
 	watching.Lock()
 	defer watching.Unlock()
-	if p, ok := c.Tap().(*Point); ok {
+	if p := channels[c]; p != nil {
 		for _, w := range p.list() {
 			p.remove(w.Monitor)
 		}
@@ -129,6 +142,7 @@ func (p *Point) add(m *Monitor, d Direction) error {
 		if err := p.channel.SetTap(p); err != nil {
 			return err
 		}
+		channels[p.channel] = p
 	}
 	list := slices.DeleteFunc(slices.Clone(p.list()), func(w watcher) bool { return w.Monitor == m })
 	list = append(list, watcher{m, d})
@@ -147,6 +161,7 @@ func (p *Point) remove(m *Monitor) {
 	}
 	p.watchers.Store(nil)
 	if p.channel != nil {
+		delete(channels, p.channel)
 		_ = p.channel.SetTap(nil) // which cannot fail
 	}
 }
