@@ -51,12 +51,12 @@ type Channel struct {
 	// hook calls the tap, see SetTap; nil: there is none. A kernel that sets no taps
 	// has no more of them than this.
 	hook func(at moment, n, length int)
-	// out is the packet that is handed on, and returned the buflets that the
-	// domain gave back last; both belong to the holder of tx. taken are those
-	// of the packet that is delivered. They are kept here so that nothing is
-	// allocated.
-	out             Packet
-	returned, taken [abi.BufletsMax]uint32
+	// out is the packet that is handed on, and returned its buflets; both belong
+	// to the holder of tx. freed are the buflets of the packet that was taken back
+	// last, and taken those of the packet that is delivered. They are kept here so
+	// that nothing is allocated.
+	out                    Packet
+	returned, freed, taken [abi.BufletsMax]uint32
 }
 
 // Counts are a channel's statistics.
@@ -162,10 +162,10 @@ func (c *Channel) reclaim() error {
 		case abi.SlotPacket:
 			var v view
 			if v, err = c.readPacket(s.Index); err == nil {
-				err = c.returnChain(v.first, v.buflets)
+				err = c.returnChain(&c.freed, v.first, v.buflets)
 			}
 			if err == nil {
-				c.putPacket(s.Index, c.returned[:v.buflets])
+				c.putPacket(s.Index, c.freed[:v.buflets])
 			}
 		case abi.SlotBuflet:
 			if err = c.returnBuflet(s.Index); err == nil {

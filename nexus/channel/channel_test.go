@@ -272,6 +272,30 @@ func TestNothingLeaks(t *testing.T) {
 	}
 }
 
+// TestReceiverThatOnlyReceives never asks for a sync, and loses nothing: what it has
+// given back is looked at when there is no room.
+func TestReceiverThatOnlyReceives(t *testing.T) {
+	for _, name := range []string{"small", "default"} {
+		p, err := arena.Named(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := newPair(t, p)
+		for _, n := range []int{100, 1500, 9000, 60000} {
+			data := content(n)
+			for i := range 3000 {
+				if !x.deliver(data) {
+					t.Fatalf("%s: packet %d of %d bytes was dropped: %+v", name, i, n, x.Counts())
+				}
+				x.Flush()
+				if got := x.receive(1); len(got) != 1 || len(got[0]) != n {
+					t.Fatalf("%s: packet %d of %d bytes did not arrive", name, i, n)
+				}
+			}
+		}
+	}
+}
+
 func TestClosedChannel(t *testing.T) {
 	x := newPair(t, arena.Params{})
 	x.Close()

@@ -28,15 +28,26 @@ func (c *Channel) Deliver(d *Delivery, fill func(piece []byte)) bool {
 	if drop == nil {
 		return true
 	}
-	// The domain may have read some: its head is looked at, and what is wrong with
-	// it shows when it asks for a sync.
-	if drop == &c.counts.RxRingFull && c.rings[abi.RingRx].Sync() == nil {
+	if c.regain(drop) {
 		if drop = c.deliver(d, fill); drop == nil {
 			return true
 		}
 	}
 	c.starve()
 	*drop++
+	return false
+}
+
+// regain looks at what the domain has read or given back since its last sync: one that
+// only receives asks for none. What is wrong with a head shows when it does.
+func (c *Channel) regain(drop *uint64) bool {
+	switch drop {
+	case &c.counts.RxRingFull:
+		return c.rings[abi.RingRx].Sync() == nil
+	case &c.counts.RxNoPacket, &c.counts.RxNoBuffer:
+		r := c.rings[abi.RingFree]
+		return r.Sync() == nil && r.Filled() > 0 && c.reclaim() == nil
+	}
 	return false
 }
 

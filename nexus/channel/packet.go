@@ -61,9 +61,9 @@ func (c *Channel) putBuflet(i uint32) {
 	}
 }
 
-// returnChain takes a chain back and notes it in c.returned. Each buflet must be
+// returnChain takes a chain back and notes it in list. Each buflet must be
 // lent, so that a chain cannot have one twice.
-func (c *Channel) returnChain(first, n uint32) error {
+func (c *Channel) returnChain(list *[abi.BufletsMax]uint32, first, n uint32) error {
 	if n > abi.BufletsMax {
 		return ErrChain
 	}
@@ -71,7 +71,7 @@ func (c *Channel) returnChain(first, n uint32) error {
 		if err := c.returnBuflet(first); err != nil {
 			return err
 		}
-		c.returned[k] = first
+		list[k] = first
 		first = atomic.LoadUint32(&c.arena.Buflet(first).Next)
 	}
 	return nil
@@ -115,7 +115,7 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 		}
 		v, err := c.readPacket(s.Index)
 		if err == nil {
-			err = c.returnChain(v.first, v.buflets)
+			err = c.returnChain(&c.returned, v.first, v.buflets)
 		}
 		if err == nil {
 			err = c.internalize(&v)
