@@ -7,6 +7,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
 	"github.com/sluice-os/sluice/kernel/domain"
+	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/kernel/fatal"
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/trap"
@@ -28,7 +29,9 @@ func (m *machine) startDomains() {
 		slog.Error("no domains", "reason", err)
 		return
 	}
-	env := domain.Environment{Random: m.random.Read, Console: consoleLine}
+	env := domain.Environment{Random: m.random.Read, Console: consoleLine, NewPipes: func(list []config.Domain) domain.Pipes {
+		return newPipes(list, m.random.Read)
+	}}
 	if m.nexus != nil {
 		env.Network = m.nexus
 		env.Stats = func() []byte { return m.nexus.Stats(m.domains.Table().AppendJSON(nil)) }

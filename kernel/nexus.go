@@ -100,11 +100,35 @@ func (n *nexus) publish(f *host.Facts) {
 }
 
 // Open implements domain.Network.
-func (n *nexus) Open(id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (*channel.Channel, error) {
+func (n *nexus) Open(id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (domain.Channel, error) {
 	policy, err := netns.ParsePolicy(c.Listen, c.Connect)
 	if err != nil {
 		return nil, err
 	}
+	ch, err := newChannel(n.random, id, c.Name, schema, m, notify)
+	if err != nil {
+		return nil, err
+	}
+	n.Attach(ch, policy)
+	return &netChannel{ch, n}, nil
+}
+
+// netChannel is a channel of the flow switch's. It implements domain.Channel.
+type netChannel struct {
+	*channel.Channel
+	nexus *nexus
+}
+
+func (c *netChannel) Sync() error { return c.nexus.Switch.Sync(c.Channel) }
+func (c *netChannel) Close()      { c.nexus.Detach(c.Channel) }
+
+// Flow implements domain.Flows.
+func (c *netChannel) Flow(r *abi.FlowRequest) syscall.Errno {
+	return c.nexus.Switch.Flow(c.Channel, r)
+}
+
+// newChannel makes a channel of a domain's, with an arena in its memory.
+func newChannel(random func([]byte) (int, error), id uint64, name, schema string, m arena.Memory, notify func()) (*channel.Channel, error) {
 	params, err := arena.Named(schema)
 	if err != nil {
 		return nil, err
@@ -114,7 +138,7 @@ func (n *nexus) Open(id uint64, c *config.Domain, schema string, m arena.Memory,
 		return nil, err
 	}
 	var b [8]byte
-	if _, err := n.random(b[:]); err != nil {
+	if _, err := random(b[:]); err != nil {
 		return nil, err
 	}
 	cookie := binary.LittleEndian.Uint64(b[:])
@@ -123,20 +147,8 @@ func (n *nexus) Open(id uint64, c *config.Domain, schema string, m arena.Memory,
 		return nil, err
 	}
 	ch := channel.New(a, cookie)
-	ch.Owner, ch.Name, ch.Schema, ch.Notify = id, c.Name, schema, notify
-	n.Attach(ch, policy)
+	ch.Owner, ch.Name, ch.Schema, ch.Notify = id, name, schema, notify
 	return ch, nil
-}
-
-// Close implements domain.Network.
-func (n *nexus) Close(c *channel.Channel) { n.Detach(c) }
-
-// Sync implements domain.Network.
-func (n *nexus) Sync(c *channel.Channel) error { return n.Switch.Sync(c) }
-
-// Flow implements domain.Network.
-func (n *nexus) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
-	return n.Switch.Flow(c, r)
 }
 
 // reserve takes a port for the host stack, which opens its services on those that

@@ -59,6 +59,7 @@ func (c *checker) manifest(doc *document) *Manifest {
 		m.Domains = append(m.Domains, d)
 	}
 	c.ports(m)
+	c.pipes(m)
 	if sum+KernelMemory > m.Memory {
 		c.report([]string{"memory"}, "the domains that start with the machine may take %d MiB and the kernel needs %d, but the machine has %d MiB: want memory = \"%dMiB\" or smaller domains",
 			sum>>20, KernelMemory>>20, m.Memory>>20, (sum+KernelMemory+1<<20-1)>>20)
@@ -101,7 +102,7 @@ func (c *checker) domain(name string, t *domainTable) Domain {
 	d.Name, d.Args, d.Start, d.Observe = name, t.Args, true, t.Observe
 	d.Quota, d.Weight, d.Policy = defaultQuota, picker.DefaultWeight, restart.OnFailure
 	d.Backoff, d.BackoffMax = defaultBackoff, defaultBackoffMax
-	d.Listen, d.Connect = t.Listen, t.Connect
+	d.Listen, d.Connect, d.Pipes = t.Listen, t.Connect, t.Pipes
 	if t.Package == "" {
 		c.report(at("package"), "domain %s has no package: want package = \"./FOLDER\" or an import path", name)
 	} else if strings.HasPrefix(t.Package, "-") || strings.ContainsAny(t.Package, " \t\n") {

@@ -66,6 +66,7 @@ type domainTable struct {
 	BackoffMax string            `toml:"backoff-max"`
 	Files      map[string]string `toml:"files"`
 	Listen     []string          `toml:"listen"`
+	Pipes      []string          `toml:"pipes"`
 	Connect    []string          `toml:"connect"`
 	Observe    bool              `toml:"observe"`
 	Start      *bool             `toml:"start"`

@@ -93,6 +93,9 @@ func TestMistakes(t *testing.T) {
 		{"[domain.a]\npackage = \"./a\"\nconnect = [\"tcp/host\"]", `3: connect "tcp/host"`},
 		{"[domain.a]\npackage = \"./a\"\nconnect = [\"tcp/-x:1\"]", `3: connect "tcp/-x:1"`},
 		{"[domain.a]\npackage = \"./a\"\nlisten = [\"tcp/80\"]\n[domain.b]\npackage = \"./b\"\nlisten = [\"tcp/80\"]", `6: domains a and b both listen on tcp/80`},
+		{"[domain.a]\npackage = \"./a\"\npipes = [\"log\"]", `3: the pipe log has 1 domains: want two`},
+		{"[domain.a]\npackage = \"./a\"\npipes = [\"Log\"]", `3: the pipe "Log": want a letter, then letters, digits and -, all small, 31 at most`},
+		{"[domain.a]\npackage = \"./a\"\npipes = [\"x\", \"x\"]\n[domain.b]\npackage = \"./b\"\npipes = [\"x\"]", `3: domain a has the pipe x twice: want it once`},
 		{"[domain.a]\npackage = \"./a\"\n[domain.a]\npackage = \"./b\"", `3: `},
 		{"memory = \"100MiB\"\n[domain.a]\npackage = \"./a\"\nmemory = \"40MiB\"", `1: the domains that start with the machine may take 40 MiB and the kernel needs 64, but the machine has 100 MiB: want memory = "104MiB" or smaller domains`},
 	} {

@@ -201,6 +201,8 @@ func (d *Domain) network(request, addr, n uint64) uint64 {
 		return exchange(d, addr, n, d.flow)
 	case abi.ControlStats:
 		return d.readStats(addr, n)
+	case abi.ControlPipes:
+		return d.pipeNames(addr, n)
 	}
 	return result(abi.BadArgument)
 }

@@ -13,29 +13,46 @@ import (
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/pipe"
 )
+
+// Channel is an open one.
+type Channel interface {
+	Arena() *arena.Arena
+	// Sync does what the domain's notification asks for.
+	Sync() error
+	// Close ends the channel. The caller frees the arena.
+	Close()
+}
+
+// Flows is a Channel with flows.
+type Flows interface {
+	Channel
+	// Flow answers a request about a flow. It does not wait.
+	Flow(*abi.FlowRequest) syscall.Errno
+}
 
 // Network is the machine's nexus.
 type Network interface {
 	// Open opens a channel of one of the schemas for the domain with an id, in
 	// memory of the domain's.
-	Open(id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (*channel.Channel, error)
-	// Close ends a channel and its flows. The caller frees the arena.
-	Close(*channel.Channel)
-	// Sync does what the domain's notification asks for.
-	Sync(*channel.Channel) error
-	// Flow answers a request about a flow. It does not wait.
-	Flow(*channel.Channel, *abi.FlowRequest) syscall.Errno
+	Open(id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (Channel, error)
 	// Page is the net page.
 	Page() []byte
 }
 
+// Pipes are those between domains.
+type Pipes interface {
+	// OpenPipe opens the domain's end of a pipe, as Network.Open does. The error
+	// is ErrNoPipe for a name that the domain does not have.
+	OpenPipe(id uint64, c *config.Domain, name, schema string, m arena.Memory, notify func()) (Channel, error)
+}
+
+// ErrNoPipe says that a domain has no such pipe.
+var ErrNoPipe = errors.New("no pipe")
+
 // openChannel is ControlOpen.
 func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
-	network := d.env.Network
-	if network == nil {
-		return result(abi.NotNow)
-	}
 	number := 0
 	for number < len(d.channels) && d.channels[number] != nil {
 		number++
@@ -43,13 +60,28 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 	if number == len(d.channels) {
 		return result(abi.BadArgument)
 	}
-	schema := string(bytes.TrimRight(r.Schema[:], "\x00"))
+	schema, name := string(bytes.TrimRight(r.Schema[:], "\x00")), string(bytes.TrimRight(r.Pipe[:], "\x00"))
 	event := uint64(abi.EventChannel) << number
-	c, err := network.Open(d.id, d.config, schema, d.memory.space, func() { d.post(event) })
-	if err != nil {
-		if errors.Is(err, arena.ErrBounds) {
-			return result(abi.BadArgument)
-		}
+	notify := func() { d.post(event) }
+	var c Channel
+	var err error
+	switch {
+	case name != "" && d.env.pipes == nil:
+		return result(abi.NotNow)
+	case name != "":
+		c, err = d.env.pipes.OpenPipe(d.id, d.config, name, schema, d.memory.space, notify)
+	case d.env.Network == nil:
+		return result(abi.NotNow)
+	default:
+		c, err = d.env.Network.Open(d.id, d.config, schema, d.memory.space, notify)
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, arena.ErrBounds), errors.Is(err, ErrNoPipe):
+		return result(abi.BadArgument)
+	case errors.Is(err, pipe.ErrBusy), errors.Is(err, pipe.ErrPeerClosed):
+		return result(abi.NotNow)
+	default:
 		return result(abi.OverQuota)
 	}
 	base := uint64(abi.ArenaStart) + uint64(number)*abi.ArenaStride
@@ -70,8 +102,8 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 
 // unmap ends a channel: first for the network, then for the domain, then its
 // memory is free.
-func (d *Domain) unmap(number int, c *channel.Channel) {
-	d.env.Network.Close(c)
+func (d *Domain) unmap(number int, c Channel) {
+	c.Close()
 	base := uint64(abi.ArenaStart) + uint64(number)*abi.ArenaStride
 	d.memory.space.Unshare(base, uint64(c.Arena().Size))
 	c.Arena().Free()
@@ -92,7 +124,7 @@ func (d *Domain) closeChannel(number uint64) uint64 {
 func (d *Domain) closeChannels() {
 	for i, c := range d.channels {
 		if c != nil {
-			d.env.Network.Close(c)
+			c.Close()
 			d.channels[i] = nil
 		}
 	}
@@ -106,7 +138,7 @@ func (d *Domain) notify(number uint64) *Exit {
 		return nil
 	}
 	u.AX = 0
-	err := d.env.Network.Sync(d.channels[number])
+	err := d.channels[number].Sync()
 	var v *channel.Violation
 	if errors.As(err, &v) {
 		return d.exit(Corruption, fmt.Sprintf("channel %d: %v (code %#x)", number, v, v.Code()))
@@ -119,13 +151,31 @@ func (d *Domain) notify(number uint64) *Exit {
 
 // flow is ControlFlow.
 func (d *Domain) flow(r *abi.FlowRequest) uint64 {
-	if r.Channel >= abi.ChannelsMax || d.channels[r.Channel] == nil {
+	if r.Channel >= abi.ChannelsMax {
 		return result(abi.BadArgument)
 	}
-	if errno := d.env.Network.Flow(d.channels[r.Channel], r); errno != 0 {
+	c, ok := d.channels[r.Channel].(Flows)
+	if !ok {
+		return result(abi.BadArgument)
+	}
+	if errno := c.Flow(r); errno != 0 {
 		return result(abi.Errno(-abi.FlowErrno - int64(errno)))
 	}
 	return 0
+}
+
+// pipeNames is ControlPipes: the names of the domain's pipes, each with a zero behind
+// it. The answer is how many bytes they take, of which as many are written as fit.
+func (d *Domain) pipeNames(addr, n uint64) uint64 {
+	var text []byte
+	for _, name := range d.config.Pipes {
+		text = append(append(text, name...), 0)
+	}
+	part := text[:min(uint64(len(text)), n)]
+	if len(part) > 0 && !d.memory.copyOut(addr, part) {
+		return result(abi.BadAddress)
+	}
+	return uint64(len(text))
 }
 
 // exchange copies a request in, has f answer it, and copies it out. T has no

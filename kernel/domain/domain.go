@@ -15,7 +15,6 @@ import (
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/abi"
-	"github.com/sluice-os/sluice/nexus/channel"
 )
 
 // Domain is one start of a program: from its first instruction to its last.
@@ -40,7 +39,7 @@ type Domain struct {
 	fault         *Exit // what the upcall's fault ends it for, if it cannot answer
 	pendingUpcall uint64
 
-	channels [abi.ChannelsMax]*channel.Channel
+	channels [abi.ChannelsMax]Channel
 	stats    []byte // what ControlStats reads
 
 	events *atomic.Uint64 // in the event page
@@ -61,6 +60,9 @@ type Environment struct {
 	Console func(name string, line []byte)
 	// Network is the machine's nexus; nil: there is none.
 	Network Network
+	// NewPipes makes the pipes that the domains of the image name.
+	NewPipes func([]config.Domain) Pipes
+	pipes    Pipes
 	// Stats describes the machine in JSON, for domains that show it.
 	Stats func() []byte
 }

@@ -69,6 +69,9 @@ func NewManager(archive []byte, env Environment) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the configuration of the domains: %w: build the image again", err)
 	}
+	if env.NewPipes != nil {
+		m.env.pipes = env.NewPipes(configs)
+	}
 	for _, c := range configs {
 		a := &app{manager: m, config: c, files: entries[c.Name+config.FilesSuffix], state: StateLoaded}
 		a.in = &input{}

@@ -42,6 +42,9 @@ const (
 	// ControlStats writes the machine's network statistics as JSON text. The
 	// memory begins with the offset to read from, 8 bytes.
 	ControlStats
+	// ControlPipes writes the names of the pipes that the domain is an end of, each
+	// with a zero behind it.
+	ControlPipes
 )
 
 // FlowErrno is added to the errno of a refused ControlFlow.
@@ -50,6 +53,7 @@ const FlowErrno = 1000
 // OpenRequest opens a channel with one of the kernel's schemas.
 type OpenRequest struct {
 	Schema  [16]byte // its name, padded with zeros
+	Pipe    [32]byte // the pipe of the manifest that it is an end of; none: the network
 	Channel uint64   // answer: the number
 	Base    uint64   // answer: the arena's address
 }

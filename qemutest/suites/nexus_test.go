@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -214,4 +215,54 @@ func TestTwoDomainsTalk(t *testing.T) {
 	vm.Command(t, "domain send b flood 10.0.2.15:7")
 	vm.Times(t, 0, "b: flood 10.0.2.15:7: ok", 1)
 	powerOff(t, vm)
+}
+
+// TestPipe has two domains open both ends of a pipe, and lose one another.
+func TestPipe(t *testing.T) {
+	a, b, c := serverDomain(t, "a", nil, nil), serverDomain(t, "b", nil, nil), serverDomain(t, "c", nil, nil)
+	a.Pipes, b.Pipes = []string{"other", "log"}, []string{"log"}
+	c.Pipes = []string{"other"}
+	for _, machine := range []string{"microvm", "pc"} {
+		t.Run(machine, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: machine, Memory: 256, Image: imageWith(t, machine, a, b, c)})
+			for _, name := range []string{"a", "b", "c"} {
+				vm.Seen(t, name+": serving")
+			}
+			counts := map[string]int{}
+			seen := func(line string) {
+				t.Helper()
+				counts[line]++
+				vm.Times(t, 0, regexp.QuoteMeta(line), counts[line])
+			}
+			ask := func(name, command, answer string) {
+				t.Helper()
+				vm.Command(t, "domain send "+name+" "+command)
+				seen(name + ": " + command + ": " + answer)
+			}
+			ask("a", "pipe open log", "ok")
+			ask("a", "pipe write log early", "ok") // stays until there is somebody
+			ask("a", "pipe open log", "open /dev/pipe/log: device or resource busy")
+			ask("c", "pipe open log", "open /dev/pipe/log: no such file or directory")
+			ask("b", "pipe open log", "ok")
+			seen(`b: pipe log: 0 numbered, got "early"`)
+			ask("b", "pipe write log answer", "ok")
+			seen(`a: pipe log: 0 numbered, got "answer"`)
+			ask("a", "pipe flood log 3000", "ok")
+			ask("a", "pipe write log done", "ok")
+			seen(`b: pipe log: 3000 numbered, got "done"`)
+
+			ask("b", "pipe close log", "ok")
+			seen("a: pipe log: EOF")
+			ask("a", "pipe write log x", "write /dev/pipe/log: broken pipe")
+			ask("b", "pipe open log", "open /dev/pipe/log: device or resource busy") // a has the old one
+			ask("a", "pipe close log", "ok")
+			ask("b", "pipe open log", "ok")
+			ask("a", "pipe open log", "ok")
+			ask("b", "pipe write log again", "ok")
+			seen(`a: pipe log: 0 numbered, got "again"`)
+			vm.Command(t, "domain kill b")
+			seen("a: pipe log: EOF")
+			powerOff(t, vm)
+		})
+	}
 }

@@ -17,6 +17,7 @@ const (
 	devStdout  = 240<<8 | 1
 	devStderr  = 240<<8 | 2
 	devStats   = 240<<8 | 3
+	devPipes   = 241 << 8 // the first of the pipes
 )
 
 // device returns what a device does.
@@ -38,6 +39,15 @@ func (p *Process) device(number uint64) (object, syscall.Errno) {
 		if p.Terminal {
 			return console{p, 1}, 0
 		}
+	}
+	if i := number - devPipes; i < uint64(len(p.Pipes)) {
+		s, err := p.OpenPipe(p.Pipes[i])
+		if err != 0 {
+			return nil, err
+		}
+		o := &socket{Socket: s, family: syscall.AF_UNSPEC, kind: syscall.SOCK_SEQPACKET}
+		s.Notify(o.watchers.tell)
+		return o, 0
 	}
 	return nil, syscall.ENXIO
 }

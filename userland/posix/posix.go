@@ -63,6 +63,10 @@ type Process struct {
 	// Stats reads the text of /proc/sluice/stats from an offset; 0 bytes are its
 	// end. Default: there is no such file.
 	Stats func(off int64, p []byte) (int, syscall.Errno)
+	// Pipes are the names of the files in /dev/pipe, and OpenPipe opens one: it
+	// keeps packets apart. Default: there are none.
+	Pipes    []string
+	OpenPipe func(name string) (Socket, syscall.Errno)
 	// Kill takes a signal that the process sends to itself. Default: Exit
 	// with the status that a shell shows.
 	Kill func(sig int)

@@ -31,6 +31,11 @@ func (p *Process) plant() syscall.Errno {
 			return err
 		}
 	}
+	for i, name := range p.Pipes {
+		if err := p.FS.AddDevice("/dev/pipe/"+name, devPipes+uint64(i), 0o666); err != 0 {
+			return err
+		}
+	}
 	files := []struct{ path, data string }{
 		{"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"},
 		{"/proc/sys/kernel/hostname", p.Hostname + "\n"},

@@ -60,6 +60,7 @@ func init() {
 		PollReady: func(pd uintptr, mode int) { goos.PollReady(pd, mode) },
 		Kill:      func(signal int) { raise(uint32(signal)) },
 	}
+	process.Pipes, process.OpenPipe = pipes(), openPipe
 	if boot.Flags&abi.BootObserve != 0 {
 		process.Stats = stats
 	}

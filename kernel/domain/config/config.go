@@ -51,6 +51,8 @@ type Domain struct {
 	// words.
 	Listen  []string
 	Connect []string
+	// Pipes are the names of those that it is an end of.
+	Pipes []string
 	// Observe says that it may read what goes on in the whole machine.
 	Observe bool
 }

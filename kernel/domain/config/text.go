@@ -40,6 +40,7 @@ func Encode(domains []Domain) []byte {
 			number("start", 1)
 		}
 		text("listen", d.Listen...)
+		text("pipe", d.Pipes...)
 		text("connect", d.Connect...)
 	}
 	return []byte(b.String())
@@ -86,6 +87,8 @@ func (d *Domain) set(key, value string) (err error) {
 		return add(&d.Listen, value)
 	case "connect":
 		return add(&d.Connect, value)
+	case "pipe":
+		return add(&d.Pipes, value)
 	}
 	if v, err = strconv.ParseInt(value, 10, 64); err != nil {
 		return err

@@ -1,0 +1,85 @@
+package kernel
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/sluice-os/sluice/kernel/domain"
+	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/pipe"
+)
+
+// pipes are those of the manifest, by name. It implements domain.Pipes.
+type pipes struct {
+	random func([]byte) (int, error)
+	mu     sync.Mutex
+	joints map[string]*joint
+}
+
+// joint is a pipe between two domains. When both have closed their ends it is made
+// anew for who opens it next.
+type joint struct {
+	domains [pipe.Ports]string
+	pipe    *pipe.Pipe
+	open    int // ends
+}
+
+// newPipes prepares those that two domains of the image name.
+func newPipes(domains []config.Domain, random func([]byte) (int, error)) *pipes {
+	p := &pipes{random: random, joints: map[string]*joint{}}
+	for _, d := range domains {
+		for _, name := range d.Pipes {
+			if j := p.joints[name]; j == nil {
+				p.joints[name] = &joint{domains: [pipe.Ports]string{d.Name}}
+			} else if j.domains[1] == "" {
+				j.domains[1] = d.Name
+			}
+		}
+	}
+	return p
+}
+
+// OpenPipe implements domain.Pipes.
+func (p *pipes) OpenPipe(id uint64, c *config.Domain, name, schema string, m arena.Memory, notify func()) (domain.Channel, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j := p.joints[name]
+	if j == nil || !slices.Contains(c.Pipes, name) || !slices.Contains(j.domains[:], c.Name) {
+		return nil, fmt.Errorf("%w %q of domain %s", domain.ErrNoPipe, name, c.Name)
+	}
+	ch, err := newChannel(p.random, id, c.Name, schema, m, notify)
+	if err != nil {
+		return nil, err
+	}
+	if j.open == 0 {
+		j.pipe = &pipe.Pipe{}
+	}
+	end, err := j.pipe.Attach(slices.Index(j.domains[:], c.Name), ch)
+	if err != nil {
+		ch.Close()
+		ch.Arena().Free()
+		return nil, err
+	}
+	j.open++
+	return &pipeEnd{Channel: ch, end: end, pipes: p, joint: j}, nil
+}
+
+// pipeEnd implements domain.Channel.
+type pipeEnd struct {
+	*channel.Channel
+	end   *pipe.End
+	pipes *pipes
+	joint *joint
+}
+
+func (e *pipeEnd) Sync() error { return e.end.Sync() }
+
+func (e *pipeEnd) Close() {
+	e.pipes.mu.Lock()
+	defer e.pipes.mu.Unlock()
+	e.end.Close()
+	e.joint.open--
+}
