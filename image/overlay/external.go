@@ -73,11 +73,16 @@ var rules = map[string]rule{
 	// Headers are looked at dozens of times for each packet, and nearly always lie
 	// in the first piece of memory.
 	gvisor + "buffer": {
-		edits: []edit{{"buffer.go",
-			"\ttgt := Range{begin: offset, end: offset + length}\n",
-			"\tif v := b.data.Front(); v != nil && offset >= 0 && length > 0 && length <= v.Size()-offset && !v.sharesChunk() {\n" +
-				"\t\treturn View{read: v.read + offset, write: v.read + offset + length, chunk: v.chunk}, true\n\t}\n" +
-				"\ttgt := Range{begin: offset, end: offset + length}\n"}},
+		edits: []edit{
+			{"buffer.go",
+				"\ttgt := Range{begin: offset, end: offset + length}\n",
+				"\tif v := b.data.Front(); v != nil && offset >= 0 && length > 0 && length <= v.Size()-offset && !v.sharesChunk() {\n" +
+					"\t\treturn View{read: v.read + offset, write: v.read + offset + length, chunk: v.chunk}, true\n\t}\n" +
+					"\ttgt := Range{begin: offset, end: offset + length}\n"},
+			// Room for payload is written before it is read; headers may count on
+			// zeros.
+			{"chunk.go", "\t\tclear(c.data)\n", "\t\tif size < 4096 {\n\t\t\tclear(c.data)\n\t\t}\n"},
+		},
 	},
 	// What has arrived is acknowledged when the link asks for it, and not at all
 	// when the program's answer has done that by then (RFC 5681, section 4.2).

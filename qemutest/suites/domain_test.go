@@ -3,6 +3,7 @@ package suites
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -50,7 +51,7 @@ func programFor(t *testing.T, folder string) []byte {
 // the remedy in one line, and the rest of the image boots.
 func TestRefusedDomains(t *testing.T) {
 	good := programFor(t, hostile.Neighbour)
-	old := bytes.Replace(good, []byte(abi.Mark+"0001"), []byte(abi.Mark+"0999"), 1)
+	old := bytes.Replace(good, fmt.Appendf(nil, "%s%04d", abi.Mark, abi.Version), []byte(abi.Mark+"0999"), 1)
 	wx := bytes.Clone(good)
 	wx[64+56+4] |= 2 // the flags of the first segment: written and executed
 	domains := []config.Domain{
@@ -73,7 +74,7 @@ func TestRefusedDomains(t *testing.T) {
 	}
 	linux = bytes.ReplaceAll(linux[:min(len(linux), 4<<20)], []byte(abi.Mark), []byte("no mark of any ABI!"))
 	packed, err := archive.Pack([]archive.File{
-		{Name: "broken", Data: []byte("not an ELF file, " + abi.Mark + "0001")},
+		{Name: "broken", Data: fmt.Appendf(nil, "not an ELF file, %s%04d", abi.Mark, abi.Version)},
 		{Name: "old", Data: old}, {Name: "wx", Data: wx}, {Name: "linux", Data: linux},
 		{Name: "tiny", Data: good}, {Name: "small", Data: good}, {Name: hostile.Neighbour, Data: good},
 		{Name: config.EntryName, Data: config.Encode(domains)},

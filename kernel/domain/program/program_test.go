@@ -3,6 +3,7 @@ package program
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ const (
 // program makes an ELF file of 8 KiB.
 func program(headers ...header) []byte {
 	f := make([]byte, 0x2000)
-	copy(f[0x1f00:], abi.Mark+"0001")
+	copy(f[0x1f00:], fmt.Sprintf("%s%04d", abi.Mark, abi.Version))
 	le := binary.LittleEndian
 	copy(f, ident)
 	le.PutUint16(f[offType:], typeExec)
@@ -124,7 +125,7 @@ func TestVersions(t *testing.T) {
 	for mark, want := range map[string]string{
 		"":                "was not built for a domain",
 		abi.Mark:          `version "\x00\x00\x00\x00"`,
-		abi.Mark + "0002": `version "0002" of the ABI, the kernel has 1`,
+		abi.Mark + "0999": fmt.Sprintf(`version "0999" of the ABI, the kernel has %d`, abi.Version),
 		abi.Mark + "000x": `version "000x"`,
 	} {
 		f := program(code)
