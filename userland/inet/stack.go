@@ -2,6 +2,7 @@ package inet
 
 import (
 	"sync"
+	"time"
 	"unsafe"
 
 	"runtime/goos"
@@ -154,8 +155,10 @@ func (n *node) tune() {
 	sack := tcpip.TCPSACKEnabled(true)
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
 	cubic := tcpip.CongestionControlOption("cubic")
+	// The kernel's flow is gone after that time too.
+	timeWait := tcpip.TCPTimeWaitTimeoutOption(2 * time.Second)
 	for _, o := range []tcpip.SettableTransportProtocolOption{
-		&sack, &moderate, &cubic,
+		&sack, &moderate, &cubic, &timeWait,
 		&tcpip.TCPReceiveBufferSizeRangeOption{Min: 4 << 10, Default: first, Max: most},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: 4 << 10, Default: first, Max: most},
 	} {
