@@ -97,7 +97,7 @@ func TestRefusedDomains(t *testing.T) {
 	vm := start(t, qemutest.Config{Memory: 128, Image: image})
 	for _, want := range []string{
 		`domain refused domain=broken reason=".*no 64-bit ELF file`,
-		`domain refused domain=old reason=".*version .*0999.* of the ABI, the kernel has 1: build both with one release`,
+		fmt.Sprintf(`domain refused domain=old reason=".*version .*0999.* of the ABI, the kernel has %d: build both with one release`, abi.Version),
 		`domain refused domain=wx reason=".*both written and executed`,
 		`domain refused domain=linux reason=".*not built for a domain: build it with image build`,
 		`domain refused domain=tiny reason="a memory of 64 KiB: want 1 MiB`,
