@@ -101,8 +101,8 @@ func (o Options) pack(ctx context.Context, tmp string) ([]byte, error) {
 			return nil, fmt.Errorf("domain %s: %w", p.Name, err)
 		}
 		entries = append(entries, archive.File{Name: p.Name, Data: binary, Mode: 0o755})
-		if len(p.Files) > 0 {
-			files, err := archive.Pack(p.Files)
+		if list := withRoots(p.Files, binary); len(list) > 0 {
+			files, err := archive.Pack(list)
 			if err != nil {
 				return nil, fmt.Errorf("domain %s: files: %w", p.Name, err)
 			}

@@ -85,6 +85,8 @@ func main() {
 			say("dial "+words[2], err)
 		case words[0] == "pipe":
 			say(strings.Join(words, " "), pipes(words[1], words[2], words[3:]))
+		case words[0] == "roots":
+			say("roots", roots())
 		case words[0] == "refused":
 			say("refused "+words[1], refused(words[1]))
 		case words[0] == "flood":

@@ -266,3 +266,12 @@ func TestPipe(t *testing.T) {
 		})
 	}
 }
+
+// TestRoots has a program verify certificates with the authorities of the image.
+func TestRoots(t *testing.T) {
+	vm := start(t, qemutest.Config{Memory: 192, Image: imageWith(t, "microvm", serverDomain(t, "a", nil, nil))})
+	vm.Seen(t, "a: serving")
+	vm.Command(t, "domain send a roots")
+	vm.Times(t, 0, "a: roots: ok", 1)
+	powerOff(t, vm)
+}
