@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -33,8 +34,19 @@ type nexus struct {
 	// taken are the ports that domains of the image may listen on, in the
 	// manifest's words.
 	taken []string
+	stack *host.Stack
+	mu    sync.Mutex
+	// permits are what domains that opened a channel may do, by name. They stay when a
+	// domain ends: what its names stand for is known when it starts again.
+	permits map[string]*permit
 	// domains are told when the net page is another; nil: there are none yet.
 	domains atomic.Pointer[domain.Manager]
+}
+
+// permit is what a domain may do, and the names of it.
+type permit struct {
+	policy *netns.Policy
+	names  map[string]*host.Name
 }
 
 // newNexus puts a flow switch on the host stack's card. It is called before the
@@ -44,7 +56,7 @@ func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &nexus{random: m.random.Read, page: mem.Bytes, taken: taken}
+	n := &nexus{random: m.random.Read, page: mem.Bytes, taken: taken, stack: s, permits: map[string]*permit{}}
 	// An eighth of the kernel's heap is for flows and ports, at most.
 	flows := int(m.heapLimit / 8 / flowswitch.FlowMemory)
 	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin)})
@@ -94,6 +106,7 @@ func (n *nexus) publish(f *host.Facts) {
 		page.Gateway6 = f.Gateway[1].As16()
 	}
 	atomic.AddUint64(&page.Sequence, 1)
+	n.again()
 	if m := n.domains.Load(); m != nil {
 		m.Post(abi.EventNet)
 	}
@@ -101,7 +114,7 @@ func (n *nexus) publish(f *host.Facts) {
 
 // Open implements domain.Network.
 func (n *nexus) Open(id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (domain.Channel, error) {
-	policy, err := netns.ParsePolicy(c.Listen, c.Connect)
+	p, err := n.permit(c)
 	if err != nil {
 		return nil, err
 	}
@@ -109,14 +122,46 @@ func (n *nexus) Open(id uint64, c *config.Domain, schema string, m arena.Memory,
 	if err != nil {
 		return nil, err
 	}
-	n.Attach(ch, policy)
-	return &netChannel{ch, n}, nil
+	n.Attach(ch, p.policy)
+	return &netChannel{ch, n, p}, nil
+}
+
+// permit returns what a domain of the image may do. Its names are looked up from the
+// first time on.
+func (n *nexus) permit(c *config.Domain) (*permit, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p := n.permits[c.Name]; p != nil {
+		return p, nil
+	}
+	policy, err := netns.ParsePolicy(c.Listen, c.Connect)
+	if err != nil {
+		return nil, err
+	}
+	p := &permit{policy, map[string]*host.Name{}}
+	for _, name := range policy.Names() {
+		p.names[name] = n.stack.Watch(name, func(list []netip.Addr) { policy.SetName(name, list) })
+	}
+	n.permits[c.Name] = p
+	return p, nil
+}
+
+// again has all names looked up: the network is another.
+func (n *nexus) again() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.permits {
+		for _, name := range p.names {
+			name.Again()
+		}
+	}
 }
 
 // netChannel is a channel of the flow switch's. It implements domain.Channel.
 type netChannel struct {
 	*channel.Channel
-	nexus *nexus
+	nexus  *nexus
+	permit *permit
 }
 
 func (c *netChannel) Sync() error { return c.nexus.Switch.Sync(c.Channel) }
@@ -125,6 +170,19 @@ func (c *netChannel) Close()      { c.nexus.Detach(c.Channel) }
 // Flow implements domain.Flows.
 func (c *netChannel) Flow(r *abi.FlowRequest) syscall.Errno {
 	return c.nexus.Switch.Flow(c.Channel, r)
+}
+
+// Names implements domain.Flows.
+func (c *netChannel) Names(r *abi.FlowRequest) (list []<-chan struct{}) {
+	if r.Op != abi.FlowConnect {
+		return nil
+	}
+	for _, name := range c.permit.policy.NamesAt(uint16(r.RemotePort)) {
+		if done := c.permit.names[name].Refresh(); done != nil {
+			list = append(list, done)
+		}
+	}
+	return list
 }
 
 // newChannel makes a channel of a domain's, with an arena in its memory.

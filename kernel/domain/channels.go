@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/domain/config"
@@ -30,6 +31,10 @@ type Flows interface {
 	Channel
 	// Flow answers a request about a flow. It does not wait.
 	Flow(*abi.FlowRequest) syscall.Errno
+	// Names is asked when Flow has answered EACCES: the request may be answered
+	// otherwise when what it returns is closed, as names are looked up. Empty: it
+	// will not.
+	Names(*abi.FlowRequest) []<-chan struct{}
 }
 
 // Network is the machine's nexus.
@@ -158,10 +163,43 @@ func (d *Domain) flow(r *abi.FlowRequest) uint64 {
 	if !ok {
 		return result(abi.BadArgument)
 	}
-	if errno := c.Flow(r); errno != 0 {
+	errno := c.Flow(r)
+	if errno == syscall.EACCES {
+		if names := c.Names(r); len(names) > 0 {
+			d.await(names)
+			errno = c.Flow(r)
+		}
+	}
+	if errno != 0 {
 		return result(abi.Errno(-abi.FlowErrno - int64(errno)))
 	}
 	return 0
+}
+
+// namesMax is how long a request waits for names.
+const namesMax = 5 * time.Second
+
+// await gives the token up until all are closed, for namesMax, or until the domain must
+// end.
+func (d *Domain) await(all []<-chan struct{}) {
+	d.turn.release()
+	defer d.turn.acquire()
+	d.timer.Reset(namesMax)
+	defer d.timer.Stop()
+	for _, one := range all {
+		for waiting := true; waiting; {
+			select {
+			case <-one:
+				waiting = false
+			case <-d.wake: // events stay noted in the event page
+				if d.doom() != nil {
+					return
+				}
+			case <-d.timer.C:
+				return
+			}
+		}
+	}
 }
 
 // pipeNames is ControlPipes: the names of the domain's pipes, each with a zero behind

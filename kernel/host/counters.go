@@ -51,6 +51,8 @@ const (
 	udpEchoDropError
 	connRefusedLimit
 	linkChanges
+	nameLookups
+	nameFailures
 	counterCount
 )
 
@@ -98,6 +100,8 @@ var counterNames = [counterCount]string{
 	udpEchoDropError:    "host_udp_echo_drop_error",
 	connRefusedLimit:    "host_connections_refused",
 	linkChanges:         "host_link_changes",
+	nameLookups:         "host_name_lookups",
+	nameFailures:        "host_name_failures",
 }
 
 // counters is safe for concurrent use.

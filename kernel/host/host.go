@@ -7,6 +7,7 @@
 package host
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -102,7 +103,12 @@ type Stack struct {
 	// reserve asks for the port of a service; nil: all are free.
 	reserve func(protocol string, port uint16) bool
 
+	// lookups is full while a lookup runs.
+	lookups chan struct{}
+
 	stop   chan struct{}
+	ctx    context.Context // ends with stop
+	cancel context.CancelFunc
 	once   sync.Once
 	closed sync.Once
 	wg     sync.WaitGroup
@@ -146,8 +152,10 @@ func New(dev nic.Device, cfg Config) (*Stack, error) {
 		clock:   cfg.Clock,
 		started: cfg.Clock.NowMonotonic(),
 		lim:     limitsFor(cfg.MemoryBudget),
+		lookups: make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.link = newLink(dev, s.lim, &s.counters, cfg.Clock)
 	s.config = newConfigurator(s, seed)
 	s.net = stack.New(stack.Options{
@@ -165,6 +173,7 @@ func New(dev nic.Device, cfg Config) (*Stack, error) {
 	})
 	s.link.delivered = s.net.Stats().IP.PacketsDelivered.Value
 	if err := s.setUp(); err != nil {
+		s.cancel()
 		s.net.Close()
 		return nil, err
 	}
@@ -251,6 +260,7 @@ func (s *Stack) Close() {
 			c.Close()
 		}
 		close(s.stop)
+		s.cancel()
 		s.link.closed.Store(true)
 		s.link.dev.Kick()
 		s.wg.Wait()

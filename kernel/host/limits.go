@@ -56,14 +56,14 @@ const (
 	// (stack.NeighborCacheSize).
 	neighbourEntries = 2 * stack.NeighborCacheSize
 	// udpReceive is the receive buffer of a UDP socket, bytes: the echo's slow
-	// path, and the resolver's two.
+	// path, and the two of a lookup.
 	udpReceive = 32 << 10
 	udpSockets = 3
 	// pingReceive is the receive buffer of a Pinger, bytes. What arrives
 	// between two requests stays in it.
 	pingReceive = 1 << 10
 	// lookupConnections is how many TCP connections a lookup may have open, to
-	// name servers whose answers are long.
+	// name servers whose answers are long. One lookup runs at a time.
 	lookupConnections = 2
 	// unresolvedBytes is what waits for link addresses, with the answers of two
 	// turns that came before the poller knew: to TCP, and of the UDP echo.

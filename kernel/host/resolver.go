@@ -18,11 +18,33 @@ import (
 // named a server.
 var ErrNoNameServer = errors.New("no name server is known")
 
-// Lookup returns the addresses of a name, or of an address in text form.
+// Lookup returns the addresses of a name, or of an address in text form. It waits for the
+// end of another lookup.
 func (s *Stack) Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(name); err == nil {
 		return []netip.Addr{a}, nil
 	}
+	if err := s.beginLookup(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	defer s.endLookup()
+	return s.resolve(ctx, name)
+}
+
+// beginLookup waits until no lookup runs.
+func (s *Stack) beginLookup(ctx context.Context) error {
+	select {
+	case s.lookups <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Stack) endLookup() { <-s.lookups }
+
+// resolve asks the name servers.
+func (s *Stack) resolve(ctx context.Context, name string) ([]netip.Addr, error) {
 	servers := s.DNS()
 	if len(servers) == 0 {
 		return nil, fmt.Errorf("%s: %w", name, ErrNoNameServer)

@@ -72,6 +72,20 @@ func (p *Policy) Names() []string {
 	return names
 }
 
+// NamesAt lists the names of the connect words that permit a port, sorted, each once.
+func (p *Policy) NamesAt(port uint16) []string {
+	if p == nil {
+		return nil
+	}
+	var names []string
+	for _, h := range p.names {
+		if slices.ContainsFunc(p.connect, func(c peer) bool { return c.name == h && (c.port == 0 || c.port == port) }) {
+			names = append(names, h.name)
+		}
+	}
+	return names
+}
+
 // SetName says which addresses a name stands for from now on; before the first
 // call it stands for none. Unspecified addresses, groups and what is over
 // NameAddressesMax are left out. It returns false, and does nothing, if no word

@@ -146,10 +146,21 @@ func TestPolicyNames(t *testing.T) {
 	}
 }
 
+func TestPolicyNamesAt(t *testing.T) {
+	p := policy(t, "", "tcp/b.example:443 udp/a.example:443 tcp/b.example:80 tcp/c.example:* tcp/192.0.2.1:443 tcp/*:25")
+	for port, want := range map[uint16][]string{
+		443: {"a.example", "b.example", "c.example"}, 80: {"b.example", "c.example"}, 25: {"c.example"},
+	} {
+		if got := p.NamesAt(port); !slices.Equal(got, want) {
+			t.Errorf("%d: %v, want %v", port, got, want)
+		}
+	}
+}
+
 func TestPolicyZero(t *testing.T) {
 	for _, p := range []*Policy{nil, {}} {
 		if p.MayListen(TCP, 80) || p.MayListen(TCP, 0) || p.MayBindEphemeral(UDP) || p.MayConnect(TCP, ap("192.0.2.1:5")) ||
-			p.SetName("a", nil) || len(p.Names()) != 0 {
+			p.SetName("a", nil) || len(p.Names()) != 0 || len(p.NamesAt(80)) != 0 {
 			t.Error("it permits something")
 		}
 	}
