@@ -232,6 +232,8 @@ var (
 		"userland/channel": "internal/sluice/channel",
 		"userland/inet":    "internal/sluice/inet",
 		"userland/link":    "internal/sluice/link",
+		"userland/siphash": "internal/sluice/siphash",
 		"userland/socket":  "internal/sluice/socket",
+		"userland/wheel":   "internal/sluice/wheel",
 	}
 )

@@ -49,6 +49,7 @@ const externalPlace = "internal/sluice/mod/"
 type rule struct {
 	omit  []string // files that are left out; each must be there
 	add   []string // files that this platform does not use, without their constraint
+	ours  []string // files of Sluice's own, from this package's folder goroot
 	edits []edit   // file is its name
 }
 
@@ -79,27 +80,75 @@ var rules = map[string]rule{
 				"\tif v := b.data.Front(); v != nil && offset >= 0 && length > 0 && length <= v.Size()-offset && !v.sharesChunk() {\n" +
 					"\t\treturn View{read: v.read + offset, write: v.read + offset + length, chunk: v.chunk}, true\n\t}\n" +
 					"\ttgt := Range{begin: offset, end: offset + length}\n"},
+			{"buffer.go",
+				"// PullUp makes the specified range contiguous",
+				"// SluiceFront returns length bytes at offset when they lie in the first piece of\n" +
+					"// memory and that is nobody else's too; else nil.\n" +
+					"func (b *Buffer) SluiceFront(offset, length int) []byte {\n" +
+					"\tv := b.data.Front()\n" +
+					"\tif v == nil || offset < 0 || length <= 0 || length > v.Size()-offset || v.sharesChunk() {\n\t\treturn nil\n\t}\n" +
+					"\treturn v.chunk.data[v.read+offset : v.read+offset+length]\n}\n\n" +
+					"// PullUp makes the specified range contiguous"},
 			// Room for payload is written before it is read; headers may count on
 			// zeros.
 			{"chunk.go", "\t\tclear(c.data)\n", "\t\tif size < 4096 {\n\t\t\tclear(c.data)\n\t\t}\n"},
 		},
 	},
+	gvisor + "tcpip/stack": {
+		edits: []edit{
+			// A domain has no packet filter. The names of interfaces are for its rules
+			// alone, and are asked for with each packet.
+			{"iptables.go",
+				"\tit.mu.RLock()\n\tdefer it.mu.RUnlock()\n\n\tif !it.modified {\n",
+				"\tif sluiceNoRules {\n\t\treturn true\n\t}\n\n\tit.mu.RLock()\n\tdefer it.mu.RUnlock()\n\n\tif !it.modified {\n"},
+			{"stack.go",
+				"func (s *Stack) FindNICNameFromID(id tcpip.NICID) string {\n",
+				"func (s *Stack) FindNICNameFromID(id tcpip.NICID) string {\n\tif sluiceNoRules {\n\t\treturn \"\"\n\t}\n\n"},
+			{"stack.go", "// FindNICNameFromID returns", "const sluiceNoRules = true\n\n// FindNICNameFromID returns"},
+			{"packet_buffer.go",
+				"\tview := h.pk.headerView(h.typ)\n\treturn view.AsSlice()\n",
+				"\tif s := h.pk.buf.SluiceFront(h.pk.headerOffsetOf(h.typ), h.pk.headers[h.typ].length); s != nil {\n\t\treturn s\n\t}\n" +
+					"\tview := h.pk.headerView(h.typ)\n\treturn view.AsSlice()\n"},
+		},
+	},
 	// What has arrived is acknowledged when the link asks for it, and not at all
 	// when the program's answer has done that by then (RFC 5681, section 4.2).
 	gvisor + "tcpip/transport/tcp": {
+		ours: []string{"goroot/tcp/sluice.go.in"},
 		edits: []edit{
 			{"connect.go",
 				"\tif e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n\n\te.resetKeepaliveTimer",
 				"\tif e.rcv.RcvNxt != e.snd.MaxSentAck && (sluiceDelayAck == nil || !sluiceDelayAck(e)) {\n\t\te.snd.sendAck()\n\t}\n\n\te.resetKeepaliveTimer"},
+			// A connection's first sequence number and time stamp are made by a hash with
+			// a key: one for short inputs takes a tenth of the time.
+			{"connect.go", "\t\"crypto/sha256\"\n", ""},
+			{"connect.go", "\t\"encoding/binary\"\n", ""},
 			{"connect.go",
-				"func (e *Endpoint) handleSegmentsLocked() tcpip.Error {\n",
-				"// sluiceDelayAck, when it is set, may take over to acknowledge what an endpoint\n" +
-					"// has received: it returns true and calls sluiceSendAck soon. The endpoint is\n" +
-					"// locked.\nvar sluiceDelayAck func(*Endpoint) bool\n\n" +
-					"// sluiceSendAck acknowledges what has been received since the last segment.\n" +
-					"func sluiceSendAck(e *Endpoint) {\n\te.LockUser()\n\tdefer e.UnlockUser()\n" +
-					"\tif e.EndpointState().connected() && e.rcv.RcvNxt != e.snd.MaxSentAck {\n\t\te.snd.sendAck()\n\t}\n}\n\n" +
-					"func (e *Endpoint) handleSegmentsLocked() tcpip.Error {\n"},
+				"\tisnHasher := sha256.New()\n\n\t// Per hash.Hash.Writer:\n\t//\n\t// It never returns an error.\n" +
+					"\t_, _ = isnHasher.Write(seed[:])\n\t_, _ = isnHasher.Write(id.LocalAddress.AsSlice())\n" +
+					"\t_, _ = isnHasher.Write(id.RemoteAddress.AsSlice())\n\tportBuf := make([]byte, 2)\n" +
+					"\tbinary.LittleEndian.PutUint16(portBuf, id.LocalPort)\n\t_, _ = isnHasher.Write(portBuf)\n" +
+					"\tbinary.LittleEndian.PutUint16(portBuf, id.RemotePort)\n\t_, _ = isnHasher.Write(portBuf)\n",
+				""},
+			{"connect.go",
+				"binary.LittleEndian.Uint32(isnHasher.Sum(nil)[:4])",
+				"sluiceHash(&seed, id.LocalAddress, id.RemoteAddress, uint32(id.LocalPort)<<16|uint32(id.RemotePort))"},
+			{"protocol.go", "\t\"crypto/sha256\"\n", ""},
+			{"protocol.go", "\t\"encoding/binary\"\n", ""},
+			{"protocol.go",
+				"\th := sha256.New()\n\n\t// Per hash.Hash.Writer:\n\t//\n\t// It never returns an error.\n" +
+					"\t_, _ = h.Write(p.tsOffsetSecret[:])\n\t_, _ = h.Write(src.AsSlice())\n\t_, _ = h.Write(dst.AsSlice())\n",
+				""},
+			{"protocol.go",
+				"tcp.NewTSOffset(binary.LittleEndian.Uint32(h.Sum(nil)[:4]))",
+				"tcp.NewTSOffset(sluiceHash(&p.tsOffsetSecret, src, dst, 0))"},
+			// Connections that wait for late segments are bounded.
+			{"dispatcher.go",
+				"\ttimeWaitDuration := ep.getTimeWaitDuration()\n",
+				"\ttimeWaitDuration := sluiceTimeWait(ep.getTimeWaitDuration())\n"},
+			{"endpoint.go",
+				"\t\te.timeWaitTimer.Stop()\n",
+				"\t\te.timeWaitTimer.Stop()\n\t\te.timeWaitTimer = nil\n\t\tsluiceTimeWaits.Add(-1)\n"},
 			// A window is told in units of 1<<RcvWndScale, rounded down, which
 			// moves its right edge back by less than one. What the peer has sent
 			// up to the edge it was told before stays acceptable (RFC 7323, section
@@ -179,7 +228,12 @@ func (src Source) addExternals(out map[string][]byte, moves map[string]string) e
 		if err != nil {
 			return err
 		}
-		todo = append(todo, imports...)
+		for _, path := range imports {
+			// Sluice's own have their places already.
+			if !strings.HasPrefix(path, module) {
+				todo = append(todo, path)
+			}
+		}
 	}
 	return nil
 }
@@ -209,6 +263,13 @@ func (p External) add(out map[string][]byte, r rule, moves map[string]string) (i
 	}
 	for _, name := range r.add {
 		files[name] = withoutConstraint(files[name])
+	}
+	for _, name := range r.ours {
+		text, err := ownFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		files[strings.TrimSuffix(filepath.Base(name), ".in")] = string(text)
 	}
 	for _, e := range r.edits {
 		if n := strings.Count(files[e.file], e.old); n != 1 {

@@ -18,7 +18,7 @@ import (
 )
 
 //go:embed goroot
-var files embed.FS
+var ownFiles embed.FS
 
 // AnchorError says that a place to edit was not found exactly once: this Go
 // release, or this version of a module, is not the one that the edits were
@@ -167,7 +167,7 @@ func (src Source) open(name string) ([]byte, error) {
 	case name == "":
 		return nil, nil
 	case strings.HasPrefix(name, "goroot/"):
-		return files.ReadFile(name)
+		return ownFiles.ReadFile(name)
 	}
 	return fs.ReadFile(src.Module, name)
 }

@@ -145,10 +145,7 @@ func echoes(t *testing.T, network, address string) {
 // TestCrashingNeighbour has one domain crash in a loop while another serves: none
 // of its requests may fail.
 func TestCrashingNeighbour(t *testing.T) {
-	requests := 10_000
-	if all {
-		requests = 10_000
-	}
+	const requests = 10_000
 	good := serverDomain(t, "good", []string{"tcp/80"}, nil, "http/80")
 	bad := serverDomain(t, "bad", []string{"tcp/81"}, nil, "http/81")
 	bad.Policy = restart.Always

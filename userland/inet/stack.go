@@ -59,6 +59,7 @@ func newNode() *node {
 	deepStacks()
 	n := &node{}
 	n.stack = stack.New(stack.Options{
+		Clock: newClock(),
 		NetworkProtocols: []stack.NetworkProtocolFactory{
 			ipv4.NewProtocol,
 			// The machine's addresses were checked and its routers heard by the
@@ -147,6 +148,18 @@ func must(err tcpip.Error) {
 	}
 }
 
+// timeWaitMax is how many connections may be in TIME-WAIT.
+//
+//go:linkname timeWaitMax internal/sluice/mod/gvisor.dev/gvisor/pkg/tcpip/transport/tcp.sluiceTimeWaitMax
+var timeWaitMax int64
+
+const (
+	// timeWaitPart is the part of the quota for which there is one, in bytes: it takes
+	// about a sixteenth of that.
+	timeWaitPart  = 256 << 10
+	timeWaitLeast = 32
+)
+
 // tune sets TCP up as the host stack has it, with buffers that fit a small domain.
 func (n *node) tune() {
 	boot := (*abi.Boot)(unsafe.Pointer(uintptr(abi.BootPage)))
@@ -155,6 +168,7 @@ func (n *node) tune() {
 	sack := tcpip.TCPSACKEnabled(true)
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
 	cubic := tcpip.CongestionControlOption("cubic")
+	timeWaitMax = int64(max(boot.Quota/timeWaitPart, timeWaitLeast))
 	// The kernel's flow is gone after that time too.
 	timeWait := tcpip.TCPTimeWaitTimeoutOption(2 * time.Second)
 	for _, o := range []tcpip.SettableTransportProtocolOption{
