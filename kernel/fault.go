@@ -66,7 +66,7 @@ func worstDelay() (worst time.Duration) {
 		}
 		close(done)
 	}()
-	const sleeps, length = 50, time.Millisecond
+	const sleeps, length = 100, time.Millisecond
 	for range sleeps {
 		start := time.Now()
 		time.Sleep(length)

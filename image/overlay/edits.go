@@ -42,6 +42,11 @@ var edits = []edit{
 	{"runtime/proc.go",
 		"top:\n\tpp := mp.p.ptr()\n\tpp.preempt = false\n",
 		"top:\n\tsluicePoll()\n\tpp := mp.p.ptr()\n\tpp.preempt = false\n"},
+	// A goroutine that yields for another's event is not one that has used up its
+	// slice.
+	{"runtime/proc.go",
+		"\t\trunqput(pp, gp, true)\n\t} else {\n\t\tlock(&sched.lock)\n\t\tglobrunqput(gp)\n",
+		"\t\trunqput(pp, gp, true)\n\t} else if !preempted || !sluiceKeep(pp, gp) {\n\t\tlock(&sched.lock)\n\t\tglobrunqput(gp)\n"},
 	// The largest stack follows from the memory there is.
 	{"runtime/proc.go",
 		"\t// An upper limit for max stack size. Used to avoid random crashes\n",

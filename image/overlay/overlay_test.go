@@ -3,8 +3,10 @@ package overlay
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -140,5 +142,29 @@ func TestGorootEmptiesOnlyItsOwn(t *testing.T) {
 	}
 	if _, err := os.Stat(kept); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDocsNameEachFile: docs/toolchain.md explains the overlay file by file; of a
+// deep folder it may name the folder.
+func TestDocsNameEachFile(t *testing.T) {
+	text, err := os.ReadFile("../../docs/toolchain.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range slices.Concat(edits, kernelEdits, domainEdits) {
+		names = append(names, e.file)
+	}
+	for _, set := range []map[string]string{replaced, kernelFiles, domainFiles} {
+		names = slices.AppendSeq(names, maps.Keys(set))
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		folder := path.Dir(name)
+		if !strings.Contains(string(text), "`"+name+"`") &&
+			(strings.Count(folder, "/") < 3 || !strings.Contains(string(text), "`"+folder+"/`")) {
+			t.Errorf("docs/toolchain.md does not name %s", name)
+		}
 	}
 }
