@@ -147,6 +147,20 @@ func (v *VM) InjectNMI(t testing.TB) {
 	v.Execute(t, "inject-nmi", nil, nil)
 }
 
+// InjectMachineCheck reports an error of the machine that the processor cannot
+// get over: in bank 1, valid, uncorrected, enabled, context corrupt (SDM volume
+// 3, 16.3.2.2). QEMU ends when the kernel has not turned machine checks on.
+func (v *VM) InjectMachineCheck(t testing.TB) {
+	t.Helper()
+	const status, global = 1<<63 | 1<<61 | 1<<60 | 1<<57, 1<<2 | 1<<0
+	line := fmt.Sprintf("mce 0 1 %#x %#x 0 0", uint64(status), global)
+	var answer string
+	v.Execute(t, "human-monitor-command", map[string]any{"command-line": line}, &answer)
+	if answer != "" {
+		t.Fatalf("qemutest: %s: %s", line, answer)
+	}
+}
+
 // PowerButton presses the machine's power button.
 func (v *VM) PowerButton(t testing.TB) {
 	t.Helper()

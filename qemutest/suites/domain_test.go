@@ -152,15 +152,23 @@ func TestMachineMemory(t *testing.T) {
 	powerOff(t, vm)
 }
 
-// TestInjectedNMI: an NMI while a domain spins is fatal, and says so.
+// TestInjectedNMI: an NMI or a machine check while a domain spins is fatal, and
+// says so.
 func TestInjectedNMI(t *testing.T) {
-	for _, machine := range boards {
-		t.Run(machine, func(t *testing.T) {
-			vm := start(t, qemutest.Config{Machine: machine, Memory: 128, Image: imageWith(t, qemu.Machines[machine], domainOf("spin", programFor(t, "spin")))})
+	for _, c := range []struct {
+		machine, says string
+		inject        func(*qemutest.VM, testing.TB)
+	}{
+		{"microvm", "non-maskable interrupt", (*qemutest.VM).InjectNMI},
+		{"q35", "non-maskable interrupt", (*qemutest.VM).InjectNMI},
+		{"microvm", "machine check", (*qemutest.VM).InjectMachineCheck},
+	} {
+		t.Run(c.machine+"/"+c.says, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: c.machine, Memory: 128, Image: imageWith(t, qemu.Machines[c.machine], domainOf("spin", programFor(t, "spin")))})
 			vm.Seen(t, "spin: spinning")
 			vm.Command(t, "uptime")
-			vm.InjectNMI(t)
-			vm.Seen(t, "fatal: non-maskable interrupt")
+			c.inject(vm, t)
+			vm.Seen(t, "fatal: "+c.says)
 			if status := vm.Wait(t); status != 5 {
 				t.Errorf("QEMU ended with status %d, want 5", status)
 			}

@@ -130,6 +130,22 @@ func TestNMI(t *testing.T) {
 	}
 }
 
+// TestMachineCheck: so is an error of the machine.
+func TestMachineCheck(t *testing.T) {
+	for _, machine := range boards {
+		t.Run(machine, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: machine})
+			vm.Seen(t, qemutest.Prompt)
+			vm.InjectMachineCheck(t)
+			vm.Expect(t, "sluice: fatal: machine check (vector 18")
+			vm.Expect(t, "last log lines:\n")
+			if status := vm.Wait(t); status != statusFault {
+				t.Errorf("QEMU ended with status %d, want %d", status, statusFault)
+			}
+		})
+	}
+}
+
 // TestPanicOption: panic= says what follows a fatal fault.
 func TestPanicOption(t *testing.T) {
 	t.Run("reboot", func(t *testing.T) {
