@@ -25,6 +25,8 @@ func fault(how string) (err error) {
 		return fmt.Errorf("1/0 is %d", 1/zero)
 	case "wild":
 		*(*byte)(unsafe.Pointer(uintptr(wildAddress))) = 1
+	case "canonical":
+		*(*byte)(unsafe.Pointer(uintptr(noAddress))) = 1
 	case "text":
 		f := fault
 		*(*byte)(**(**unsafe.Pointer)(unsafe.Pointer(&f))) = 1
@@ -53,7 +55,7 @@ func fault(how string) (err error) {
 	case "delay":
 		return fmt.Errorf("worst delay beside a looping goroutine: %d us", worstDelay().Microseconds())
 	}
-	return errors.New("ways to fail: nil, divide, wild, text, alias, guard, data, stack, panic, loop, delay")
+	return errors.New("ways to fail: nil, divide, wild, canonical, text, alias, guard, data, stack, panic, loop, delay")
 }
 
 // worstDelay returns by how much a sleep came late at worst while a goroutine
@@ -79,6 +81,9 @@ func worstDelay() (worst time.Duration) {
 
 // wildAddress is not mapped: it lies between the heap and the direct map.
 const wildAddress = 0x123456789000
+
+// noAddress is none at all: its upper bits are not all the same.
+const noAddress = 1 << 62
 
 // recurse ends by the runtime's limit on stacks.
 //

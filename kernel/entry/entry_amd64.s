@@ -15,6 +15,10 @@
 // page is free and is the only stack until the real one is there.
 #define SCRATCH_STACK 0x200f80
 
+// What firmware may use at the end of memory, in bytes: for SeaBIOS, 192 KiB are
+// enough.
+#define FIRMWARE 0x100000
+
 #define BOOT_TABLES 6	// PML4, PDPT and four page directories: 4 GiB
 
 // getpc returns its own return address in AX.
@@ -63,22 +67,25 @@ leave:
 	HLT
 	JMP	leave
 fit:
-	// The image must lie in memory to its last word. Its beginning does, or
-	// this would not run; so the text for it lies there too.
+	// The image must lie in memory to its last word, and something behind it:
+	// firmware uses the end of memory, and what it left in our data would not
+	// be zero. The image's beginning lies there, or this would not run; so
+	// the text for it does too.
 	CALL	getpc<>(SB)
 	LEAL	runtime·end(SB), DI
 	LEAL	6(AX)(DI*1), DI
 	ANDL	$~3, DI
+	ADDL	$FIRMWARE, DI
+	MOVL	-4(DI), DX		// an archive of domains may lie there
 	MOVL	$0x736c7569, -4(DI)
 	CMPL	-4(DI), $0x736c7569
+	MOVL	DX, -4(DI)
 	JEQ	loaded
 	CALL	getpc<>(SB)
 	LEAL	small<>(SB), SI
 	LEAL	6(AX)(SI*1), SI
 	JMP	say
 loaded:
-	MOVL	$0, -4(DI)
-
 	// Page tables: the first 4 GiB at their own addresses and again in the
 	// direct map, by 2 MiB pages. They serve until Hwinit0 has built the real
 	// ones. DI = PML4, page aligned.

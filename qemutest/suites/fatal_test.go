@@ -27,17 +27,22 @@ func fail(t *testing.T, c qemutest.Config, how string) (vm *qemutest.VM, buildID
 // TestFault: an access that no goroutine can take ends the machine with
 // everything that is known.
 func TestFault(t *testing.T) {
-	for _, c := range []struct{ machine, how, trace string }{
-		{"microvm", "wild", "kernel.fault"},
-		{"q35", "wild", "kernel.fault"},
-		{"microvm", "text", "kernel.fault"},  // text is not written
-		{"microvm", "alias", "kernel.fault"}, // nor by its alias in the direct map
-		{"q35", "guard", "kernel.fault"},     // the page below a stack is not there
-		{"microvm", "data", ""},              // data does not execute
+	const (
+		page    = "page fault (vector 14"
+		general = "general protection fault (vector 13, code 0x0)"
+	)
+	for _, c := range []struct{ machine, how, says, trace string }{
+		{"microvm", "wild", page, "kernel.fault"},
+		{"q35", "wild", page, "kernel.fault"},
+		{"microvm", "canonical", general, "kernel.fault"}, // not an address
+		{"microvm", "text", page, "kernel.fault"},         // text is not written
+		{"microvm", "alias", page, "kernel.fault"},        // nor by its alias in the direct map
+		{"q35", "guard", page, "kernel.fault"},            // the page below a stack is not there
+		{"microvm", "data", page, ""},                     // data does not execute
 	} {
 		t.Run(c.machine+"/"+c.how, func(t *testing.T) {
 			vm, id := fail(t, qemutest.Config{Machine: c.machine}, c.how)
-			vm.Expect(t, "sluice: fatal: page fault (vector 14")
+			vm.Expect(t, "sluice: fatal: "+c.says)
 			if c.how == "wild" {
 				vm.Expect(t, "at address 0x0000123456789000")
 			}

@@ -1,10 +1,12 @@
 package suites
 
 import (
+	"debug/elf"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/qemutest"
 )
 
@@ -25,15 +27,37 @@ func TestNoCard(t *testing.T) {
 	}
 }
 
+// imageEnd is where an image ends in memory, in MiB, rounded up.
+func imageEnd(t *testing.T, path string) int {
+	t.Helper()
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	end := uint64(0)
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD {
+			end = max(end, p.Vaddr+p.Memsz)
+		}
+	}
+	return int((end + 1<<20 - 1) >> 20)
+}
+
 // TestTooLittleMemory: the kernel says how much it has and how much it needs,
-// and says what it needs where not even all of it fits.
+// and says what it needs where not even all of it fits, or where it does and
+// leaves firmware no room.
 func TestTooLittleMemory(t *testing.T) {
 	for _, machine := range machines {
+		end := imageEnd(t, qemutest.Image(t, qemu.Machines[machine]))
 		for _, c := range []struct {
 			memory int // MiB
 			has    string
 		}{
-			{8, "the image does not fit"},
+			{4, "the image does not fit"},
+			{end - 1, "the image does not fit"},
+			{end, "the image does not fit"},
+			{end + 1, ""}, // it is close
 			{16, "the machine has"},
 		} {
 			t.Run(fmt.Sprintf("%s/%dMiB", machine, c.memory), func(t *testing.T) {
