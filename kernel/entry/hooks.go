@@ -31,9 +31,13 @@ var ramSize uint
 //go:linkname ramStackOffset runtime/goos.RamStackOffset
 var ramStackOffset uint
 
-// memoryMin is the least RAM that the kernel starts with, in bytes: 64 MiB less
-// what firmware keeps for itself.
-const memoryMin = 63 << 20
+// The RAM that the kernel starts with, beside what the image's domains take, in
+// bytes: memoryTold is what it tells, memoryMin that less what firmware keeps
+// for itself.
+const (
+	memoryTold = 64 << 20
+	memoryMin  = 63 << 20
+)
 
 // stackMost bounds the stack of one goroutine, in bytes, on machines with much
 // memory; others have an eighth of what is free.
@@ -54,8 +58,13 @@ func hwinit0() {
 	if problem := bootinfo.Parse(&Info, startInfo, early); problem != "" {
 		die(string(problem))
 	}
-	if total := Info.Memory.Total(); total < memoryMin {
-		die("too little memory: the machine has ", mib(total), " MiB, Sluice needs 64 MiB")
+	domains := uint64(len(vm.Archive()))
+	if total := Info.Memory.Total(); total < memoryMin+domains {
+		with := ""
+		if domains > 0 {
+			with = " with its domains"
+		}
+		die("too little memory: the machine has ", mib(&has, total), " MiB, Sluice needs ", mib(&needs, memoryTold+domains+1<<20-1), " MiB", with)
 	}
 	if err := vm.Init(&Info.Memory, StackGuard()); err != "" {
 		die(string(err))
@@ -134,8 +143,8 @@ const (
 	exitCannotStart = 49
 )
 
-// mib writes a size. It runs before there is a heap.
-func mib(bytes uint64) string {
+// mib writes a size into digits. It runs before there is a heap.
+func mib(digits *[20]byte, bytes uint64) string {
 	n := bytes >> 20
 	i := len(digits)
 	for {
@@ -148,7 +157,7 @@ func mib(bytes uint64) string {
 	return unsafe.String(&digits[i], len(digits)-i)
 }
 
-var digits [20]byte
+var has, needs [20]byte
 
 //go:linkname nanotime runtime/goos.Nanotime
 //go:nosplit

@@ -71,6 +71,24 @@ func TestTooLittleMemory(t *testing.T) {
 	}
 }
 
+// TestTooLittleMemoryForDomains: what the domains take in the image comes on top,
+// and what the kernel says that it needs is enough.
+func TestTooLittleMemoryForDomains(t *testing.T) {
+	image := imageWith(t, "microvm", domainOf("spin", programFor(t, "spin")))
+	const least = 64 // MiB, without them
+	needs := 0
+	t.Run("64MiB", func(t *testing.T) {
+		vm := qemutest.Start(t, qemutest.Config{Image: image, Memory: least})
+		needs = number(t, vm.ExpectRegexp(t, `cannot start: too little memory: the machine has 63 MiB, Sluice needs (\d+) MiB with its domains`)[1])
+		if status := vm.Wait(t); status != 99 || needs <= least {
+			t.Errorf("QEMU ended with status %d, want 99", status)
+		}
+	})
+	vm := start(t, qemutest.Config{Image: image, Memory: needs})
+	vm.Seen(t, "spin: spinning")
+	powerOff(t, vm)
+}
+
 // TestNoEntropy: without a source of random numbers there is no network, and
 // the log names what would help.
 func TestNoEntropy(t *testing.T) {
