@@ -1,7 +1,7 @@
 package host
 
-// What gVisor does not get to see because a peer could make it hold far more
-// than the bytes it counts; limits.go has the sums.
+// What gVisor, here or in a domain, does not get to see because a peer could make
+// it hold far more than the bytes it counts; limits.go has the sums.
 //
 //   - Segments far smaller than every host takes: each costs as much beside its
 //     data as a full one. A peer asks for them in its SYN, or in an ICMP error
@@ -21,13 +21,26 @@ import (
 // host takes, and what one that asks for nothing gets (RFC 9293, section 3.7.1).
 const mssMin = header.TCPDefaultMSS
 
-// refuse reports whether a packet in one piece, whose first bytes are head,
-// must not go on, and why.
-func refuse(head []byte, f *frameInfo) (counter, bool) {
-	b := head[ethHeader+f.ipHdr:]
+// share is what a packet is a part of.
+type share struct {
+	fragment bool
+	of       datagram // of a fragment
+}
+
+// refuse reports whether a packet, of which head is the front, must not go on, and
+// why. For a fragment it says whose.
+func refuse(head []byte, f *frameInfo) (s share, reason counter, refused bool) {
+	if f.part {
+		return refusePart(head, f)
+	}
+	reason, refused = refuseWhole(head[f.ipHdr:], f)
+	return s, reason, refused
+}
+
+// refuseWhole is refuse for a packet in one piece, of which b is what stands behind
+// the IP header.
+func refuseWhole(b []byte, f *frameInfo) (counter, bool) {
 	switch {
-	case f.part:
-		return 0, false // see refusePart
 	case f.transport == header.TCPProtocolNumber:
 		if len(b) < tcpHeader || header.TCP(b).Flags()&header.TCPFlagSyn == 0 {
 			return 0, false
@@ -62,38 +75,36 @@ func isExtension(next uint8) bool {
 	return false
 }
 
-// refusePart is refuse for a packet that is a part. For a fragment it returns
-// the datagram that the fragment belongs to.
-func refusePart(head []byte, f *frameInfo) (d datagram, fragment bool, reason counter, refused bool) {
-	packet := head[ethHeader:]
+// refusePart is refuse for a packet that is a part.
+func refusePart(packet []byte, f *frameInfo) (s share, reason counter, refused bool) {
 	if f.network == header.IPv4ProtocolNumber {
 		h := header.IPv4(packet)
-		d = datagram{id: uint32(h.ID()), protocol: h.Protocol()}
-		copy(d.addresses[:], packet[12:20])
-		return d, true, rxDropFragmentKind, !mayBeFragmented(h.Protocol(), h.FragmentOffset(), packet[f.ipHdr:])
+		s = share{true, datagram{id: uint32(h.ID()), protocol: h.Protocol()}}
+		copy(s.of.addresses[:], packet[12:20])
+		return s, rxDropFragmentKind, !mayBeFragmented(h.Protocol(), h.FragmentOffset(), packet[f.ipHdr:])
 	}
 	next, at := packet[6], ipv6Header
 	for isExtension(next) {
 		id := header.IPv6ExtensionHeaderIdentifier(next)
 		if at+8 > len(packet) || id == header.IPv6ExperimentExtHdrIdentifier {
-			return d, false, rxDropExtension, true
+			return s, rxDropExtension, true
 		}
 		next = packet[at]
 		if id == header.IPv6FragmentExtHdrIdentifier {
-			d.id = binary.BigEndian.Uint32(packet[at+4:])
-			copy(d.addresses[:], packet[8:40])
+			s = share{true, datagram{id: binary.BigEndian.Uint32(packet[at+4:])}}
+			copy(s.of.addresses[:], packet[8:40])
 			offset := binary.BigEndian.Uint16(packet[at+2:]) &^ 7
-			return d, true, rxDropFragmentKind, !mayBeFragmented(next, offset, packet[at+8:])
+			return s, rxDropFragmentKind, !mayBeFragmented(next, offset, packet[at+8:])
 		}
 		at += 8 * (1 + int(packet[at+1]))
 	}
 	switch tcpip.TransportProtocolNumber(next) {
 	case header.TCPProtocolNumber:
-		return d, false, rxDropExtension, true
+		return s, rxDropExtension, true
 	case header.ICMPv6ProtocolNumber:
-		return d, false, rxDropExtension, at >= len(packet) || header.ICMPv6Type(packet[at]) == header.ICMPv6PacketTooBig
+		return s, rxDropExtension, at >= len(packet) || header.ICMPv6Type(packet[at]) == header.ICMPv6PacketTooBig
 	}
-	return d, false, 0, false
+	return s, 0, false
 }
 
 // mayBeFragmented reports whether a fragment is of a kind that hosts send: UDP,

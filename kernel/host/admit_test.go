@@ -33,6 +33,8 @@ func frame6(next uint8, payload ...byte) []byte {
 	binary.BigEndian.PutUint16(f[12:], uint16(header.IPv6ProtocolNumber))
 	ip := header.IPv6(f[ethHeader:])
 	ip[0], ip[6] = 0x60, next
+	ip.SetSourceAddress(toAddress(netip.MustParseAddr("2001:db8::2")))
+	ip.SetDestinationAddress(toAddress(netip.MustParseAddr("2001:db8::1")))
 	ip.SetPayloadLength(uint16(len(payload)))
 	return append(f, payload...)
 }
@@ -101,16 +103,22 @@ func TestRefusals(t *testing.T) {
 		{"endless options, IPv6", frame6(hop, append([]byte{udp, 255}, make([]byte, 100)...)...), passes},
 		{"experiment, IPv6", frame6(253, ext(udp)...), rxDropExtension},
 	} {
-		p, l, _ := newBench(t, noOffloads)
-		l.dev.(*port).arrive(tt.frame, false)
-		p.turn()
-		for i := rxDropLength; i <= rxDropUnresolved; i++ {
-			want := uint64(0)
-			if i == tt.want && tt.want != passes {
-				want = 1
+		for _, domain := range []bool{false, true} {
+			s, p, _ := newBenchStack(t, noOffloads)
+			if domain {
+				attachDomain(t, s)
 			}
-			if n := l.counters.get(i); n != want {
-				t.Errorf("%s: %s: %d, want %d", tt.name, counterNames[i], n, want)
+			l := s.link
+			l.dev.(*port).arrive(tt.frame, false)
+			p.turn()
+			for i := rxDropLength; i <= rxDropUnresolved; i++ {
+				want := uint64(0)
+				if i == tt.want && tt.want != passes {
+					want = 1
+				}
+				if n := l.counters.get(i); n != want {
+					t.Errorf("%s, beside a domain %v: %s: %d, want %d", tt.name, domain, counterNames[i], n, want)
+				}
 			}
 		}
 	}

@@ -3,11 +3,6 @@ package host
 // Fragments of what domains send: a datagram is checked as a whole and cut here.
 
 import (
-	"gvisor.dev/gvisor/pkg/buffer"
-	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/stack"
-
 	"github.com/sluice-os/sluice/nexus/netif"
 	fronts "github.com/sluice-os/sluice/nexus/packet"
 )
@@ -63,26 +58,4 @@ func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte) netif.Result {
 	t.counters.inc(txFragmented)
 	p.wake(before)
 	return netif.Sent
-}
-
-// Input implements netif.Port.
-func (p *cardPort) Input(b []byte) {
-	l := p.s.link
-	if l.dispatcher == nil {
-		return
-	}
-	in, why := fronts.Parse(b[:min(len(b), fronts.FrontMax)], len(b))
-	if why != fronts.OK || !l.neighbours.admit(in.SrcAddr(), len(b)) {
-		l.counters.inc(rxDropUnresolved)
-		return
-	}
-	network := header.IPv4ProtocolNumber
-	if b[0]>>4 == 6 {
-		network = header.IPv6ProtocolNumber
-	}
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(b)})
-	defer pkt.DecRef()
-	pkt.NetworkProtocolNumber, pkt.PktType = network, tcpip.PacketHost
-	l.rxValidated.Store(false)
-	l.dispatcher.DeliverNetworkPacket(network, pkt)
 }

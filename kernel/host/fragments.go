@@ -77,16 +77,11 @@ func (f *fragments) finish(d datagram) {
 // or drops and counts it.
 func (p *poller) deliverPart(pkt *nic.Packet, in *received) {
 	l := p.link
-	d, fragment, reason, refused := refusePart(in.head, &in.frameInfo)
-	if refused {
-		l.counters.inc(reason)
-		return
-	}
-	if !fragment {
+	if !in.fragment {
 		p.inject(pkt, in)
 		return
 	}
-	if !l.fragments.admit(d, in.ipLen, l.clock.NowMonotonic()) {
+	if !l.fragments.admit(in.of, in.ipLen, l.clock.NowMonotonic()) {
 		l.counters.inc(rxDropFragmentsFull)
 		return
 	}
@@ -95,6 +90,6 @@ func (p *poller) deliverPart(pkt *nic.Packet, in *received) {
 	before := l.delivered()
 	p.inject(pkt, in)
 	if l.delivered() != before {
-		l.fragments.finish(d)
+		l.fragments.finish(in.of)
 	}
 }

@@ -136,6 +136,13 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 // link, and no goroutine: the caller takes the turns.
 func newBench(t testing.TB, o nic.Offloads) (*poller, *link, *port) {
 	t.Helper()
+	s, p, far := newBenchStack(t, o)
+	return p, s.link, far
+}
+
+// newBenchStack is newBench with the whole stack.
+func newBenchStack(t testing.TB, o nic.Offloads) (*Stack, *poller, *port) {
+	t.Helper()
 	pa, pb := newCable(o, o)
 	s, err := New(pa, static("192.0.2.1/24"))
 	if err != nil {
@@ -147,7 +154,7 @@ func newBench(t testing.TB, o nic.Offloads) (*poller, *link, *port) {
 	}
 	s.config.inUse = true
 	s.config.apply()
-	return newPoller(s.link), s.link, pb
+	return s, newPoller(s.link), pb
 }
 
 // drainPort takes what the far end received, and hands the memory back.

@@ -22,6 +22,7 @@ const pollBudget = 64
 // received is what the first look at a frame of the batch said.
 type received struct {
 	frameInfo
+	share
 	head []byte
 	room [headMax]byte // for head, when the frame's front is in pieces
 	// checked says that validated is known: the checksum was looked at.
@@ -29,8 +30,8 @@ type received struct {
 }
 
 // source returns who sent an IP packet, and nobody for another.
-func (in *received) source() netip.Addr {
-	switch packet := in.head[ethHeader:]; in.network {
+func (f *frameInfo) source(packet []byte) netip.Addr {
+	switch f.network {
 	case header.IPv4ProtocolNumber:
 		return netip.AddrFrom4([4]byte(packet[12:16]))
 	case header.IPv6ProtocolNumber:
@@ -120,7 +121,7 @@ func (p *poller) deliver(batch []nic.Packet) {
 			i++
 		case !in.part && in.transport == header.UDPProtocolNumber && l.takeUDP(pkt, in):
 			i++
-		case !l.neighbours.admit(in.source(), in.ipLen):
+		case !l.neighbours.admit(in.source(in.head[ethHeader:]), in.ipLen):
 			l.counters.inc(rxDropUnresolved)
 			i++
 		case in.part:
@@ -145,11 +146,12 @@ func (p *poller) look(pkt *nic.Packet, in *received) {
 		p.link.counters.inc(reason)
 		return
 	}
-	if reason, bad := refuse(head, &info); bad {
+	share, reason, bad := refuse(head[ethHeader:], &info)
+	if bad {
 		p.link.counters.inc(reason)
 		return
 	}
-	in.frameInfo, in.head = info, head
+	in.frameInfo, in.share, in.head = info, share, head
 }
 
 // validate reports whether gVisor may take the frame's checksums as right.

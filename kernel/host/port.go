@@ -168,6 +168,38 @@ func finishSum(packet []byte, start, offset int) {
 	}
 }
 
+// Input implements netif.Port. What was put together is looked at as what arrived in
+// one piece.
+func (p *cardPort) Input(b []byte) {
+	l := p.s.link
+	if l.dispatcher == nil {
+		return
+	}
+	f := frameInfo{network: header.IPv4ProtocolNumber, kind: tcpip.PacketHost, ipLen: len(b)}
+	classify := classifyIPv4
+	if len(b) > 0 && b[0]>>4 == 6 {
+		f.network, classify = header.IPv6ProtocolNumber, classifyIPv6
+	}
+	f, reason, ok := classify(f, b)
+	var of share
+	if ok {
+		var bad bool
+		of, reason, bad = refuse(b, &f)
+		ok = !bad
+	}
+	switch {
+	case !ok:
+		l.counters.inc(reason)
+	case of.fragment:
+		l.counters.inc(rxDropFragmentKind)
+	case !l.neighbours.admit(f.source(b), f.ipLen):
+		l.counters.inc(rxDropUnresolved)
+	default:
+		v := packet{data: buffer.MakeWithData(b[:f.ipLen])}
+		l.inject(&v, &f, false)
+	}
+}
+
 // Flush implements netif.Port.
 func (p *cardPort) Flush() {
 	t := p.s.link.tx

@@ -43,6 +43,7 @@ type Table struct {
 	config  Config
 	buckets []atomic.Pointer[[]entry]
 	users   [maskCount]atomic.Int32
+	protos  [256]atomic.Int32
 	evicted [2]atomic.Uint64
 
 	mu        sync.Mutex // of those who change the table
@@ -172,6 +173,7 @@ func (t *Table) make(now time.Duration, s *Spec, key packet.Key) *Flow {
 func (t *Table) publish(f *Flow) {
 	t.byID[f.ID] = f
 	t.users[f.Mask].Add(1)
+	t.protos[f.Key.Proto].Add(1)
 	b := t.bucket(f.hash)
 	list := append(slices.Clone(load(b)), entry{f.hash, f})
 	b.Store(&list)
@@ -190,6 +192,7 @@ func (t *Table) unlink(f *Flow) {
 		b.Store(&list)
 	}
 	t.users[f.Mask].Add(-1)
+	t.protos[f.Key.Proto].Add(-1)
 }
 
 func (t *Table) hash(m Mask, k *packet.Key) uint64 {
@@ -234,6 +237,9 @@ func (t *Table) lookup(from Mask, k *packet.Key) *Flow {
 	}
 	return nil
 }
+
+// Has says whether there is a flow of a protocol.
+func (t *Table) Has(proto uint8) bool { return t.protos[proto].Load() != 0 }
 
 // ByID finds a flow by its number; nil: there is none.
 func (t *Table) ByID(id uint32) *Flow {

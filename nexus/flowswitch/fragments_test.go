@@ -102,6 +102,67 @@ func TestBadFragments(t *testing.T) {
 	}
 }
 
+// TestFragmentsOfOthers: only what a domain may own is put together here. The rest is
+// the host stack's, which has its own rules for it.
+func TestFragmentsOfOthers(t *testing.T) {
+	const more = 0x20
+	first := func(proto byte, change func(b []byte)) []byte {
+		b := datagramTo(5000, make([]byte, 24))
+		b[6], b[9] = more, proto
+		change(b)
+		return b
+	}
+	later := func(proto byte) []byte { return first(proto, func(b []byte) { b[7] = 1 }) }
+	icmp := func(kind byte) func(b []byte) { return func(b []byte) { b[20], b[21] = kind, 0 } }
+	six := func(next byte, data ...byte) []byte {
+		b := make([]byte, 40, 40+len(data))
+		b[0], b[6], b[7] = 0x60, next, 64
+		binary.BigEndian.PutUint16(b[4:], uint16(len(data)))
+		from, to := outside6.As16(), machine6.As16()
+		copy(b[8:], from[:])
+		copy(b[24:], to[:])
+		return append(b, data...)
+	}
+	udp := []byte{pkt.UDP, 0, 0, 1, 0, 0, 0, 1, 15, 160, 19, 136, 0, 16, 0, 0}
+	none := func([]byte) {}
+	options := slices.Insert(first(pkt.UDP, none), 20, 1, 1, 1, 1)
+	options[0]++
+	options[3] += 4
+	for _, tt := range []struct {
+		name   string
+		packet []byte
+		flows  []uint32
+		taken  bool
+	}{
+		{"datagram", first(pkt.UDP, none), []uint32{17}, true},
+		{"datagram, later", later(pkt.UDP), []uint32{17}, true},
+		{"datagram, with options", options, []uint32{17}, false},
+		{"datagram, nobody's", first(pkt.UDP, none), []uint32{1, 6}, false},
+		{"datagram, later, nobody's", later(pkt.UDP), []uint32{1, 6}, false},
+		{"echo", first(pkt.ICMP, icmp(0)), []uint32{1}, true},
+		{"request for an echo", first(pkt.ICMP, icmp(8)), []uint32{1}, true},
+		{"echo, later", later(pkt.ICMP), []uint32{1}, true},
+		{"echo, nobody's", first(pkt.ICMP, icmp(0)), []uint32{6, 17}, false},
+		{"error", first(pkt.ICMP, icmp(3)), []uint32{1, 6, 17}, false},
+		{"segment", first(pkt.TCP, func(b []byte) { b[32] = 5 << 4 }), []uint32{1, 6, 17}, false},
+		{"segment, later", later(pkt.TCP), []uint32{1, 6, 17}, false},
+		{"IPv6", six(44, udp...), []uint32{17}, true},
+		{"IPv6, behind options", six(60, append([]byte{44, 0, 1, 4, 0, 0, 0, 0}, udp...)...), []uint32{17}, false},
+		{"IPv6, before options", six(44, append([]byte{60, 0, 0, 1, 0, 0, 0, 1, 17, 0, 1, 4, 0, 0, 0, 0}, udp[8:]...)...), []uint32{17}, false},
+	} {
+		w := newWorld(t)
+		d := w.domain([]string{"udp/5000", "tcp/5000"}, nil)
+		for _, proto := range tt.flows {
+			if _, errno := d.bind(proto, 5000); errno != 0 {
+				t.Fatal(proto, errno)
+			}
+		}
+		if got := w.arrive(tt.packet); got != tt.taken {
+			t.Errorf("%s: taken: %v", tt.name, got)
+		}
+	}
+}
+
 // TestLongDatagramsLeave: a datagram beyond the MTU is one packet for the card's side,
 // which cuts it; of another protocol it is refused.
 func TestLongDatagramsLeave(t *testing.T) {

@@ -20,13 +20,32 @@ func (s *Switch) Match(head []byte, length int) any {
 		return nil
 	}
 	if in.Fragment() {
-		return s.parts
+		if s.mayOwn(&in) {
+			return s.parts
+		}
+		return nil
 	}
 	if f := s.owner(head, &in); f != nil {
 		s.arrived = in
 		return f
 	}
 	return nil
+}
+
+// mayOwn says whether what a fragment is of may be a domain's: a datagram or an echo, as
+// nothing else comes in fragments. All others are the host stack's, to be judged by its
+// own rules, and so are those that no flow can have.
+func (s *Switch) mayOwn(in *packet.Info) bool {
+	switch in.Proto {
+	case packet.UDP:
+	case packet.ICMP, packet.ICMPv6:
+		if in.First() && !isEcho(in) {
+			return false
+		}
+	default:
+		return false
+	}
+	return in.Bare() && s.table.Has(in.Proto)
 }
 
 // owner returns the flow of a whole packet.
@@ -51,6 +70,12 @@ func (s *Switch) owner(head []byte, in *packet.Info) *flow.Flow {
 func isError(in *packet.Info) bool {
 	return in.Proto == packet.ICMP && (in.Type == 3 || in.Type == 11 || in.Type == 12) ||
 		in.Proto == packet.ICMPv6 && in.Type >= 1 && in.Type <= 4
+}
+
+// isEcho says whether a packet is an echo or the request for one.
+func isEcho(in *packet.Info) bool {
+	return in.Version == 4 && in.Proto == packet.ICMP && (in.Type == 0 || in.Type == 8) ||
+		in.Version == 6 && in.Proto == packet.ICMPv6 && (in.Type == 128 || in.Type == 129)
 }
 
 // errorKey returns the flow that an ICMP error is about: the packet in it was sent by

@@ -36,6 +36,9 @@ import (
 var (
 	machine = netip.MustParseAddr("192.0.2.1")
 	outside = netip.MustParseAddr("192.0.2.2")
+	// Those of IPv6, which the stacks of the tests do not have.
+	machine6 = netip.MustParseAddr("2001:db8::1")
+	outside6 = netip.MustParseAddr("2001:db8::2")
 )
 
 // world is a machine with a flow switch, and a peer on its wire.
@@ -145,7 +148,7 @@ func (w *world) Resolve(_ netip.Addr, done func(bool)) {
 	*w.unresolved = append(*w.unresolved, done)
 }
 
-func (w *world) Local(a netip.Addr) bool              { return a == machine }
+func (w *world) Local(a netip.Addr) bool              { return a == machine || a == machine6 }
 func (w *world) MTU() int                             { return 1500 }
 func (w *world) Source(netip.Addr) (netip.Addr, bool) { return machine, true }
 

@@ -76,6 +76,12 @@ func (in *Info) Fragment() bool { return in.More || in.FragmentOffset != 0 }
 // First says whether the packet has the transport header: all but later fragments.
 func (in *Info) First() bool { return in.FragmentOffset == 0 }
 
+// Bare says that there are no IPv4 options and no IPv6 extension headers, but for that
+// of a fragment.
+func (in *Info) Bare() bool {
+	return !in.HasOptions || in.fragmentAt == v6Len && in.HeaderLen == FragmentHeaderMax
+}
+
 // ECN is the mark of congestion: 0 none, 1 and 2 capable, 3 congestion (RFC 3168).
 func (in *Info) ECN() uint8 { return in.TOS & 3 }
 
