@@ -23,6 +23,7 @@ const (
 	rxDropARPLength
 	rxDropIPVersion
 	rxDropIPLength
+	rxDropIPSum
 	rxDropSmallMSS
 	rxDropSmallMTU
 	rxDropExtension
@@ -72,6 +73,7 @@ var counterNames = [counterCount]string{
 	rxDropARPLength:     "host_rx_drop_arp_length",
 	rxDropIPVersion:     "host_rx_drop_ip_version",
 	rxDropIPLength:      "host_rx_drop_ip_length",
+	rxDropIPSum:         "host_rx_drop_ip_checksum",
 	rxDropSmallMSS:      "host_rx_drop_small_mss",
 	rxDropSmallMTU:      "host_rx_drop_small_mtu",
 	rxDropExtension:     "host_rx_drop_extension",

@@ -43,7 +43,7 @@ type frameInfo struct {
 	// IPv4 options.
 	ipLen, ipHdr int
 	// transport is the protocol right behind the IP header of an unfragmented
-	// packet with a good header checksum; 0 for everything else.
+	// packet; 0 for everything else.
 	transport tcpip.TransportProtocolNumber
 	// part says that the packet is a fragment, or that extension headers stand
 	// between IPv6's and the transport's; see admit.go.
@@ -108,9 +108,11 @@ func classifyIPv4(f frameInfo, packet []byte) (frameInfo, counter, bool) {
 	if f.ipHdr < ipv4Header || f.ipHdr > len(packet) || total < f.ipHdr || total > f.ipLen {
 		return f, rxDropIPLength, false
 	}
+	if checksum.Checksum(packet[:f.ipHdr], 0) != 0xffff {
+		return f, rxDropIPSum, false
+	}
 	f.ipLen = total
-	f.part = h.More() || h.FragmentOffset() != 0
-	if !f.part && checksum.Checksum(packet[:f.ipHdr], 0) == 0xffff {
+	if f.part = h.More() || h.FragmentOffset() != 0; !f.part {
 		f.transport = h.TransportProtocol()
 	}
 	return f, 0, true

@@ -103,6 +103,8 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 		{"header length 4", change(func(b []byte) { b[14] = 0x41 }), rxDropIPLength},
 		{"header length 60", change(func(b []byte) { b[14] = 0x4f }), rxDropIPLength},
 		{"total length 8", change(func(b []byte) { b[16], b[17] = 0, 8 }), rxDropIPLength},
+		{"IP checksum", change(func(b []byte) { b[24] ^= 4 }), rxDropIPSum},
+		{"IP checksum of a fragment", change(func(b []byte) { b[20] = 0x20 }), rxDropIPSum},
 		{"version 4 as 6", append(bytes.Clone(v6), make([]byte, 20)...), rxDropIPVersion},
 		{"short IPv6", v6[:14+30], rxDropIPLength},
 		{"IPv6 payload", append(append(bytes.Clone(v6[:14]), 0x60, 0, 0, 0, 0, 99), make([]byte, 50)...), rxDropIPLength},
@@ -111,7 +113,7 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 			p, l, _ := newBench(t, noOffloads)
 			l.dev.(*port).arrive(tt.frame, false)
 			p.turn()
-			for i := rxDropLength; i <= rxDropIPLength; i++ {
+			for i := rxDropLength; i <= rxDropIPSum; i++ {
 				want := uint64(0)
 				if i == tt.want {
 					want = 1

@@ -102,6 +102,29 @@ func TestBadFragments(t *testing.T) {
 	}
 }
 
+// TestCorruptedFragments: a header whose sum is wrong would get a right one with the
+// whole.
+func TestCorruptedFragments(t *testing.T) {
+	for _, at := range []int{-1, 1, 8, 11} { // none, the type of service, the time to live, the sum
+		w := newWorld(t)
+		d := w.domain([]string{"udp/5000"}, nil)
+		if _, errno := d.bind(17, 5000); errno != 0 {
+			t.Fatal(errno)
+		}
+		want, dropped := 1, uint64(0)
+		for i, part := range inParts(datagramTo(5000, make([]byte, 2000)), 9) {
+			if i == 1 && at >= 0 {
+				part[at] ^= 4
+				want, dropped = 0, 1
+			}
+			w.arrive(part)
+		}
+		if got := d.received(); len(got) != want || w.drops()["flowswitch_drop_rx_header_sum"] != dropped {
+			t.Errorf("byte %d changed: %d packets, %v", at, len(got), w.drops())
+		}
+	}
+}
+
 // TestFragmentsOfOthers: only what a domain may own is put together here. The rest is
 // the host stack's, which has its own rules for it.
 func TestFragmentsOfOthers(t *testing.T) {

@@ -24,8 +24,13 @@ func v4Packet(proto byte, id, field uint16, options, payload []byte) []byte {
 	b[8], b[9] = 64, proto
 	copy(b[12:], a4.AsSlice())
 	copy(b[16:], b4.AsSlice())
-	b = append(append(b, options...), payload...)
-	binary.BigEndian.PutUint16(b[10:], ^naive(b[:20+len(options)]))
+	return summed(append(append(b, options...), payload...))
+}
+
+// summed gives an IPv4 packet the sum of its header.
+func summed(b []byte) []byte {
+	b[10], b[11] = 0, 0
+	binary.BigEndian.PutUint16(b[10:], ^naive(b[:int(b[0]&15)*4]))
 	return b
 }
 

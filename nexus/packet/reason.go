@@ -26,6 +26,7 @@ const (
 
 	// Of Reassembler.
 
+	HeaderSum            // a fragment of IPv4 whose header has a wrong sum
 	FragmentHeld         // not complete yet: kept
 	FragmentDuplicate    // the same bytes again
 	FragmentOverlap      // an overlap: the whole packet is refused, with all that follows of it
@@ -45,7 +46,7 @@ var reasonNames = [ReasonCount]string{
 	OK: "ok", Short: "short", BadVersion: "bad_version", BadHeaderLength: "bad_header_length",
 	BadTotalLength: "bad_total_length", BadTransport: "bad_transport", BadExtension: "bad_extension",
 	TooManyExtensions: "too_many_extensions", HeadersTooLong: "headers_too_long", SourceRoute: "source_route",
-	FirstFragment: "first_fragment", FragmentLength: "fragment_length", FragmentHeld: "fragment_held",
+	FirstFragment: "first_fragment", FragmentLength: "fragment_length", HeaderSum: "header_sum", FragmentHeld: "fragment_held",
 	FragmentDuplicate: "fragment_duplicate", FragmentOverlap: "fragment_overlap",
 	FragmentInconsistent: "fragment_inconsistent", FragmentECN: "fragment_ecn",
 	FragmentTooMany: "fragment_too_many", FragmentTooLong: "fragment_too_long",

@@ -139,6 +139,9 @@ func (r *Reassembler) Add(now time.Duration, b []byte) ([]byte, Reason) {
 		}
 		return b, OK
 	}
+	if in.Version == 4 && SumOf(b[:in.HeaderLen]) != 0xffff {
+		return nil, r.count(HeaderSum) // the whole gets a sum of its own
+	}
 	r.Expire(now)
 	key := packetID{src: in.Src, dst: in.Dst, id: in.FragmentID, version: in.Version}
 	if in.Version == 4 {

@@ -149,7 +149,7 @@ func TestReassemblyRefusals(t *testing.T) {
 		for i, p := range tt.parts {
 			b := one(4, 9, noise(p.n), p.at, p.more)
 			b[1] = p.ecn
-			got, why := r.Add(0, b)
+			got, why := r.Add(0, summed(b))
 			want := FragmentHeld
 			if i == len(tt.parts)-1 {
 				want = tt.want
@@ -169,6 +169,29 @@ func TestReassemblyRefusals(t *testing.T) {
 		}
 		if r.Expire(30*time.Second) != 1 || r.Count(FragmentTimeout) != 0 {
 			t.Errorf("%s: not forgotten, or counted twice", tt.name)
+		}
+	}
+}
+
+// TestReassemblyHeaderSum: a fragment whose header was changed on its way is none, and
+// spoils nothing. The header of IPv6 has no sum.
+func TestReassemblyHeaderSum(t *testing.T) {
+	parts := cut(4, 3, append(udpDatagram(64, ""), noise(56)...), 32)
+	for i, part := range parts {
+		r := reassembler(t, Limits{})
+		r.Add(0, parts[1-i])
+		for at := range 20 {
+			if at == 0 || at == 2 || at == 3 {
+				continue // it is no IPv4 packet of this length then
+			}
+			b := bytes.Clone(part)
+			b[at] ^= 0x10
+			if got, why := r.Add(0, b); got != nil || why != HeaderSum && why != FragmentLength && why != BadTransport {
+				t.Errorf("byte %d of fragment %d changed: %v", at, i, why)
+			}
+		}
+		if got, why := r.Add(0, part); got == nil || r.Count(HeaderSum) == 0 {
+			t.Errorf("the fragment as it was: %v, %d refused", why, r.Count(HeaderSum))
 		}
 	}
 }
@@ -208,7 +231,7 @@ func TestReassemblyTimeout(t *testing.T) {
 
 func TestReassemblyLimits(t *testing.T) {
 	r := reassembler(t, Limits{Packets: 4, PerSource: 2})
-	from := func(b []byte, last byte) []byte { b[15] = last; return b }
+	from := func(b []byte, last byte) []byte { b[15] = last; return summed(b) }
 	for id := range uint16(3) {
 		r.Add(0, from(one(4, id, noise(16), 0, true), 1))
 	}
@@ -282,6 +305,7 @@ func TestReassemblyECN(t *testing.T) {
 			ecn := byte(2 + i)
 			if version == 4 {
 				p[1] = 0xa0 | ecn
+				summed(p)
 			} else {
 				p[0], p[1] = 0x6a, ecn<<4
 			}
