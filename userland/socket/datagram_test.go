@@ -72,6 +72,38 @@ func peers(s *side) {
 	s.close(b)
 }
 
+// shut sends after the sending side was shut, with and without a peer, before and
+// after the socket had a name.
+func shut(s *side) {
+	to := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	s.bind(to, netip.MustParseAddrPort("127.0.0.1:0"))
+	for _, how := range []uintptr{syscall.SHUT_WR, syscall.SHUT_RDWR} {
+		for _, connected := range []bool{false, true} {
+			for _, bound := range []bool{false, true} {
+				fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+				if bound {
+					s.bind(fd, netip.MustParseAddrPort("127.0.0.1:0"))
+				}
+				if connected {
+					s.connect(fd, s.local(to))
+				}
+				_, err := s.call(syscall.SYS_SHUTDOWN, fd, how)
+				s.note("shutdown %d of a socket that is connected %v, bound %v: %v", how, connected, bound, err)
+				for _, text := range []string{"x", "", strings.Repeat("x", 70000)} {
+					_, err = s.sendto(fd, text, 0, s.local(to))
+					s.note("send to %d bytes: %v", len(text), err)
+					_, err = s.sendto(fd, text, 0, netip.AddrPort{})
+					s.note("send %d bytes: %v", len(text), err)
+				}
+				s.close(fd)
+			}
+		}
+	}
+	_, err := s.receive(to, 10, syscall.MSG_DONTWAIT)
+	s.note("receive: %v", err)
+	s.close(to)
+}
+
 type iovec struct {
 	base *byte
 	n    uintptr

@@ -167,6 +167,32 @@ func TestSharedPortIsTheStacks(t *testing.T) {
 	}
 }
 
+// TestShutPastTheStack: a socket that was shut for sending sends nothing, with or
+// without a peer.
+func TestShutPastTheStack(t *testing.T) {
+	for _, connected := range []bool{false, true} {
+		s, w := wired(t)
+		fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+		s.bind(fd, netip.MustParseAddrPort("0.0.0.0:5000"))
+		to := netip.MustParseAddrPort(friend)
+		if connected {
+			s.connect(fd, to)
+		}
+		if _, err := s.sendto(fd, "before", 0, to); err != 0 {
+			t.Errorf("connected %v: send: %v", connected, err)
+		}
+		w.expect(t, here+"5000 "+friend+" 6")
+		s.call(syscall.SYS_SHUTDOWN, fd, syscall.SHUT_WR)
+		if _, err := s.sendto(fd, "after", 0, to); err != syscall.EPIPE {
+			t.Errorf("connected %v: send after the end: %v", connected, err)
+		}
+		w.expect(t)
+		if !arrive(s, friend, here+"5000", "answer") {
+			t.Errorf("connected %v: nothing is received any more", connected)
+		}
+	}
+}
+
 // TestMailboxIsBounded sends without end to a socket that nobody reads.
 func TestMailboxIsBounded(t *testing.T) {
 	s, _ := wired(t)

@@ -24,6 +24,7 @@ var scripts = map[string]func(s *side){
 	"datagrams":  func(s *side) { datagrams(s, syscall.AF_INET, "127.0.0.1:0") },
 	"datagrams6": func(s *side) { datagrams(s, syscall.AF_INET6, "[::1]:0") },
 	"peers":      peers,
+	"shut":       shut,
 	"options":    options,
 	"vectors":    messages,
 	"files":      files,

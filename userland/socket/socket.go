@@ -72,6 +72,7 @@ type sock struct {
 	bound     bool
 	listening bool
 	started   bool // a connection was asked for
+	shut      bool // for sending
 	v6only    bool
 	reuse     bool // SO_REUSEADDR
 	share     bool // SO_REUSEPORT
@@ -177,6 +178,12 @@ func (k *sock) Shutdown(how int) syscall.Errno {
 	}
 	if flags&tcpip.ShutdownRead != 0 {
 		k.box.setLimit(0)
+	}
+	if flags&tcpip.ShutdownWrite != 0 {
+		// Also when there is no connection, which gVisor then says.
+		k.mu.Lock()
+		k.shut = true
+		k.mu.Unlock()
 	}
 	return errno(k.ep.Shutdown(flags))
 }

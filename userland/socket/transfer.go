@@ -116,7 +116,7 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 		f := full(to)
 		o.To = &f
 	}
-	if err := k.bindToSend(to); err != 0 {
+	if err := k.readyToSend(to); err != 0 {
 		return 0, err
 	}
 	if done, err := k.sendDirect(b, to); done {
@@ -139,16 +139,21 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 	return int(n), 0
 }
 
-// bindToSend takes a port for a datagram socket that sends before it has one. It
+// readyToSend takes a port for a datagram socket that sends before it has one. It
 // does so even for loopback: the next datagram may go elsewhere.
-func (k *sock) bindToSend(to netip.AddrPort) syscall.Errno {
+func (k *sock) readyToSend(to netip.AddrPort) syscall.Errno {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.unreachable(to.Addr()) {
 		return syscall.ENETUNREACH
 	}
-	if k.bound || k.started || !to.IsValid() {
-		return 0
+	if !k.bound && !k.started && to.IsValid() {
+		if err := k.bind(k.any()); err != 0 {
+			return err
+		}
 	}
-	return k.bind(k.any())
+	if k.shut && (to.IsValid() || k.peer.IsValid()) {
+		return syscall.EPIPE
+	}
+	return 0
 }
