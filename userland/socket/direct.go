@@ -187,10 +187,10 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 	if k.s.Wire.SendDatagram(from, to, b) {
 		return true, 0
 	}
-	// The link may have had room again before it knew of k.
+	// The link may have had room again before it knew of k. Who else sends through k
+	// may wait by now: k is told in any case.
 	k.s.starved.add(k)
 	if k.s.Wire.SendDatagram(from, to, b) {
-		k.s.starved.remove(k)
 		return true, 0
 	}
 	return true, syscall.EAGAIN

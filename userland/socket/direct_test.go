@@ -17,6 +17,8 @@ type wire struct {
 	mu   sync.Mutex
 	sent []string
 	full bool
+	// refuse is how many of the next ones are refused though it is not full.
+	refuse int
 }
 
 func (w *wire) Longest() int { return 1500 }
@@ -24,10 +26,12 @@ func (w *wire) Longest() int { return 1500 }
 func (w *wire) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.full {
-		w.sent = append(w.sent, fmt.Sprintf("%v %v %d", from, to, len(b)))
+	if w.full || w.refuse > 0 {
+		w.refuse = max(w.refuse-1, 0)
+		return false
 	}
-	return !w.full
+	w.sent = append(w.sent, fmt.Sprintf("%v %v %d", from, to, len(b)))
+	return true
 }
 
 func (w *wire) expect(t *testing.T, want ...string) {
@@ -236,4 +240,46 @@ func TestFullWire(t *testing.T) {
 		t.Errorf("send: %d, %v", n, err)
 	}
 	w.expect(t, here+"5000 198.51.100.7:9 1")
+}
+
+// TestTwoSendersOfOneSocket: one is refused, and then another finds room at its second
+// try. The first is told of room nevertheless.
+func TestTwoSendersOfOneSocket(t *testing.T) {
+	to := netip.MustParseAddrPort("198.51.100.7:9")
+	t.Run("past the stack", func(t *testing.T) {
+		s, w := wired(t)
+		fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+		s.bind(fd, netip.MustParseAddrPort("0.0.0.0:5000"))
+		s.calm(fd)
+		w.refuse = 3 // both tries of the first, and one of the second
+		if _, err := s.sendto(fd, "first", syscall.MSG_DONTWAIT, to); err != syscall.EAGAIN {
+			t.Fatalf("first: %v", err)
+		}
+		if _, err := s.sendto(fd, "second", syscall.MSG_DONTWAIT, to); err != 0 {
+			t.Fatalf("second: %v", err)
+		}
+		s.stack.Room()
+		s.await(fd, 'w')
+		if _, err := s.sendto(fd, "first", syscall.MSG_DONTWAIT, to); err != 0 {
+			t.Errorf("first again: %v", err)
+		}
+	})
+	t.Run("through the stack", func(t *testing.T) {
+		s := newSide(t, nil)
+		refuse := 3
+		s.stack.Full = func() bool { refuse--; return refuse >= 0 }
+		fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+		s.calm(fd)
+		if _, err := s.sendto(fd, "first", syscall.MSG_DONTWAIT, to); err != syscall.EAGAIN {
+			t.Fatalf("first: %v", err)
+		}
+		if _, err := s.sendto(fd, "second", syscall.MSG_DONTWAIT, to); err != 0 {
+			t.Fatalf("second: %v", err)
+		}
+		s.stack.Room()
+		s.await(fd, 'w')
+		if _, err := s.sendto(fd, "first", syscall.MSG_DONTWAIT, to); err != 0 {
+			t.Errorf("first again: %v", err)
+		}
+	})
 }

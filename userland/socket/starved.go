@@ -24,7 +24,7 @@ func (s *starved) add(k *sock) {
 	s.socks[k] = struct{}{}
 }
 
-// remove forgets a socket.
+// remove forgets a socket that is closed: nobody sends through it.
 func (s *starved) remove(k *sock) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

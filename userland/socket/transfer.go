@@ -126,11 +126,10 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 		return len(b), 0
 	}
 	if k.s.Full != nil && !private(to.Addr()) && k.s.Full() {
-		// There may have been room again before the link knew of k.
+		// As in sendDirect.
 		if k.s.starved.add(k); k.s.Full() {
 			return 0, syscall.EAGAIN
 		}
-		k.s.starved.remove(k)
 	}
 	n, err := k.ep.Write(bytes.NewReader(b), o)
 	if err != nil {
