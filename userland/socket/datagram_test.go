@@ -72,6 +72,40 @@ func peers(s *side) {
 	s.close(b)
 }
 
+// longest sends datagrams about as long as can be.
+func longest(s *side) {
+	for _, tt := range []struct {
+		family   int
+		at, peer string // peer is another name of at
+	}{{syscall.AF_INET, "127.0.0.1", "127.0.0.1"}, {syscall.AF_INET6, "::1", "::1"}, {syscall.AF_INET6, "127.0.0.1", "::ffff:127.0.0.1"}} {
+		family := syscall.AF_INET6
+		if tt.at != "::1" {
+			family = syscall.AF_INET
+		}
+		to := s.socket(family, syscall.SOCK_DGRAM, 0)
+		s.bind(to, netip.AddrPortFrom(netip.MustParseAddr(tt.at), 0))
+		peer := netip.AddrPortFrom(netip.MustParseAddr(tt.peer), s.local(to).Port())
+		for _, connected := range []bool{false, true} {
+			fd := s.socket(tt.family, syscall.SOCK_DGRAM, 0)
+			given := peer
+			if connected {
+				s.connect(fd, peer)
+				given = netip.AddrPort{}
+			}
+			for _, n := range []int{65507, 65508, 65527, 65528, 65535, 65536} {
+				_, err := s.sendto(fd, strings.Repeat("x", n), 0, given)
+				s.note("%d bytes to %s: %v", n, tt.peer, err)
+				if err == 0 {
+					_, got, _, err := s.recvfrom(to, 1, syscall.MSG_TRUNC)
+					s.note("received %d, %v", got, err)
+				}
+			}
+			s.close(fd)
+		}
+		s.close(to)
+	}
+}
+
 // shut sends after the sending side was shut, with and without a peer, before and
 // after the socket had a name.
 func shut(s *side) {

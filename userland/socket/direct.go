@@ -20,8 +20,12 @@ type Wire interface {
 	// SendDatagram sends b in UDP, with the default options of IP. It is false
 	// when there is no room; Stack.Room is called when it is worth trying again.
 	SendDatagram(from, to netip.AddrPort, b []byte) bool
-	// Longest is the longest IP packet in bytes, in fragments if need be.
+	// Longest is the longest IP packet that SendDatagram takes, in bytes, in fragments
+	// if need be.
 	Longest() int
+	// MTU is the longest that gVisor may send there: fragments that it makes are
+	// refused.
+	MTU() uint32
 }
 
 // Datagram is one that has arrived, whose checksum was verified.
@@ -177,12 +181,8 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 			return true, errno(problem)
 		}
 	}
-	overhead := header.IPv4MinimumSize + header.UDPMinimumSize
-	if to.Addr().Is6() {
-		overhead = header.IPv6MinimumSize + header.UDPMinimumSize
-	}
-	if len(b)+overhead > k.s.Wire.Longest() {
-		return false, 0
+	if k.packet(len(b), to.Addr()) > k.s.Wire.Longest() {
+		return true, syscall.EMSGSIZE
 	}
 	if k.s.Wire.SendDatagram(from, to, b) {
 		return true, 0
@@ -194,6 +194,32 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 		return true, 0
 	}
 	return true, syscall.EAGAIN
+}
+
+// packet is how long the IP packet is of a datagram of n bytes, to an address that is
+// not mapped.
+func (k *sock) packet(n int, to netip.Addr) int {
+	if k.protocol == syscall.IPPROTO_UDP { // an echo's header is the program's
+		n += header.UDPMinimumSize
+	}
+	if to.Is4() {
+		return n + header.IPv4MinimumSize
+	}
+	return n + header.IPv6MinimumSize
+}
+
+// tooLong says that gVisor would have to cut a datagram of n bytes for an address, or
+// for the peer if that is invalid, on its way to the kernel.
+func (k *sock) tooLong(n int, to netip.AddrPort) bool {
+	if k.s.Wire == nil {
+		return false
+	}
+	if !to.IsValid() {
+		k.mu.Lock()
+		to = k.peer
+		k.mu.Unlock()
+	}
+	return to.IsValid() && !private(to.Addr()) && k.packet(n, to.Addr().Unmap()) > int(k.s.Wire.MTU())
 }
 
 // way returns the addresses of a datagram for to, or for the peer if that is

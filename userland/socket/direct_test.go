@@ -21,7 +21,8 @@ type wire struct {
 	refuse int
 }
 
-func (w *wire) Longest() int { return 1500 }
+func (w *wire) Longest() int { return 4000 }
+func (w *wire) MTU() uint32  { return 1500 }
 
 func (w *wire) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	w.mu.Lock()
@@ -133,7 +134,6 @@ func TestDatagramsOfTheStack(t *testing.T) {
 		{"broadcast", netip.MustParseAddrPort("255.255.255.255:9")},
 		{"broadcast", netip.MustParseAddrPort("198.51.100.255:9")},
 		{"multicast", netip.MustParseAddrPort("224.0.0.5:9")},
-		{strings.Repeat("long", 400), to},
 	} {
 		s.sendto(fd, c.text, 0, c.to)
 		w.expect(t)
@@ -282,4 +282,64 @@ func TestTwoSendersOfOneSocket(t *testing.T) {
 			t.Errorf("first again: %v", err)
 		}
 	})
+}
+
+// TestTooLongForTheWire: what the kernel would not take is refused at once, instead of
+// being lost in fragments. A socket's own way, and loopback, take more.
+func TestTooLongForTheWire(t *testing.T) {
+	to4, to6 := netip.MustParseAddrPort("198.51.100.7:9"), netip.MustParseAddrPort("[2001:db8::7]:9")
+	loop4 := netip.MustParseAddrPort("127.0.0.1:9")
+	plain := func(*side, uintptr) {}
+	hops := func(s *side, fd uintptr) { s.set(fd, syscall.IPPROTO_IP, syscall.IP_TTL, 3) }
+	shared := func(s *side, fd uintptr) { s.set(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) }
+	for _, tt := range []struct {
+		name      string
+		family    int
+		protocol  int
+		set       func(*side, uintptr)
+		to        netip.AddrPort
+		most      int // what is taken
+		connected bool
+		direct    bool
+	}{
+		{"IPv4", syscall.AF_INET, 0, plain, to4, 4000 - 28, false, true},
+		{"IPv4 to a peer", syscall.AF_INET, 0, plain, to4, 4000 - 28, true, true},
+		{"IPv6", syscall.AF_INET6, 0, plain, to6, 4000 - 48, false, true},
+		{"hops of its own", syscall.AF_INET, 0, hops, to4, 1500 - 28, false, false},
+		{"hops of its own, to a peer", syscall.AF_INET, 0, hops, to4, 1500 - 28, true, false},
+		{"a shared port", syscall.AF_INET, 0, shared, to4, 1500 - 28, false, false},
+		{"loopback", syscall.AF_INET, 0, plain, loop4, 65507, false, false},
+		{"loopback as a peer", syscall.AF_INET, 0, plain, loop4, 65507, true, false},
+		{"echo", syscall.AF_INET, syscall.IPPROTO_ICMP, plain, to4, 1500 - 20, false, false},
+	} {
+		s, w := wired(t)
+		fd := s.socket(tt.family, syscall.SOCK_DGRAM, tt.protocol)
+		tt.set(s, fd)
+		to := tt.to
+		if tt.connected {
+			if err := s.connect(fd, to); err != 0 {
+				t.Fatal(tt.name, err)
+			}
+			to = netip.AddrPort{}
+		}
+		send := func(n int) syscall.Errno {
+			text := "\x08" + strings.Repeat("\x00", n-1) // a request, for an echo
+			_, err := s.sendto(fd, text, 0, to)
+			return err
+		}
+		if err := send(tt.most); err != 0 {
+			t.Errorf("%s: %d bytes: %v", tt.name, tt.most, err)
+		}
+		if got := len(w.sent) == 1; got != tt.direct {
+			t.Errorf("%s: went past gVisor: %v", tt.name, got)
+		}
+		for _, n := range []int{tt.most + 1, 65488, 65508} {
+			if n <= tt.most {
+				continue
+			}
+			if err := send(n); err != syscall.EMSGSIZE {
+				t.Errorf("%s: %d bytes: %v", tt.name, n, err)
+			}
+		}
+	}
 }

@@ -66,7 +66,7 @@ func newStack(t testing.TB) *stack.Stack {
 		}
 	}
 	s.SetRouteTable([]tcpip.Route{
-		add(1, "127.0.0.1", 8), add(1, "::1", 128), add(2, outside.String(), 24), add(2, "fe80::1", 64),
+		add(1, "127.0.0.1", 8), add(1, "::1", 128), add(2, outside.String(), 24), add(2, "fe80::1", 64), add(2, "2001:db8::1", 64),
 	})
 	return s
 }

@@ -25,6 +25,7 @@ var scripts = map[string]func(s *side){
 	"datagrams6": func(s *side) { datagrams(s, syscall.AF_INET6, "[::1]:0") },
 	"peers":      peers,
 	"shut":       shut,
+	"longest":    longest,
 	"options":    options,
 	"vectors":    messages,
 	"files":      files,

@@ -6,10 +6,14 @@ import (
 	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
-// datagramMax is the longest datagram in bytes (RFC 768).
-const datagramMax = 65507
+// The longest datagrams in bytes, with IPv4 (RFC 791) and with IPv6 (RFC 8200).
+const (
+	datagramMax4 = 65535 - header.IPv4MinimumSize - header.UDPMinimumSize
+	datagramMax6 = 65535 - header.UDPMinimumSize
+)
 
 // sliceWriter takes what fits into b.
 type sliceWriter struct {
@@ -105,7 +109,7 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 		}
 		return int(n), 0
 	}
-	if len(b) > datagramMax {
+	if len(b) > k.longest(to) {
 		return 0, syscall.EMSGSIZE
 	}
 	o := tcpip.WriteOptions{Atomic: true}
@@ -125,6 +129,9 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 		}
 		return len(b), 0
 	}
+	if k.tooLong(len(b), to) {
+		return 0, syscall.EMSGSIZE
+	}
 	if k.s.Full != nil && !private(to.Addr()) && k.s.Full() {
 		// As in sendDirect.
 		if k.s.starved.add(k); k.s.Full() {
@@ -136,6 +143,20 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 		return 0, errno(err)
 	}
 	return int(n), 0
+}
+
+// longest is how long a datagram to an address may be, or to the peer if that is
+// invalid.
+func (k *sock) longest(to netip.AddrPort) int {
+	if !to.IsValid() {
+		k.mu.Lock()
+		to = k.peer
+		k.mu.Unlock()
+	}
+	if to.Addr().Unmap().Is4() {
+		return datagramMax4
+	}
+	return datagramMax6
 }
 
 // readyToSend takes a port for a datagram socket that sends before it has one. It
