@@ -343,3 +343,27 @@ func TestTooLongForTheWire(t *testing.T) {
 		}
 	}
 }
+
+// TestLongerThanTheBuffer: a datagram that is longer than the whole buffer is taken when
+// nothing else waits, as Linux does, over the wire and over loopback.
+func TestLongerThanTheBuffer(t *testing.T) {
+	s, _ := wired(t)
+	fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	s.set(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 1)
+	s.bind(fd, netip.MustParseAddrPort("0.0.0.0:5000"))
+	size, _ := s.option(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+	long := strings.Repeat("x", size+1)
+	for range 3 {
+		arrive(s, stranger, here+"5000", long)
+		arrive(s, stranger, here+"5000", "beside it") // finds no room
+		if text, err := s.receive(fd, size+2, syscall.MSG_DONTWAIT); text != long || err != 0 {
+			t.Errorf("%d bytes, %v", len(text), err)
+		}
+		if text, err := s.receive(fd, 10, syscall.MSG_DONTWAIT); err != syscall.EAGAIN {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+	if n := s.stack.Dropped.Load(); n != 3 {
+		t.Errorf("%d were dropped", n)
+	}
+}

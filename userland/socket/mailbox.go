@@ -8,13 +8,13 @@ import (
 
 // mailbox holds datagrams in order until they are read: a ring of bytes, in which
 // each has a record before it. It grows up to its limit and allocates nothing
-// then. The zero value is empty and takes nothing.
+// then. The zero value is empty and takes one datagram at a time.
 type mailbox struct {
 	mu    sync.Mutex
 	bytes []byte // a power of two
 	first uint32 // where the oldest record begins, modulo the length
 	used  int
-	limit int // of used, in bytes
+	limit int // of used, in bytes; see put
 }
 
 // record is what stands before a datagram.
@@ -31,12 +31,13 @@ const (
 )
 
 // put adds a datagram of length bytes, given in pieces. ok is false when there is
-// no room; empty says that nothing was there before.
+// no room: to be alone it may be longer than the limit. empty says that nothing was
+// there before.
 func (m *mailbox) put(from netip.AddrPort, pieces [][]byte, length int) (empty, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	empty = m.used == 0
-	if m.used+recordSize+length > m.limit {
+	if !empty && m.used+recordSize+length > m.limit {
 		return empty, false
 	}
 	m.grow(m.used + recordSize + length)
