@@ -367,3 +367,23 @@ func TestLongerThanTheBuffer(t *testing.T) {
 		t.Errorf("%d were dropped", n)
 	}
 }
+
+// TestShutForReceiving: what was shut takes nothing, also when its buffer is set
+// afterwards. What was there before is read.
+func TestShutForReceiving(t *testing.T) {
+	for _, how := range []uintptr{syscall.SHUT_RD, syscall.SHUT_RDWR} {
+		s, _ := wired(t)
+		fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+		s.bind(fd, netip.MustParseAddrPort("0.0.0.0:5000"))
+		arrive(s, stranger, here+"5000", "before")
+		s.call(syscall.SYS_SHUTDOWN, fd, how)
+		arrive(s, stranger, here+"5000", "after")
+		s.set(fd, syscall.SOL_SOCKET, syscall.SO_RCVBUF, 100_000)
+		arrive(s, stranger, here+"5000", "at last")
+		for _, want := range []string{"before", "", ""} {
+			if text, err := s.receive(fd, 10, syscall.MSG_DONTWAIT); text != want || err != 0 {
+				t.Errorf("shut %d: %q, %v, want %q", how, text, err, want)
+			}
+		}
+	}
+}

@@ -15,6 +15,8 @@ type mailbox struct {
 	first uint32 // where the oldest record begins, modulo the length
 	used  int
 	limit int // of used, in bytes; see put
+	// closed says that nothing is taken any more.
+	closed bool
 }
 
 // record is what stands before a datagram.
@@ -37,7 +39,7 @@ func (m *mailbox) put(from netip.AddrPort, pieces [][]byte, length int) (empty, 
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	empty = m.used == 0
-	if !empty && m.used+recordSize+length > m.limit {
+	if m.closed || !empty && m.used+recordSize+length > m.limit {
 		return empty, false
 	}
 	m.grow(m.used + recordSize + length)
@@ -128,6 +130,13 @@ func (m *mailbox) next() (length int, ok bool) {
 	defer m.mu.Unlock()
 	r, ok := m.oldest()
 	return r.length, ok
+}
+
+// close has nothing taken any more. It removes nothing.
+func (m *mailbox) close() {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
 }
 
 // setLimit sets how many bytes may wait. It removes nothing.

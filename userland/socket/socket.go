@@ -177,7 +177,7 @@ func (k *sock) Shutdown(how int) syscall.Errno {
 		return syscall.EINVAL
 	}
 	if flags&tcpip.ShutdownRead != 0 {
-		k.box.setLimit(0)
+		k.box.close()
 	}
 	if flags&tcpip.ShutdownWrite != 0 {
 		// Also when there is no connection, which gVisor then says.
