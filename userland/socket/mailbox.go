@@ -2,19 +2,25 @@ package socket
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 	"sync"
 )
 
 // mailbox holds datagrams in order until they are read: a ring of bytes, in which
-// each has a record before it. It grows up to its limit and allocates nothing
-// then. The zero value is empty and takes one datagram at a time.
+// each has a record before it. It grows up to its limit, and gives a large ring back
+// when it is empty: one that fills again takes what was given back. The zero value is
+// empty and takes one datagram at a time.
 type mailbox struct {
 	mu    sync.Mutex
-	bytes []byte // a power of two
+	ring  *ring  // nil: none
+	bytes []byte // those of ring, a power of two
 	first uint32 // where the oldest record begins, modulo the length
 	used  int
 	limit int // of used, in bytes; see put
+	// most is the greatest value of used since the mailbox was empty, and before that
+	// of the time before: as much is likely to come again.
+	most, before int
 	// closed says that nothing is taken any more.
 	closed bool
 }
@@ -24,6 +30,13 @@ type record struct {
 	from   netip.AddrPort
 	length int
 }
+
+// ring is the memory of a mailbox.
+type ring struct{ bytes []byte }
+
+// rings are those that no mailbox uses, by the logarithm of their size. What is not
+// used for a while is the collector's.
+var rings [32]sync.Pool
 
 const (
 	// recordSize is that of a record in bytes: address, port, family, length.
@@ -55,6 +68,7 @@ func (m *mailbox) put(from netip.AddrPort, pieces [][]byte, length int) (empty, 
 	for _, piece := range pieces {
 		m.append(piece)
 	}
+	m.most = max(m.most, m.used)
 	return empty, true
 }
 
@@ -64,12 +78,24 @@ func (m *mailbox) grow(n int) {
 		return
 	}
 	size := max(len(m.bytes), mailboxLeast)
-	for size < n {
+	for size < max(n, m.before) {
 		size *= 2
 	}
-	bytes := make([]byte, size)
-	m.copyOut(bytes[:m.used], 0)
-	m.bytes, m.first = bytes, 0
+	r, ok := rings[bits.Len(uint(size))].Get().(*ring)
+	if !ok {
+		r = &ring{make([]byte, size)}
+	}
+	m.copyOut(r.bytes[:m.used], 0)
+	m.giveBack()
+	m.ring, m.bytes, m.first = r, r.bytes, 0
+}
+
+// giveBack leaves the ring to others.
+func (m *mailbox) giveBack() {
+	if m.ring != nil {
+		rings[bits.Len(uint(len(m.bytes)))].Put(m.ring)
+	}
+	m.ring, m.bytes = nil, nil
 }
 
 // append writes behind the end. There is room.
@@ -120,6 +146,12 @@ func (m *mailbox) take(b []byte, peek bool) (n int, r record, ok bool) {
 	if !peek {
 		m.first += uint32(recordSize + r.length)
 		m.used -= recordSize + r.length
+		if m.used == 0 {
+			m.before, m.most = m.most, 0
+			if len(m.bytes) > mailboxLeast {
+				m.giveBack()
+			}
+		}
 	}
 	return n, r, true
 }
