@@ -106,6 +106,22 @@ func longest(s *side) {
 	}
 }
 
+// pendingErrors has an error and datagrams wait at the same time: the error comes first.
+func pendingErrors(s *side) {
+	a, b := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0), s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	s.bind(a, netip.MustParseAddrPort("127.0.0.1:0"))
+	s.bind(b, netip.MustParseAddrPort("127.0.0.1:0"))
+	s.connect(a, s.local(b))
+	s.sendto(b, "before", 0, s.local(a))
+	s.close(b)
+	s.write(a, "to nobody")
+	for range 3 {
+		text, err := s.receive(a, 10, syscall.MSG_DONTWAIT)
+		s.note("receive: %q, %v", text, err)
+	}
+	s.close(a)
+}
+
 // shut sends after the sending side was shut, with and without a peer, before and
 // after the socket had a name.
 func shut(s *side) {

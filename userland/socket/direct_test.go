@@ -387,3 +387,29 @@ func TestShutForReceiving(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsBeforeDatagrams: what ICMP says of a peer is told before what has arrived
+// past gVisor.
+func TestErrorsBeforeDatagrams(t *testing.T) {
+	s, _ := wired(t)
+	fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	// Nobody listens there: the answer comes over the interface at once.
+	s.connect(fd, netip.AddrPortFrom(outside, 9))
+	s.set(fd, syscall.IPPROTO_IP, syscall.IP_TTL, 3) // what is sent is gVisor's
+	name := s.local(fd)
+	arrive(s, here+"9", name.String(), "datagram")
+	if _, err := s.sendto(fd, "to nobody", 0, netip.AddrPort{}); err != 0 {
+		t.Fatal(err)
+	}
+	s.await(fd, 'r')
+	text, err := s.receive(fd, 10, syscall.MSG_DONTWAIT)
+	if err != syscall.ECONNREFUSED {
+		t.Errorf("%q, %v, want the error first", text, err)
+	}
+	if text, err := s.receive(fd, 10, syscall.MSG_DONTWAIT); text != "datagram" || err != 0 {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := s.receive(fd, 10, syscall.MSG_DONTWAIT); err != syscall.EAGAIN {
+		t.Errorf("%v", err)
+	}
+}

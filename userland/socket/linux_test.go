@@ -26,6 +26,7 @@ var scripts = map[string]func(s *side){
 	"peers":      peers,
 	"shut":       shut,
 	"longest":    longest,
+	"errors":     pendingErrors,
 	"options":    options,
 	"vectors":    messages,
 	"files":      files,

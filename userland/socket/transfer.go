@@ -68,6 +68,10 @@ func (k *sock) Receive(b []byte, flags int) (n int, from netip.AddrPort, whole i
 	}
 	peek := flags&syscall.MSG_PEEK != 0
 	if k.protocol != syscall.IPPROTO_TCP {
+		// What ICMP said comes before what arrived, as gVisor has it too.
+		if problem := k.ep.LastError(); problem != nil {
+			return 0, from, 0, errno(problem)
+		}
 		if n, from, whole, ok := k.receiveDirect(b, peek); ok {
 			return n, from, whole, 0
 		}
