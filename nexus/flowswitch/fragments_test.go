@@ -212,3 +212,27 @@ func TestLongDatagramsLeave(t *testing.T) {
 		t.Errorf("%d packets left: %v", len(w.sent), w.drops())
 	}
 }
+
+// TestErrorsAboutFragments: an ICMP error quotes what this machine has sent. Of a later
+// fragment it quotes no ports, but what was sent there.
+func TestErrorsAboutFragments(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"udp/5000"}, nil)
+	if _, errno := d.bind(17, 5000); errno != 0 {
+		t.Fatal(errno)
+	}
+	for field, taken := range map[uint16]bool{0: true, 0x4000: true, 0x2000: true, 1: false, 0x2001: false, 0x1fff: false} {
+		quoted := datagramTo(4000, nil)
+		from, to := machine.As4(), outside.As4()
+		copy(quoted[12:], from[:])
+		copy(quoted[16:], to[:])
+		binary.BigEndian.PutUint16(quoted[6:], field)
+		binary.BigEndian.PutUint16(quoted[20:], 5000)
+		b := datagramTo(0, nil)[:20]
+		b = append(append(b, 3, 3, 0, 0, 0, 0, 0, 0), quoted...)
+		b[3], b[9] = byte(len(b)), pkt.ICMP
+		if got := w.arrive(b); got != taken {
+			t.Errorf("quoted with %#x: taken: %v", field, got)
+		}
+	}
+}

@@ -85,7 +85,8 @@ func errorKey(head []byte, in *packet.Info) (k packet.Key, ok bool) {
 	k.Version = in.Version
 	ip := 20
 	if in.Version == 4 {
-		if len(inner) < 24 || inner[0] != 0x45 {
+		const offset = 0x1fff // of a fragment: only the first one has ports
+		if len(inner) < 24 || inner[0] != 0x45 || binary.BigEndian.Uint16(inner[6:])&offset != 0 {
 			return k, false
 		}
 		k.Proto = inner[9]
