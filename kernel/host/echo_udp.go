@@ -149,7 +149,7 @@ func (t *transmitter) answer(pkt *nic.Packet, in *received) bool {
 	if pkt.NeedsChecksum {
 		// It was never summed: the field holds the sum of the pseudo header,
 		// which is the same both ways.
-		t.checksum(p, at, 6, n)
+		t.checksum(p, at, udpSumOffset, n)
 	}
 	t.commit(p, n)
 	return true

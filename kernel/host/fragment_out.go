@@ -27,10 +27,6 @@ func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte) netif.Result {
 	}
 	if o.Sum {
 		finishSum(f.whole, 0, o.SumOffset)
-		// None at all is 0 (RFC 768); what would be 0 is told as its complement.
-		if sum := f.whole[o.SumOffset:][:2]; sum[0] == 0 && sum[1] == 0 {
-			sum[0], sum[1] = 0xff, 0xff
-		}
 	}
 	for f.id&0xffff == 0 { // also what the first one begins with
 		f.id = p.s.net.InsecureRNG().Uint32()

@@ -163,7 +163,7 @@ func (p *cardPort) queue(o *netif.Outgoing) netif.Result {
 // the pseudo header.
 func finishSum(packet []byte, start, offset int) {
 	if start+offset+2 <= len(packet) {
-		sum := ^checksum.Checksum(packet[start:], 0)
+		sum := fieldOf(checksum.Checksum(packet[start:], 0), offset)
 		binary.BigEndian.PutUint16(packet[start+offset:], sum)
 	}
 }

@@ -205,5 +205,18 @@ func (t *transmitter) checksum(p *nic.Packet, start, offset, length int) {
 			break
 		}
 	}
-	putBE16(p, start+offset, ^sum.Checksum())
+	putBE16(p, start+offset, fieldOf(sum.Checksum(), offset))
+}
+
+// udpSumOffset is where UDP has its checksum, which TCP has elsewhere.
+const udpSumOffset = 6
+
+// fieldOf is what a checksum's field holds, offset bytes behind the IP header, for the
+// sum of all that it covers. One of UDP is never 0, which says that there is none (RFC
+// 768).
+func fieldOf(sum uint16, offset int) uint16 {
+	if sum == 0xffff && offset == udpSumOffset {
+		return sum
+	}
+	return ^sum
 }
