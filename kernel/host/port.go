@@ -54,7 +54,7 @@ func (r *bodyReader) copy(w *cursor, n int) {
 func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	l := p.s.link
 	if hop.Generation != l.neighbours.generation.Load() && !p.find(o.Remote, hop) {
-		return p.queue(o)
+		return netif.Unknown
 	}
 	t := l.tx
 	t.mu.Lock()
@@ -119,15 +119,34 @@ func (p *cardPort) find(remote netip.Addr, hop *netif.Hop) bool {
 	return true
 }
 
-// ask has gVisor find a neighbour's link address out.
+// ask has gVisor find a neighbour's link address out. done is called once.
 func (p *cardPort) ask(next netip.Addr, done func(stack.LinkResolutionResult)) {
-	p.s.net.GetLinkAddress(cardID, toAddress(next), tcpip.Address{}, protocolOf(next), done)
+	err := p.s.net.GetLinkAddress(cardID, toAddress(next), tcpip.Address{}, protocolOf(next), done)
+	if _, later := err.(*tcpip.ErrWouldBlock); err != nil && !later {
+		done(stack.LinkResolutionResult{Err: err}) // gVisor did not begin to ask
+	}
 }
 
-// queue sends a packet to a neighbour that is not known yet: gVisor asks for it and
-// holds the packet meanwhile. Large ones are not held, nor more than it may be made to
-// hold (see neighbours).
-func (p *cardPort) queue(o *netif.Outgoing) netif.Result {
+// Neighbour implements netif.Port.
+func (p *cardPort) Neighbour(remote netip.Addr) netip.Addr {
+	return nextHop(*p.s.link.neighbours.routes.Load(), remote)
+}
+
+// Hold implements netif.Port: gVisor asks for the neighbour and holds the packet
+// meanwhile.
+func (p *cardPort) Hold(o *netif.Outgoing, done func()) netif.Result {
+	r := p.hold(o)
+	if r != netif.Sent {
+		done()
+		return r
+	}
+	p.ask(p.Neighbour(o.Remote), func(stack.LinkResolutionResult) { done() })
+	return r
+}
+
+// hold gives a packet to gVisor. Large ones are not held, nor more than it may be made
+// to hold (see neighbours).
+func (p *cardPort) hold(o *netif.Outgoing) netif.Result {
 	if o.SegmentSize != 0 || !p.s.link.neighbours.admit(o.Remote, o.IP+o.Transport+o.PayloadLen) {
 		p.s.counters.inc(txDropUnresolved)
 		return netif.Unreachable

@@ -2,6 +2,7 @@ package host
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -13,6 +14,7 @@ import (
 // TestDomainsHoldLittle has a domain send to neighbours that nobody knows: gVisor
 // holds such packets, and may hold no more than it is let through.
 func TestDomainsHoldLittle(t *testing.T) {
+	t.Parallel() // with the next one: both wait for gVisor to give up
 	near, _ := newCable(noOffloads, noOffloads)
 	s := startStack(t, near, Config{IPv4: options.IPv4{Address: netip.MustParsePrefix("192.0.2.1/24")}})
 	until(t, "the link is up", func() bool {
@@ -23,13 +25,17 @@ func TestDomainsHoldLittle(t *testing.T) {
 	const size, count = 1000, 5000
 	remote := netip.MustParseAddr("192.0.2.2")
 	sent := 0
+	var answered atomic.Int32
 	for range count {
 		packet := make([]byte, size)
 		h := header.IPv4(packet)
 		h.Encode(&header.IPv4Fields{TotalLength: size, TTL: 64, Protocol: 17, SrcAddr: toAddress(netip.MustParseAddr("192.0.2.1")), DstAddr: toAddress(remote)})
 		h.SetChecksum(^h.CalculateChecksum())
 		o := &netif.Outgoing{Head: packet[:28], IP: 20, Transport: 8, Body: [][]byte{packet[28:]}, PayloadLen: size - 28, Remote: remote}
-		if port.Output(o, &netif.Hop{}) == netif.Sent {
+		if port.Output(o, &netif.Hop{}) != netif.Unknown {
+			t.Fatal("a neighbour is known")
+		}
+		if port.Hold(o, func() { answered.Add(1) }) == netif.Sent {
 			sent++
 		}
 		if remote = remote.Next(); remote == netip.MustParseAddr("192.0.2.200") {
@@ -41,6 +47,46 @@ func TestDomainsHoldLittle(t *testing.T) {
 	}
 	if n := s.counters.get(txDropUnresolved); n != uint64(count-sent) {
 		t.Errorf("%d drops are counted of %d", n, count-sent)
+	}
+	// gVisor gives up after three seconds.
+	until(t, "the end of all questions", func() bool { return answered.Load() == count })
+}
+
+// TestHeldUntilTheNeighbourIsKnown: a packet waits for its neighbour, and who had it
+// wait is told when it is known, or when it is known not to be there, or when there is
+// nobody to ask.
+func TestHeldUntilTheNeighbourIsKnown(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		remote string
+		want   netif.Result
+	}{{"there", "192.0.2.2", netif.Sent}, {"not there", "192.0.2.3", netif.Sent}, {"no route", "2001:db8::2", netif.Unreachable}} {
+		near, far := newCable(noOffloads, noOffloads)
+		ends := [2]*Stack{}
+		for i, dev := range []*port{near, far} {
+			ends[i] = startStack(t, dev, static([]string{"192.0.2.1/24", "192.0.2.2/24"}[i]))
+		}
+		card, remote := ends[0].Port(), netip.MustParseAddr(tt.remote)
+		until(t, "both links are up", func() bool { return ends[0].LinkUp() && ends[1].LinkUp() })
+		frame := udpFrame(echoPort, make([]byte, 3000))[ethHeader:]
+		copy(frame[12:16], []byte{192, 0, 2, 1})
+		copy(frame[16:20], []byte{192, 0, 2, 2})
+		o := &netif.Outgoing{Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{frame[28:]}, PayloadLen: 3000, Remote: remote}
+		if r := card.Output(o, &netif.Hop{}); r != netif.Unknown {
+			t.Fatalf("%s: result %d", tt.name, r)
+		}
+		var answered atomic.Int32
+		if r := card.Hold(o, func() { answered.Add(1) }); r != tt.want {
+			t.Errorf("%s: held: %d", tt.name, r)
+		}
+		until(t, "an answer", func() bool { return answered.Load() > 0 })
+		if tt.name == "there" {
+			until(t, "the datagram", func() bool { return ends[1].counters.get(udpEchoSlow) == 1 })
+		}
+		if n := answered.Load(); n != 1 {
+			t.Errorf("%s: told %d times", tt.name, n)
+		}
 	}
 }
 

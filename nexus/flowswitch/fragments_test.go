@@ -3,6 +3,7 @@ package flowswitch_test
 import (
 	"bytes"
 	"encoding/binary"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -23,6 +24,18 @@ func datagramTo(port uint16, data []byte) []byte {
 	binary.BigEndian.PutUint16(b[24:], uint16(8+len(data)))
 	binary.BigEndian.PutUint16(b[10:], ^pkt.SumOf(b[:20]))
 	return append(b, data...)
+}
+
+// datagramFrom is one that a domain sends.
+func datagramFrom(port uint16, to netip.Addr, data []byte) []byte {
+	b := datagramTo(4000, data)
+	from, remote := machine.As4(), to.As4()
+	copy(b[12:], from[:])
+	copy(b[16:], remote[:])
+	binary.BigEndian.PutUint16(b[20:], port)
+	b[10], b[11] = 0, 0
+	binary.BigEndian.PutUint16(b[10:], ^pkt.SumOf(b[:20]))
+	return b
 }
 
 // inParts cuts a packet for an MTU of 1500.
@@ -194,13 +207,7 @@ func TestLongDatagramsLeave(t *testing.T) {
 	if _, errno := d.bind(17, 5000); errno != 0 {
 		t.Fatal(errno)
 	}
-	b := datagramTo(4000, bytes.Repeat([]byte("long"), 1000))
-	from, to := machine.As4(), outside.As4()
-	copy(b[12:], from[:])
-	copy(b[16:], to[:])
-	binary.BigEndian.PutUint16(b[20:], 5000)
-	binary.BigEndian.PutUint16(b[10:], 0)
-	binary.BigEndian.PutUint16(b[10:], ^pkt.SumOf(b[:20]))
+	b := datagramFrom(5000, outside, bytes.Repeat([]byte("long"), 1000))
 	d.send(b, user.Outgoing{})
 	if len(w.sent) != 1 || !bytes.Equal(w.sent[0], b) {
 		t.Fatalf("%d packets left: %v", len(w.sent), w.drops())
@@ -222,12 +229,8 @@ func TestErrorsAboutFragments(t *testing.T) {
 		t.Fatal(errno)
 	}
 	for field, taken := range map[uint16]bool{0: true, 0x4000: true, 0x2000: true, 1: false, 0x2001: false, 0x1fff: false} {
-		quoted := datagramTo(4000, nil)
-		from, to := machine.As4(), outside.As4()
-		copy(quoted[12:], from[:])
-		copy(quoted[16:], to[:])
+		quoted := datagramFrom(5000, outside, nil)
 		binary.BigEndian.PutUint16(quoted[6:], field)
-		binary.BigEndian.PutUint16(quoted[20:], 5000)
 		b := datagramTo(0, nil)[:20]
 		b = append(append(b, 3, 3, 0, 0, 0, 0, 0, 0), quoted...)
 		b[3], b[9] = byte(len(b)), pkt.ICMP

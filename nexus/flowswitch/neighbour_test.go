@@ -2,6 +2,7 @@ package flowswitch_test
 
 import (
 	"context"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -9,6 +10,9 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	user "github.com/sluice-os/sluice/userland/channel"
 )
 
 // TestCapability25CookieReachesItsOwner: the answer to a question for a neighbour
@@ -82,5 +86,115 @@ func TestUnreachablePeerFailsTheConnection(t *testing.T) {
 	(*w.unresolved)[0](false)
 	if err := <-failed; err == nil || !strings.Contains(err.Error(), (&tcpip.ErrHostUnreachable{}).String()) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestQuestionsAreBounded has domains ask for more neighbours than they may, by connecting
+// to them or by sending to them. Others can ask nevertheless, and so can they when they
+// were answered.
+func TestQuestionsAreBounded(t *testing.T) {
+	const most, tries = 16, 40
+	w := newWorld(t)
+	w.unresolved, w.unknown = &[]func(bool){}, true
+	a, b := w.domain([]string{"udp/5000"}, []string{"tcp/*:*", "udp/*:*"}), w.domain([]string{"udp/5001"}, []string{"tcp/*:*", "udp/*:*"})
+	for d, port := range map[*domain]uint16{a: 5000, b: 5001} {
+		if _, errno := d.bind(17, port); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	// asked is how many questions a step brings, and how many packets it loses.
+	asked := func(step func()) (questions, lost int) {
+		before, drops := len(*w.unresolved)+len(w.held), w.drops()["flowswitch_drop_tx_neighbours"]
+		step()
+		return len(*w.unresolved) + len(w.held) - before, int(w.drops()["flowswitch_drop_tx_neighbours"] - drops)
+	}
+	neighbour := func(n int) netip.Addr {
+		a := outside.As4()
+		a[2], a[3] = byte(n>>8), byte(n)
+		return netip.AddrFrom4(a)
+	}
+	connect := func(d *domain, n int) func() {
+		return func() {
+			for i := range n {
+				if _, errno := d.connect(6, neighbour(10+i), 80); errno != 0 {
+					t.Fatal(errno)
+				}
+			}
+		}
+	}
+	send := func(d *domain, port uint16, n, each, size int) func() {
+		return func() {
+			for i := range n {
+				for range each {
+					d.send(datagramFrom(port, neighbour(10+i), make([]byte, size)), user.Outgoing{})
+				}
+			}
+		}
+	}
+	answer := func() {
+		for _, done := range *w.unresolved {
+			done(true)
+		}
+		for _, done := range w.held {
+			done()
+		}
+		*w.unresolved, w.held = nil, nil
+	}
+	for _, tt := range []struct {
+		name        string
+		step        func()
+		asked, lost int
+	}{
+		{"few by connecting", connect(a, 3), 3, 0},
+		{"few by sending, the same", send(a, 5000, 3, 1, 10), 3, 0},
+		{"many by connecting", connect(a, tries), most, 0},
+		{"many by sending", send(a, 5000, tries, 1, 10), most, tries - most},
+		{"another domain", send(b, 5001, 3, 1, 10), 3, 0},
+		{"another domain", connect(b, 3), 3, 0},
+	} {
+		if n, lost := asked(tt.step); n != tt.asked || lost != tt.lost {
+			t.Errorf("%s: %d questions, %d packets lost, want %d and %d", tt.name, n, lost, tt.asked, tt.lost)
+		}
+	}
+	answer()
+	for _, tt := range []struct {
+		name        string
+		step        func()
+		asked, lost int
+	}{
+		{"many bytes", send(a, 5000, 1, tries, 1000-28), 32 << 10 / (1000 + 512), tries - 32<<10/(1000+512)},
+		{"of another domain", send(b, 5001, 1, 1, 1000), 1, 0},
+	} {
+		if n, lost := asked(tt.step); n != tt.asked || lost != tt.lost {
+			t.Errorf("%s: %d questions, %d packets lost, want %d and %d", tt.name, n, lost, tt.asked, tt.lost)
+		}
+	}
+	answer()
+	// One packet is held whatever its length.
+	if n, lost := asked(send(a, 5000, 1, 2, 60_000)); n != 1 || lost != 1 {
+		t.Errorf("long datagrams: %d held, %d lost", n, lost)
+	}
+	answer()
+	// All behind a router are one neighbour's.
+	w.router = outside
+	if n, lost := asked(send(a, 5000, tries, 1, 10)); n != tries || lost != 0 {
+		t.Errorf("behind a router: %d held, %d lost", n, lost)
+	}
+	// Flows that are closed leave their questions: there is no end of them otherwise.
+	n, _ := asked(func() {
+		for range 2000 {
+			r, errno := a.connect(6, outside, 80)
+			if errno != 0 {
+				t.Fatal(errno)
+			}
+			a.request(abi.FlowRequest{Op: abi.FlowClose, Flow: r.Flow, Generation: r.Generation})
+		}
+	})
+	if n < 100 || n > 512 {
+		t.Errorf("%d questions of flows that came and went", n)
+	}
+	answer()
+	if n, _ := asked(connect(a, 1)); n != 1 {
+		t.Error("nothing is asked after all answers")
 	}
 }

@@ -20,6 +20,7 @@ const (
 	TxNotAllowed                 // the manifest does not allow this peer
 	TxSource                     // the source address is not the machine's
 	TxUnreachable                // no way to the peer
+	TxNeighbours                 // to a neighbour that is not known, when the channel has too much wait for such
 	TxMulticast                  // to a group or broadcast address
 	TxSegmentation               // a request for segmentation that makes no sense
 	// Of packets for a domain.
@@ -29,7 +30,7 @@ const (
 
 var reasonNames = [reasonCount]string{
 	TxLength: "tx_length", TxProtocol: "tx_protocol", TxFragment: "tx_fragment", TxTooLong: "tx_too_long",
-	TxNotAllowed: "tx_not_allowed", TxSource: "tx_source", TxUnreachable: "tx_unreachable", TxMulticast: "tx_multicast",
+	TxNotAllowed: "tx_not_allowed", TxSource: "tx_source", TxUnreachable: "tx_unreachable", TxNeighbours: "tx_neighbours", TxMulticast: "tx_multicast",
 	TxSegmentation: "tx_segmentation", RxNoRoom: "rx_no_room",
 }
 

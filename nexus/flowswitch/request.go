@@ -201,7 +201,7 @@ func (s *Switch) connect(a *attached, f *flow.Flow, r *abi.FlowRequest) syscall.
 		return err
 	}
 	if f := s.table.ByID(r.Flow); f != nil {
-		s.resolve(f)
+		s.resolve(a, f)
 	}
 	return 0
 }
@@ -237,6 +237,6 @@ func (s *Switch) connectBound(a *attached, f *flow.Flow, source netip.Addr, remo
 	s.table.Close(s.now(), f, 0)
 	s.Reap()
 	s.answer(made, netip.AddrPortFrom(source, f.Key.LocalPort), r)
-	s.resolve(made)
+	s.resolve(a, made)
 	return 0
 }

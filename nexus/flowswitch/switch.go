@@ -53,6 +53,7 @@ type attached struct {
 	news   bool
 	send   func(*channel.Packet) bool
 	out    sender
+	asking asking
 	// stalled says that it has packets that the card did not take.
 	stalled atomic.Bool
 }
@@ -197,5 +198,6 @@ func (s *Switch) sendReset(r *flow.RST) {
 	if s.port.Local(remote) {
 		return // the other side is a domain of this machine, which hears of it by itself
 	}
+	// A neighbour that is not known is not asked for: nobody accounts for that.
 	s.port.Output(&netif.Outgoing{Head: b, IP: len(b) - 20, Transport: 20, Remote: remote}, &netif.Hop{})
 }

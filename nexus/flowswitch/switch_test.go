@@ -55,7 +55,12 @@ type world struct {
 	hosts [][]byte // what was put together for the host stack
 	// unresolved, if it is not nil, takes the questions for neighbours.
 	unresolved *[]func(bool)
-	now        time.Duration
+	// router, if it is valid, has all neighbours behind it, and unknown has packets
+	// wait for them: held tells of the end of that.
+	router  netip.Addr
+	unknown bool
+	held    []func()
+	now     time.Duration
 }
 
 func newWorld(t testing.TB) *world {
@@ -115,6 +120,9 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	if w.full {
 		return netif.Full
 	}
+	if w.unknown {
+		return netif.Unknown
+	}
 	packet := append([]byte(nil), o.Head[:o.IP+o.Transport]...)
 	for _, b := range o.Body {
 		packet = append(packet, b...)
@@ -132,6 +140,20 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	w.wire.InjectInbound(ipv4.ProtocolNumber, pkt)
 	pkt.DecRef()
 	return netif.Sent
+}
+
+// Hold implements netif.Port.
+func (w *world) Hold(_ *netif.Outgoing, done func()) netif.Result {
+	w.held = append(w.held, done)
+	return netif.Sent
+}
+
+// Neighbour implements netif.Port.
+func (w *world) Neighbour(remote netip.Addr) netip.Addr {
+	if w.router.IsValid() {
+		return w.router
+	}
+	return remote
 }
 
 // Input implements netif.Port.

@@ -55,6 +55,8 @@ func (x *sender) send(p *channel.Packet) bool {
 		return false
 	case netif.Unreachable:
 		s.drop(TxUnreachable)
+	case netif.Unknown:
+		x.hold()
 	}
 	return true
 }

@@ -42,6 +42,9 @@ const (
 	Full
 	// Unreachable packets were dropped: there is no way to the peer.
 	Unreachable
+	// Unknown packets were not sent: the neighbour that they would go to is not known
+	// yet. Hold is how they wait.
+	Unknown
 )
 
 // Port sends packets.
@@ -49,6 +52,12 @@ type Port interface {
 	// Output sends a packet. The card is told at the next Flush. UDP that is longer
 	// than the MTU is sent in fragments.
 	Output(p *Outgoing, hop *Hop) Result
+	// Hold has the neighbour asked for that an Unknown packet would go to, and sends
+	// the packet when it is known: Sent, or Unreachable if it is dropped at once. done
+	// is called once, from any goroutine, when nothing is held any more.
+	Hold(p *Outgoing, done func()) Result
+	// Neighbour returns whom packets to a peer would go to: to itself, or a router.
+	Neighbour(remote netip.Addr) netip.Addr
 	// Input gives the host stack a packet that was put together from fragments.
 	// Only the goroutine that calls Receiver does so, which gives the bytes away.
 	Input(packet []byte)
