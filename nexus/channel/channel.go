@@ -203,7 +203,8 @@ func (c *Channel) refill() {
 	}
 }
 
-// Ring describes a ring, for who looks on.
+// Ring describes a ring, for who looks on. Used is how many slots one side has filled
+// and the other has not taken.
 type Ring struct {
 	Slots, Used int
 	Head, Tail  uint32
@@ -217,7 +218,11 @@ func (c *Channel) Rings() (list [abi.RingKinds]Ring) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for kind, r := range c.rings {
-		list[kind] = Ring{Slots: r.Slots(), Used: r.Used(), Head: r.Head(), Tail: r.Tail()}
+		head := r.Head()
+		if c.over == nil {
+			head = r.Look()
+		}
+		list[kind] = Ring{Slots: r.Slots(), Used: r.Used(head), Head: head, Tail: r.Tail()}
 	}
 	return list
 }

@@ -310,3 +310,58 @@ func TestClosedChannel(t *testing.T) {
 		t.Errorf("%d segments were not freed", n)
 	}
 }
+
+// TestUsedIsWhatWaits: in each ring, what one side has put into it and the other has not
+// taken, by what the domain says now: one that only receives is not asked for a sync.
+func TestUsedIsWhatWaits(t *testing.T) {
+	var p arena.Params
+	for kind := range p.Slots {
+		p.Slots[kind] = 16
+	}
+	x := newPair(t, p)
+	used := func() (list sizes) {
+		for kind, r := range x.Rings() {
+			list[kind] = r.Used
+		}
+		return list
+	}
+	step := func(what string, f func(), change func(want *sizes)) {
+		t.Helper()
+		want := used()
+		f()
+		change(&want)
+		if got := used(); got != want || x.err != nil {
+			t.Errorf("%s: used %v, want %v, %v", what, got, want, x.err)
+		}
+	}
+	same := func(*sizes) {}
+	if got := used(); got != (sizes{abi.RingAlloc: got[abi.RingAlloc]}) || got[abi.RingAlloc] == 0 {
+		t.Errorf("at first: %v", got)
+	}
+	step("three arrive", func() {
+		for range 3 {
+			x.deliver(content(60))
+		}
+	}, same)
+	step("they are shown", x.Flush, func(w *sizes) { w[abi.RingRx] = 3 })
+	step("two are read", func() { x.receive(2) }, func(w *sizes) { w[abi.RingRx], w[abi.RingFree] = 1, 2 })
+	step("a sync", func() { x.user.Flush() }, func(w *sizes) { w[abi.RingFree] = 0 })
+	x.full = true
+	step("two are sent", func() {
+		x.submit(content(60))
+		x.submit(content(60))
+		x.user.Flush()
+	}, func(w *sizes) { w[abi.RingTx] = 2; w[abi.RingAlloc] = 0 })
+	x.full = false
+	step("the card has room", func() { _ = x.Resume(x.send) }, func(w *sizes) { w[abi.RingTx], w[abi.RingAlloc] = 0, 4 })
+	// A head out of bounds says nothing, and a closed channel is not looked at.
+	ring := raw{x}.ring(abi.RingRx)
+	good := ring.Head
+	step("a head out of bounds", func() { ring.Head = 9 }, same)
+	ring.Head = good
+	step("the last one is read", func() { x.receive(1) }, func(w *sizes) { w[abi.RingRx], w[abi.RingFree] = 0, 1 })
+	x.Close()
+	if got := used(); got[abi.RingRx] != 1 || got[abi.RingFree] != 0 {
+		t.Errorf("closed: %v", got)
+	}
+}

@@ -156,15 +156,23 @@ func permute(t *testing.T, n uint32, fills bool, moved, head, tail uint32) {
 		r.Put(abi.Slot{Index: 8})
 		r.Publish()
 	}
-	was, used := shared.Head, uint32(r.Used())
-	trueTail := shared.Tail
+	was, trueTail := shared.Head, shared.Tail
+	free := (trueTail + n - was) % n // what the domain has
+	looked := uint32(r.Used(r.Head()))
 	shared.Head, shared.Tail = head, tail
-	err := r.Sync()
-	allowed := tail == trueTail && head < n && (head+n-was)%n <= used
-	if (err == nil) != allowed {
-		t.Fatalf("n %d fills %v head %d->%d tail %d->%d used %d: %v", n, fills, was, head, trueTail, tail, used, err)
+	want := was
+	if head < n && (head+n-was)%n <= free {
+		want = head
 	}
-	if err != nil && (r.Head() != was || r.Tail() != trueTail || uint32(r.Used()) != used) {
+	if got := r.Look(); got != want {
+		t.Fatalf("n %d fills %v head %d->%d free %d: looks like %d", n, fills, was, head, free, got)
+	}
+	err := r.Sync()
+	allowed := tail == trueTail && head < n && (head+n-was)%n <= free
+	if (err == nil) != allowed {
+		t.Fatalf("n %d fills %v head %d->%d tail %d->%d free %d: %v", n, fills, was, head, trueTail, tail, free, err)
+	}
+	if err != nil && (r.Head() != was || r.Tail() != trueTail || uint32(r.Used(r.Head())) != looked) {
 		t.Fatal("a refused head has changed the ring")
 	}
 	if err == nil && fills && uint32(r.Filled()) != (head+n-was)%n {

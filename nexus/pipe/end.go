@@ -98,8 +98,7 @@ func (e *End) Close() {
 
 // lose counts what waits in the tx ring of a pipe that is over.
 func (e *End) lose() {
-	r := e.channel.Rings()[abi.RingTx]
-	e.lost.Store(uint64(r.Slots - 1 - r.Used))
+	e.lost.Store(uint64(e.channel.Rings()[abi.RingTx].Used))
 }
 
 // pass gives a packet to the peer. false: it waits.

@@ -49,8 +49,28 @@ func (r *Ring) Slots() int { return len(r.slots) }
 func (r *Ring) Head() uint32 { return r.head }
 func (r *Ring) Tail() uint32 { return r.shown }
 
-// Used is how many slots are the domain's.
-func (r *Ring) Used() int { return int((r.shown - r.head) & r.mask) }
+// Look returns the domain's head as it is at the moment, for who looks on. One that is
+// out of bounds says nothing: it shows at the next Sync.
+func (r *Ring) Look() uint32 {
+	if head := atomic.LoadUint32(&r.shared.Head); r.allowed(head) {
+		return head
+	}
+	return r.head
+}
+
+// Used is how many slots one side has filled and the other has not taken, with the
+// domain's head at head: see Head and Look.
+func (r *Ring) Used(head uint32) int {
+	if r.fills {
+		return int((head - r.next) & r.mask)
+	}
+	return int((r.shown - head) & r.mask)
+}
+
+// allowed says whether the domain's head may be there.
+func (r *Ring) allowed(head uint32) bool {
+	return head <= r.mask && (head-r.head)&r.mask <= (r.shown-r.head)&r.mask
+}
 
 // Sync reads the domain's head, once. An error means that the domain breaks the
 // contract; the ring is as it was.
@@ -59,7 +79,7 @@ func (r *Ring) Sync() error {
 		return ErrTail
 	}
 	head := atomic.LoadUint32(&r.shared.Head)
-	if head > r.mask || (head-r.head)&r.mask > (r.shown-r.head)&r.mask {
+	if !r.allowed(head) {
 		return ErrHead
 	}
 	r.head = head

@@ -135,13 +135,10 @@ function uptime(ns) {
 }
 
 // waiting returns how full a ring is with what one side has put into it and the
-// other has not taken, in percent. Used slots are the domain's: in a ring that the
-// domain fills they are the free ones. The alloc ring is a supply; nothing waits in it.
-const FILLED = new Set(["tx", "free"]);
+// other has not taken, in percent. The alloc ring is a supply; nothing waits in it.
 function waiting(r) {
   const most = number(r.slots) - 1;
-  if (!(most > 0) || r.kind === "alloc") return 0;
-  return (100 * (FILLED.has(r.kind) ? most - number(r.used) : number(r.used))) / most;
+  return most > 0 && r.kind !== "alloc" ? (100 * number(r.used)) / most : 0;
 }
 
 // growth returns how much counters have grown in a second, all together. One that
