@@ -7,8 +7,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -151,6 +153,36 @@ func TestDHCPAcquires(t *testing.T) {
 		if a.Prefix.Addr().String() == "192.0.2.77" && (!a.Dynamic || a.Valid != time.Hour || a.Broadcast.String() != "192.0.2.255") {
 			t.Errorf("address %+v", a)
 		}
+	}
+}
+
+// heard is a log that tells what is logged.
+type heard func(message string)
+
+func (f heard) Enabled(context.Context, slog.Level) bool      { return true }
+func (f heard) Handle(_ context.Context, r slog.Record) error { f(r.Message); return nil }
+func (f heard) WithAttrs([]slog.Attr) slog.Handler            { return f }
+func (f heard) WithGroup(string) slog.Handler                 { return f }
+
+// TestDHCPSaysWhenItIsDone: whoever reads that there is an address may connect to
+// it at once.
+func TestDHCPSaysWhenItIsDone(t *testing.T) {
+	pa, pb := newCable(noOffloads, noOffloads)
+	d := &dhcpServer{t: t, port: pb, address: net.IPv4(192, 0, 2, 77)}
+	pa.onTransmit = d.onFrame
+	var s *Stack
+	started, routes := make(chan struct{}), make(chan []tcpip.Route, 1)
+	log := slog.New(heard(func(message string) {
+		if message == "dhcp: address acquired" {
+			<-started
+			routes <- s.net.GetRouteTable()
+		}
+	}))
+	s = startStack(t, pa, Config{IPv4: options.IPv4{DHCP: true}, Log: log, Clock: faketime.NewManualClock()})
+	close(started)
+	gateway := toAddress(netip.MustParseAddr("192.0.2.1"))
+	if list := <-routes; !slices.ContainsFunc(list, func(r tcpip.Route) bool { return r.Gateway == gateway }) {
+		t.Errorf("routes when the address was told: %v", list)
 	}
 }
 

@@ -203,7 +203,6 @@ func (c *configurator) act(a dhcp.Action, from macAddr) {
 	switch a.Event {
 	case dhcp.Lost:
 		c.removeAddress(old.Address)
-		c.s.log.Warn("dhcp: address lost", "address", old.Address, "reason", a.Reason)
 	case dhcp.Acquired, dhcp.Refreshed:
 		c.serverMAC = from
 		if had && old.Address != a.Lease.Address {
@@ -214,10 +213,6 @@ func (c *configurator) act(a dhcp.Action, from macAddr) {
 			if err := c.addAddress(cardID, a.Lease.Address); err != nil {
 				c.s.log.Warn("dhcp: address not usable", "error", err)
 			}
-		}
-		if a.Event == dhcp.Acquired {
-			c.s.log.Info("dhcp: address acquired", "address", a.Lease.Address, "gateway", a.Lease.Gateway,
-				"dns", a.Lease.DNS, "server", a.Lease.Server, "lease", a.Lease.Expire)
 		}
 	}
 
@@ -231,6 +226,17 @@ func (c *configurator) act(a dhcp.Action, from macAddr) {
 		c.timer.Stop()
 	} else {
 		c.timer.Reset(max(0, next-now))
+	}
+
+	// Whoever reads this may use the address at once: its routes come first.
+	switch a.Event {
+	case dhcp.Lost:
+		c.apply()
+		c.s.log.Warn("dhcp: address lost", "address", old.Address, "reason", a.Reason)
+	case dhcp.Acquired:
+		c.apply()
+		c.s.log.Info("dhcp: address acquired", "address", a.Lease.Address, "gateway", a.Lease.Gateway,
+			"dns", a.Lease.DNS, "server", a.Lease.Server, "lease", a.Lease.Expire)
 	}
 }
 
