@@ -34,6 +34,10 @@ func TestTwoBuildsGiveTheSameBytes(t *testing.T) {
 	dirs := [2]string{checkout(t), checkout(t)}
 	for i := range images {
 		t.Chdir(dirs[i])
+		if i == 1 && os.Getenv("SLUICE_ALL") != "" {
+			// Nothing that was compiled for the first one is used: a minute.
+			t.Setenv("GOCACHE", t.TempDir())
+		}
 		r, err := Build(context.Background(), Options{
 			Board: "microvm", Output: filepath.Join(t.TempDir(), "image.elf"), Cache: t.TempDir(),
 		})

@@ -114,3 +114,39 @@ func TestTamagoFilesTypeCheck(t *testing.T) {
 		t.Errorf("only %d files of this project were looked at", l.files)
 	}
 }
+
+// TestTamagoLine: a build with the TamaGo distribution is given the same sources
+// and linker flags, its own GOOS, and no overlay.
+func TestTamagoLine(t *testing.T) {
+	dir := t.TempDir()
+	said := filepath.Join(dir, "said")
+	script := `#!/bin/sh
+case $1 in
+env) echo '{"GOROOT":"/nonexistent","GOVERSION":"go1.99.9"}' ;;
+*) echo "GOOS=$GOOS GOOSPKG=$GOOSPKG GOARCH=$GOARCH CGO_ENABLED=$CGO_ENABLED $*" > ` + said + `; exit 1 ;;
+esac
+`
+	command := filepath.Join(dir, "go")
+	if err := os.WriteFile(command, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Build(context.Background(), Options{Board: "pc", Tamago: command}); err == nil || !strings.Contains(err.Error(), "go build failed") {
+		t.Errorf("a build that fails: %v", err)
+	}
+	text, err := os.ReadFile(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := string(text)
+	for _, want := range []string{
+		"GOOS=tamago GOOSPKG=" + tamagoModule + " GOARCH=amd64 CGO_ENABLED=0 build ",
+		" -tags " + tags + " ", " -T " + textAddress + " ", " " + module + "/boards/pc\n",
+	} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%q is not in %q", want, line)
+		}
+	}
+	if strings.Contains(line, "-overlay") {
+		t.Errorf("the overlay is for the stock toolchain: %q", line)
+	}
+}

@@ -29,7 +29,7 @@ func bootCases() (cases []bootCase) {
 	nets := []qemutest.Net{qemutest.RawWire, qemutest.UserNet}
 	if all {
 		for _, machine := range machines {
-			for _, memory := range []int{64, 512, 4096} {
+			for _, memory := range []int{64, 512, 4096, 8192} {
 				for _, net := range nets {
 					cases = append(cases, bootCase{machine, memory, net})
 				}
