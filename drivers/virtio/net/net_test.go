@@ -205,6 +205,33 @@ func TestPolling(t *testing.T) {
 	}
 }
 
+// TestNothingIsCopied: a frame is read where the card wrote it and sent from
+// where it was written.
+func TestNothingIsCopied(t *testing.T) {
+	c := newCard(full)
+	d := mustOpen(t, c, Config{})
+	batch := nic.NewBatch(1)
+
+	lent, _ := c.Pop(queueReceive)
+	written := lent.Segments[0].Bytes
+	header{buffers: 1}.put(written)
+	c.Push(queueReceive, uint32(lent.Head), headerBytes+60)
+	c.Flush(queueReceive)
+	if d.Receive(batch) != 1 || &batch[0].Buffers[0].Bytes[0] != &written[headerBytes] {
+		t.Error("a received frame does not lie where the card wrote it")
+	}
+	d.Release(batch)
+
+	if !d.Reserve(&batch[0], 60) {
+		t.Fatal("no room")
+	}
+	place := &batch[0].Buffers[0].Bytes[0]
+	d.Transmit(batch)
+	if sent, ok := c.Pop(queueTransmit); !ok || &sent.Segments[0].Bytes[headerBytes] != place {
+		t.Error("the card does not read a frame where it was written")
+	}
+}
+
 func TestAllocations(t *testing.T) {
 	c := newCard(full)
 	d := mustOpen(t, c, Config{})
