@@ -29,29 +29,34 @@ type devices struct {
 	cards []nic.Device
 	rngs  []*rng.Device
 	pci   []*pci.Function
+	// memory is what each device was given to reach.
+	memory []*hw.DMA
 	// waitUntil ends the present wait for a random device, as time since boot.
 	waitUntil time.Duration
 }
 
-// add opens the device behind a transport when the kernel has a driver for it.
-func (d *devices) add(t virtio.Transport) {
+// add opens the device behind a transport, which reaches memory through bus, when
+// the kernel has a driver for it.
+func (d *devices) add(t virtio.Transport, bus hw.Bus) {
+	dma := hw.NewDMA(vm.DMA{}, bus)
 	var err error
 	switch t.DeviceType() {
 	case virtio.DeviceNet:
 		var card *net.Device
-		if card, err = net.Open(t, vm.DMA{}, net.Config{Log: d.log}); err == nil {
+		if card, err = net.Open(t, dma, net.Config{Log: d.log}); err == nil {
 			d.cards = append(d.cards, card)
 		}
 	case virtio.DeviceEntropy:
 		var source *rng.Device
 		d.waitUntil = clock.Since() + rngWait
-		if source, err = rng.Open(t, vm.DMA{}, func() bool { return clock.Since() < d.waitUntil }); err == nil {
+		if source, err = rng.Open(t, dma, func() bool { return clock.Since() < d.waitUntil }); err == nil {
 			d.rngs = append(d.rngs, source)
 		}
 	}
 	if err != nil {
 		d.log.Error("device left out", "device", t.Location(), "reason", err)
 	}
+	d.memory = append(d.memory, dma)
 }
 
 // window is where a virtio-mmio device's registers lie.
@@ -91,7 +96,7 @@ func (d *devices) probeWindow(w window) error {
 			return err
 		}
 	}
-	d.add(t)
+	d.add(t, hw.Identity{})
 	return nil
 }
 
@@ -151,7 +156,7 @@ func (d *devices) probeFunction(f *pci.Function) error {
 			return err
 		}
 	}
-	d.add(t)
+	d.add(t, hw.Identity{})
 	return nil
 }
 

@@ -1,6 +1,10 @@
 // Package hw names what a driver needs from the machine under it: registers,
 // memory that a device can reach, and interrupts. The kernel implements these
 // interfaces on real hardware, the drivers' tests on plain memory.
+//
+// A driver never learns a physical address. It takes memory from a DMA, which
+// maps each segment onto the device's bus once and returns the address to
+// program into the device.
 package hw
 
 // Registers is one window of device registers. Offsets are in bytes from the
@@ -17,24 +21,6 @@ type Registers interface {
 	Write8(off uint64, v uint8)
 	Write16(off uint64, v uint16)
 	Write32(off uint64, v uint32)
-}
-
-// Memory is a physically contiguous, page-aligned, zeroed range that a device
-// and the CPU both reach, coherently.
-type Memory struct {
-	// Bytes is the CPU's view. It is not part of the Go heap.
-	Bytes []byte
-	// Bus is the address of Bytes[0] as the device sees it.
-	Bus uint64
-}
-
-// Allocator hands out device memory.
-type Allocator interface {
-	// Alloc returns at least size bytes, rounded up to whole 4 KiB pages.
-	// It fails when no contiguous range of that length is free.
-	Alloc(size int) (Memory, error)
-	// Free gives back what Alloc returned. The device must have stopped using it.
-	Free(Memory)
 }
 
 // Interrupt is one interrupt source of a device.

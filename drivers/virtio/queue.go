@@ -26,7 +26,7 @@ type Queue struct {
 	ring
 	t        Transport
 	number   int
-	mem      hw.Allocator
+	mem      *hw.DMA
 	memory   hw.Memory
 	indirect hw.Memory // one table of segmentsMax for each descriptor, or empty
 
@@ -58,7 +58,11 @@ type chain struct {
 // NewQueue makes queue number of t with at most sizeMax descriptors (fewer if
 // the device has fewer) for chains of up to segmentsMax segments. features are
 // those that Start returned. The device does not know the queue before Enable.
-func NewQueue(t Transport, number int, features uint64, mem hw.Allocator, sizeMax, segmentsMax int) (*Queue, error) {
+//
+// A device without VIRTIO_F_ACCESS_PLATFORM uses physical addresses whatever
+// stands between it and memory (section 6.1), so that mem goes past its bus from
+// the first queue on.
+func NewQueue(t Transport, number int, features uint64, mem *hw.DMA, sizeMax, segmentsMax int) (*Queue, error) {
 	limit := min(t.QueueMax(number), sizeMax)
 	if limit < 2 || limit < segmentsMax || segmentsMax < 1 {
 		return nil, fmt.Errorf("virtqueue %d has %d descriptors, need at least %d", number, limit, max(2, segmentsMax))
@@ -70,8 +74,13 @@ func NewQueue(t Transport, number int, features uint64, mem hw.Allocator, sizeMa
 	if size < segmentsMax {
 		return nil, fmt.Errorf("virtqueue %d has %d descriptors, need at least %d", number, size, segmentsMax)
 	}
+	if features&FeatureAccessPlatform == 0 {
+		if err := mem.Bypass(); err != nil {
+			return nil, fmt.Errorf("virtqueue %d of a device without VIRTIO_F_ACCESS_PLATFORM: %w", number, err)
+		}
+	}
 	_, _, end := ringOffsets(size)
-	memory, err := mem.Alloc(end)
+	memory, err := mem.Alloc(end, hw.Both)
 	if err != nil {
 		return nil, fmt.Errorf("memory for virtqueue %d: %w", number, err)
 	}
@@ -83,7 +92,7 @@ func NewQueue(t Transport, number int, features uint64, mem hw.Allocator, sizeMa
 		return nil, err
 	}
 	if features&FeatureIndirect != 0 && segmentsMax > 1 {
-		if q.indirect, err = mem.Alloc(size * segmentsMax * descBytes); err != nil {
+		if q.indirect, err = mem.Alloc(size*segmentsMax*descBytes, hw.ToDevice); err != nil {
 			q.Close()
 			return nil, fmt.Errorf("memory for the indirect tables of virtqueue %d: %w", number, err)
 		}

@@ -24,7 +24,7 @@ func start(t testing.TB, features uint64, size, segments int) (*fake.Device, *vi
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := virtio.NewQueue(d, 0, negotiated, d.Memory, size, segments)
+	q, err := virtio.NewQueue(d, 0, negotiated, d.DMA, size, segments)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func start(t testing.TB, features uint64, size, segments int) (*fake.Device, *vi
 // memory returns segments of n bytes each; those from writable on are.
 func memory(t testing.TB, d *fake.Device, n, writable int, lengths ...int) []virtio.Segment {
 	t.Helper()
-	m, err := d.Memory.Alloc(n * len(lengths))
+	m, err := d.DMA.Alloc(n*len(lengths), hw.Both)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestNewQueueSizes(t *testing.T) {
 	} {
 		d := fake.New(virtio.DeviceNet, version1, nil)
 		d.QueueSize = c.device
-		q, err := virtio.NewQueue(d, 0, version1, d.Memory, c.driver, c.segments)
+		q, err := virtio.NewQueue(d, 0, version1, d.DMA, c.driver, c.segments)
 		switch {
 		case c.want == 0 && err == nil:
 			t.Errorf("%+v: no error", c)
@@ -100,7 +100,7 @@ func TestNewQueueSizes(t *testing.T) {
 	}
 	d := fake.New(virtio.DeviceNet, version1, nil)
 	d.Memory.Limit = 8192
-	if _, err := virtio.NewQueue(d, 0, version1|indirect, d.Memory, 256, 2); err == nil || d.Memory.Used() != 0 {
+	if _, err := virtio.NewQueue(d, 0, version1|indirect, d.DMA, 256, 2); err == nil || d.Memory.Used() != 0 {
 		t.Errorf("too little memory: %v, %d bytes lost", err, d.Memory.Used())
 	}
 }

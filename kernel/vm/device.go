@@ -8,11 +8,12 @@ import (
 	"github.com/sluice-os/sluice/kernel/layout"
 )
 
-// DMA hands out device memory: frames in a row, seen through the direct map.
+// DMA is the hw.Allocator of device memory: frames in a row, seen through the
+// direct map.
 type DMA struct{}
 
 // Alloc implements hw.Allocator.
-func (DMA) Alloc(size int) (mem hw.Memory, err error) {
+func (DMA) Alloc(size int) (mem hw.Segment, err error) {
 	if size <= 0 {
 		return mem, fmt.Errorf("device memory of %d bytes was asked for: the size must be positive", size)
 	}
@@ -27,16 +28,16 @@ func (DMA) Alloc(size int) (mem hw.Memory, err error) {
 	if !ok {
 		return mem, fmt.Errorf("no %d KiB of memory in one piece are free", n*layout.PageSize/1024)
 	}
-	mem = hw.Memory{Bytes: bytesAt(uintptr(layout.DirectMap+phys), int(n*layout.PageSize)), Bus: phys}
+	mem = hw.Segment{Bytes: bytesAt(uintptr(layout.DirectMap+phys), int(n*layout.PageSize)), Phys: phys}
 	clear(mem.Bytes)
 	return mem, nil
 }
 
 // Free implements hw.Allocator.
-func (DMA) Free(mem hw.Memory) {
+func (DMA) Free(mem hw.Segment) {
 	systemstack(func() {
 		for off := uint64(0); off < uint64(len(mem.Bytes)); off += layout.PageSize {
-			pool.Free(mem.Bus + off)
+			pool.Free(mem.Phys + off)
 			deviceFrames--
 		}
 	})

@@ -15,7 +15,7 @@ import (
 )
 
 // full is what the best of cards offers.
-const full = virtio.FeatureVersion1 | virtio.FeatureEventIndex | virtio.FeatureIndirect | wanted
+const full = virtio.FeatureVersion1 | virtio.FeatureAccessPlatform | virtio.FeatureEventIndex | virtio.FeatureIndirect | wanted
 
 var testMAC = [6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x56}
 
@@ -147,7 +147,7 @@ func mustOpen(t testing.TB, c *card, cfg Config) *Device {
 	if cfg.Now == nil {
 		cfg.Now = (&clock{time.Unix(0, 0)}).Now
 	}
-	d, err := Open(c, c.Memory, cfg)
+	d, err := Open(c, c.DMA, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

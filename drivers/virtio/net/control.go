@@ -42,7 +42,7 @@ type control struct {
 	silent bool
 }
 
-func (c *control) open(d *Device, mem hw.Allocator) error {
+func (c *control) open(d *Device, mem *hw.DMA) error {
 	if d.features&featureControl == 0 {
 		return nil
 	}
@@ -50,13 +50,13 @@ func (c *control) open(d *Device, mem hw.Allocator) error {
 	if c.q, err = virtio.NewQueue(d.t, queueControl, d.features, mem, 2*controlSegments, controlSegments); err != nil {
 		return err
 	}
-	if c.memory, err = mem.Alloc(controlBytes); err != nil {
+	if c.memory, err = mem.Alloc(controlBytes, hw.Both); err != nil {
 		return fmt.Errorf("memory for the control queue: %w", err)
 	}
 	return nil
 }
 
-func (c *control) free(mem hw.Allocator) {
+func (c *control) free(mem *hw.DMA) {
 	if c.memory.Bytes != nil {
 		mem.Free(c.memory)
 	}

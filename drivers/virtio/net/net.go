@@ -130,7 +130,7 @@ var _ nic.Device = (*Device)(nil)
 
 // Open negotiates with the network card behind t, sets its queues up and starts
 // it with interrupts off. The memory from mem is the device's for good.
-func Open(t virtio.Transport, mem hw.Allocator, cfg Config) (*Device, error) {
+func Open(t virtio.Transport, mem *hw.DMA, cfg Config) (*Device, error) {
 	if kind := t.DeviceType(); kind != virtio.DeviceNet {
 		return nil, fmt.Errorf("virtio-net at %s: device type %d, want %d (network card)", t.Location(), kind, virtio.DeviceNet)
 	}
@@ -150,7 +150,7 @@ func Open(t virtio.Transport, mem hw.Allocator, cfg Config) (*Device, error) {
 	return d, nil
 }
 
-func (d *Device) open(mem hw.Allocator) error {
+func (d *Device) open(mem *hw.DMA) error {
 	var err error
 	if d.features, err = virtio.Start(d.t, wanted, usable); err != nil {
 		return err
@@ -173,7 +173,7 @@ func (d *Device) open(mem hw.Allocator) error {
 }
 
 // free gives back the memory of a device that has been reset.
-func (d *Device) free(mem hw.Allocator) {
+func (d *Device) free(mem *hw.DMA) {
 	d.rx.free(mem)
 	d.tx.free(mem)
 	d.ctl.free(mem)

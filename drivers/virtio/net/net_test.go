@@ -88,7 +88,7 @@ func TestOpenRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			card, cfg := newCard(full), Config{}
 			c.spoil(card, &cfg)
-			_, err := Open(card, card.Memory, cfg)
+			_, err := Open(card, card.DMA, cfg)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got %v, want %q in it", err, c.want)
 			}

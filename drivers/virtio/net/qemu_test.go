@@ -107,7 +107,7 @@ func TestQEMU(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := virtionet.Open(tr, m, virtionet.Config{})
+			d, err := virtionet.Open(tr, m.DMA(), virtionet.Config{})
 			if err != nil {
 				t.Fatal(err)
 			}

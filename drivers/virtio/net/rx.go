@@ -39,7 +39,7 @@ type rxBuffer struct {
 // side by side, so fragmented memory will do.
 const rxChunk = 64 << 10
 
-func (r *receiver) open(d *Device, mem hw.Allocator) error {
+func (r *receiver) open(d *Device, mem *hw.DMA) error {
 	var err error
 	if r.q, err = virtio.NewQueue(d.t, queueReceive, d.features, mem, d.cfg.RxRing, 1); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (r *receiver) open(d *Device, mem hw.Allocator) error {
 	r.buffers = make([]rxBuffer, 0, count)
 	r.idle = make([]uint32, 0, count)
 	for len(r.buffers) < count {
-		m, err := mem.Alloc(min(rxChunk, (count-len(r.buffers))*r.size))
+		m, err := mem.Alloc(min(rxChunk, (count-len(r.buffers))*r.size), hw.FromDevice)
 		if err != nil {
 			return fmt.Errorf("memory for receive buffers: %w", err)
 		}
@@ -67,7 +67,7 @@ func (r *receiver) open(d *Device, mem hw.Allocator) error {
 	return nil
 }
 
-func (r *receiver) free(mem hw.Allocator) {
+func (r *receiver) free(mem *hw.DMA) {
 	for _, m := range r.memory {
 		mem.Free(m)
 	}

@@ -53,13 +53,13 @@ type transmitter struct {
 	stalledSince time.Time // first refusal with nothing finished since
 }
 
-func (x *transmitter) open(d *Device, mem hw.Allocator) error {
+func (x *transmitter) open(d *Device, mem *hw.DMA) error {
 	var err error
 	if x.q, err = virtio.NewQueue(d.t, queueTransmit, d.features, mem, d.cfg.TxRing, txSegments); err != nil {
 		return err
 	}
 	size := d.cfg.TxArena &^ (arenaAlign - 1)
-	if x.memory, err = mem.Alloc(size); err != nil {
+	if x.memory, err = mem.Alloc(size, hw.ToDevice); err != nil {
 		return fmt.Errorf("memory for the transmit arena: %w", err)
 	}
 	x.arena.size = size
@@ -67,7 +67,7 @@ func (x *transmitter) open(d *Device, mem hw.Allocator) error {
 	return nil
 }
 
-func (x *transmitter) free(mem hw.Allocator) {
+func (x *transmitter) free(mem *hw.DMA) {
 	if x.memory.Bytes != nil {
 		mem.Free(x.memory)
 	}

@@ -127,7 +127,7 @@ func TestNeverReady(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var log bytes.Buffer
 			c := newCard(full)
-			d, err := Open(tt.transport(c), c.Memory, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
+			d, err := Open(tt.transport(c), c.DMA, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
 			if err == nil || d != nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one line with %q", err, tt.want)
 			}

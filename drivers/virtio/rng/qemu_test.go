@@ -30,7 +30,7 @@ func TestQEMU(t *testing.T) {
 			t.Fatal(err)
 		}
 		deadline := time.Now().Add(30 * time.Second)
-		d, err := rng.Open(tr, m, func() bool { return time.Now().Before(deadline) })
+		d, err := rng.Open(tr, m.DMA(), func() bool { return time.Now().Before(deadline) })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,7 @@ type Device struct {
 // Open starts the entropy device behind t, which may have been opened without
 // an interrupt. While Read waits it calls more, again and again without a pause,
 // and gives up when that returns false: more holds the deadline and may yield.
-func Open(t virtio.Transport, mem hw.Allocator, more func() bool) (*Device, error) {
+func Open(t virtio.Transport, mem *hw.DMA, more func() bool) (*Device, error) {
 	if kind := t.DeviceType(); kind != virtio.DeviceEntropy {
 		return nil, fmt.Errorf("virtio-rng at %s: device type %d, want %d (entropy)", t.Location(), kind, virtio.DeviceEntropy)
 	}
@@ -61,7 +61,7 @@ func Open(t virtio.Transport, mem hw.Allocator, more func() bool) (*Device, erro
 	return d, nil
 }
 
-func (d *Device) open(mem hw.Allocator) error {
+func (d *Device) open(mem *hw.DMA) error {
 	var err error
 	if d.features, err = virtio.Start(d.t, 0, nil); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (d *Device) open(mem hw.Allocator) error {
 	if d.q, err = virtio.NewQueue(d.t, queueRequest, d.features, mem, 2, 1); err != nil {
 		return err
 	}
-	if d.memory, err = mem.Alloc(bufferBytes); err != nil {
+	if d.memory, err = mem.Alloc(bufferBytes, hw.FromDevice); err != nil {
 		return fmt.Errorf("memory for entropy: %w", err)
 	}
 	return d.run()

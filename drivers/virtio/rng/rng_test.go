@@ -59,7 +59,7 @@ func polls(n int) func() bool {
 
 func mustOpen(t *testing.T, s *source) *Device {
 	t.Helper()
-	d, err := Open(s, s.Memory, polls(10))
+	d, err := Open(s, s.DMA, polls(10))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestOpenRefusals(t *testing.T) {
 	} {
 		s := newSource()
 		spoil(s)
-		if _, err := Open(s, s.Memory, polls(1)); err == nil || s.Memory.Used() != 0 {
+		if _, err := Open(s, s.DMA, polls(1)); err == nil || s.Memory.Used() != 0 {
 			t.Errorf("%s: %v, %d bytes lost", name, err, s.Memory.Used())
 		}
 	}

@@ -17,7 +17,9 @@ const Queues = 4
 // Device is a virtio device and the virtio.Transport to it. Set the exported
 // fields before the driver opens it; methods may be called concurrently.
 type Device struct {
+	// Memory is what DMA hands to the driver.
 	Memory    *Allocator
+	DMA       *hw.DMA
 	Irq       Interrupt
 	Type      uint32
 	Offered   uint64
@@ -43,7 +45,8 @@ var _ virtio.Transport = (*Device)(nil)
 
 // New returns a device with configuration config.
 func New(deviceType uint32, offered uint64, config []byte) *Device {
-	return &Device{Memory: &Allocator{}, Irq: NewInterrupt(), Type: deviceType, Offered: offered, QueueSize: 256, config: config}
+	memory := &Allocator{}
+	return &Device{Memory: memory, DMA: hw.NewDMA(memory, memory), Irq: NewInterrupt(), Type: deviceType, Offered: offered, QueueSize: 256, config: config}
 }
 
 // DeviceType implements virtio.Transport.
@@ -166,6 +169,11 @@ func (d *Device) Wait() bool {
 
 // Kick implements virtio.Transport.
 func (d *Device) Kick() { d.Irq.Raise() }
+
+// at returns n bytes as the device reaches them. It must hold its lock.
+func (d *Device) at(addr uint64, n int, way hw.Direction) ([]byte, error) {
+	return d.Memory.at(addr, n, way, d.accepted&virtio.FeatureAccessPlatform != 0)
+}
 
 // ErrDisabled reports a queue that the driver has not enabled.
 var ErrDisabled = errors.New("queue is not enabled")

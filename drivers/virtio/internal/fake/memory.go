@@ -13,52 +13,95 @@ import (
 
 const page = 4096
 
-// busBase is where the device sees the first allocation: far from any address
-// that the CPU uses, so that mixing the two up is noticed.
-const busBase = 0x40_0000_0000
+// physBase and busBase are where the first segment lies in physical memory and
+// where the first mapping of all lies on the bus: far from each other and from any
+// address that the CPU uses, so that mixing them up is noticed.
+const (
+	physBase = 0x20_0000_0000
+	busBase  = 0x40_0000_0000
+)
 
-// Allocator hands out ordinary memory under invented bus addresses, with a gap
-// behind each range.
+// Allocator hands out ordinary memory under invented physical addresses, with a
+// gap behind each range, and maps it to invented bus addresses: it is the
+// hw.Allocator and the hw.Bus of one device.
 type Allocator struct {
 	// Limit is the most bytes that may be out at once; 0 means no limit.
 	Limit int
 
-	mu   sync.RWMutex
-	live []hw.Memory
-	used int
-	next uint64
+	mu     sync.RWMutex
+	live   []hw.Segment
+	used   int
+	next   uint64
+	mapped []mapping
+	mapAt  uint64
+}
+
+// mapping is what the device can reach on its bus.
+type mapping struct {
+	addr      uint64
+	segment   hw.Segment
+	direction hw.Direction
 }
 
 // Alloc implements hw.Allocator.
-func (a *Allocator) Alloc(size int) (hw.Memory, error) {
+func (a *Allocator) Alloc(size int) (hw.Segment, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	size = (size + page - 1) &^ (page - 1)
 	if a.Limit != 0 && a.used+size > a.Limit {
-		return hw.Memory{}, fmt.Errorf("no %d bytes left of %d", size, a.Limit)
+		return hw.Segment{}, fmt.Errorf("no %d bytes left of %d", size, a.Limit)
 	}
 	raw := make([]byte, size+page)
 	// Only the address is looked at, to find the first page boundary.
 	skip := -uintptr(unsafe.Pointer(&raw[0])) % page
-	m := hw.Memory{Bytes: raw[skip : int(skip)+size : int(skip)+size], Bus: busBase + a.next}
+	s := hw.Segment{Bytes: raw[skip : int(skip)+size : int(skip)+size], Phys: physBase + a.next}
 	a.next += uint64(size + page)
 	a.used += size
-	a.live = append(a.live, m)
-	return m, nil
+	a.live = append(a.live, s)
+	return s, nil
 }
 
-// Free implements hw.Allocator. It panics on memory that is not out.
-func (a *Allocator) Free(m hw.Memory) {
+// Free implements hw.Allocator. It panics on memory that is not out, and on
+// memory that the device can still reach.
+func (a *Allocator) Free(s hw.Segment) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for _, m := range a.mapped {
+		if m.segment.Phys == s.Phys {
+			panic(fmt.Sprintf("free of %#x, which the device reaches at %#x", s.Phys, m.addr))
+		}
+	}
 	for i, l := range a.live {
-		if l.Bus == m.Bus {
+		if l.Phys == s.Phys {
 			a.used -= len(l.Bytes)
 			a.live = append(a.live[:i], a.live[i+1:]...)
 			return
 		}
 	}
-	panic(fmt.Sprintf("free of %#x, which is not allocated", m.Bus))
+	panic(fmt.Sprintf("free of %#x, which is not allocated", s.Phys))
+}
+
+// Map implements hw.Bus.
+func (a *Allocator) Map(s hw.Segment, d hw.Direction) (uint64, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	addr := busBase + a.mapAt
+	a.mapAt += uint64(len(s.Bytes) + page)
+	a.mapped = append(a.mapped, mapping{addr, s, d})
+	return addr, nil
+}
+
+// Unmap implements hw.Bus. It panics when the segment is not mapped there.
+func (a *Allocator) Unmap(addr uint64, s hw.Segment) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, m := range a.mapped {
+		if m.addr == addr && m.segment.Phys == s.Phys {
+			a.mapped = append(a.mapped[:i], a.mapped[i+1:]...)
+			return nil
+		}
+	}
+	panic(fmt.Sprintf("unmap of %#x, which is not mapped", addr))
 }
 
 // Used returns how many bytes are out.
@@ -68,17 +111,38 @@ func (a *Allocator) Used() int {
 	return a.used
 }
 
-// at returns n bytes at a bus address as the device would reach them.
-func (a *Allocator) at(bus uint64, n int) ([]byte, error) {
+// at returns n bytes as the device would reach them in the given way: through its
+// bus, where only what was mapped for that way is there, or past it at physical
+// addresses, where all memory is.
+func (a *Allocator) at(addr uint64, n int, way hw.Direction, bus bool) ([]byte, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	for _, m := range a.live {
-		if bus >= m.Bus && bus-m.Bus+uint64(n) <= uint64(len(m.Bytes)) {
-			off := int(bus - m.Bus)
-			return m.Bytes[off : off+n : off+n], nil
+	if !bus {
+		for _, s := range a.live {
+			if b, ok := within(s, s.Phys, addr, n); ok {
+				return b, nil
+			}
+		}
+		return nil, fmt.Errorf("device reaches for %d bytes at physical address %#x, where it was given nothing", n, addr)
+	}
+	for _, m := range a.mapped {
+		if b, ok := within(m.segment, m.addr, addr, n); ok {
+			if m.direction&way != way {
+				return nil, fmt.Errorf("device reaches for %d bytes at %#x %v, they are mapped %v", n, addr, way, m.direction)
+			}
+			return b, nil
 		}
 	}
-	return nil, fmt.Errorf("device reaches for %d bytes at %#x, where it was given nothing", n, bus)
+	return nil, fmt.Errorf("device reaches for %d bytes at %#x, where it was given nothing", n, addr)
+}
+
+// within returns n bytes at addr of a segment that lies at first.
+func within(s hw.Segment, first, addr uint64, n int) ([]byte, bool) {
+	if addr < first || addr-first+uint64(n) > uint64(len(s.Bytes)) {
+		return nil, false
+	}
+	off := int(addr - first)
+	return s.Bytes[off : off+n : off+n], true
 }
 
 // Interrupt is an hw.Interrupt that remembers one Raise.

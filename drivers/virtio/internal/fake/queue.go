@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/sluice-os/sluice/drivers/hw"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
 
@@ -48,17 +49,25 @@ func (q *queue) enable(d *Device, a virtio.QueueAddresses) (err error) {
 		return fmt.Errorf("misaligned queue %+v", a)
 	}
 	*q = queue{eventIndex: d.accepted&virtio.FeatureEventIndex != 0}
-	if q.desc, err = d.Memory.at(a.Desc, 16*a.Size); err != nil {
+	if q.desc, err = d.at(a.Desc, 16*a.Size, hw.ToDevice); err != nil {
 		return err
 	}
-	if q.avail, err = d.Memory.at(a.Driver, 6+2*a.Size); err != nil {
+	if q.avail, err = d.at(a.Driver, 6+2*a.Size, hw.ToDevice); err != nil {
 		return err
 	}
-	if q.used, err = d.Memory.at(a.Device, 6+8*a.Size); err != nil {
+	if q.used, err = d.at(a.Device, 6+8*a.Size, hw.Both); err != nil {
 		return err
 	}
 	q.size = a.Size
 	return nil
+}
+
+// way is how the device uses what a descriptor with these flags names.
+func way(flags uint16) hw.Direction {
+	if flags&flagWrite != 0 {
+		return hw.FromDevice
+	}
+	return hw.ToDevice
 }
 
 // word is the aligned 32-bit word that holds offset off, for atomic access. The
@@ -112,7 +121,7 @@ func (d *Device) Pop(q int) (c Chain, ok bool) {
 		addr := binary.LittleEndian.Uint64(entry)
 		length := int(binary.LittleEndian.Uint32(entry[8:]))
 		flags := binary.LittleEndian.Uint16(entry[12:])
-		b, err := d.Memory.at(addr, length)
+		b, err := d.at(addr, length, way(flags))
 		if err != nil {
 			panic(err)
 		}
@@ -147,7 +156,8 @@ func (d *Device) PopOne(q int) (head uint32, b []byte) {
 		atomic.StoreUint32(word(vq.used, 4+8*vq.size), uint32(vq.lastAvail))
 	}
 	entry := vq.desc[16*head : 16*head+16]
-	b, err := d.Memory.at(binary.LittleEndian.Uint64(entry), int(binary.LittleEndian.Uint32(entry[8:])))
+	flags := binary.LittleEndian.Uint16(entry[12:])
+	b, err := d.at(binary.LittleEndian.Uint64(entry), int(binary.LittleEndian.Uint32(entry[8:])), way(flags))
 	if err != nil {
 		panic(err)
 	}

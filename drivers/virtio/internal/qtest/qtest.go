@@ -138,18 +138,21 @@ func (m *Machine) command(format string, args ...any) uint32 {
 }
 
 // Alloc implements hw.Allocator. Memory is not reused.
-func (m *Machine) Alloc(size int) (hw.Memory, error) {
+func (m *Machine) Alloc(size int) (hw.Segment, error) {
 	size = (size + page - 1) &^ (page - 1)
 	if m.next+size > len(m.memory) {
-		return hw.Memory{}, fmt.Errorf("no %d bytes of guest memory left", size)
+		return hw.Segment{}, fmt.Errorf("no %d bytes of guest memory left", size)
 	}
 	at := m.next
 	m.next += size
-	return hw.Memory{Bytes: m.memory[at : at+size : at+size], Bus: uint64(at)}, nil
+	return hw.Segment{Bytes: m.memory[at : at+size : at+size], Phys: uint64(at)}, nil
 }
 
 // Free implements hw.Allocator.
-func (m *Machine) Free(hw.Memory) {}
+func (m *Machine) Free(hw.Segment) {}
+
+// DMA returns the memory of a device that nothing stands in front of.
+func (m *Machine) DMA() *hw.DMA { return hw.NewDMA(m, hw.Identity{}) }
 
 // Map returns the device registers at a physical address.
 func (m *Machine) Map(phys, size uint64) (hw.Registers, error) { return window{m, phys, size}, nil }
@@ -216,7 +219,7 @@ func (m *Machine) MSInterrupt() hw.Interrupt {
 	}
 	// The allocation is page-aligned, longer than 4 bytes, and mapped until the test ends.
 	word := (*uint32)(unsafe.Pointer(&memory.Bytes[0]))
-	return &interrupt{m: m, addr: memory.Bus, msi: true, poll: func() bool {
+	return &interrupt{m: m, addr: memory.Phys, msi: true, poll: func() bool {
 		return atomic.LoadUint32(word) != 0 && atomic.SwapUint32(word, 0) != 0
 	}}
 }
