@@ -1,6 +1,6 @@
 // Package acpi reads the ACPI tables that firmware leaves in memory, as far as
 // the kernel needs them: interrupt controllers, timers, PCI configuration
-// space, virtio-mmio devices, and how to turn the machine off.
+// space, IOMMUs, virtio-mmio devices, and how to turn the machine off.
 //
 // The tables are data from outside. Each is checked (signature, length,
 // checksum) before it is read, every offset in it is bounded, and what is odd
@@ -44,6 +44,7 @@ type Info struct {
 	FADT    *FADT
 	MADT    *MADT
 	PCI     []PCISegment // memory-mapped configuration space
+	DMAR    *DMAR
 	HPET    *HPET
 	VirtIO  []VirtIO   // virtio-mmio devices
 	SoftOff *SleepType // what the package \_S5_ says
@@ -116,6 +117,8 @@ func (p *parser) parse(table []byte) {
 		p.parseMADT(table)
 	case "MCFG":
 		p.parseMCFG(table)
+	case "DMAR":
+		p.parseDMAR(table)
 	case "HPET":
 		p.parseHPET(table)
 	case "SSDT":

@@ -105,6 +105,7 @@ func TestMachines(t *testing.T) {
 		madt   MADT
 		pci    []PCISegment
 		hpet   *HPET
+		dmar   *DMAR
 		virtio []VirtIO
 		sleep  SleepType
 		off    PowerOff
@@ -120,6 +121,36 @@ func TestMachines(t *testing.T) {
 			madt: MADT{0xfee00000, true, []Processor{{0, true}}, []IOAPIC{{0, 0xfec00000, 0}}, isa},
 			pci:  []PCISegment{{0xb0000000, 0, 0, 255}},
 			hpet: &HPET{0xfed00000, 0x8086a201, 0},
+			off: PowerOff{
+				Enable: &Enable{Access{Register{SystemIO, 8, 0xb2}, 0, 2}, Register{SystemIO, 16, 0x604}, 1},
+				Writes: []Access{
+					{Register{SystemIO, 16, 0x604}, 0xc3ff, 0}, {Register{SystemIO, 16, 0x604}, 0xc3ff, 0x2000},
+				},
+			},
+			reset: &Access{Register{SystemIO, 8, 0xcf9}, 0, 0xf},
+		},
+		{
+			name: "q35-iommu", rsdp: 0xf59e0, tables: "RSDT FACP APIC HPET MCFG DMAR WAET DSDT",
+			fadt: FADT{
+				Revision: 3, SCI: 9, SMICommand: 0xb2, ACPIEnable: 2, BootFlags: 2,
+				PM1aControl: Register{SystemIO, 16, 0x604}, PMTimer: Register{SystemIO, 32, 0x608},
+				Reset: Register{SystemIO, 8, 0xcf9}, ResetValue: 0xf, Century: 0x32, DSDT: 0x7fe0040,
+			},
+			madt: MADT{0xfee00000, true, []Processor{{0, true}}, []IOAPIC{{0, 0xfec00000, 0}}, isa},
+			pci:  []PCISegment{{0xb0000000, 0, 0, 255}},
+			hpet: &HPET{0xfed00000, 0x8086a201, 0},
+			dmar: &DMAR{AddressBits: 39, Units: []RemappingUnit{{
+				Address: 0xfed90000,
+				Scopes: []Scope{
+					{Kind: ScopeIOAPIC, Bus: 0xff, Path: []PathStep{{0, 0}}},
+					{Kind: ScopeEndpoint, Path: []PathStep{{0, 0}}},
+					{Kind: ScopeEndpoint, Path: []PathStep{{1, 0}}},
+					{Kind: ScopeEndpoint, Path: []PathStep{{2, 0}}},
+					{Kind: ScopeEndpoint, Path: []PathStep{{0x1f, 0}}},
+					{Kind: ScopeEndpoint, Path: []PathStep{{0x1f, 2}}},
+					{Kind: ScopeEndpoint, Path: []PathStep{{0x1f, 3}}},
+				},
+			}}},
 			off: PowerOff{
 				Enable: &Enable{Access{Register{SystemIO, 8, 0xb2}, 0, 2}, Register{SystemIO, 16, 0x604}, 1},
 				Writes: []Access{
@@ -185,7 +216,7 @@ func TestMachines(t *testing.T) {
 					got, want any
 				}{
 					{"FADT", info.FADT, &c.fadt}, {"MADT", info.MADT, &c.madt}, {"MCFG", info.PCI, c.pci},
-					{"HPET", info.HPET, c.hpet}, {"virtio-mmio", info.VirtIO, c.virtio}, {"_S5_", info.SoftOff, &c.sleep},
+					{"HPET", info.HPET, c.hpet}, {"DMAR", info.DMAR, c.dmar}, {"virtio-mmio", info.VirtIO, c.virtio}, {"_S5_", info.SoftOff, &c.sleep},
 				} {
 					if !reflect.DeepEqual(part.got, part.want) {
 						t.Errorf("%s:\ngot  %+v\nwant %+v", part.name, part.got, part.want)

@@ -3,6 +3,7 @@ package acpi
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,6 +34,40 @@ func bounded(t *testing.T, info *Info) {
 		}
 		if len(m.Processors) > processorsMax || len(m.IOAPICs) > controllersMax || len(m.Overrides) > isaInterrupts {
 			t.Error("a list of the MADT is longer than its bound")
+		}
+	}
+	if d := info.DMAR; d != nil {
+		scopes, rest := 0, map[uint16]int{}
+		check := func(list []Scope) {
+			scopes += len(list)
+			for _, s := range list {
+				if len(s.Path) == 0 || len(s.Path) > pathMax || slices.ContainsFunc(s.Path, func(p PathStep) bool { return p.Device > 31 || p.Function > 7 }) {
+					t.Errorf("scope %+v", s)
+				}
+			}
+		}
+		for _, u := range d.Units {
+			if u.Address == 0 || u.Address%4096 != 0 || u.Address >= physEnd {
+				t.Errorf("IOMMU at %#x", u.Address)
+			}
+			if u.Rest {
+				rest[u.Segment]++
+			}
+			check(u.Scopes)
+		}
+		for _, r := range d.Reserved {
+			if r.First > r.Last || r.Last >= physEnd {
+				t.Errorf("reserved memory %#x to %#x", r.First, r.Last)
+			}
+			check(r.Scopes)
+		}
+		for segment, n := range rest {
+			if n > 1 {
+				t.Errorf("%d IOMMUs have the rest of segment %d", n, segment)
+			}
+		}
+		if len(d.Units) > unitsMax || len(d.Reserved) > reservedMax || scopes > scopesMax || d.AddressBits < 1 {
+			t.Errorf("%d IOMMUs, %d reserved ranges, %d scopes, %d address bits", len(d.Units), len(d.Reserved), scopes, d.AddressBits)
 		}
 	}
 	for _, s := range info.PCI {
@@ -74,8 +109,8 @@ func bounded(t *testing.T, info *Info) {
 // FuzzTables gives each parser a table whose header and checksum are right, so
 // that its content is reached.
 func FuzzTables(f *testing.F) {
-	signatures := []string{"FACP", "APIC", "MCFG", "HPET", "SSDT"}
-	for _, name := range []string{"q35", "pc", "microvm"} {
+	signatures := []string{"FACP", "APIC", "MCFG", "HPET", "SSDT", "DMAR"}
+	for _, name := range []string{"q35", "q35-iommu", "pc", "microvm"} {
 		memory := saved(f, name)
 		for _, table := range Parse(0, memory.read).Tables {
 			for i, s := range signatures {

@@ -3,6 +3,7 @@ package acpi
 import (
 	"bytes"
 	"encoding/binary"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -12,6 +13,60 @@ func fadtBody(n int, edit func(t []byte)) []byte {
 	t := make([]byte, n)
 	edit(t)
 	return seal("FACP", t)
+}
+
+// dmar returns a DMAR table of entries, whose lengths are written here.
+func dmar(entries ...[]byte) []byte {
+	b := make([]byte, dmarEntries-headerSize)
+	b[0] = 38
+	for _, e := range entries {
+		b = append(b, e...)
+	}
+	return table("DMAR", b...)
+}
+
+// unit returns the entry of an IOMMU.
+func unit(address uint64, flags byte, scopes ...byte) []byte {
+	e := binary.LittleEndian.AppendUint16(nil, dmarUnit)
+	e = binary.LittleEndian.AppendUint16(e, uint16(drhdScopes+len(scopes)))
+	e = append(e, flags, 0, 0, 0)
+	e = binary.LittleEndian.AppendUint64(e, address)
+	return append(e, scopes...)
+}
+
+// reserved returns the entry of a reserved memory region.
+func reserved(first, last uint64, scopes ...byte) []byte {
+	e := binary.LittleEndian.AppendUint16(nil, dmarReserved)
+	e = binary.LittleEndian.AppendUint16(e, uint16(rmrrScopes+len(scopes)))
+	e = append(e, 0, 0, 0, 0)
+	e = binary.LittleEndian.AppendUint64(e, first)
+	e = binary.LittleEndian.AppendUint64(e, last)
+	return append(e, scopes...)
+}
+
+// TestDMAR reads what QEMU's table does not have: several IOMMUs, one of which has
+// the rest, ways over bridges, reserved memory, entries of other types.
+func TestDMAR(t *testing.T) {
+	info := Parse(0, machine(dmar(
+		unit(0xfed90000, 0, 1, 8, 0, 0, 0, 0, 2, 0),
+		[]byte{2, 0, 8, 0, 1, 0, 0, 0}, // ATSR
+		unit(0xfed91000, 1, 3, 8, 0, 0, 2, 0xf0, 0x1f, 7, 2, 10, 0, 0, 0, 0x80, 1, 0, 3, 1),
+		reserved(0x7c000000, 0x7c7fffff, 1, 8, 0, 0, 0, 0, 2, 0),
+	)).read)
+	want := &DMAR{
+		AddressBits: 39,
+		Units: []RemappingUnit{
+			{Address: 0xfed90000, Scopes: []Scope{{Kind: ScopeEndpoint, Path: []PathStep{{2, 0}}}}},
+			{Address: 0xfed91000, Rest: true, Scopes: []Scope{
+				{Kind: ScopeIOAPIC, ID: 2, Bus: 0xf0, Path: []PathStep{{0x1f, 7}}},
+				{Kind: ScopeBridge, Bus: 0x80, Path: []PathStep{{1, 0}, {3, 1}}},
+			}},
+		},
+		Reserved: []ReservedMemory{{First: 0x7c000000, Last: 0x7c7fffff, Scopes: []Scope{{Kind: ScopeEndpoint, Path: []PathStep{{2, 0}}}}}},
+	}
+	if !reflect.DeepEqual(info.DMAR, want) || len(info.Problems) != 1 { // there is no FADT
+		t.Errorf("got  %+v\nwant %+v\nproblems %q", info.DMAR, want, info.Problems)
+	}
 }
 
 func TestFADTFields(t *testing.T) {
@@ -151,6 +206,34 @@ func TestRefusals(t *testing.T) {
 			0, 0, 0, 0xe0, 0, 0, 0, 0, 0, 0, 5, 4, 0, 0, 0, 0)...)), "buses 5 to 4"},
 		{"a short HPET", machine(table("HPET", 1)), "HPET: 37 bytes are too few"},
 		{"a HPET in port space", machine(table("HPET", 0, 0, 0, 0, 1, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)), "want an address in memory"},
+		{"a short DMAR", machine(table("DMAR", 38)), "DMAR: 37 bytes are too few"},
+		{"two DMARs", machine(dmar(), dmar()), "a second DMAR"},
+		{"a DMAR entry of length 0", machine(dmar([]byte{0, 0, 0, 0})), "entry of type 0 has length 0 with 4 bytes left"},
+		{"a DMAR entry behind the end", machine(dmar([]byte{2, 0, 12, 0, 0})), "entry of type 2 has length 12 with 5"},
+		{"a DMAR entry shorter than its type", machine(dmar(unit(0xfed90000, 0)[:15])), "entry of type 0 has length 16 with 15"},
+		{"an IOMMU at 0", machine(dmar(unit(0, 0))), "IOMMU at 0x0 is left out: no registers"},
+		{"an IOMMU off its page", machine(dmar(unit(0xfed90010, 0))), "IOMMU at 0xfed90010 is left out: no registers"},
+		{"an IOMMU beyond all memory", machine(dmar(unit(1<<52, 0))), "IOMMU at 0x10000000000000 is left out: no registers"},
+		{"two IOMMUs at one address", machine(dmar(unit(0xfed90000, 0), unit(0xfed90000, 0))), "its registers are another's"},
+		{"two IOMMUs for the rest", machine(dmar(unit(0xfed90000, 1), unit(0xfed91000, 1))), "IOMMU at 0xfed91000 is left out: another one has the rest"},
+		{"more IOMMUs than the bound", machine(dmar(func() (units [][]byte) {
+			for i := range uint64(unitsMax + 1) {
+				units = append(units, unit(0xfed00000+i<<12, 0))
+			}
+			return units
+		}()...)), "IOMMU at 0xfed40000 is left out: there are too many"},
+		{"a scope of length 0", machine(dmar(unit(0xfed90000, 0, 1, 0))), "a scope has length 0 with 2 bytes left"},
+		{"a scope without a path", machine(dmar(unit(0xfed90000, 0, 1, 6, 0, 0, 0, 0))), "a scope has length 6"},
+		{"a scope of odd length", machine(dmar(unit(0xfed90000, 0, 1, 9, 0, 0, 0, 0, 0, 0, 0))), "a scope has length 9"},
+		{"a scope behind the end", machine(dmar(unit(0xfed90000, 0, 1, 8, 0, 0, 0, 0, 0))), "a scope has length 8 with 7"},
+		{"a scope of one byte", machine(dmar(unit(0xfed90000, 0, 1))), "a scope has length 0 with 1"},
+		{"a scope with device 32", machine(dmar(unit(0xfed90000, 0, 1, 8, 0, 0, 0, 5, 32, 0))), "a scope on bus 05 is left out"},
+		{"a scope with function 8", machine(dmar(unit(0xfed90000, 0, 1, 8, 0, 0, 0, 5, 31, 8))), "a scope on bus 05 is left out"},
+		{"a scope with too many steps", machine(dmar(unit(0xfed90000, 0, append([]byte{1, 40}, make([]byte, 38)...)...))), "a scope on bus 00 is left out"},
+		{"more scopes than the bound", machine(dmar(unit(0xfed90000, 0, bytes.Repeat([]byte{1, 8, 0, 0, 0, 0, 0, 0}, scopesMax+1)...))), "more than 256 scopes"},
+		{"reserved memory backwards", machine(dmar(reserved(0x2000, 0x1fff))), "reserved memory from 0x2000 to 0x1fff is left out"},
+		{"reserved memory of half a page", machine(dmar(reserved(0x2000, 0x27ff))), "reserved memory from 0x2000 to 0x27ff is left out"},
+		{"reserved memory beyond all memory", machine(dmar(reserved(0, 1<<52+0xfff))), "reserved memory from 0x0 to 0x10000000000fff is left out"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			info := Parse(0, c.memory.read)

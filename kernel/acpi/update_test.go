@@ -26,8 +26,9 @@ const bootLimit = 2 * time.Minute
 
 // machines holds the options of QEMU, by folder of testdata.
 var machines = map[string]string{
-	"q35": "-machine q35,accel=tcg",
-	"pc":  "-machine pc,accel=tcg",
+	"q35":       "-machine q35,accel=tcg",
+	"q35-iommu": "-machine q35,accel=tcg -device intel-iommu",
+	"pc":        "-machine pc,accel=tcg",
 	"microvm": "-machine microvm,acpi=on,pit=on,rtc=on,accel=tcg -netdev user,id=n0 " +
 		"-device virtio-net-device,netdev=n0 -device virtio-rng-device",
 }
