@@ -47,6 +47,7 @@ const (
 	resetBufferCount    // spread over no buffers, or too many
 	resetMissingBuffers // spread over more buffers than came back
 	resetNeedsReset     // the device asked
+	resetBlocked        // an IOMMU kept it from an access
 	resetTxTimeout      // the device holds a full ring
 	stops               // given up
 
@@ -67,7 +68,7 @@ var counterNames = [counterCount]string{
 	controlRefused: "control_refused", controlTimeouts: "control_timeouts",
 	resetUsedIndex: "reset_used_index", resetUsedID: "reset_used_id", resetUsedIdle: "reset_used_idle", resetUsedLength: "reset_used_length",
 	resetShortHeader: "reset_short_header", resetBufferCount: "reset_buffer_count", resetMissingBuffers: "reset_missing_buffers",
-	resetNeedsReset: "reset_needs_reset", resetTxTimeout: "reset_tx_timeout", stops: "stopped",
+	resetNeedsReset: "reset_needs_reset", resetBlocked: "reset_blocked", resetTxTimeout: "reset_tx_timeout", stops: "stopped",
 }
 
 // String returns the counter's name.

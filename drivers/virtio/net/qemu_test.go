@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-os/sluice/drivers/hw"
 	"github.com/sluice-os/sluice/drivers/nic"
 	bus "github.com/sluice-os/sluice/drivers/pci"
 	"github.com/sluice-os/sluice/drivers/virtio"
@@ -39,6 +40,13 @@ func newWire(t *testing.T) (w *wire, netdev string) {
 		"dgram,id=n0,local.type=unix,local.path=" + theirs + ",remote.type=unix,remote.path=" + ours
 }
 
+func (w *wire) send(t *testing.T, frame []byte) {
+	t.Helper()
+	if _, err := w.conn.WriteTo(frame, w.peer); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // openMMIO finds the card among microvm's slots.
 func openMMIO(t *testing.T, netdev, global string) (virtio.Transport, *qtest.Machine, error) {
 	args := []string{"-netdev", netdev, "-device", "virtio-net-device,netdev=n0,mac=52:54:00:12:34:56"}
@@ -66,7 +74,15 @@ func openMMIO(t *testing.T, netdev, global string) (virtio.Transport, *qtest.Mac
 
 // openPCI plays the firmware too: it gives the card's windows a place.
 func openPCI(t *testing.T, netdev, options string) (virtio.Transport, *qtest.Machine, error) {
-	m := qtest.Start(t, "q35", "-netdev", netdev, "-device", "virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:12:34:56"+options)
+	m := qtest.Start(t, "q35", "-netdev", netdev, "-device", cardPCI+options)
+	tr, err := findPCI(t, m, m.DMA())
+	return tr, m, err
+}
+
+const cardPCI = "virtio-net-pci,netdev=n0,romfile=,mac=52:54:00:12:34:56"
+
+// findPCI returns the first virtio device on the bus, whose memory dma is.
+func findPCI(t *testing.T, m *qtest.Machine, dma *hw.DMA) (virtio.Transport, error) {
 	functions, err := bus.Enumerate(bus.NewPorts(m))
 	if err != nil {
 		t.Fatal(err)
@@ -78,11 +94,11 @@ func openPCI(t *testing.T, netdev, options string) (virtio.Transport, *qtest.Mac
 		const bar1, bar4 = 0x14, 0x20
 		f.Write32(bar1, 0xe0000000)
 		f.Write32(bar4, 0xe0100000)
-		tr, err := virtiopci.New(f, m.Map, virtiopci.Interrupts{Queues: m.MSInterrupt(), Config: m.MSInterrupt()})
-		return tr, m, err
+		tr, err := virtiopci.New(f, m.Map, virtiopci.Interrupts{Queues: m.MSInterrupt(dma), Config: m.MSInterrupt(dma)})
+		return tr, err
 	}
 	t.Fatal("no virtio device on the bus")
-	return nil, nil, nil
+	return nil, nil
 }
 
 // TestQEMU moves frames through QEMU's own card, over each transport.
@@ -118,51 +134,15 @@ func TestQEMU(t *testing.T) {
 				t.Errorf("MTU %d", d.Info().MTU)
 			}
 			t.Logf("%+v", d.Info())
-			// More frames than a ring holds, in bursts of 8 both ways.
 			lengths := []int{60, 1514, 9014, 64, 14 + 20, 4000, 1024, 333}
 			if strings.Contains(name, "mergeable") {
 				lengths[2] = 3000
 			}
-			for round := range 40 {
-				batch := nic.NewBatch(len(lengths))
-				for i, n := range lengths {
-					if !d.Reserve(&batch[i], n) {
-						t.Fatalf("round %d: no room", round)
-					}
-					copyInto(&batch[i], frame(n, round+i))
-				}
-				d.Transmit(batch)
-				for i, n := range lengths {
-					got := make([]byte, 70_000)
-					length, _, err := w.conn.ReadFrom(got)
-					if err != nil || !bytes.Equal(got[:length], frame(n, round+i)) {
-						t.Fatalf("round %d: frame %d: %v, %d bytes", round, i, err, length)
-					}
-				}
-				for i, n := range lengths {
-					if _, err := w.conn.WriteTo(frame(n, round-i), w.peer); err != nil {
-						t.Fatal(err)
-					}
-				}
-				for i := 0; i < len(lengths); {
-					n := d.Receive(batch)
-					for j := range n {
-						if want := frame(lengths[i], round-i); !bytes.Equal(joined(&batch[j]), want) {
-							t.Fatalf("round %d: received %d bytes, want %d", round, batch[j].Len, len(want))
-						}
-						i++
-					}
-					d.Release(batch[:n])
-					if n == 0 && i < len(lengths) && d.Arm() {
-						d.Wait()
-						d.Disarm()
-					}
-				}
-			}
+			exercise(t, d, w, lengths)
 			d.Counters(func(name string, v uint64) {
 				switch name {
 				case "rx_frames", "tx_frames":
-					if v != uint64(40*len(lengths)) {
+					if v != uint64(rounds*len(lengths)) {
 						t.Errorf("%s is %d", name, v)
 					}
 				case "rx_bytes", "tx_bytes", "rx_notifies", "tx_notifies", "wakeups":
@@ -173,6 +153,48 @@ func TestQEMU(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// rounds is how often exercise sends and receives.
+const rounds = 40
+
+// exercise moves more frames than a ring holds, in bursts both ways.
+func exercise(t *testing.T, d *virtionet.Device, w *wire, lengths []int) {
+	t.Helper()
+	for round := range rounds {
+		batch := nic.NewBatch(len(lengths))
+		for i, n := range lengths {
+			if !d.Reserve(&batch[i], n) {
+				t.Fatalf("round %d: no room", round)
+			}
+			copyInto(&batch[i], frame(n, round+i))
+		}
+		d.Transmit(batch)
+		for i, n := range lengths {
+			got := make([]byte, 70_000)
+			length, _, err := w.conn.ReadFrom(got)
+			if err != nil || !bytes.Equal(got[:length], frame(n, round+i)) {
+				t.Fatalf("round %d: frame %d: %v, %d bytes", round, i, err, length)
+			}
+		}
+		for i, n := range lengths {
+			w.send(t, frame(n, round-i))
+		}
+		for i := 0; i < len(lengths); {
+			n := d.Receive(batch)
+			for j := range n {
+				if want := frame(lengths[i], round-i); !bytes.Equal(joined(&batch[j]), want) {
+					t.Fatalf("round %d: received %d bytes, want %d", round, batch[j].Len, len(want))
+				}
+				i++
+			}
+			d.Release(batch[:n])
+			if n == 0 && i < len(lengths) && d.Arm() {
+				d.Wait()
+				d.Disarm()
+			}
+		}
 	}
 }
 

@@ -128,3 +128,20 @@ func (d *Device) stop(err error) {
 	d.cfg.Log.Error("virtio-net device is given up", "device", d.t.Location(), "err", err)
 	d.t.Kick() // the poller tells those above that the link is down
 }
+
+// Blocked says that the device was kept from an access that it has no business
+// with, as an IOMMU tells. Whatever it was about to do did not happen: it is reset.
+func (d *Device) Blocked(err error) { d.fault(resetBlocked, err) }
+
+// Misdirect points all receive buffers that the device holds at a bus address
+// instead of their own, and returns how many there are: for tests of what stands
+// between the device and memory. Headers of earlier frames are cleared, so that none
+// is received again in place of what the device writes elsewhere.
+func (d *Device) Misdirect(addr uint64) (buffers int) {
+	for i := range d.rx.buffers {
+		if b := &d.rx.buffers[i]; b.owner == ownerDevice {
+			clear(b.bytes[:headerBytes])
+		}
+	}
+	return d.rx.q.Misdirect(addr)
+}

@@ -2,10 +2,12 @@ package net
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
 
+	"github.com/sluice-os/sluice/drivers/hw"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
@@ -198,4 +200,60 @@ func TestNewFeaturesAreIgnored(t *testing.T) {
 	if c.Accepted() != full&^virtio.FeatureIndirect {
 		t.Errorf("features %#x after the reset", c.Accepted())
 	}
+}
+
+// TestBlocked: a device that an IOMMU kept from an access is reset, once for what
+// came before the reset, and in vain too often is left stopped.
+func TestBlocked(t *testing.T) {
+	c := newCard(full)
+	d := mustOpen(t, c, Config{})
+	send(t, d, frameOf(60, 1))
+	d.Blocked(errors.New("write at 0x1000"))
+	c.NeedReset() // which QEMU's devices ask for when they are blocked
+	d.Blocked(errors.New("write at 0x2000"))
+	d.Wait()
+	batch := nic.NewBatch(1)
+	for range 3 { // reset, and quiet
+		d.Receive(batch)
+	}
+	if c.Resets() != 2 || count(d, "reset_blocked") != 1 || count(d, "reset_needs_reset") != 0 {
+		t.Errorf("%d resets, %d and %d counted", c.Resets(), count(d, "reset_blocked"), count(d, "reset_needs_reset"))
+	}
+	works(t, d, c)
+	for range resetsMax + 1 {
+		d.Blocked(errors.New("write at 0x1000"))
+		d.Receive(batch)
+	}
+	if d.Link().Up || count(d, "stopped") != 1 {
+		t.Error("a device that is blocked again and again is not left stopped")
+	}
+	d.Blocked(errors.New("write at 0x1000"))
+	d.Receive(batch)
+}
+
+// TestMisdirect: the device writes where it is told, the driver's own buffer has no
+// header, and after the reset all is right again.
+func TestMisdirect(t *testing.T) {
+	c := newCard(full)
+	d := mustOpen(t, c, Config{})
+	works(t, d, c)
+	page, err := c.DMA.Alloc(DefaultRxBuffer, hw.FromDevice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := d.Misdirect(page.Bus); n != d.Info().RxRing {
+		t.Errorf("%d buffers are elsewhere, want %d", n, d.Info().RxRing)
+	}
+	if !c.deliver(header{}, frameOf(60, 1)) || !bytes.Equal(page.Bytes[headerBytes:headerBytes+60], frameOf(60, 1)) {
+		t.Error("the device has not written into the page")
+	}
+	batch := nic.NewBatch(1)
+	if n := d.Receive(batch); n != 0 {
+		t.Errorf("%d frames", n)
+	}
+	d.Receive(batch)
+	if count(d, "reset_buffer_count") != 1 {
+		t.Error("no reset")
+	}
+	works(t, d, c)
 }
