@@ -30,9 +30,16 @@ type devices struct {
 	rngs  []*rng.Device
 	pci   []*pci.Function
 	// memory is what each device was given to reach.
-	memory []*hw.DMA
+	memory []deviceMemory
+	iommus iommus
 	// waitUntil ends the present wait for a random device, as time since boot.
 	waitUntil time.Duration
+}
+
+// deviceMemory is the memory of the device at a place.
+type deviceMemory struct {
+	location string
+	*hw.DMA
 }
 
 // add opens the device behind a transport, which reaches memory through bus, when
@@ -56,7 +63,9 @@ func (d *devices) add(t virtio.Transport, bus hw.Bus) {
 	if err != nil {
 		d.log.Error("device left out", "device", t.Location(), "reason", err)
 	}
-	d.memory = append(d.memory, dma)
+	if dma.Counters().Maps > 0 {
+		d.memory = append(d.memory, deviceMemory{t.Location(), dma})
+	}
 }
 
 // window is where a virtio-mmio device's registers lie.
@@ -128,6 +137,7 @@ func (d *devices) probePCI(ecam uint64, first, last uint8) {
 	if err != nil {
 		d.log.Warn("PCI", "reason", err)
 	}
+	d.iommus.start()
 	for _, f := range d.pci {
 		if !virtiopci.IsDevice(f) {
 			continue
@@ -136,9 +146,15 @@ func (d *devices) probePCI(ecam uint64, first, last uint8) {
 			d.log.Error("device left out", "device", "pci "+f.Address.String(), "reason", err)
 		}
 	}
+	d.tellBypasses()
+	d.iommus.serve()
 }
 
 func (d *devices) probeFunction(f *pci.Function) error {
+	bus, err := d.iommus.busOf(f, d.pci)
+	if err != nil {
+		return err
+	}
 	t, err := virtiopci.New(f, mapRegisters, virtiopci.Interrupts{})
 	if err != nil {
 		return err
@@ -156,7 +172,7 @@ func (d *devices) probeFunction(f *pci.Function) error {
 			return err
 		}
 	}
-	d.add(t, hw.Identity{})
+	d.add(t, bus)
 	return nil
 }
 

@@ -11,8 +11,15 @@ import (
 	"github.com/sluice-os/sluice/kernel/layout"
 )
 
-// fault makes the kernel fail in a way that a test asks for, by the shell's
-// hidden command. It returns an error for a way that it does not know.
+// fault makes the kernel or its driver fail in a way that a test asks for, by the
+// shell's hidden command. It returns an error for a way that it does not know.
+func (m *machine) fault(how string) error {
+	if err, ok := m.strayFault(how); ok {
+		return err
+	}
+	return fault(how)
+}
+
 func fault(how string) (err error) {
 	switch how {
 	case "nil":
@@ -55,7 +62,7 @@ func fault(how string) (err error) {
 	case "delay":
 		return fmt.Errorf("worst delay beside a looping goroutine: %d us", worstDelay().Microseconds())
 	}
-	return errors.New("ways to fail: nil, divide, wild, canonical, text, alias, guard, data, stack, panic, loop, delay")
+	return errors.New("ways to fail: nil, divide, wild, canonical, text, alias, guard, data, stack, panic, loop, delay, stray, stray-mapped, stray-look")
 }
 
 // worstDelay returns by how much a sleep came late at worst while a goroutine

@@ -60,6 +60,8 @@ type machine struct {
 	stack     *host.Stack     // nil without a network
 	domains   *domain.Manager // nil without domains
 	nexus     *nexus          // nil without domains or network
+	// stray is the page of strayFault.
+	stray []byte
 }
 
 // Main runs the kernel; it does not return.

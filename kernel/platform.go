@@ -79,6 +79,7 @@ func (m *machine) findDevices() {
 				ecam = s
 			}
 		}
+		m.devices.iommus = iommus{table: m.acpi.DMAR, off: m.options.NoIOMMU, blocked: m.devices.blocked}
 		m.devices.probePCI(ecam.Address, ecam.First, ecam.Last)
 	}
 }

@@ -32,14 +32,16 @@ func (m *machine) runShell() {
 		Uptime: clock.Since, Idled: clock.Idled,
 		PowerOff: m.power.off,
 		Reboot:   m.power.reboot,
-		Fault:    fault,
+		Fault:    m.fault,
+		Counters: m.devices.counters,
 	}
 	if m.board.Bus == PCI {
 		sys.PCI = m.pciList
 	}
 	if s := m.stack; s != nil {
 		sys.Links, sys.Addresses, sys.Routes = s.Links, s.Addresses, s.Routes
-		sys.Neighbours, sys.Statistics, sys.Counters = s.Neighbours, s.Statistics, s.Counters
+		sys.Neighbours, sys.Statistics = s.Neighbours, s.Statistics
+		sys.Counters = func() []netinfo.Counter { return append(s.Counters(), m.devices.counters()...) }
 		sys.Lookup = s.Lookup
 		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return s.NewPinger(to) }
 	}

@@ -4,9 +4,17 @@ package pci
 
 // Capability IDs.
 const (
-	CapMSI    = 0x05
-	CapVendor = 0x09
-	CapMSIX   = 0x11
+	CapMSI     = 0x05
+	CapVendor  = 0x09
+	CapExpress = 0x10
+	CapMSIX    = 0x11
+)
+
+// Ports of PCI Express (PCI Express 3.0, section 7.8.2).
+const (
+	ExpressRootPort   = 4
+	ExpressUpstream   = 5
+	ExpressDownstream = 6
 )
 
 // Capability is one entry of the list.
@@ -56,4 +64,14 @@ func (f *Function) Capability(id uint8) (Capability, bool) {
 		}
 	}
 	return Capability{}, false
+}
+
+// Express returns what kind of PCI Express device or port the function is, 0 to 15;
+// ok is false for one of conventional PCI.
+func (f *Function) Express() (kind uint8, ok bool) {
+	c, ok := f.Capability(CapExpress)
+	if !ok {
+		return 0, false
+	}
+	return uint8(f.Read32(c.Offset) >> 20 & 0xf), true
 }

@@ -257,6 +257,21 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
+func TestExpress(t *testing.T) {
+	s := space{}
+	f := s.addBridge(Address{0, 2, 0}, 1)
+	found, _ := Enumerate(s)
+	if _, ok := found[0].Express(); ok {
+		t.Error("conventional PCI taken for PCI Express")
+	}
+	f.words[regCommand/4] = statusCapabilities
+	f.words[regCapabilities/4] = 0x54
+	f.words[0x54/4] = 0xff42_0010
+	if kind, ok := found[0].Express(); !ok || kind != ExpressRootPort {
+		t.Errorf("kind %d, %t", kind, ok)
+	}
+}
+
 // table is an MSI-X table in plain memory.
 type table []uint32
 

@@ -54,6 +54,12 @@ func WriteCR4(v uint64)
 // Invlpg drops the translation of one page from the TLB.
 func Invlpg(addr uintptr)
 
+// FlushLine writes the cache line that addr is in back to memory.
+func FlushLine(addr uintptr)
+
+// LineSize is the length of a cache line in bytes, on every x86-64 processor.
+const LineSize = 64
+
 // LoadGDT and LoadIDT load the descriptor table registers from a 10-byte
 // limit and base; LoadTR loads the task register, and
 // none as the local descriptor table.

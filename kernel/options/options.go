@@ -5,6 +5,7 @@
 //	ip=dhcp | ip=ADDR/PREFIX[,gw=ADDR][,dns=ADDR]...   IPv4 of the network card
 //	ip6=auto | ip6=off | ip6=ADDR/PREFIX               IPv6 of the network card
 //	log=debug | log=info | log=warn | log=error        least level that is logged
+//	iommu=on | iommu=off                               devices reach their own memory only
 //	panic=reboot | panic=exit | panic=halt             what follows a fatal fault
 //	run=NAME                                           one domain has the console; its end is the machine's
 //	virtio_mmio.device=SIZE@ADDR:IRQ[:ID]              a device, as QEMU's microvm appends it
@@ -83,9 +84,11 @@ func (a PanicAction) String() string {
 
 // Options is what a command line asks for.
 type Options struct {
-	IPv4    IPv4
-	IPv6    IPv6
-	Log     slog.Level
+	IPv4 IPv4
+	IPv6 IPv6
+	Log  slog.Level
+	// NoIOMMU leaves the machine's IOMMUs as firmware has left them.
+	NoIOMMU bool
 	Panic   PanicAction
 	Devices []MMIODevice
 	// Run names the domain that has the console; "" for none.
@@ -161,6 +164,10 @@ func (o *Options) set(key, value string) error {
 		if o.Log, err = parseLog(value); err != nil {
 			o.Log = d.Log
 		}
+	case "iommu":
+		if o.NoIOMMU = value == "off"; value != "on" && value != "off" {
+			err = fmt.Errorf("want on or off")
+		}
 	case "panic":
 		if o.Panic, err = parsePanic(value); err != nil {
 			o.Panic = d.Panic
@@ -179,7 +186,7 @@ func (o *Options) set(key, value string) error {
 		}
 		o.Devices = append(o.Devices, dev)
 	default:
-		return fmt.Errorf("unknown key, want ip, ip6, log, panic, run or virtio_mmio.device")
+		return fmt.Errorf("unknown key, want ip, ip6, iommu, log, panic, run or virtio_mmio.device")
 	}
 	return err
 }

@@ -28,7 +28,9 @@ func TestParse(t *testing.T) {
 	}{
 		{"", Default()},
 		{" \t\n", Default()},
-		{"ip=dhcp ip6=auto log=info panic=exit", Default()},
+		{"ip=dhcp ip6=auto log=info iommu=on panic=exit", Default()},
+		{"iommu=off", with(func(o *Options) { o.NoIOMMU = true })},
+		{"iommu=off iommu=on", Default()},
 		{"ip=192.0.2.5/24", with(func(o *Options) {
 			o.IPv4 = IPv4{Address: netip.MustParsePrefix("192.0.2.5/24")}
 		})},
@@ -90,6 +92,8 @@ func TestParseReportsAndKeepsDefault(t *testing.T) {
 		{"ip6=192.0.2.5/24", "want auto"},
 		{"ip6=ff02::1/64", "unicast"},
 		{"log=loud", "want debug"},
+		{"iommu=", "want on or off"},
+		{"iommu=force", "want on or off"},
 		{"panic=dance", "want reboot"},
 		{"virtio_mmio.device=512", "want SIZE@ADDR:IRQ"},
 		{"virtio_mmio.device=512@0xfeb00000", "want SIZE@ADDR:IRQ"},

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/layout"
 )
 
@@ -41,6 +42,44 @@ func (DMA) Free(mem hw.Segment) {
 			deviceFrames--
 		}
 	})
+}
+
+// Tables is the hw.Allocator of an IOMMU's own structures, a page each. No device
+// is shown them.
+type Tables struct{}
+
+// Alloc implements hw.Allocator for a size of one page.
+func (Tables) Alloc(size int) (s hw.Segment, err error) {
+	if size != layout.PageSize {
+		return s, fmt.Errorf("tables of %d bytes were asked for: they have %d", size, layout.PageSize)
+	}
+	var phys uint64
+	var ok bool
+	systemstack(func() {
+		if phys, ok = allocFrame(); ok {
+			tableFrames++
+		}
+	})
+	if !ok {
+		return s, errMemory
+	}
+	return hw.Segment{Bytes: bytesAt(uintptr(layout.DirectMap+phys), layout.PageSize), Phys: phys}, nil
+}
+
+// Free implements hw.Allocator.
+func (Tables) Free(s hw.Segment) {
+	systemstack(func() {
+		pool.Free(s.Phys)
+		tableFrames--
+	})
+}
+
+// WriteBack writes b, a part of Tables, from the processor's caches to memory.
+func WriteBack(b []byte) {
+	first := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	for line := first &^ (cpu.LineSize - 1); line < first+uintptr(len(b)); line += cpu.LineSize {
+		cpu.FlushLine(line)
+	}
 }
 
 // window is the next free address for device registers and stacks.
