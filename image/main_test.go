@@ -65,6 +65,7 @@ func TestMistakesGetOneLineAndAStatus(t *testing.T) {
 		{"run -m 0 -http 0", statusUsage, "0 MiB of memory: give at least 64"},
 		{"run -machine toaster -http 0", statusUsage, `unknown machine "toaster": the machines are microvm, q35 and pc`},
 		{"run -board microvm -machine q35", statusUsage, "machine q35 boots board pc, not microvm"},
+		{"run -machine microvm -iommu -http 0", statusUsage, "machine microvm has no IOMMU: q35 does"},
 		{"run -http 70000", statusUsage, "-http 70000: ports are 1 to 65535"},
 		{"run -http " + port, statusFailed, "is in use: choose another one with -http"},
 		{"inspect", statusUsage, "name an image"},

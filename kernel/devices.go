@@ -39,6 +39,7 @@ type devices struct {
 // deviceMemory is the memory of the device at a place.
 type deviceMemory struct {
 	location string
+	behind   bool // an IOMMU
 	*hw.DMA
 }
 
@@ -64,7 +65,8 @@ func (d *devices) add(t virtio.Transport, bus hw.Bus) {
 		d.log.Error("device left out", "device", t.Location(), "reason", err)
 	}
 	if dma.Counters().Maps > 0 {
-		d.memory = append(d.memory, deviceMemory{t.Location(), dma})
+		_, identity := bus.(hw.Identity)
+		d.memory = append(d.memory, deviceMemory{t.Location(), !identity, dma})
 	}
 }
 

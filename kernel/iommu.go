@@ -72,8 +72,12 @@ func (i *iommus) busOf(f *pci.Function, all []*pci.Function) (hw.Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n == iommu.None || i.units[n] == nil {
+	if n == iommu.None {
+		slog.Warn("no IOMMU is in front of a device: it reaches all of memory", "device", "pci "+f.Address.String())
 		return hw.Identity{}, nil
+	}
+	if i.units[n] == nil {
+		return hw.Identity{}, nil // which start has told
 	}
 	return i.units[n].Domain(vtd.SourceOf(f.Address.Bus, f.Address.Device, f.Address.Function))
 }
@@ -87,14 +91,11 @@ func (i *iommus) serve() {
 	}
 }
 
-// tellBypasses names the devices that reach all of memory although there is an
-// IOMMU.
+// tellBypasses names the devices that do not go through the IOMMU which they are
+// behind.
 func (d *devices) tellBypasses() {
-	if d.iommus.table == nil {
-		return
-	}
 	for _, m := range d.memory {
-		if !m.Translated() {
+		if m.behind && !m.Translated() {
 			d.log.Warn("device goes past the IOMMU and reaches all of memory: give QEMU's -device the option iommu_platform=on", "device", m.location)
 		}
 	}

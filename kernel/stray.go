@@ -23,6 +23,9 @@ func (m *machine) strayFault(how string) (err error, ok bool) {
 	case "stray-mapped":
 		return m.misdirect(false), true
 	case "stray-look":
+		if m.stray == nil {
+			return errors.New("the card was not led astray"), true
+		}
 		written := 0
 		for _, b := range m.stray {
 			if b != strayByte {

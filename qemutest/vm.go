@@ -73,6 +73,8 @@ type Config struct {
 	MAC string
 	// NoRNG leaves the virtio-rng device out.
 	NoRNG bool
+	// IOMMU puts the devices behind an IOMMU; q35 only.
+	IOMMU bool
 	// Extra holds further QEMU arguments.
 	Extra []string
 	// Limit is how long the machine may run; 0 means two minutes. The test's
@@ -148,7 +150,7 @@ func deadline(t testing.TB, limit time.Duration) time.Time {
 func (v *VM) start(program string, c Config, dir string) (err error) {
 	q := qemu.Config{
 		Machine: c.Machine, Memory: c.Memory, Image: c.Image, Append: c.Append,
-		Accel: os.Getenv("ACCEL"), MAC: c.MAC, NoRNG: c.NoRNG, Extra: c.Extra,
+		Accel: os.Getenv("ACCEL"), MAC: c.MAC, NoRNG: c.NoRNG, IOMMU: c.IOMMU, Extra: c.Extra,
 	}
 	if len(c.Forward) > 0 && c.Net != UserNet {
 		return errors.New("ports are forwarded by the user network only: set Net to UserNet")

@@ -226,8 +226,11 @@ func TestUnmapRefusals(t *testing.T) {
 // TestMapWithoutMemory lets a domain have n pages of tables, for each n: nothing of
 // the segment is reachable, and with more memory it works.
 func TestMapWithoutMemory(t *testing.T) {
-	const pages = 513 // of two tables
-	for n := 0; ; n++ {
+	const (
+		pages = 513 // of two tables
+		need  = 4   // a directory, two tables, the context table
+	)
+	for n := range need + 1 {
 		u := newUnit(t)
 		d := u.open(t)
 		domain, err := d.Domain(card)
@@ -237,16 +240,16 @@ func TestMapWithoutMemory(t *testing.T) {
 		u.memory.left = n
 		s := segment(pages, nextPhys)
 		addr, err := domain.Map(s, hw.Both)
+		if (err == nil) != (n == need) {
+			t.Errorf("with %d pages: %v", n, err)
+		}
 		if err == nil {
-			if n != 4 { // a directory, two tables, the context table
-				t.Errorf("mapped with %d pages", n)
-			}
-			return
+			continue
 		}
 		if !strings.Contains(err.Error(), "iommu, pci 00:02.0: memory for its tables") || addr != 0 {
 			t.Errorf("%d pages: %v", n, err)
 		}
-		u.memory.left = 4
+		u.memory.left = need
 		for off := uint64(0); off < pages; off++ {
 			if phys, code := u.access(card, busFirst+off*hw.PageSize, true); code == 0 {
 				t.Fatalf("%d pages: the device reaches %#x", n, phys)
@@ -254,7 +257,6 @@ func TestMapWithoutMemory(t *testing.T) {
 		}
 		mustMap(t, u, d, card, 1, hw.Both).check(t)
 	}
-	// The loop ends by its return.
 }
 
 // TestFull: there is an end to addresses and to domains.

@@ -159,8 +159,13 @@ func TestServe(t *testing.T) {
 	go d.Serve() // it ends with the process
 	for i := range uint64(3) {
 		u.access(card, i<<12, false)
-		if f := <-told; f.Addr != i<<12 || f.Write {
-			t.Errorf("told %+v", f)
+		select {
+		case f := <-told:
+			if f.Addr != i<<12 || f.Write {
+				t.Errorf("told %+v", f)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("fault %d is not told", i)
 		}
 	}
 }

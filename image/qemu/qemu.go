@@ -44,6 +44,7 @@ type Config struct {
 	Netdev  string
 	MAC     string   // of the network card; "" lets QEMU choose
 	NoRNG   bool     // leave virtio-rng out
+	IOMMU   bool     // put the devices behind Intel's IOMMU; q35 only
 	Extra   []string // further arguments
 }
 
@@ -62,6 +63,9 @@ func (c Config) Args() ([]string, error) {
 	if c.Memory <= 0 {
 		return nil, fmt.Errorf("%d MiB of memory: give at least %d", c.Memory, MemoryMin)
 	}
+	if c.IOMMU && c.Machine != "q35" {
+		return nil, fmt.Errorf("machine %s has no IOMMU: q35 does", c.Machine)
+	}
 	micro := c.Machine == "microvm"
 	machine := c.Machine + ",accel=" + accel
 	if micro {
@@ -75,6 +79,13 @@ func (c Config) Args() ([]string, error) {
 	if micro {
 		args = append(args, "-global", "virtio-mmio.force-legacy=false")
 	}
+	platform := ""
+	if c.IOMMU {
+		// It comes before the devices that are to be behind it. Without the
+		// option virtio devices go past it.
+		args = append(args, "-device", "intel-iommu")
+		platform = ",iommu_platform=on"
+	}
 	if c.Netdev != "" {
 		kind, rest, _ := strings.Cut(c.Netdev, ",")
 		netdev := kind + ",id=n0"
@@ -85,6 +96,7 @@ func (c Config) Args() ([]string, error) {
 		if micro {
 			card = "virtio-net-device,netdev=n0"
 		}
+		card += platform
 		if c.MAC != "" {
 			card += ",mac=" + c.MAC
 		}
@@ -95,7 +107,7 @@ func (c Config) Args() ([]string, error) {
 		if micro {
 			rng = "virtio-rng-device"
 		}
-		args = append(args, "-device", rng)
+		args = append(args, "-device", rng+platform)
 	}
 	args = append(args, c.Extra...)
 	args = append(args, "-kernel", c.Image)

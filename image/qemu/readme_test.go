@@ -12,14 +12,16 @@ import (
 func TestReadmesShowTheLines(t *testing.T) {
 	for _, c := range []struct {
 		file, machine, append string
+		iommu                 bool
 	}{
-		{"../../README.md", "microvm", "log=info"},
-		{"../../README.md", "q35", "log=info"},
-		{"../../boards/microvm/README.md", "microvm", ""},
-		{"../../boards/pc/README.md", "q35", ""},
+		{"../../README.md", "microvm", "log=info", false},
+		{"../../README.md", "q35", "log=info", false},
+		{"../../boards/microvm/README.md", "microvm", "", false},
+		{"../../boards/pc/README.md", "q35", "", false},
+		{"../../boards/pc/README.md", "q35", "", true},
 	} {
 		want, err := Config{
-			Machine: c.machine, Memory: MemoryMin, Append: c.append,
+			Machine: c.machine, Memory: MemoryMin, Append: c.append, IOMMU: c.iommu,
 			Image:  "build/sluice-" + Machines[c.machine] + ".elf",
 			Netdev: "user,hostfwd=tcp:127.0.0.1:8080-:80",
 		}.Args()
