@@ -62,7 +62,7 @@ func runInspect(ctx context.Context, args []string) error {
 		return err
 	}
 	if fs.NArg() == 0 {
-		return usageError{fmt.Errorf("name an image: image inspect build/sluice-microvm.elf")}
+		return usageError{fmt.Errorf("name an image: image inspect build/sluice.elf")}
 	}
 	in, err := inspect(fs.Arg(0))
 	if err != nil {

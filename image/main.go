@@ -1,8 +1,8 @@
 // Command image builds, runs and inspects bootable Sluice images.
 //
-//	go run ./image build -board pc -o build/sluice-pc.elf
+//	go run ./image build
 //	go run ./image run
-//	go run ./image inspect build/sluice-pc.elf
+//	go run ./image inspect build/sluice.elf
 package main
 
 import (
@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/manifest"
 	"github.com/sluice-os/sluice/image/overlay"
 	"golang.org/x/term"
 )
@@ -130,19 +131,23 @@ func parse(fs *flag.FlagSet, args []string, most int) error {
 func buildFlags(fs *flag.FlagSet) (o *build.Options) {
 	o = &build.Options{Report: os.Stderr, Redraw: term.IsTerminal(int(os.Stderr.Fd())), Tamago: os.Getenv("TAMAGO")}
 	fs.StringVar(&o.Board, "board", "", "board to build for: "+strings.Join(build.Boards, ", ")+" (default the manifest's, else microvm)")
-	fs.StringVar(&o.Output, "o", "", "file to write (default build/sluice-BOARD.elf)")
+	fs.StringVar(&o.Output, "o", "", "`file` to write (default build/sluice.elf, without a manifest build/sluice-BOARD.elf)")
 	return o
 }
 
-// finish checks the board and fills in what follows from the other flags.
-func finish(o *build.Options) error {
+// finish checks the board and fills in what follows from the other flags and
+// from the manifest, nil for none. The kernel alone and an image with domains do
+// not take each other's place.
+func finish(o *build.Options, m *manifest.Manifest) error {
 	if o.Board == "" {
 		o.Board = build.Boards[0]
 	}
 	if !slices.Contains(build.Boards, o.Board) {
 		return usageError{fmt.Errorf("unknown board %q: the boards are %s", o.Board, strings.Join(build.Boards, ", "))}
 	}
-	if o.Output == "" {
+	if o.Output == "" && m != nil {
+		o.Output = filepath.Join("build", "sluice.elf")
+	} else if o.Output == "" {
 		o.Output = filepath.Join("build", "sluice-"+o.Board+".elf")
 	}
 	return nil
@@ -155,10 +160,11 @@ func runBuild(ctx context.Context, args []string) error {
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
-	if _, err := useManifest(*path, o); err != nil {
+	m, err := useManifest(*path, o)
+	if err != nil {
 		return err
 	}
-	if err := finish(o); err != nil {
+	if err := finish(o, m); err != nil {
 		return err
 	}
 	r, err := build.Build(ctx, *o)

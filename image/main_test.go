@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/manifest"
 )
 
 // call runs the command as a person would and returns what it printed.
@@ -101,6 +104,25 @@ func TestUnsupportedGo(t *testing.T) {
 	status, _, errs := call(t, "build")
 	if status != statusFailed || !strings.Contains(errs, "the Go release 1.99.1 is not supported: install go1.26.x") || strings.Count(errs, "\n") != 1 {
 		t.Errorf("status %d, %q", status, errs)
+	}
+}
+
+// TestOutput: what sluice.toml says does not take the place of the kernel alone.
+func TestOutput(t *testing.T) {
+	for _, c := range []struct {
+		board, output string
+		m             *manifest.Manifest
+		want          string
+	}{
+		{"", "", nil, "build/sluice-microvm.elf"},
+		{"pc", "", nil, "build/sluice-pc.elf"},
+		{"pc", "", new(manifest.Manifest), "build/sluice.elf"},
+		{"pc", "x.elf", new(manifest.Manifest), "x.elf"},
+	} {
+		o := build.Options{Board: c.board, Output: c.output}
+		if err := finish(&o, c.m); err != nil || o.Output != c.want {
+			t.Errorf("board %q, -o %q, manifest %v: %q, %v; want %q", c.board, c.output, c.m != nil, o.Output, err, c.want)
+		}
 	}
 }
 

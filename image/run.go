@@ -40,7 +40,7 @@ func runRun(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := finish(o); err != nil {
+	if err := finish(o, m); err != nil {
 		return err
 	}
 	given := false
