@@ -100,7 +100,8 @@ func (s *Spec) valid() bool {
 	}
 	k := &s.Key
 	ports := k.Proto == packet.TCP || k.Proto == packet.UDP
-	if ports && (k.LocalPort == 0 || s.Mask <= Tuple4 && k.RemotePort == 0) {
+	// What is no echo has no port: a flow without one would have all of that.
+	if k.LocalPort == 0 || ports && s.Mask <= Tuple4 && k.RemotePort == 0 {
 		return false
 	}
 	if s.Mask == Tuple2 {

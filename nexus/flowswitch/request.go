@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/channel"
@@ -93,6 +94,9 @@ func (s *Switch) bind(a *attached, r *abi.FlowRequest) syscall.Errno {
 			return syscall.EACCES
 		}
 	}
+	if proto != packet.TCP && proto != packet.UDP && port > netns.EphemeralLast {
+		return syscall.EADDRINUSE // the host stack's
+	}
 	spec := flow.Spec{Kind: flow.Bound, Mask: flow.Tuple3}
 	spec.Key.Version = version(addr)
 	if addr.IsUnspecified() {
@@ -114,7 +118,7 @@ func version(a netip.Addr) uint8 {
 }
 
 // reserve takes a port of the name space and adds the flow, and fills in the answer.
-// An echo's identifier is no port.
+// An echo's identifier is no port, and the table alone knows which are in use.
 func (s *Switch) reserve(a *attached, proto uint8, q netns.Request, spec flow.Spec, r *abi.FlowRequest) syscall.Errno {
 	var claim netns.Reservation
 	port := q.Local.Port()
@@ -128,7 +132,11 @@ func (s *Switch) reserve(a *attached, proto uint8, q netns.Request, spec flow.Sp
 	}
 	spec.Key.Proto, spec.Key.LocalPort = proto, port
 	spec.Owner, spec.Port, spec.MTU = a.Owner, a.ID, 0
-	f, err := s.table.Add(s.now(), spec)
+	add := s.table.Add
+	if port == 0 {
+		add = s.addEcho
+	}
+	f, err := add(s.now(), spec)
 	if err != nil {
 		claim.Release(s.now(), 0)
 		return errno(err)
@@ -136,8 +144,20 @@ func (s *Switch) reserve(a *attached, proto uint8, q netns.Request, spec flow.Sp
 	s.mu.Lock()
 	s.claims[f.ID] = claim
 	s.mu.Unlock()
-	s.answer(f, netip.AddrPortFrom(q.Local.Addr(), port), r)
+	s.answer(f, netip.AddrPortFrom(q.Local.Addr(), f.Key.LocalPort), r)
 	return 0
+}
+
+// addEcho adds a flow of echoes under an identifier that is free.
+func (s *Switch) addEcho(now time.Duration, spec flow.Spec) (f *flow.Flow, err error) {
+	const count, tries = netns.EphemeralLast - netns.EphemeralFirst + 1, 1024
+	for range tries {
+		spec.Key.LocalPort = netns.EphemeralFirst + uint16(s.echoes.Add(1)%count)
+		if f, err = s.table.Add(now, spec); !errors.Is(err, flow.ErrExists) {
+			break
+		}
+	}
+	return f, err
 }
 
 // answer fills in what a request gave.
@@ -178,6 +198,9 @@ func (s *Switch) connect(a *attached, f *flow.Flow, r *abi.FlowRequest) syscall.
 	}
 	remote := netip.AddrPortFrom(netip.AddrFrom16(r.Remote).Unmap(), uint16(r.RemotePort))
 	ports := proto == packet.TCP || proto == packet.UDP
+	if !ports {
+		remote = netip.AddrPortFrom(remote.Addr(), 0) // an echo has one identifier
+	}
 	switch {
 	case remote.Addr().IsUnspecified() || ports && remote.Port() == 0:
 		return syscall.EINVAL

@@ -33,6 +33,8 @@ type Switch struct {
 	channels map[uint32]*attached
 	claims   map[uint32]netns.Reservation // by flow
 	lastID   uint32                       // of channels
+	// echoes moves with each identifier of an echo that is chosen.
+	echoes atomic.Uint32
 
 	// attachments is how many channels there are: without one nothing is looked up.
 	attachments atomic.Int32
@@ -81,11 +83,13 @@ func New(p netif.Port, names *netns.Space, now func() time.Duration, seed uint64
 	if err != nil {
 		panic(err) // likewise
 	}
-	return &Switch{
+	s := &Switch{
 		parts: parts,
 		port:  p, names: names, table: table, now: now,
 		channels: map[uint32]*attached{}, claims: map[uint32]netns.Reservation{},
 	}
+	s.echoes.Store(uint32(seed))
+	return s
 }
 
 // Attach takes a channel in, whose flows the policy bounds.

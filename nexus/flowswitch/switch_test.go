@@ -170,9 +170,16 @@ func (w *world) Resolve(_ netip.Addr, done func(bool)) {
 	*w.unresolved = append(*w.unresolved, done)
 }
 
-func (w *world) Local(a netip.Addr) bool              { return a == machine || a == machine6 }
-func (w *world) MTU() int                             { return 1500 }
-func (w *world) Source(netip.Addr) (netip.Addr, bool) { return machine, true }
+func (w *world) Local(a netip.Addr) bool { return a == machine || a == machine6 }
+func (w *world) MTU() int                { return 1500 }
+
+// Source implements netif.Port.
+func (w *world) Source(remote netip.Addr) (netip.Addr, bool) {
+	if remote.Is6() {
+		return machine6, true
+	}
+	return machine, true
+}
 
 func (w *world) drops() map[string]uint64 {
 	m := map[string]uint64{}

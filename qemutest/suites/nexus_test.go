@@ -98,6 +98,7 @@ func TestDomainNetwork(t *testing.T) {
 				{"listen tcp :80", "listen :80: listen tcp :80: bind: address already in use"},
 				{"listen tcp 127.0.0.1:81", "listen 127.0.0.1:81: ok"},
 				{"dial tcp 10.0.2.2:9", "dial 10.0.2.2:9: dial tcp 10.0.2.2:9: connect: permission denied"},
+				{"ping 10.0.2.2", "ping 10.0.2.2: ok"},
 				{"dial tcp 127.0.0.1:1", "dial 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused"},
 			} {
 				vm.Command(t, "domain send server "+c.line)
