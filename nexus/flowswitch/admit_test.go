@@ -306,3 +306,33 @@ func TestDomainThatEndsIsGone(t *testing.T) {
 	e := w.domain([]string{"tcp/80"}, nil)
 	e.listen(80)
 }
+
+// TestRoomBeforeItIsWaitedFor: the card tells of room between its refusal and the moment
+// when the switch knows that somebody waits. Nobody tells of it again.
+func TestRoomBeforeItIsWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"udp/5000"}, []string{"udp/*:*"})
+	if _, errno := d.bind(17, 5000); errno != 0 {
+		t.Fatal(errno)
+	}
+	told := 0
+	w.once = func() {
+		w.sw.Room()
+		told++
+	}
+	d.send(datagramFrom(5000, outside, []byte("first")), channel.Outgoing{})
+	if told != 1 || len(w.sent) != 1 {
+		t.Errorf("%d packets left", len(w.sent))
+	}
+	// And one that finds no room waits until it is told.
+	w.full = true
+	d.send(datagramFrom(5000, outside, []byte("second")), channel.Outgoing{})
+	if len(w.sent) != 1 {
+		t.Error("a full card has sent")
+	}
+	w.full = false
+	w.sw.Room()
+	if len(w.sent) != 2 {
+		t.Errorf("%d packets left", len(w.sent))
+	}
+}

@@ -49,8 +49,11 @@ type world struct {
 	peer  *stack.Stack
 	wire  *pipe.Endpoint
 
-	mu    sync.Mutex
-	full  bool
+	mu   sync.Mutex
+	full bool
+	// once, if it is not nil, is called once when the card was full and has room
+	// again, before the sender knows.
+	once  func()
 	sent  [][]byte // what left the machine
 	hosts [][]byte // what was put together for the host stack
 	// unresolved, if it is not nil, takes the questions for neighbours.
@@ -118,6 +121,11 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.full {
+		return netif.Full
+	}
+	if f := w.once; f != nil {
+		w.once = nil
+		f()
 		return netif.Full
 	}
 	if w.unknown {

@@ -48,10 +48,15 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.deliverHere()
 		return true
 	}
-	switch s.port.Output(&x.out, x.way(f)) {
-	case netif.Full:
+	r := s.port.Output(&x.out, x.way(f))
+	if r == netif.Full {
+		// Room that came before it was known that somebody waits is not told again.
 		x.from.stalled.Store(true)
 		s.stalled.Store(true)
+		r = s.port.Output(&x.out, x.way(f))
+	}
+	switch r {
+	case netif.Full:
 		return false
 	case netif.Unreachable:
 		s.drop(TxUnreachable)
