@@ -19,6 +19,10 @@ const (
 	// waitingMax is how many packets that are not TCP's may wait for room; TCP's
 	// are bounded by the send buffers.
 	waitingMax = 256
+	// bareMax is how many of TCP's may wait that have no data: nothing else bounds
+	// them, as a peer can have a connection acknowledge without end. What is lost of
+	// them is said again.
+	bareMax = 256
 )
 
 // Endpoint implements stack.LinkEndpoint and stack.GSOEndpoint.
@@ -43,6 +47,7 @@ type Endpoint struct {
 	mu sync.Mutex
 	// waiting found no room in the ring.
 	waiting []*stack.PacketBuffer
+	bare    int      // how many of them are TCP's without data
 	refused bool     // somebody waits for a call of room
 	out     datagram // that is sent
 	dirty   bool     // packets were sent since the last flush

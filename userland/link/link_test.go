@@ -6,13 +6,16 @@ import (
 	"io"
 	"math/rand"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
 	"unsafe"
 
+	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -240,6 +243,54 @@ func TestFullCardHoldsPackets(t *testing.T) {
 	}
 	if c := a.link.Counts(); c.Waited != waitingMax || c.Refused != 1 {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestBareSegmentsAreBounded has the card take nothing while acknowledgements are written,
+// as a peer can bring about without end: no send buffer bounds them. Segments with data
+// wait whatever their number.
+func TestBareSegmentsAreBounded(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		payload int
+		refused bool
+	}{{"bare", 0, true}, {"data", 1, false}} {
+		a, _ := newEnds(t, arena.Params{})
+		a.mu.Lock()
+		a.full = true
+		a.mu.Unlock()
+		const count = 2000
+		taken := 0
+		for range count {
+			pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{
+				ReserveHeaderBytes: header.IPv4MinimumSize + header.TCPMinimumSize,
+				Payload:            buffer.MakeWithData(make([]byte, tt.payload)),
+			})
+			pkt.TransportHeader().Push(header.TCPMinimumSize)
+			pkt.TransportProtocolNumber = header.TCPProtocolNumber
+			pkt.NetworkHeader().Push(header.IPv4MinimumSize)
+			var list stack.PacketBufferList
+			list.PushBack(pkt)
+			n, _ := a.link.WritePackets(list)
+			taken += n
+			pkt.DecRef()
+		}
+		c := a.link.Counts()
+		if tt.refused != (taken < count) || c.Refused != uint64(count-taken) || tt.refused && c.Waited != bareMax {
+			t.Errorf("%s: %d of %d were taken, %+v", tt.name, taken, count, c)
+		}
+		a.mu.Lock()
+		a.full = false
+		a.mu.Unlock()
+		// When they have left, as many may wait again.
+		for left := 1; left > 0; runtime.Gosched() {
+			if err := a.kernel.Resume(func(*nexus.Packet) bool { return true }); err != nil {
+				t.Fatal(err)
+			}
+			a.link.mu.Lock()
+			left = len(a.link.waiting) + a.link.bare
+			a.link.mu.Unlock()
+		}
 	}
 }
 

@@ -13,15 +13,15 @@ import (
 
 // WritePackets implements stack.LinkWriter. It never waits and drops nothing that
 // it took: packets that find no room are kept in order. Of those that are not
-// TCP's it refuses more than waitingMax. gVisor keeps that to itself, so who writes
-// datagrams asks Congested first.
+// TCP's it refuses more than waitingMax, and of TCP's without data more than bareMax.
+// gVisor keeps that to itself, so who writes datagrams asks Congested first.
 func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	e.mu.Lock()
 	n := 0
 	var err tcpip.Error
 	for _, pkt := range list.AsSlice() {
 		tcp := pkt.TransportProtocolNumber == header.TCPProtocolNumber
-		if !tcp && len(e.waiting) >= waitingMax {
+		if !tcp && len(e.waiting) >= waitingMax || tcp && e.bare >= bareMax && isBare(pkt) {
 			e.counts.Refused++
 			err = &tcpip.ErrNoBufferSpace{}
 			break
@@ -48,7 +48,15 @@ func (e *Endpoint) put(pkt *stack.PacketBuffer) {
 		return
 	}
 	e.waiting = append(e.waiting, pkt.IncRef())
+	if isBare(pkt) {
+		e.bare++
+	}
 	e.counts.Waited++
+}
+
+// isBare says whether a packet is a segment of TCP's without data.
+func isBare(pkt *stack.PacketBuffer) bool {
+	return pkt.TransportProtocolNumber == header.TCPProtocolNumber && pkt.Data().Size() == 0
 }
 
 // Congested says that no packet but TCP's is taken now.
@@ -103,6 +111,9 @@ func (r *reader) read(piece []byte) {
 func (e *Endpoint) retry() {
 	n := 0
 	for n < len(e.waiting) && e.send(e.waiting[n]) {
+		if isBare(e.waiting[n]) {
+			e.bare--
+		}
 		e.waiting[n].DecRef()
 		n++
 	}
