@@ -336,3 +336,36 @@ func TestRoomBeforeItIsWaitedFor(t *testing.T) {
 		t.Errorf("%d packets left", len(w.sent))
 	}
 }
+
+// TestSourcesFromOutside: what says that it comes from where nothing outside can be is no
+// domain's: programs trust loopback, and the machine's own addresses.
+func TestSourcesFromOutside(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"udp/5000"}, nil)
+	for _, any := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if _, errno := d.request(abi.FlowRequest{Op: abi.FlowBind, Protocol: 17, Local: any.As16(), LocalPort: 5000}); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	for from, taken := range map[string]bool{
+		"192.0.2.2": true, "10.1.2.3": true, "169.254.1.1": true, "198.51.100.255": true,
+		"127.0.0.1": false, "127.9.9.9": false, "0.0.0.0": false, "224.0.0.1": false, "255.255.255.255": false, "192.0.2.1": false,
+		"2001:db8::2": true, "fe80::2": true, "fd00::1": true, "64:ff9b::1": true,
+		"::1": false, "::": false, "ff02::1": false, "::ffff:127.0.0.1": false, "::ffff:192.0.2.9": false, "2001:db8::1": false,
+	} {
+		source := netip.MustParseAddr(from)
+		b := datagramTo(5000, []byte("data"))
+		if source.Is4() {
+			copy(b[12:], source.AsSlice())
+		} else {
+			six := make([]byte, 40)
+			six[0], six[5], six[6], six[7] = 0x60, byte(len(b)-20), 17, 64
+			copy(six[8:], source.AsSlice())
+			copy(six[24:], machine6.AsSlice())
+			b = append(six, b[20:]...)
+		}
+		if got := w.arrive(b); got != taken {
+			t.Errorf("from %s: taken: %v", from, got)
+		}
+	}
+}

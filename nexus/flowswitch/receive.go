@@ -2,6 +2,7 @@ package flowswitch
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flow"
@@ -16,7 +17,7 @@ func (s *Switch) Match(head []byte, length int) any {
 		return nil
 	}
 	in, why := packet.Parse(head, length)
-	if why != packet.OK || !s.port.Local(in.DstAddr()) {
+	if why != packet.OK || !s.port.Local(in.DstAddr()) || !s.outside(in.SrcAddr()) {
 		return nil
 	}
 	if in.Fragment() {
@@ -30,6 +31,13 @@ func (s *Switch) Match(head []byte, length int) any {
 		return f
 	}
 	return nil
+}
+
+// outside says whether a packet from the wire can come from an address: not from
+// loopback, a group or this machine. What says so is left to the host stack, which drops
+// it.
+func (s *Switch) outside(a netip.Addr) bool {
+	return (a.IsGlobalUnicast() || a.IsLinkLocalUnicast()) && !a.Is4In6() && !s.port.Local(a)
 }
 
 // mayOwn says whether what a fragment is of may be a domain's: a datagram or an echo, as
