@@ -221,15 +221,31 @@ func TestUDPEchoIsSilentToForgeries(t *testing.T) {
 			fixIPSum(b)
 		},
 		"bad IP checksum": func(b []byte) { b[24]++ },
+		"no UDP header":   shorten(0),
+		"half of one":     shorten(4),
+		"most of one":     shorten(7),
 	} {
 		p, l, _ := newBench(t, noOffloads)
 		b := udpFrame(echoPort, []byte("x"))
 		f(b)
+		b = append(b, make([]byte, 17)...) // as short frames are
 		l.dev.(*port).arrive(b, false)
 		p.turn()
 		if l.counters.get(udpEchoFast) != 0 {
 			t.Errorf("%s: answered", name)
 		}
+	}
+}
+
+// shorten has a datagram say that it has n bytes with its header, to IP as well.
+func shorten(n int) func(b []byte) {
+	return func(b []byte) {
+		ip := header.IPv4(b[ethHeader:])
+		ip.SetTotalLength(uint16(ipv4Header + n))
+		fixIPSum(b)
+		udp := header.UDP(ip[ipv4Header:])
+		udp.SetLength(uint16(n))
+		udp.SetChecksum(0)
 	}
 }
 
@@ -239,14 +255,23 @@ func fixIPSum(b []byte) {
 	ip.SetChecksum(^ip.CalculateChecksum())
 }
 
-// FuzzFrame gives gVisor behind the link any frame, in pieces.
+// FuzzFrame gives gVisor behind the link, and a domain beside it, any frame, in pieces.
 func FuzzFrame(f *testing.F) {
+	short := udpFrame(echoPort, make([]byte, 20))
+	shorten(4)(short)
+	f.Add(short, uint16(2048), false)
+	for _, part := range inParts(udpFrame(5000, make([]byte, 100)), 64) {
+		f.Add(part, uint16(2048), false)
+	}
+	f.Add(frame6(44, frag(17, 0, make([]byte, 24)...)...), uint16(33), false)
+	f.Add(tcpFrame(1000, nil, header.TCPFlagSyn), uint16(2048), true)
 	f.Add(udpFrame(echoPort, []byte("hello")), uint16(2048), true)
 	f.Add(udpFrame(dhcpClientPort, []byte("hello")), uint16(7), false)
 	f.Add(tcpFrame(1000, []byte("hello"), header.TCPFlagAck), uint16(20), false)
 	f.Add(routerAdvertisement(theirMAC, 100), uint16(100), false)
 	f.Add([]byte{}, uint16(1), false)
-	p, l, far := newBench(f, sumOffloads)
+	s, p, far := newBenchStack(f, sumOffloads)
+	domain, l := attachDomain(f, s), s.link
 	l.onDHCP = func(dhcpDatagram) {}
 	batch := nic.NewBatch(pollBudget)
 	f.Fuzz(func(t *testing.T, frame []byte, piece uint16, verified bool) {
@@ -258,17 +283,23 @@ func FuzzFrame(f *testing.F) {
 		dev.piece = max(int(piece), len(frame)/nic.BuffersMax+1)
 		dev.mu.Unlock()
 		dev.arrive(frame, verified)
-		if len(frame) > 12 { // and the same for us, so that it gets further
+		if len(frame) > ethHeader { // and the same for us, so that it gets further
 			frame = bytes.Clone(frame)
 			copy(frame, ourMAC[:])
 			copy(frame[6:], theirMAC[:])
 			dev.arrive(frame, verified)
 			dev.arrive(frame, verified)
+			// And with a right sum of the header, without which nothing is looked at.
+			if ip := header.IPv4(frame[ethHeader:]); len(ip) >= ipv4Header && ip[0]>>4 == 4 && int(ip.HeaderLength()) <= len(ip) {
+				fixIPSum(frame)
+				dev.arrive(frame, verified)
+			}
 		}
 		for p.turn() > 0 {
 		}
 		for drainPort(far, batch) > 0 {
 		}
+		domain.received()
 	})
 }
 

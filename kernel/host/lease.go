@@ -33,7 +33,8 @@ type dhcpDatagram struct {
 // the UDP echo answers on the spot. It reports whether it has dealt with pkt.
 func (l *link) takeUDP(pkt *nic.Packet, in *received) bool {
 	at := ethHeader + in.ipHdr
-	if len(in.head) < at+udpHeader {
+	// What is behind the packet in a short frame is no header.
+	if in.ipLen < in.ipHdr+udpHeader || len(in.head) < at+udpHeader {
 		return false
 	}
 	switch header.UDP(in.head[at:]).DestinationPort() {
