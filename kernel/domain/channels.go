@@ -10,7 +10,6 @@ import (
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/domain/config"
-	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/channel"
@@ -22,7 +21,8 @@ type Channel interface {
 	Arena() *arena.Arena
 	// Sync does what the domain's notification asks for.
 	Sync() error
-	// Close ends the channel. The caller frees the arena.
+	// Close ends the channel. The caller frees the arena, while the memory that it
+	// was opened with is there.
 	Close()
 }
 
@@ -66,7 +66,7 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 		return result(abi.BadArgument)
 	}
 	schema, name := string(bytes.TrimRight(r.Schema[:], "\x00")), string(bytes.TrimRight(r.Pipe[:], "\x00"))
-	event := uint64(abi.EventChannel) << number
+	event, window := uint64(abi.EventChannel)<<number, d.memory.windowAt(number)
 	notify := func() { d.post(event) }
 	var c Channel
 	var err error
@@ -74,11 +74,11 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 	case name != "" && d.env.pipes == nil:
 		return result(abi.NotNow)
 	case name != "":
-		c, err = d.env.pipes.OpenPipe(d.id, d.config, name, schema, d.memory.space, notify)
+		c, err = d.env.pipes.OpenPipe(d.id, d.config, name, schema, window, notify)
 	case d.env.Network == nil:
 		return result(abi.NotNow)
 	default:
-		c, err = d.env.Network.Open(d.id, d.config, schema, d.memory.space, notify)
+		c, err = d.env.Network.Open(d.id, d.config, schema, window, notify)
 	}
 	switch {
 	case err == nil:
@@ -89,29 +89,19 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 	default:
 		return result(abi.OverQuota)
 	}
-	base := uint64(abi.ArenaStart) + uint64(number)*abi.ArenaStride
-	if !c.Arena().Map(func(offset int, segment []byte, r arena.Right) bool {
-		rights := vm.Read
-		if r == arena.ReadWrite {
-			rights = vm.Write
-		}
-		return d.memory.space.Share(base+uint64(offset), segment, rights)
-	}) {
-		d.unmap(number, c)
-		return result(abi.OverQuota)
-	}
-	d.channels[number] = c
-	r.Channel, r.Base = uint64(number), base
+	d.channels[number], d.memory.arenas[number] = c, c.Arena().Layout
+	r.Channel, r.Base = uint64(number), window.base
 	return uint64(number)
 }
 
-// unmap ends a channel: first for the network, then for the domain, then its
+// endChannel ends a channel: first for the network, then for the domain, then its
 // memory is free.
-func (d *Domain) unmap(number int, c Channel) {
+func (d *Domain) endChannel(number int) {
+	c := d.channels[number]
 	c.Close()
-	base := uint64(abi.ArenaStart) + uint64(number)*abi.ArenaStride
-	d.memory.space.Unshare(base, uint64(c.Arena().Size))
 	c.Arena().Free()
+	d.memory.windowAt(number).close(c.Arena().Size)
+	d.channels[number], d.memory.arenas[number] = nil, nil
 }
 
 // closeChannel is ControlClose.
@@ -119,18 +109,15 @@ func (d *Domain) closeChannel(number uint64) uint64 {
 	if number >= abi.ChannelsMax || d.channels[number] == nil {
 		return result(abi.BadArgument)
 	}
-	d.unmap(int(number), d.channels[number])
-	d.channels[number] = nil
+	d.endChannel(int(number))
 	return 0
 }
 
-// closeChannels takes the domain from the network. Its memory stays until the
-// space is destroyed.
+// closeChannels ends all of them.
 func (d *Domain) closeChannels() {
 	for i, c := range d.channels {
 		if c != nil {
-			c.Close()
-			d.channels[i] = nil
+			d.endChannel(i)
 		}
 	}
 }

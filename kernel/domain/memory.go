@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/domain/program"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
 )
 
 const pageSize = 4096
@@ -16,6 +17,8 @@ const pageSize = 4096
 type memory struct {
 	space   *vm.Space
 	program *program.Image
+	// arenas are those of open channels.
+	arenas [abi.ChannelsMax]*arena.Layout
 }
 
 // segment returns the program's segment that holds addr; nil for none.
@@ -75,6 +78,8 @@ func (m *memory) touch(addr uint64, a access) refusal {
 		return m.copyPage(page, s.Address, s.Data, rights)
 	}
 	switch {
+	case inArenas(addr):
+		return m.touchArena(addr, a)
 	case addr >= abi.HeapEnd && addr < abi.StackTop-abi.StackSize:
 		return overflow
 	case addr < m.program.End || addr >= abi.StackTop:
@@ -147,13 +152,13 @@ func (m *memory) load() refusal {
 
 // pages calls f with each part of [addr, addr+n) in a page of the domain's that
 // allows the access. It returns false, without having called f, when one does
-// not. The limit on n keeps it short.
+// not, or is an arena's. The limit on n keeps it short.
 func (m *memory) pages(addr, n uint64, a access, f func([]byte)) bool {
 	if addr+n < addr {
 		return false
 	}
 	for at := addr &^ (pageSize - 1); at < addr+n; at += pageSize {
-		if !inDomain(at) || m.space.Page(at, a == write) == nil && m.touch(at, a) != allowed {
+		if !inDomain(at) || inArenas(at) || m.space.Page(at, a == write) == nil && m.touch(at, a) != allowed {
 			return false
 		}
 	}
@@ -185,7 +190,7 @@ func (m *memory) copyOut(addr uint64, src []byte) bool {
 // word reads a word of the domain's memory for a trace. It gives no page.
 func (m *memory) word(addr uint64) (v uint64, ok bool) {
 	page := m.space.Page(addr, false)
-	if page == nil || addr%8 != 0 {
+	if page == nil || addr%8 != 0 || inArenas(addr) {
 		return 0, false
 	}
 	return binary.LittleEndian.Uint64(page[addr%pageSize:]), true

@@ -2,7 +2,6 @@ package vm
 
 import (
 	"errors"
-	"slices"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
@@ -163,18 +162,16 @@ func (s *Space) Private() (page []byte) {
 	return page
 }
 
-// Alloc returns zeroed memory of the space's, in one piece, that the domain
-// cannot reach before Share maps it. It counts against the quota. Alloc and Free
-// make the space an arena.Memory.
+// Alloc returns memory of the space's, in one piece, that the domain cannot reach
+// before Share maps it. It holds what its last owner left in it. It counts against the
+// quota, and must be freed before the space is destroyed.
 func (s *Space) Alloc(size int) (memory []byte, err error) {
 	n := uint64(size) / layout.PageSize
-	var phys uint64
 	systemstack(func() {
 		if s.pages+n > s.most || pool.Counts().Free+heapFrames < kernelFrames+n {
 			return
 		}
-		var ok bool
-		if phys, ok = pool.AllocRun(n, 1); ok {
+		if phys, ok := pool.AllocRun(n, 1); ok {
 			s.pages += n
 			s.peak = max(s.peak, s.pages)
 			spaceFrames += n
@@ -184,10 +181,6 @@ func (s *Space) Alloc(size int) (memory []byte, err error) {
 	if memory == nil {
 		return nil, errMemory
 	}
-	clear(memory)
-	for i := range n {
-		s.private = append(s.private, phys+i*layout.PageSize)
-	}
 	return memory, nil
 }
 
@@ -195,15 +188,10 @@ var errMemory = errors.New("no memory is left for it: give the domain, or the ma
 
 // Free takes memory of Alloc back. It must not be mapped any more.
 func (s *Space) Free(memory []byte) {
-	first := physical(uintptr(unsafe.Pointer(unsafe.SliceData(memory))))
-	last := first + uint64(len(memory))
-	s.private = slices.DeleteFunc(s.private, func(phys uint64) bool {
-		if phys < first || phys >= last {
-			return false
-		}
-		systemstack(func() { s.drop(phys) })
-		return true
-	})
+	first := uint64(uintptr(unsafe.Pointer(unsafe.SliceData(memory)))) - layout.DirectMap
+	for off := uint64(0); off < uint64(len(memory)); off += layout.PageSize {
+		systemstack(func() { s.drop(first + off) })
+	}
 }
 
 // Unshare takes the mappings of Share from n bytes at addr away.
@@ -226,21 +214,33 @@ func (s *Space) Unshare(addr, n uint64) {
 	})
 }
 
-// Share maps memory of the kernel, whole pages, at addr. The memory must stay
-// for as long as the space does. It reports false when the quota does not hold
-// the tables.
+// Share maps memory of the kernel, whole pages, at addr, in place of pages that the space
+// has there. The memory must stay for as long as it is mapped. It reports false, and has
+// changed nothing, when the quota does not hold the tables or other memory is shared
+// there.
 func (s *Space) Share(addr uint64, memory []byte, r Rights) (ok bool) {
 	systemstack(func() {
 		if !inRange(addr, uint64(len(memory))) || len(memory)%layout.PageSize != 0 {
 			return
 		}
 		for off := 0; off < len(memory); off += layout.PageSize {
-			phys := physical(uintptr(unsafe.Pointer(&memory[off])))
 			e := s.entry(addr+uint64(off), true)
-			if phys == 0 || e == nil || *e&present != 0 {
+			if e == nil || *e&(present|owned) == present || physical(uintptr(unsafe.Pointer(&memory[off]))) == 0 {
 				return
 			}
-			*e = phys | present | user | uint64(r)
+		}
+		live := cpu.ReadCR3() == s.root
+		for off := 0; off < len(memory); off += layout.PageSize {
+			e := s.entry(addr+uint64(off), false)
+			was := *e
+			*e = physical(uintptr(unsafe.Pointer(&memory[off]))) | present | user | uint64(r)
+			if was&present == 0 {
+				continue
+			}
+			s.drop(was & addrMask)
+			if live {
+				cpu.Invlpg(uintptr(addr) + uintptr(off))
+			}
 		}
 		ok = true
 	})

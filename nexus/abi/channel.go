@@ -8,7 +8,9 @@ const (
 	// NetPage is read-only; see Net.
 	NetPage = SharedStart + 0x40000
 	// ArenaStart is where the arena of channel 0 lies, and ArenaStride is from
-	// one channel's to the next one's.
+	// one channel's to the next one's. No system call takes a pointer to there: the
+	// kernel may take what is behind an address at any time. The domain then finds
+	// zeros, in pages that count against its quota when they are touched.
 	ArenaStart  = SharedStart + 2<<30
 	ArenaStride = 256 << 20
 	// ChannelsMax is how many channels a domain may have open.

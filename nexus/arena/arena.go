@@ -8,14 +8,23 @@ import (
 	"github.com/sluice-os/sluice/nexus/abi"
 )
 
-// Memory gives and takes segments.
+// Memory is what an arena is made of, and the domain's range of addresses that it
+// lies in. Addresses and memory are apart: the range is the domain's for as long as the
+// arena lasts, with or without memory behind a part of it.
 type Memory interface {
-	// Alloc returns zeroed memory of a multiple of PageSize bytes, aligned to
-	// it and outside of Go's heap: its address may be given to a device and to
-	// a domain.
+	// Alloc returns memory of a multiple of PageSize bytes, aligned to it and
+	// outside of Go's heap: its address may be given to a device and to a domain.
+	// It holds what its last owner left in it.
 	Alloc(size int) ([]byte, error)
 	// Free takes it back.
 	Free([]byte)
+	// Show lets the domain see a segment at an offset from the arena's start, in
+	// place of what it sees there. With an error it sees what it saw before.
+	Show(offset int, segment []byte, r Right) error
+	// Hide takes size bytes at an offset from the domain: when it returns, nothing
+	// that the domain does reaches what was shown there. It finds zeros, in pages of
+	// its own, and may write to them where the region lets it.
+	Hide(offset, size int)
 }
 
 // Arena is the kernel's view of one. Its memory is written by the domain at any
@@ -23,63 +32,82 @@ type Memory interface {
 type Arena struct {
 	*Layout
 	memory   Memory
-	segments [Regions][][]byte
+	segments [Regions][][]byte       // nil: not backed
 	base     [Regions]unsafe.Pointer // of regions with one segment
+	backed   [Regions]int            // bytes
 }
 
 // New makes an arena with all its segments and the schema in place. An error is
 // that of the memory; nothing is kept then.
-func New(l *Layout, m Memory, cookie uint64) (a *Arena, err error) {
-	made := &Arena{Layout: l, memory: m}
-	defer func() {
-		if err != nil {
-			made.Free()
-		}
-	}()
+func New(l *Layout, m Memory, cookie uint64) (*Arena, error) {
+	a := &Arena{Layout: l, memory: m}
 	for id := range l.Spans {
-		span := l.Spans[id]
-		for at := 0; at < span.Size; at += span.Segment {
-			segment, err := m.Alloc(span.Segment)
-			if err != nil {
-				return nil, fmt.Errorf("arena: %d bytes of %s: %w", span.Segment, ID(id), err)
+		a.segments[id] = make([][]byte, l.Segments(ID(id)))
+		for i := range a.segments[id] {
+			if err := a.Back(ID(id), i); err != nil {
+				a.Free()
+				return nil, err
 			}
-			made.segments[id] = append(made.segments[id], segment)
-		}
-		if span.Size > 0 {
-			made.base[id] = unsafe.Pointer(unsafe.SliceData(made.segments[id][0]))
 		}
 	}
-	*(*abi.Schema)(made.base[Schema]) = l.schema(cookie)
-	return made, nil
+	*(*abi.Schema)(a.base[Schema]) = l.schema(cookie)
+	return a, nil
 }
 
-// Free gives all segments back. Nothing may use the arena any more, a domain's
-// page table included.
-func (a *Arena) Free() {
-	for id := range a.segments {
-		for _, segment := range a.segments[id] {
+// Back puts memory behind segment i of a region, which has none: zeroed, whoever had it
+// before. An error is that of the memory; nothing has changed then.
+func (a *Arena) Back(id ID, i int) error {
+	span := a.Spans[id]
+	if a.segments[id][i] != nil {
+		panic("arena: backed already")
+	}
+	segment, err := a.memory.Alloc(span.Segment)
+	if err == nil {
+		// Before the domain can see what was there.
+		clear(segment)
+		if err = a.memory.Show(span.Offset+i*span.Segment, segment, id.Info().User); err != nil {
 			a.memory.Free(segment)
 		}
-		a.segments[id] = nil
 	}
+	if err != nil {
+		return fmt.Errorf("arena: %d bytes of %s: %w", span.Segment, id, err)
+	}
+	a.segments[id][i] = segment
+	a.backed[id] += span.Segment
+	if len(a.segments[id]) == 1 {
+		a.base[id] = unsafe.Pointer(unsafe.SliceData(segment))
+	}
+	return nil
 }
 
-// Map calls f for each segment that a domain may see, with its offset from the
-// arena's start, until f reports false. Map reports whether f did not.
-func (a *Arena) Map(f func(offset int, segment []byte, r Right) bool) bool {
+// Unback takes the memory from behind segment i of a region, which has some: first from
+// the domain, which finds zeros there, then it is free. The kernel must not use the
+// segment's objects any more.
+func (a *Arena) Unback(id ID, i int) {
+	span, segment := a.Spans[id], a.segments[id][i]
+	a.memory.Hide(span.Offset+i*span.Segment, span.Segment)
+	a.memory.Free(segment)
+	a.segments[id][i] = nil
+	a.backed[id] -= span.Segment
+	a.base[id] = nil
+}
+
+// Backed is how many bytes of memory are behind a region.
+func (a *Arena) Backed(id ID) int { return a.backed[id] }
+
+// Free gives all memory back. Nothing may use the arena any more.
+func (a *Arena) Free() {
 	for id := range a.segments {
-		info := ID(id).Info()
-		if info.User == None {
-			continue
-		}
 		for i, segment := range a.segments[id] {
-			if !f(a.Spans[id].Offset+i*a.Spans[id].Segment, segment, info.User) {
-				return false
+			if segment != nil {
+				a.Unback(ID(id), i)
 			}
 		}
 	}
-	return true
 }
+
+// Segment returns the memory behind segment i of a region; nil for none.
+func (a *Arena) Segment(id ID, i int) []byte { return a.segments[id][i] }
 
 // Deactivate clears the schema's active flag, before anything else is taken from
 // the domain.

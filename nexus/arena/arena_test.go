@@ -1,8 +1,10 @@
 package arena_test
 
 import (
+	"bytes"
 	"errors"
 	"testing"
+	"unsafe"
 
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
@@ -114,6 +116,131 @@ func TestMemoryThatRunsOut(t *testing.T) {
 		m.Most = most
 		if _, err := arena.New(l, m, 1); err == nil || m.Live() != 0 {
 			t.Fatalf("with %d bytes: %v, %d segments are left", most, err, m.Live())
+		}
+	}
+}
+
+// watched is memory that looks at the order in which an arena uses it.
+type watched struct {
+	*arenatest.Memory
+	t      *testing.T
+	hidden map[int]bool // offsets
+	shown  int
+}
+
+func (w *watched) Show(offset int, segment []byte, r arena.Right) error {
+	if i := bytes.IndexFunc(segment, func(r rune) bool { return r != 0 }); i >= 0 {
+		w.t.Errorf("the domain would see what the last owner has left at %d", i)
+	}
+	w.shown++
+	w.hidden[w.Offset(segment)] = false
+	return w.Memory.Show(offset, segment, r)
+}
+
+func (w *watched) Hide(offset, size int) {
+	w.Memory.Hide(offset, size)
+	for _, b := range unsafe.Slice((*byte)(unsafe.Add(w.Domain(), offset)), size) {
+		if b != 0 {
+			w.t.Fatal("the domain sees something where nothing is")
+		}
+	}
+	w.hidden[offset] = true
+}
+
+func (w *watched) Free(b []byte) {
+	w.Memory.Free(b)
+	for i := range b {
+		b[i] = 0xee // the next owner would find it
+	}
+}
+
+// TestSegmentsComeAndGo takes each segment that a domain may do without and gives it
+// back, at another place of the machine's memory: the domain never faults, sees its own
+// or zeros, and nothing of a segment that was taken reaches the next owner.
+func TestSegmentsComeAndGo(t *testing.T) {
+	p, _ := arena.Named("small")
+	l, err := arena.NewLayout(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &watched{Memory: arenatest.New(t, 2*l.Size), t: t, hidden: map[int]bool{}}
+	a, err := arena.New(l, m, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range arena.Regions {
+		if a.Backed(id) != l.Spans[id].Size {
+			t.Errorf("%v: %d bytes are backed", id, a.Backed(id))
+		}
+		if !id.Info().Redirect {
+			continue
+		}
+		for i := range l.Segments(id) {
+			offset, size := l.Spans[id].Offset+i*l.Spans[id].Segment, l.Spans[id].Segment
+			domain := unsafe.Slice((*byte)(unsafe.Add(m.Domain(), offset)), size)
+			fill := func(b byte) {
+				for i := range domain {
+					domain[i] = b
+				}
+			}
+			fill(0xaa)
+			before := m.Offset(a.Segment(id, i))
+			a.Unback(id, i)
+			if a.Segment(id, i) != nil || a.Backed(id) != l.Spans[id].Size-size || !m.hidden[offset] {
+				t.Fatalf("segment %d of %v is still there", i, id)
+			}
+			fill(0xbb) // stale, and the domain's own
+			var taken [][]byte // by another, up to what was just freed
+			for len(taken) == 0 || m.Offset(taken[len(taken)-1]) < before+size-arena.PageSize {
+				b, err := m.Alloc(arena.PageSize)
+				if err != nil {
+					t.Fatal(err)
+				}
+				taken = append(taken, b)
+				if bytes.IndexByte(b, 0xbb) >= 0 {
+					t.Fatalf("segment %d of %v: a stale write reached what another has now", i, id)
+				}
+			}
+			if at := m.Offset(taken[len(taken)-1]); at != before+size-arena.PageSize {
+				t.Errorf("segment %d of %v was not freed", i, id)
+			}
+			if err := a.Back(id, i); err != nil {
+				t.Fatal(err)
+			}
+			if after := m.Offset(a.Segment(id, i)); after == before || bytes.IndexByte(domain, 0xbb) >= 0 {
+				t.Errorf("segment %d of %v: at %#x as before, or with what was written meanwhile", i, id, after)
+			}
+			for _, b := range taken {
+				m.Free(b)
+			}
+			a.Segment(id, i)[size-1] = 7
+			if domain[size-1] != 7 {
+				t.Errorf("segment %d of %v: the domain does not see it", i, id)
+			}
+		}
+	}
+	a.Free()
+	if m.Live() != 0 || m.Used() != 0 {
+		t.Errorf("%d segments are left", m.Live())
+	}
+}
+
+// TestRightAtEachOffset: what the domain may do where no memory is.
+func TestRightAtEachOffset(t *testing.T) {
+	l, err := arena.NewLayout(arena.Params{Large: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, s := range l.Spans {
+		for _, offset := range []int{s.Offset, s.Offset + s.Size - 1} {
+			if got, want := l.Right(offset), arena.ID(id).Info().User; got != want {
+				t.Errorf("%v at %#x: %v, want %v", arena.ID(id), offset, got, want)
+			}
+		}
+	}
+	for _, offset := range []int{-1, l.Size, l.Size + 1<<20} {
+		if got := l.Right(offset); got != arena.None {
+			t.Errorf("at %#x: %v", offset, got)
 		}
 	}
 }

@@ -181,6 +181,24 @@ func NewLayout(p Params) (*Layout, error) {
 	return l, nil
 }
 
+// Segments is how many segments a region has.
+func (l *Layout) Segments(id ID) int {
+	if l.Spans[id].Size == 0 {
+		return 0
+	}
+	return l.Spans[id].Size / l.Spans[id].Segment
+}
+
+// Right is what the domain may do at an offset from the arena's start.
+func (l *Layout) Right(offset int) Right {
+	for id, s := range l.Spans {
+		if offset >= s.Offset && offset-s.Offset < s.Size {
+			return ID(id).Info().User
+		}
+	}
+	return None
+}
+
 // wholeLarge is how many large buffers the longest packet takes.
 const wholeLarge = (abi.PacketMax + LargeSize - 1) / LargeSize
 

@@ -89,16 +89,18 @@ func TestCapability12RangesApart(t *testing.T) {
 		t.Errorf("the ranges of a domain's channels overlap: %d bytes", l.Size)
 	}
 	m := arenatest.New(t, 2*l.Size)
-	a := newPairIn(t, l, m, m.Domain())
-	b := newPairIn(t, l, m, unsafe.Add(m.Domain(), l.Size))
+	a, b := newPairIn(t, l, m), newPairIn(t, l, m.Range(t, l.Size))
 	type span struct{ from, to uintptr }
 	var spans []span
 	for _, x := range []*pair{a, b} {
-		x.Arena().Map(func(_ int, segment []byte, _ arena.Right) bool {
-			from := uintptr(unsafe.Pointer(&segment[0]))
-			spans = append(spans, span{from, from + uintptr(len(segment))})
-			return true
-		})
+		for id := range arena.Regions {
+			for i := range l.Segments(id) {
+				if segment := x.Arena().Segment(id, i); segment != nil {
+					from := uintptr(unsafe.Pointer(&segment[0]))
+					spans = append(spans, span{from, from + uintptr(len(segment))})
+				}
+			}
+		}
 	}
 	slices.SortFunc(spans, func(x, y span) int { return int(x.from) - int(y.from) })
 	for i := range spans[1:] {

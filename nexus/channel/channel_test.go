@@ -36,21 +36,20 @@ func newPair(t testing.TB, p arena.Params) *pair {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := arenatest.New(t, l.Size)
-	return newPairIn(t, l, m, m.Domain())
+	return newPairIn(t, l, arenatest.New(t, l.Size))
 }
 
-// newPairIn makes a channel in memory that the domain sees at base.
-func newPairIn(t testing.TB, l *arena.Layout, m *arenatest.Memory, base unsafe.Pointer) *pair {
+// newPairIn makes a channel in a domain's memory.
+func newPairIn(t testing.TB, l *arena.Layout, m *arenatest.Memory) *pair {
 	t.Helper()
-	x := &pair{memory: m, base: base}
+	x := &pair{memory: m, base: m.Domain()}
 	a, err := arena.New(l, m, cookie)
 	if err != nil {
 		t.Fatal(err)
 	}
 	x.Channel = channel.New(a, cookie)
 	x.Notify = func() { x.events++ }
-	x.user, err = user.New(base, func() {
+	x.user, err = user.New(x.base, func() {
 		if err := x.Sync(x.send); err != nil && x.err == nil {
 			x.err = err
 		}

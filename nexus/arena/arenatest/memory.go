@@ -1,5 +1,6 @@
-// Package arenatest gives tests an arena in memory that is mapped twice, outside
-// of Go's heap: the kernel's view in segments, and the domain's in one piece.
+// Package arenatest gives tests arenas as a machine does: memory outside of Go's heap
+// that the kernel sees in one piece, and ranges of addresses in which domains see parts
+// of it.
 package arenatest
 
 import (
@@ -12,67 +13,123 @@ import (
 	"github.com/sluice-os/sluice/nexus/arena"
 )
 
-// Memory is an arena.Memory whose segments lie behind each other. When all are freed it
-// is as it was made.
+// Memory is an arena.Memory: a domain's range of addresses, and the machine's memory
+// behind it.
 type Memory struct {
-	kernel, domain []byte
-	used           int
-	live           map[*byte]int
+	*machine
+	t      testing.TB
+	domain []byte
+}
+
+// machine is the memory of all domains.
+type machine struct {
+	file   int
+	kernel []byte
+	taken  []bool // by page
+	used   int    // bytes
+	live   map[*byte]int
 	// Most is how many bytes Alloc gives before it fails.
 	Most int
 }
 
 var errFull = errors.New("arenatest: the memory is used up")
 
-// New maps room for size bytes.
+// New makes a machine with size bytes of memory and a range as large.
 func New(t testing.TB, size int) *Memory {
 	t.Helper()
-	dir := t.TempDir()
-	f, err := os.CreateTemp(dir, "arena")
+	f, err := os.CreateTemp(t.TempDir(), "arena")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { f.Close() })
 	if err := f.Truncate(int64(size)); err != nil {
 		t.Fatal(err)
 	}
-	m := &Memory{live: map[*byte]int{}, Most: size}
-	for _, view := range []*[]byte{&m.kernel, &m.domain} {
-		b, err := syscall.Mmap(int(f.Fd()), 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { syscall.Munmap(b) })
-		*view = b
+	x := &machine{file: int(f.Fd()), taken: make([]bool, size/arena.PageSize), live: map[*byte]int{}, Most: size}
+	if x.kernel, err = syscall.Mmap(x.file, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED); err != nil {
+		t.Fatal(err)
 	}
-	return m
+	t.Cleanup(func() { syscall.Munmap(x.kernel) })
+	return (&Memory{machine: x}).Range(t, size)
 }
 
-// Alloc implements arena.Memory.
-func (m *Memory) Alloc(size int) ([]byte, error) {
-	if size <= 0 || size%arena.PageSize != 0 || m.used+size > min(m.Most, len(m.kernel)) {
+// Range is another domain's range of size bytes in the same machine.
+func (m *Memory) Range(t testing.TB, size int) *Memory {
+	t.Helper()
+	domain, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Munmap(domain) })
+	return &Memory{m.machine, t, domain}
+}
+
+// Alloc implements arena.Memory: it returns the lowest memory that is free.
+func (m *machine) Alloc(size int) ([]byte, error) {
+	if size <= 0 || size%arena.PageSize != 0 || m.used+size > m.Most {
 		return nil, errFull
 	}
-	b := m.kernel[m.used : m.used+size : m.used+size]
-	m.used += size
-	m.live[unsafe.SliceData(b)] = size
-	return b, nil
+	n := size / arena.PageSize
+	for at, run := 0, 0; at < len(m.taken); at++ {
+		if run++; m.taken[at] {
+			run = 0
+		}
+		if run == n {
+			first := at + 1 - n
+			for i := range n {
+				m.taken[first+i] = true
+			}
+			b := m.kernel[first*arena.PageSize:][:size:size]
+			m.live[unsafe.SliceData(b)] = size
+			m.used += size
+			return b, nil
+		}
+	}
+	return nil, errFull
 }
 
-// Free implements arena.Memory.
-func (m *Memory) Free(b []byte) {
+// Free implements arena.Memory. The next owner finds what is in it.
+func (m *machine) Free(b []byte) {
 	if m.live[unsafe.SliceData(b)] != len(b) {
 		panic("arenatest: freed what was not allocated")
 	}
 	delete(m.live, unsafe.SliceData(b))
-	if len(m.live) == 0 {
-		clear(m.kernel[:m.used])
-		m.used = 0
+	m.used -= len(b)
+	for i := range len(b) / arena.PageSize {
+		m.taken[m.Offset(b)/arena.PageSize+i] = false
 	}
 }
 
-// Live is how many segments were not freed.
-func (m *Memory) Live() int { return len(m.live) }
+// Offset is where a segment begins in the machine's memory, in bytes.
+func (m *machine) Offset(b []byte) int {
+	return int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) - uintptr(unsafe.Pointer(unsafe.SliceData(m.kernel))))
+}
 
-// Domain is the address of the domain's view.
+// Live is how many segments were not freed, and Used how many bytes they have.
+func (m *machine) Live() int { return len(m.live) }
+func (m *machine) Used() int { return m.used }
+
+// Show implements arena.Memory. Domains may write everywhere.
+func (m *Memory) Show(offset int, segment []byte, _ arena.Right) error {
+	m.mmap(offset, len(segment), syscall.MAP_SHARED, m.file, m.Offset(segment))
+	return nil
+}
+
+// Hide implements arena.Memory.
+func (m *Memory) Hide(offset, size int) {
+	m.mmap(offset, size, syscall.MAP_ANON|syscall.MAP_PRIVATE, -1, 0)
+}
+
+// mmap replaces what the domain sees.
+func (m *Memory) mmap(offset, size, flags, file, at int) {
+	part := m.domain[offset:][:size] // within the range
+	addr := uintptr(unsafe.Pointer(unsafe.SliceData(part)))
+	got, _, errno := syscall.Syscall6(syscall.SYS_MMAP, addr, uintptr(size),
+		syscall.PROT_READ|syscall.PROT_WRITE, uintptr(flags|syscall.MAP_FIXED), uintptr(file), uintptr(at))
+	if errno != 0 || got != addr {
+		panic("arenatest: mmap: " + errno.Error())
+	}
+}
+
+// Domain is the address of the domain's range.
 func (m *Memory) Domain() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(m.domain)) }

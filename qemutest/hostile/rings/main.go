@@ -57,6 +57,8 @@ func main() {
 	if lines.Text() == "control" {
 		// What a call refuses is no reason to end.
 		kit.Check(kit.Call(abi.SysNotify, 7, 0, 0, 0) < 0, "another channel was notified")
+		kit.Check(kit.Call(abi.SysWrite, uintptr(base), 8, 0, 0) < 0, "the console was given an arena's memory")
+		kit.Check(kit.Call(abi.SysControl, abi.ControlRandom, uintptr(unsafe.Pointer(slot(abi.RingTx, 0))), 8, 0) < 0, "random bytes were written to an arena")
 		kit.Check(kit.Call(abi.SysControl, abi.ControlFlow, uintptr(unsafe.Pointer(request)), 3, 0) < 0, "a short request was taken")
 		flow := &abi.FlowRequest{Op: 99, Channel: 1 << 30}
 		kit.Check(kit.Call(abi.SysControl, abi.ControlFlow, uintptr(unsafe.Pointer(flow)), unsafe.Sizeof(*flow), 0) < 0, "an unknown request was taken")
