@@ -75,7 +75,7 @@ type SchemaTable struct {
 	_      uint32
 }
 
-// Ring is the shared part of a ring, 128 bytes. The domain writes Head and Low and
+// Ring is the shared part of a ring, 128 bytes. The domain writes Head, Low and Need and
 // nothing else. Slots from Head up to Tail are the domain's: to fill (tx and
 // free) or to take (rx, alloc and event).
 type Ring struct {
@@ -84,11 +84,31 @@ type Ring struct {
 	// domain has at least so many slots, or bytes with LowBytes. 0 means 1, and
 	// more than all slots but one means those. A packet that finds no room ends
 	// the waiting.
-	Low  uint32
-	_    [14]uint32
+	Low uint32
+	// Need is written to the alloc ring by a domain that has not enough empty packets
+	// and buffers for a packet of so many bytes: it may then hold more at the next
+	// look of the kernel's, and there is an event if that comes later. 0: it has.
+	Need uint32
+	_    [13]uint32
 	Tail uint32
-	_    [15]uint32
+	// Hold, of the alloc ring, is how many packets, small and large buffers the domain
+	// may have, besides those in the rx and tx rings. What it has more it gives back
+	// through the free ring. When the kernel asks for that, there is an event; a
+	// domain that keeps it for HoldSeconds ends.
+	Hold [HoldKinds]uint32
+	_    [12]uint32
 }
+
+// What Ring.Hold counts.
+const (
+	HoldPackets = iota
+	HoldSmall
+	HoldLarge
+	HoldKinds
+)
+
+// HoldSeconds is for how long a domain may keep what it was asked to give back.
+const HoldSeconds = 10
 
 // LowBytes makes Ring.Low a number of bytes: of the packets in an rx ring by their
 // Slot.Length; in a tx ring each slot counts LowTxSlot.

@@ -1,12 +1,16 @@
 package arena
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/nexus/abi"
 )
+
+// ErrShort is an error of Memory's: the machine has none left, whoever asks.
+var ErrShort = errors.New("the machine has no memory left for it")
 
 // Memory is what an arena is made of, and the domain's range of addresses that it
 // lies in. Addresses and memory are apart: the range is the domain's for as long as the
@@ -37,17 +41,19 @@ type Arena struct {
 	backed   [Regions]int            // bytes
 }
 
-// New makes an arena with all its segments and the schema in place. An error is
-// that of the memory; nothing is kept then.
+// New makes an arena with the schema in place and memory behind the first segment of
+// each region: of those that have more, the rest comes with Back. An error is that of
+// the memory; nothing is kept then.
 func New(l *Layout, m Memory, cookie uint64) (*Arena, error) {
 	a := &Arena{Layout: l, memory: m}
 	for id := range l.Spans {
 		a.segments[id] = make([][]byte, l.Segments(ID(id)))
-		for i := range a.segments[id] {
-			if err := a.Back(ID(id), i); err != nil {
-				a.Free()
-				return nil, err
-			}
+		if len(a.segments[id]) == 0 {
+			continue
+		}
+		if err := a.Back(ID(id), 0); err != nil {
+			a.Free()
+			return nil, err
 		}
 	}
 	*(*abi.Schema)(a.base[Schema]) = l.schema(cookie)
@@ -123,13 +129,10 @@ func (a *Arena) Ring(kind int) (*abi.Ring, []abi.Slot) {
 	return ring, unsafe.Slice(slots, a.Layout.Slots[kind])
 }
 
-// Packet returns the shared metadata of packet i, which must be below
-// Params.Packets.
+// Packet returns the shared metadata of packet i, whose segment must be backed.
 func (a *Arena) Packet(i uint32) *abi.Packet {
-	if int(i) >= a.Params.Packets {
-		panic("arena: no such packet")
-	}
-	return (*abi.Packet)(unsafe.Add(a.base[Packets], int(i)*abi.PacketSize))
+	// The index is within the segment, and the segment is there, or this panics.
+	return (*abi.Packet)(unsafe.Pointer(&a.segments[Packets][i/PacketsPer][i%PacketsPer*abi.PacketSize]))
 }
 
 // Buflet returns the shared metadata of buflet i, which must be below
@@ -144,14 +147,21 @@ func (a *Arena) Buflet(i uint32) *abi.Buflet {
 // BufletCount is how many buflets there are; the first Params.Buffers are small.
 func (l *Layout) BufletCount() int { return l.Params.Buffers + l.Params.Large }
 
-// Buffer returns the memory of buflet i, which must be below BufletCount.
+// Buffer returns the memory of buflet i, whose segment must be backed.
 func (a *Arena) Buffer(i uint32) []byte {
-	const small, large = SegmentSize / BufferSize, LargeSegment / LargeSize
 	if n := uint32(a.Params.Buffers); i >= n {
 		i -= n
-		at := i % large * LargeSize
-		return a.segments[Large][i/large][at : at+LargeSize : at+LargeSize]
+		at := i % LargePer * LargeSize
+		return a.segments[Large][i/LargePer][at : at+LargeSize : at+LargeSize]
 	}
-	at := i % small * BufferSize
-	return a.segments[Buffers][i/small][at : at+BufferSize : at+BufferSize]
+	at := i % BuffersPer * BufferSize
+	return a.segments[Buffers][i/BuffersPer][at : at+BufferSize : at+BufferSize]
+}
+
+// BufferSize is the size of buflet i's buffer in bytes.
+func (l *Layout) BufferSize(i int) int {
+	if i < l.Params.Buffers {
+		return BufferSize
+	}
+	return LargeSize
 }

@@ -56,6 +56,7 @@ func TestSchemas(t *testing.T) {
 			int(s.Rings[abi.RingRx].Count) != c.rx || int(s.Rings[abi.RingTx].Count) != c.tx {
 			t.Errorf("%s: %+v", c.name, s)
 		}
+		backAll(t, a)
 		// Objects lie apart from each other and within their segments.
 		end := 0
 		for id := range arena.Regions {
@@ -87,6 +88,20 @@ func TestSchemas(t *testing.T) {
 	}
 }
 
+// backAll puts memory behind all segments.
+func backAll(t *testing.T, a *arena.Arena) {
+	for id := range arena.Regions {
+		for i := range a.Segments(id) {
+			if a.Segment(id, i) != nil {
+				continue
+			}
+			if err := a.Back(id, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func TestBounds(t *testing.T) {
 	for name, p := range map[string]arena.Params{
 		"slots that are no power of two": {Slots: [abi.RingKinds]int{abi.RingTx: 100}},
@@ -111,7 +126,11 @@ func TestMemoryThatRunsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for most := 0; most < l.Size; most += arena.SegmentSize {
+	least := 0 // that an arena has
+	for id := range arena.Regions {
+		least += l.Spans[id].Segment
+	}
+	for most := 0; most < least; most += arena.PageSize {
 		m := arenatest.New(t, l.Size)
 		m.Most = most
 		if _, err := arena.New(l, m, 1); err == nil || m.Live() != 0 {
@@ -169,9 +188,12 @@ func TestSegmentsComeAndGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id := range arena.Regions {
-		if a.Backed(id) != l.Spans[id].Size {
+		if a.Backed(id) != l.Spans[id].Segment {
 			t.Errorf("%v: %d bytes are backed", id, a.Backed(id))
 		}
+	}
+	backAll(t, a)
+	for id := range arena.Regions {
 		if !id.Info().Redirect {
 			continue
 		}
@@ -189,7 +211,7 @@ func TestSegmentsComeAndGo(t *testing.T) {
 			if a.Segment(id, i) != nil || a.Backed(id) != l.Spans[id].Size-size || !m.hidden[offset] {
 				t.Fatalf("segment %d of %v is still there", i, id)
 			}
-			fill(0xbb) // stale, and the domain's own
+			fill(0xbb)         // stale, and the domain's own
 			var taken [][]byte // by another, up to what was just freed
 			for len(taken) == 0 || m.Offset(taken[len(taken)-1]) < before+size-arena.PageSize {
 				b, err := m.Alloc(arena.PageSize)

@@ -11,14 +11,18 @@ import (
 const (
 	// PageSize is the unit of mapping in bytes.
 	PageSize = 4096
-	// SegmentSize is the size of a segment of buffers in bytes. Regions of
-	// other things have one segment.
+	// SegmentSize is the size of a segment of buffers in bytes. The packets' metadata
+	// comes in segments of a page, and regions of other things have one segment.
 	SegmentSize = 32 << 10
 	// LargeSegment is that of a segment of large buffers.
 	LargeSegment = 64 << 10
 	// BufferSize and LargeSize are the sizes of buffers in bytes.
 	BufferSize = 2 << 10
 	LargeSize  = 16 << 10
+	// PacketsPer, BuffersPer and LargePer are how many a segment has.
+	PacketsPer = PageSize / abi.PacketSize
+	BuffersPer = SegmentSize / BufferSize
+	LargePer   = LargeSegment / LargeSize
 	// advisoryEntry is the size of an entry of the advisory table in bytes.
 	advisoryEntry = 32
 )
@@ -50,7 +54,7 @@ var (
 		abi.RingEvent: {"event slots", 2, 32, 1024},
 	}
 	packetBounds   = bounds{"packets", 4, 2048, 16384}
-	bufferBounds   = bounds{"buffers", SegmentSize / BufferSize, 1024, 4096}
+	bufferBounds   = bounds{"buffers", BuffersPer, 1024, 4096}
 	largeBounds    = bounds{"large buffers", 0, 128, 1024}
 	advisoryBounds = bounds{"advisory entries", 64, 512, 65536}
 )
@@ -89,7 +93,7 @@ func (p *Params) Check() error {
 	if p.Large < 0 || p.Large > largeBounds.most {
 		return fmt.Errorf("%w: %d large buffers, want 0 to %d", ErrBounds, p.Large, largeBounds.most)
 	}
-	if p.Buffers%(SegmentSize/BufferSize) != 0 || p.Large%(LargeSegment/LargeSize) != 0 {
+	if p.Buffers%(BuffersPer) != 0 || p.Large%(LargePer) != 0 {
 		return fmt.Errorf("%w: %d and %d buffers do not fill their segments", ErrBounds, p.Buffers, p.Large)
 	}
 	if p.IOPage == 0 {
@@ -167,6 +171,8 @@ func NewLayout(p Params) (*Layout, error) {
 		s := Span{Offset: l.Size, Size: (size + PageSize - 1) &^ (PageSize - 1)}
 		s.Segment = s.Size
 		switch ID(id) {
+		case Packets:
+			s.Segment = PageSize
 		case Buffers:
 			s.Segment = SegmentSize
 		case Large:
@@ -210,6 +216,32 @@ func (l *Layout) Empty() (packets, small, large int) {
 	slots := l.Slots[abi.RingAlloc] - 1
 	part := max(slots*3/8, 1)
 	return min(part, l.Params.Packets/2), min(part, l.Params.Buffers/2), min(max(slots/4, wholeLarge), l.Params.Large/2)
+}
+
+// Least is how many packets, small and large buffers the domain may always hold to fill:
+// what Empty says at most, and enough for the longest packet if there are large buffers.
+// They fit the first segment of each.
+func (l *Layout) Least() (packets, small, large int) {
+	packets, small, large = l.Empty()
+	return min(packets, leastEmpty), min(small, leastEmpty), min(large, wholeLarge)
+}
+
+// leastEmpty is the least of packets, and of small buffers.
+const leastEmpty = 8
+
+// SmallMax is the longest packet in bytes that goes into small buffers: with more than
+// two of them a large one is better used.
+const SmallMax = 2 * BufferSize
+
+// Chain is how many small and large buffers the domain takes to send a packet of length
+// bytes, when it holds all the large ones that it may.
+func (l *Layout) Chain(length int) (small, large int) {
+	if length > SmallMax {
+		_, _, most := l.Empty()
+		large = min((length-SmallMax+LargeSize-1)/LargeSize, most)
+		length -= min(length, large*LargeSize)
+	}
+	return (length + BufferSize - 1) / BufferSize, large
 }
 
 // Longest is the longest packet that the domain can send, in bytes.

@@ -221,7 +221,7 @@ func TestCapability15Refused(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := arenatest.New(t, l.Size)
-	m.Most = l.Size / 2
+	m.Most = 64 << 10
 	if _, err := arena.New(l, m, cookie); err == nil || m.Live() != 0 {
 		t.Errorf("without memory: %v, %d segments are left", err, m.Live())
 	}

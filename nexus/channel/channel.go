@@ -5,7 +5,9 @@ package channel
 
 import (
 	"errors"
+	"math/bits"
 	"sync"
+	"time"
 
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
@@ -31,15 +33,31 @@ type Channel struct {
 	// tx is held by who takes packets from the domain, mu by who uses rings and
 	// pools; tx comes first. What is sent may be delivered to another channel,
 	// or to this one: mu is not held then.
-	tx      sync.Mutex
-	mu      sync.Mutex
-	arena   *arena.Arena
-	cookie  uint64
-	rings   [abi.RingKinds]*ring.Ring
-	packets *pool.Objects
-	small   *pool.Objects
-	large   *pool.Objects
-	counts  Counts
+	tx     sync.Mutex
+	mu     sync.Mutex
+	arena  *arena.Arena
+	cookie uint64
+	rings  [abi.RingKinds]*ring.Ring
+	counts Counts
+	// sets are the packets and buffers, and packets, small and large point to them.
+	sets                  [3]set
+	packets, small, large *set
+	alloc                 *abi.Ring // its words for memory
+	told                  [3]uint32 // that the domain may hold
+	// budget is where memory comes from, floor what the channel has of it always, memory
+	// what it has, and limit what it may have, in bytes.
+	budget               Budget
+	floor, memory, limit int
+	looked               bool
+	now                  time.Duration // of the last look
+	before               uint64        // packets that had passed then
+	// notes tell of the packets in the rx ring, from seen up to noted, modulo a power
+	// of two.
+	notes       []note
+	seen, noted uint32
+	broken      func(*Violation)
+	// looks says that the free ring may be looked at when something is missing.
+	looks bool
 	// over is nil as long as the channel works: then it is ErrClosed, or the
 	// violation of the contract that each later Sync repeats.
 	over error
@@ -75,24 +93,19 @@ type Counts struct {
 
 // New makes a channel on an arena, which belongs to it from then on.
 func New(a *arena.Arena, cookie uint64) *Channel {
-	c := &Channel{
-		arena: a, cookie: cookie,
-		packets: pool.NewObjects(0, a.Params.Packets),
-		small:   pool.NewObjects(0, a.Params.Buffers),
-		large:   pool.NewObjects(a.Params.Buffers, a.Params.Large),
-	}
+	c := &Channel{arena: a, cookie: cookie, budget: unlimited{}, limit: NoLimit}
+	c.notes = make([]note, 1<<bits.Len(uint(a.Params.Packets-1))) // no packet is in there twice
+	c.newSets()
 	for kind := range c.rings {
 		shared, slots := a.Ring(kind)
 		c.rings[kind] = ring.New(shared, slots, kind == abi.RingTx || kind == abi.RingFree)
 	}
-	for i := range a.Params.Packets {
-		p := a.Packet(uint32(i))
-		p.Redzone, p.Index = redzone(cookie, uint32(i)), uint32(i)
-	}
 	for i := range a.BufletCount() {
 		b := a.Buflet(uint32(i))
-		b.Index, b.Limit = uint32(i), uint32(len(a.Buffer(uint32(i))))
+		b.Index, b.Limit = uint32(i), uint32(a.BufferSize(i))
 	}
+	c.alloc, _ = a.Ring(abi.RingAlloc)
+	c.hold()
 	c.refill()
 	c.rings[abi.RingAlloc].Publish()
 	return c
@@ -119,6 +132,7 @@ func (c *Channel) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = ErrClosed
+	c.budget.Leave()
 }
 
 // Sync does what the domain asks for with a notification: it takes back what is
@@ -139,13 +153,25 @@ func (c *Channel) Sync(send func(*Packet) bool) error {
 			return c.violated(kind, err)
 		}
 	}
+	c.read()
+	for i := range c.sets {
+		c.sets[i].returned = c.sets[i].Lent(pool.Empty)
+	}
 	if err := c.reclaim(); err != nil {
 		return err
+	}
+	for i := range c.sets {
+		s := &c.sets[i]
+		s.returned -= s.Lent(pool.Empty)
+		s.moves = s.moves && s.returned == 0
 	}
 	if err := c.transmit(send); err != nil {
 		return err
 	}
+	c.demand()
+	c.drain()
 	c.refill()
+	c.hold()
 	for _, r := range c.rings {
 		r.Publish()
 	}
@@ -182,27 +208,6 @@ func (c *Channel) reclaim() error {
 	return nil
 }
 
-// refill puts packets and buflets into the alloc ring, as many as the domain may hold
-// empty (see arena.Layout.Empty).
-func (c *Channel) refill() {
-	r := c.rings[abi.RingAlloc]
-	packets, small, large := c.arena.Empty()
-	for _, set := range [...]struct {
-		o    *pool.Objects
-		kind uint16
-		most int
-	}{{c.packets, abi.SlotPacket, packets}, {c.small, abi.SlotBuflet, small}, {c.large, abi.SlotBuflet, large}} {
-		for set.o.Lent(pool.Empty) < set.most && r.Room() > 0 {
-			i, ok := set.o.Take()
-			if !ok {
-				break
-			}
-			set.o.Lend(i, pool.Empty)
-			r.Put(abi.Slot{Index: i, Kind: set.kind})
-		}
-	}
-}
-
 // Ring describes a ring, for who looks on. Used is how many slots one side has filled
 // and the other has not taken.
 type Ring struct {
@@ -211,7 +216,15 @@ type Ring struct {
 }
 
 // Pool describes a set of objects, for who looks on.
-type Pool struct{ Count, Free, Lent int }
+type Pool struct {
+	// Count is how many there can be, Backed how many have memory. Of these nobody has
+	// Free, and the domain Lent.
+	Count, Backed, Free, Lent int
+	// Hold is how many the domain may have to fill, and Asked how many it has too many.
+	Hold, Asked int
+	// Segments have memory: Bytes.
+	Segments, Bytes int
+}
 
 // Rings and Pools describe the channel: packets, small and large buffers.
 func (c *Channel) Rings() (list [abi.RingKinds]Ring) {
@@ -230,8 +243,13 @@ func (c *Channel) Rings() (list [abi.RingKinds]Ring) {
 func (c *Channel) Pools() (list [3]Pool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i, o := range []*pool.Objects{c.packets, c.small, c.large} {
-		list[i] = Pool{Count: o.Count(), Free: o.Free(), Lent: o.AllLent()}
+	for i := range c.sets {
+		s := &c.sets[i]
+		list[i] = Pool{
+			Count: s.All(), Backed: s.Count(), Free: s.Free(), Lent: s.AllLent(),
+			Hold: s.give.Size, Asked: max(s.Lent(pool.Empty)-s.give.Size, 0),
+			Segments: s.Backed(), Bytes: s.Backed() * s.segment,
+		}
 	}
 	return list
 }

@@ -125,7 +125,7 @@ func TestPacketsOfEverySizeArriveAsTheyWereSent(t *testing.T) {
 	}
 	x.user.Sync()
 	for i, p := range x.Pools() {
-		if i == 0 && p.Free+p.Lent != p.Count {
+		if i == 0 && p.Free+p.Lent != p.Backed {
 			t.Errorf("pool %d: %+v", i, p)
 		}
 	}
@@ -261,7 +261,7 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	x.user.Sync()
 	for i, p := range x.Pools() {
-		if p.Free+p.Lent != p.Count {
+		if p.Free+p.Lent != p.Backed {
 			t.Errorf("pool %d: %+v", i, p)
 		}
 	}

@@ -2,6 +2,7 @@ package channel
 
 import (
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/pool"
 )
 
@@ -14,40 +15,26 @@ type Delivery struct {
 	SegmentSize int
 }
 
-// smallMax is the longest packet that goes into small buffers: with more than two
-// of them a large one is better used.
-const smallMax = 2 * 2048
-
 // Deliver gives the domain a packet of d.Length bytes, which fill writes piece by
 // piece: it is called with each piece in order. false means that the packet was
 // dropped and counted. The domain is told at the next Flush.
 func (c *Channel) Deliver(d *Delivery, fill func(piece []byte)) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.looks = true
 	drop := c.deliver(d, fill)
+	// What the domain has read since its last sync makes room: one that only receives
+	// asks for none. What is wrong with a head shows when it does.
+	if r := c.rings[abi.RingRx]; drop == &c.counts.RxRingFull && r.Sync() == nil {
+		c.read()
+		drop = c.deliver(d, fill)
+	}
+	c.looks = false
 	if drop == nil {
 		return true
 	}
-	if c.regain(drop) {
-		if drop = c.deliver(d, fill); drop == nil {
-			return true
-		}
-	}
 	c.starve()
 	*drop++
-	return false
-}
-
-// regain looks at what the domain has read or given back since its last sync: one that
-// only receives asks for none. What is wrong with a head shows when it does.
-func (c *Channel) regain(drop *uint64) bool {
-	switch drop {
-	case &c.counts.RxRingFull:
-		return c.rings[abi.RingRx].Sync() == nil
-	case &c.counts.RxNoPacket, &c.counts.RxNoBuffer:
-		r := c.rings[abi.RingFree]
-		return r.Sync() == nil && r.Filled() > 0 && c.reclaim() == nil
-	}
 	return false
 }
 
@@ -76,7 +63,7 @@ func (c *Channel) deliver(d *Delivery, fill func([]byte)) (drop *uint64) {
 	case r.Room() == 0:
 		return &c.counts.RxRingFull
 	}
-	i, ok := c.packets.Take()
+	i, ok := c.arrive(c.packets)
 	if !ok {
 		return &c.counts.RxNoPacket
 	}
@@ -86,6 +73,7 @@ func (c *Channel) deliver(d *Delivery, fill func([]byte)) (drop *uint64) {
 		return &c.counts.RxNoBuffer
 	}
 	c.write(i, n, d, fill)
+	c.unread(n)
 	if c.hook != nil {
 		c.hook(delivered, n, d.Length)
 	}
@@ -104,12 +92,12 @@ func (c *Channel) takeChain(length int) (n int, ok bool) {
 			return n, false
 		}
 		first, second := c.small, c.large
-		if left > smallMax {
+		if left > arena.SmallMax {
 			first, second = second, first
 		}
-		i, ok := first.Take()
+		i, ok := c.arrive(first)
 		if !ok {
-			if i, ok = second.Take(); !ok {
+			if i, ok = c.arrive(second); !ok {
 				return n, false
 			}
 		}

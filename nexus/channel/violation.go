@@ -36,7 +36,7 @@ func (v *Violation) Error() string { return fmt.Sprintf("%s ring: %v", ringNames
 func (v *Violation) Unwrap() error { return v.Err }
 
 // reasons number the violations, for a domain's exit.
-var reasons = []error{ring.ErrHead, ring.ErrTail, pool.ErrNotLent, ErrSlot, ErrRedzone, ErrChain, ErrInternal}
+var reasons = []error{ring.ErrHead, ring.ErrTail, pool.ErrNotLent, ErrSlot, ErrRedzone, ErrChain, ErrInternal, ErrWithheld}
 
 // Code is the reason as a number: which ring in the upper, and what in the lower
 // byte.

@@ -249,7 +249,7 @@ func FuzzDomain(f *testing.F) {
 					return // the domain has ended
 				}
 				for i, p := range x.Pools() {
-					if p.Free+p.Lent != p.Count {
+					if p.Free+p.Lent != p.Backed {
 						t.Fatalf("pool %d: %+v", i, p)
 					}
 				}

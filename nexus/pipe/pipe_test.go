@@ -169,9 +169,10 @@ func TestFullBothWays(t *testing.T) {
 	}
 }
 
-// TestRoomMakesRoom: what goes on from one side frees a buffer there that the other side
-// has waited for.
-func TestRoomMakesRoom(t *testing.T) {
+// TestRoomToSendIsKept: what arrives never takes the buffers that a domain sends with, so
+// that one which does not read still sends. What waits for a buffer goes on when one is
+// read.
+func TestRoomToSendIsKept(t *testing.T) {
 	var p pipe.Pipe
 	few := rings(64)
 	few.Buffers, few.Large, few.Slots[abi.RingAlloc] = 16, 0, 2
@@ -192,8 +193,15 @@ func TestRoomMakesRoom(t *testing.T) {
 		t.Fatalf("there are buffers left: %+v", a.Pools())
 	}
 	b.takes(0, 1)
+	if n := a.Counts().RxPackets - before; n != 0 {
+		t.Errorf("%d packets arrived in what is to send with", n)
+	}
+	if !a.put(content(2, 60)) {
+		t.Error("there is nothing to send with")
+	}
+	a.takes(0, 1)
 	if n := a.Counts().RxPackets - before; n != 1 {
-		t.Errorf("%d packets went on with the buffer", n)
+		t.Errorf("%d packets went on with the buffer that was read", n)
 	}
 }
 

@@ -126,7 +126,7 @@ func (s *side) fine() {
 func (s *side) whole() {
 	s.t.Helper()
 	for i, p := range s.Pools() {
-		if p.Free+p.Lent != p.Count {
+		if p.Free+p.Lent != p.Backed {
 			s.t.Fatalf("pool %d: %+v", i, p)
 		}
 	}

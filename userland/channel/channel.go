@@ -34,6 +34,7 @@ type Channel struct {
 	packets []uint32
 	small   []uint32
 	large   []uint32
+	needs   bool // the kernel was told that they do not suffice
 }
 
 // New attaches to the arena at base, which is mapped for as long as the channel

@@ -1,6 +1,10 @@
 package channel
 
-import "github.com/sluice-os/sluice/nexus/abi"
+import (
+	"sync/atomic"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+)
 
 // Received is a packet that has arrived. Its pieces are valid until the next call
 // of Receive.
@@ -14,10 +18,11 @@ type Received struct {
 }
 
 // Receive calls f for each packet that has arrived, at most limit of them, and
-// gives their memory back to the kernel. It returns how many there were.
+// gives their memory back to the kernel, with what it asks for (see Trim). It returns how
+// many there were.
 func (c *Channel) Receive(limit int, f func(*Received)) int {
 	r := &c.rings[abi.RingRx]
-	n := 0
+	first, n := r.head, 0
 	for ; n < limit && r.left() > 0; n++ {
 		s := r.slot()
 		p := c.packet(s.Index)
@@ -36,21 +41,59 @@ func (c *Channel) Receive(limit int, f func(*Received)) int {
 			next = b.Next
 		}
 		f(in)
-		c.free(abi.Slot{Index: s.Index, Kind: abi.SlotPacket})
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if n > 0 {
+		for i := range uint32(n) { // the slots are the domain's until they are shown
+			c.free(abi.Slot{Index: r.slots[(first+i)&r.mask].Index, Kind: abi.SlotPacket})
+		}
 		r.publish()
-		c.mu.Lock()
 		c.rings[abi.RingFree].publish()
-		c.mu.Unlock()
 	}
+	c.trim()
 	return n
 }
 
-// free puts a packet or a buflet into the free ring.
-func (c *Channel) free(s abi.Slot) {
+// Trim gives back the empty packets and buffers when there are more than the kernel lets
+// the domain have: it asks for them, with an event, when they are not used. A domain that
+// keeps them for abi.HoldSeconds ends. Who calls Receive at each event need not call it.
+func (c *Channel) Trim() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.trim()
+}
+
+func (c *Channel) trim() {
+	hold, r := &c.rings[abi.RingAlloc].shared.Hold, &c.rings[abi.RingFree]
+	c.collect()
+	for i, list := range [...]*[]uint32{abi.HoldPackets: &c.packets, abi.HoldSmall: &c.small, abi.HoldLarge: &c.large} {
+		kind := uint16(abi.SlotBuflet)
+		if i == abi.HoldPackets {
+			kind = abi.SlotPacket
+		}
+		if len(*list) <= int(atomic.LoadUint32(&hold[i])) {
+			continue
+		}
+		// All go, at once, and those come back that keep the least memory.
+		if r.left() < len(*list) {
+			r.publish()
+			c.notify()
+		}
+		for _, index := range *list {
+			if kind == abi.SlotPacket {
+				c.packet(index).Buflets = 0
+			}
+			c.free(abi.Slot{Index: index, Kind: kind})
+		}
+		*list = (*list)[:0]
+		r.publish()
+		c.notify()
+	}
+}
+
+// free puts a packet or a buflet into the free ring. c.mu is held.
+func (c *Channel) free(s abi.Slot) {
 	r := &c.rings[abi.RingFree]
 	if r.left() == 0 {
 		r.publish()

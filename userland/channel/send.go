@@ -1,6 +1,10 @@
 package channel
 
-import "github.com/sluice-os/sluice/nexus/abi"
+import (
+	"sync/atomic"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+)
 
 // Outgoing is a packet to send.
 type Outgoing struct {
@@ -29,10 +33,14 @@ func (c *Channel) Send(p *Outgoing, fill func(piece []byte)) bool {
 	}
 	i, first, n, ok := c.take(p.Length)
 	if !ok {
+		c.need(p.Length)
 		c.flush()
 		if i, first, n, ok = c.take(p.Length); !ok {
 			return false
 		}
+	}
+	if c.needs {
+		c.need(0)
 	}
 	left := p.Length
 	for at := first; left > 0; {
@@ -57,6 +65,12 @@ func (c *Channel) Send(p *Outgoing, fill func(piece []byte)) bool {
 	}
 	*r.slot() = abi.Slot{Index: i, Kind: abi.SlotPacket, Length: uint16(p.Length)}
 	return true
+}
+
+// need tells the kernel that there is no room for a packet of so many bytes; 0: there is.
+func (c *Channel) need(length int) {
+	c.needs = length != 0
+	atomic.StoreUint32(&c.rings[abi.RingAlloc].shared.Need, uint32(length))
 }
 
 // Flush shows the kernel what was sent and waits until it has looked.

@@ -74,7 +74,7 @@ func openPipe(name string) (posix.Socket, syscall.Errno) {
 			for {
 				goos.Wait(uint(channelEvent + r.Channel))
 				if e := w.end.Load(); e != nil {
-					e.tell()
+					e.look()
 				}
 			}
 		}()
@@ -89,8 +89,12 @@ func (e *pipeEnd) sync() {
 	}
 }
 
-func (e *pipeEnd) tell() {
+// look gives back the memory that the kernel asks for, and tells who waits.
+func (e *pipeEnd) look() {
 	e.mu.Lock()
+	if !e.closed {
+		e.channel.Trim()
+	}
 	f := e.notify
 	e.mu.Unlock()
 	if f != nil {

@@ -4,7 +4,6 @@
 package arenatest
 
 import (
-	"errors"
 	"os"
 	"syscall"
 	"testing"
@@ -32,7 +31,13 @@ type machine struct {
 	Most int
 }
 
-var errFull = errors.New("arenatest: the memory is used up")
+// errFull is an arena.ErrShort.
+var errFull error = full{}
+
+type full struct{}
+
+func (full) Error() string        { return "arenatest: the memory is used up" }
+func (full) Is(target error) bool { return target == arena.ErrShort }
 
 // New makes a machine with size bytes of memory and a range as large.
 func New(t testing.TB, size int) *Memory {

@@ -1,0 +1,216 @@
+package channel
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/pool"
+)
+
+// This file owns what happens to a channel's memory as time goes by.
+
+// ErrWithheld says that the domain has kept what it was asked to give back.
+var ErrWithheld = errors.New("channel: memory was not given back")
+
+// SetBudget has the channel's memory for packets come from b. It must be called before
+// the domain runs. What the channel has then must have been taken.
+func (c *Channel) SetBudget(b Budget) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.budget = b
+}
+
+// SetBroken has f called, once at most, when the domain has broken the contract outside of
+// a call of its own: it must end. f must not block and not use the channel.
+func (c *Channel) SetBroken(f func(*Violation)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broken = f
+}
+
+// Floor is the memory for packets that the channel has always, in bytes.
+func (c *Channel) Floor() int { return c.floor }
+
+// Look is called about once a second: memory that is not used is given back, and what of
+// it the domain holds is asked for. A domain that has kept what it was asked for too long
+// has broken the contract.
+func (c *Channel) Look(now time.Duration) (u pool.Use) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	step := now - c.now
+	c.now = now
+	if !c.looked {
+		c.looked, step = true, 0
+		for i := range c.sets {
+			s := &c.sets[i]
+			s.give, s.back = s.give.From(now), s.back.From(now)
+		}
+	}
+	if c.over != nil {
+		return pool.Use{}
+	}
+	for i := range c.sets {
+		s := &c.sets[i]
+		s.left, s.returned = min(s.left, s.Lent(pool.Empty)), 0
+	}
+	if !c.collect() {
+		return pool.Use{}
+	}
+	active := c.counts.TxPackets+c.counts.RxPackets != c.before
+	c.before = c.counts.TxPackets + c.counts.RxPackets
+	for i := range c.sets {
+		s := &c.sets[i]
+		s.give = s.give.Next(s.giveBounds, now, pool.Event{Kind: pool.Looked, N: s.left, Active: active})
+		s.back = s.back.Next(s.backBounds, now, pool.Event{Kind: pool.Looked, N: s.Low() / s.Per(), Active: active})
+		s.left = math.MaxInt
+	}
+	c.drain()
+	// What waits for the card, or for the peer of a pipe, cannot be given back.
+	excused := c.rings[abi.RingTx].Filled() > 0
+	for i := range c.sets {
+		s := &c.sets[i]
+		s.moves = s.Backed() > s.back.Size && s.Lent(pool.Arrived) == 0 && s.Lent(pool.Empty) > 0 && !excused
+	}
+	if c.hold() {
+		c.ask()
+	}
+	u = c.use()
+	c.retry()
+	for i := range c.sets {
+		s := &c.sets[i]
+		var overdue bool
+		if s.debt, overdue = s.debt.Next(step, s.give.Size, s.AllLent()-s.unread, excused); overdue {
+			c.fail(abi.RingFree, ErrWithheld)
+			return pool.Use{}
+		}
+	}
+	return u
+}
+
+// collect takes what an idle domain has read and given back.
+func (c *Channel) collect() bool {
+	for _, kind := range [...]int{abi.RingRx, abi.RingFree} {
+		if err := c.rings[kind].Sync(); err != nil {
+			c.fail(kind, err)
+			return false
+		}
+	}
+	c.read()
+	if c.reclaim() != nil {
+		c.end()
+		return false
+	}
+	c.rings[abi.RingFree].Publish()
+	return true
+}
+
+// fail ends the domain.
+func (c *Channel) fail(kind int, err error) {
+	c.violated(kind, err)
+	c.end()
+}
+
+// end ends the domain for the violation that was found.
+func (c *Channel) end() {
+	if v, ok := c.over.(*Violation); ok && c.broken != nil {
+		c.broken(v)
+	}
+}
+
+// ask wakes the domain if it holds more than it was told.
+func (c *Channel) ask() {
+	for i := range c.sets {
+		if c.sets[i].Lent(pool.Empty) > int(c.told[i]) {
+			c.tell()
+			return
+		}
+	}
+}
+
+// Use is what the channel has, and what for.
+func (c *Channel) Use() pool.Use {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over != nil {
+		return pool.Use{}
+	}
+	return c.use()
+}
+
+func (c *Channel) use() pool.Use {
+	u := pool.Use{Floor: c.floor, Held: c.memory, Need: c.memory, Want: c.memory}
+	for i := range c.sets {
+		s := &c.sets[i]
+		u.Need -= min(s.back.Spare()+s.give.Spare()/s.Per(), s.Backed()-s.backBounds.Floor) * s.segment
+		if s.stuck && s.want > s.Backed() {
+			u.Want += (s.want - s.Backed()) * s.segment
+		}
+	}
+	return u
+}
+
+// Limit keeps the channel's memory for packets within some bytes, for as long as others
+// have none; NoLimit ends that. What it has more is asked for where the domain holds it,
+// and goes when it is free: nothing is taken that is in use.
+func (c *Channel) Limit(bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.limit = bytes
+	if c.over != nil || c.memory <= bytes {
+		return
+	}
+	for i := range c.sets {
+		s := &c.sets[i]
+		size := s.backBounds.Floor + (s.Backed()-s.backBounds.Floor)*max(bytes-c.floor, 0)/(c.memory-c.floor)
+		s.back = s.back.Next(s.backBounds, c.now, pool.Event{Kind: pool.Asked, N: size})
+		s.give = s.give.Next(s.giveBounds, c.now, pool.Event{Kind: pool.Asked, N: size * s.Per() / 2})
+	}
+	c.drain()
+	if c.hold() {
+		c.ask()
+	}
+}
+
+// NoLimit is more than any channel has.
+const NoLimit = math.MaxInt
+
+// Retry is called when memory that was refused may be there.
+func (c *Channel) Retry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over == nil {
+		c.retry()
+	}
+}
+
+func (c *Channel) retry() {
+	stuck := false
+	for i := range c.sets {
+		s := &c.sets[i]
+		stuck = stuck || s.stuck
+		s.stuck, s.want = false, 0
+	}
+	if !stuck {
+		return
+	}
+	c.demand()
+	if c.refill() {
+		c.rings[abi.RingAlloc].Publish()
+	}
+	c.hold()
+	// It may wait for that, or a peer with a packet for it does.
+	c.tell()
+}
+
+// Memory is what the channel has in bytes: what comes and goes, and the rest.
+func (c *Channel) Memory() (packets, rest int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range arena.Regions {
+		rest += c.arena.Backed(id)
+	}
+	return c.memory, rest - c.memory
+}
