@@ -30,7 +30,7 @@ func (m *machine) startDomains() {
 		return
 	}
 	env := domain.Environment{Random: m.random.Read, Console: consoleLine, NewPipes: func(list []config.Domain) domain.Pipes {
-		return newPipes(list, m.random.Read)
+		return newPipes(list, m.random.Read, m.budget)
 	}}
 	if m.nexus != nil {
 		env.Network = m.nexus
@@ -45,6 +45,7 @@ func (m *machine) startDomains() {
 	if m.nexus != nil {
 		m.nexus.domains.Store(manager)
 	}
+	go m.watch()
 	manager.StartAll(m.options.Run)
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/options"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/sluice-os/sluice/nexus/budget"
 )
 
 // Bus is where a board's devices are.
@@ -61,7 +62,8 @@ type machine struct {
 	domains   *domain.Manager // nil without domains
 	nexus     *nexus          // nil without domains or network
 	// stray is the page of strayFault.
-	stray []byte
+	stray  []byte
+	budget *budget.Budget // nil without domains
 }
 
 // Main runs the kernel; it does not return.
@@ -74,6 +76,7 @@ func Main(b Board) {
 	m.findPlatform()
 	m.findDevices()
 	m.seed()
+	m.newBudget()
 	m.startNetwork()
 	m.startDomains()
 	m.runShell()
@@ -172,7 +175,7 @@ func (m *machine) startNetwork() {
 			},
 		},
 	})
-	if err == nil && vm.Archive() != nil {
+	if err == nil && m.budget != nil {
 		m.nexus, err = m.newNexus(stack, domain.Listeners(vm.Archive()))
 	}
 	if err == nil {

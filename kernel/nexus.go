@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/clock"
@@ -18,6 +17,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/budget"
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flowswitch"
 	"github.com/sluice-os/sluice/nexus/netns"
@@ -29,6 +29,7 @@ import (
 type nexus struct {
 	*flowswitch.Switch
 	names  *netns.Space
+	budget *budget.Budget
 	random func([]byte) (int, error)
 	page   []byte
 	// taken are the ports that domains of the image may listen on, in the
@@ -56,7 +57,7 @@ func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &nexus{random: m.random.Read, page: mem.Bytes, taken: taken, stack: s, permits: map[string]*permit{}}
+	n := &nexus{budget: m.budget, random: m.random.Read, page: mem.Bytes, taken: taken, stack: s, permits: map[string]*permit{}}
 	// An eighth of the kernel's heap is for flows and ports, at most.
 	flows := int(m.heapLimit / 8 / flowswitch.FlowMemory)
 	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin)})
@@ -64,11 +65,6 @@ func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 	s.Attach(n.Switch)
 	s.Follow(n.publish)
 	s.Reserve(n.reserve)
-	go func() {
-		for range time.Tick(time.Second) {
-			n.Reap()
-		}
-	}()
 	return n, nil
 }
 
@@ -118,7 +114,7 @@ func (n *nexus) Open(id uint64, c *config.Domain, schema string, m arena.Memory,
 	if err != nil {
 		return nil, err
 	}
-	ch, err := newChannel(n.random, id, c.Name, schema, m, notify)
+	ch, err := newChannel(n.random, n.budget, id, c, schema, m, notify)
 	if err != nil {
 		return nil, err
 	}
@@ -185,8 +181,9 @@ func (c *netChannel) Names(r *abi.FlowRequest) (list []<-chan struct{}) {
 	return list
 }
 
-// newChannel makes a channel of a domain's, with an arena in its memory.
-func newChannel(random func([]byte) (int, error), id uint64, name, schema string, m arena.Memory, notify func()) (*channel.Channel, error) {
+// newChannel makes a channel of a domain's, with an arena in its memory and a share of the
+// budget.
+func newChannel(random func([]byte) (int, error), b *budget.Budget, id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (*channel.Channel, error) {
 	params, err := arena.Named(schema)
 	if err != nil {
 		return nil, err
@@ -195,17 +192,18 @@ func newChannel(random func([]byte) (int, error), id uint64, name, schema string
 	if err != nil {
 		return nil, err
 	}
-	var b [8]byte
-	if _, err := random(b[:]); err != nil {
+	var bytes [8]byte
+	if _, err := random(bytes[:]); err != nil {
 		return nil, err
 	}
-	cookie := binary.LittleEndian.Uint64(b[:])
+	cookie := binary.LittleEndian.Uint64(bytes[:])
 	a, err := arena.New(layout, m, cookie)
 	if err != nil {
 		return nil, err
 	}
 	ch := channel.New(a, cookie)
-	ch.Owner, ch.Name, ch.Schema, ch.Notify = id, name, schema, notify
+	ch.Owner, ch.Name, ch.Schema, ch.Notify = id, c.Name, schema, notify
+	b.Join(ch, c.Weight)
 	return ch, nil
 }
 

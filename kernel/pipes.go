@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/domain"
 	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/budget"
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/pipe"
 )
@@ -15,6 +16,7 @@ import (
 // pipes are those of the manifest, by name. It implements domain.Pipes.
 type pipes struct {
 	random func([]byte) (int, error)
+	budget *budget.Budget
 	mu     sync.Mutex
 	joints map[string]*joint
 }
@@ -28,8 +30,8 @@ type joint struct {
 }
 
 // newPipes prepares those that two domains of the image name.
-func newPipes(domains []config.Domain, random func([]byte) (int, error)) *pipes {
-	p := &pipes{random: random, joints: map[string]*joint{}}
+func newPipes(domains []config.Domain, random func([]byte) (int, error), b *budget.Budget) *pipes {
+	p := &pipes{random: random, budget: b, joints: map[string]*joint{}}
 	for _, d := range domains {
 		for _, name := range d.Pipes {
 			if j := p.joints[name]; j == nil {
@@ -50,7 +52,7 @@ func (p *pipes) OpenPipe(id uint64, c *config.Domain, name, schema string, m are
 	if j == nil || !slices.Contains(c.Pipes, name) || !slices.Contains(j.domains[:], c.Name) {
 		return nil, fmt.Errorf("%w %q of domain %s", domain.ErrNoPipe, name, c.Name)
 	}
-	ch, err := newChannel(p.random, id, c.Name, schema, m, notify)
+	ch, err := newChannel(p.random, p.budget, id, c, schema, m, notify)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,9 @@ type Channel interface {
 	Arena() *arena.Arena
 	// Sync does what the domain's notification asks for.
 	Sync() error
+	// SetBroken has f called when the domain has broken the contract outside of a
+	// call of its own. f must not block.
+	SetBroken(f func(*channel.Violation))
 	// Close ends the channel. The caller frees the arena, while the memory that it
 	// was opened with is there.
 	Close()
@@ -89,6 +92,7 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 	default:
 		return result(abi.OverQuota)
 	}
+	c.SetBroken(func(v *channel.Violation) { d.kill(*d.violation(number, v)) })
 	d.channels[number], d.memory.arenas[number] = c, c.Arena().Layout
 	r.Channel, r.Base = uint64(number), window.base
 	return uint64(number)
@@ -133,12 +137,23 @@ func (d *Domain) notify(number uint64) *Exit {
 	err := d.channels[number].Sync()
 	var v *channel.Violation
 	if errors.As(err, &v) {
-		return d.exit(Corruption, fmt.Sprintf("channel %d: %v (code %#x)", number, v, v.Code()))
+		e := d.violation(int(number), v)
+		e.traced = true
+		return e
 	}
 	if err != nil {
 		u.AX = result(abi.NotNow)
 	}
 	return nil
+}
+
+// violation is how the domain ends when it has broken a channel's contract.
+func (d *Domain) violation(number int, v *channel.Violation) *Exit {
+	e := &Exit{Reason: Corruption, Detail: fmt.Sprintf("channel %d: %v (code %#x)", number, v, v.Code())}
+	if errors.Is(v, channel.ErrWithheld) {
+		e.Reason = Withheld
+	}
+	return e
 }
 
 // flow is ControlFlow.

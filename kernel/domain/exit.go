@@ -18,6 +18,7 @@ const (
 	Debug      Reason = "debug exception"
 	Misuse     Reason = "ABI misuse"      // a system call or state that no domain has
 	Corruption Reason = "ring corruption" // of a channel's rings or metadata
+	Withheld   Reason = "withheld memory" // that it was asked to give back
 	Killed     Reason = "killed"          // by the operator
 	Refused    Reason = "refused"         // it was never started
 )

@@ -24,10 +24,22 @@ func (m *memory) windowAt(number int) window {
 	return window{m.space, abi.ArenaStart + uint64(number)*abi.ArenaStride}
 }
 
-var errTables = errors.New("no memory is left for page tables: give the domain more")
+var (
+	errTables = errors.New("no memory is left for page tables: give the domain more")
+	errQuota  = errors.New("the domain's quota is used up: give it more memory")
+)
 
 // Alloc implements arena.Memory. The memory counts against the domain's quota.
-func (w window) Alloc(size int) ([]byte, error) { return w.space.Alloc(size) }
+func (w window) Alloc(size int) ([]byte, error) {
+	b, ok := w.space.Alloc(size)
+	switch {
+	case ok:
+		return b, nil
+	case w.space.Holds(size):
+		return nil, arena.ErrShort
+	}
+	return nil, errQuota
+}
 
 // Free implements arena.Memory.
 func (w window) Free(b []byte) { w.space.Free(b) }

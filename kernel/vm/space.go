@@ -1,7 +1,6 @@
 package vm
 
 import (
-	"errors"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
@@ -164,8 +163,8 @@ func (s *Space) Private() (page []byte) {
 
 // Alloc returns memory of the space's, in one piece, that the domain cannot reach
 // before Share maps it. It holds what its last owner left in it. It counts against the
-// quota, and must be freed before the space is destroyed.
-func (s *Space) Alloc(size int) (memory []byte, err error) {
+// quota, and must be freed before the space is destroyed. false: see Holds.
+func (s *Space) Alloc(size int) (memory []byte, ok bool) {
 	n := uint64(size) / layout.PageSize
 	systemstack(func() {
 		if s.pages+n > s.most || pool.Counts().Free+heapFrames < kernelFrames+n {
@@ -178,13 +177,15 @@ func (s *Space) Alloc(size int) (memory []byte, err error) {
 			memory = bytesAt(uintptr(layout.DirectMap+phys), int(n*layout.PageSize))
 		}
 	})
-	if memory == nil {
-		return nil, errMemory
-	}
-	return memory, nil
+	return memory, memory != nil
 }
 
-var errMemory = errors.New("no memory is left for it: give the domain, or the machine, more")
+// Holds says that the quota holds so many bytes more. If it does and Alloc fails, the
+// machine has no more for domains, or not in one piece.
+func (s *Space) Holds(size int) (ok bool) {
+	systemstack(func() { ok = s.pages+uint64(size)/layout.PageSize <= s.most })
+	return ok
+}
 
 // Free takes memory of Alloc back. It must not be mapped any more.
 func (s *Space) Free(memory []byte) {

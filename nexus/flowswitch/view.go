@@ -26,7 +26,7 @@ func (s *Switch) list() []*attached {
 
 // Channels is a table of the channels.
 func (s *Switch) Channels() *view.Table {
-	t := view.New("ID#", "DOMAIN", "SCHEMA", "BYTES#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "SYNCS#", "EVENTS#", "STALLED#", "DROPPED#")
+	t := view.New("ID#", "DOMAIN", "SCHEMA", "BYTES#", "MEMORY#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "SYNCS#", "EVENTS#", "STALLED#", "DROPPED#")
 	for _, a := range s.list() {
 		c := a.Counts()
 		flows := 0
@@ -35,7 +35,8 @@ func (s *Switch) Channels() *view.Table {
 				flows++
 			}
 		}
-		t.Add(a.ID, a.Name, a.Schema, a.Arena().Size, flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
+		packets, rest := a.Memory()
+		t.Add(a.ID, a.Name, a.Schema, a.Arena().Size, packets+rest, flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
 			c.TxSyncs, c.RxEvents, c.TxStalled, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong)
 	}
 	return t
@@ -52,14 +53,17 @@ func (s *Switch) Rings() *view.Table {
 	return t
 }
 
-// Pools is a table of their pools.
+// Pools is a table of their memory: all that a channel has, its rows together.
 func (s *Switch) Pools() *view.Table {
-	t := view.New("CHANNEL#", "DOMAIN", "OF", "COUNT#", "FREE#", "LENT#")
+	t := view.New("CHANNEL#", "DOMAIN", "OF", "LIMIT#", "BACKED#", "FREE#", "LENT#", "WORKING SET#", "ASKED BACK#", "SEGMENTS#", "BYTES#")
 	names := [...]string{"packets", "buffers", "large buffers"}
 	for _, a := range s.list() {
 		for i, p := range a.Pools() {
-			t.Add(a.ID, a.Name, names[i], p.Count, p.Free, p.Lent)
+			t.Add(a.ID, a.Name, names[i], p.Count, p.Backed, p.Free, p.Lent, p.Hold, p.Asked, p.Segments, p.Bytes)
 		}
+		// The other regions do not come and go.
+		_, rest := a.Memory()
+		t.Add(a.ID, a.Name, "rings, metadata", 0, 0, 0, 0, 0, 0, 0, rest)
 	}
 	return t
 }

@@ -77,7 +77,7 @@ func TestManifest(t *testing.T) {
 	if err := json.Unmarshal(fetch(t, "http://"+vm.Forwarded(t, "tcp/80")+"/stats.json"), &stats); err != nil {
 		t.Error(err)
 	}
-	if len(stats.Domains) != 3 || len(stats.Channels) != 3 || len(stats.Rings) != 15 || len(stats.Flows) < 7 || len(stats.Pools) != 9 || len(stats.Drops) < 20 {
+	if len(stats.Domains) != 3 || len(stats.Channels) != 3 || len(stats.Rings) != 15 || len(stats.Flows) < 7 || len(stats.Pools) != 12 || len(stats.Drops) < 20 {
 		t.Errorf("the statistics are %+v", stats)
 	}
 	if got := fetch(t, "https://"+vm.Forwarded(t, "tcp/443")+"/healthz"); string(got) != "ok\n" {

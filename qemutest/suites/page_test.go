@@ -152,7 +152,7 @@ func checkPage(t *testing.T, v *pageView, width int) {
 			table, column string
 			rows          int
 		}{
-			{"domains", "name", 1}, {"channels", "domain", 1}, {"rings", "domain", 5}, {"pools", "domain", 3},
+			{"domains", "name", 1}, {"channels", "domain", 1}, {"rings", "domain", 5}, {"pools", "domain", 4},
 		} {
 			if got := v.rows(c.table, c.column, name); len(got) != c.rows {
 				t.Errorf("the table %s has %d rows of %s, want %d: %v", c.table, len(got), name, c.rows, v.Tables[c.table])
