@@ -46,6 +46,8 @@ var Cases = []Case{
 	{Name: "rings-kept", Package: "rings", Memory: 16, Inputs: []string{"control"}, Want: survives},
 	{Name: "write-schema", Package: "rings", Memory: 16, Inputs: []string{"schema"}, Want: badMemory + `write at 0x1080000\w*: the memory does not allow it`},
 	{Name: "write-beyond", Package: "rings", Memory: 16, Inputs: []string{"beyond"}, Want: badMemory + `write at 0x108`},
+	{Name: "keep", Memory: 16, Inputs: []string{"keep"}, Want: `withheld memory: channel 0: free ring: channel: memory was not given back \(code 0x408\)`},
+	{Name: "keep-returned", Package: "keep", Memory: 16, Inputs: []string{"return", "stale"}, Want: survives, Output: `keep-returned: gave it back(?s:.*)keep-returned: all zero`},
 	{Name: "write-boot", Package: "poke", Inputs: []string{"0x1000010000"}, Want: badMemory + `write at 0x1000010000: the memory does not allow it`},
 	{Name: "write-text", Package: "poke", Inputs: []string{"0x40011000", "0x40010000"}, Want: badMemory + `write at 0x4001.*the memory does not allow it`},
 	{Name: "execute", Package: "jump", Inputs: []string{"data", "heap", "stack", "boot"}, Want: badMemory + `execution at 0x.*the memory does not allow it`},

@@ -88,6 +88,10 @@ func main() {
 			say("ping "+words[1], ping(words[1]))
 		case words[0] == "pipe":
 			say(strings.Join(words, " "), pipes(words[1], words[2], words[3:]))
+		case words[0] == "wait":
+			d, err := time.ParseDuration(words[1])
+			time.Sleep(d)
+			say("wait", err)
 		case words[0] == "roots":
 			say("roots", roots())
 		case words[0] == "refused":
