@@ -93,10 +93,12 @@ type Ring struct {
 	Tail uint32
 	// Hold, of the alloc ring, is how many packets, small and large buffers the domain
 	// may have, besides those in the rx and tx rings. What it has more it gives back
-	// through the free ring. When the kernel asks for that, there is an event; a
-	// domain that keeps it for HoldSeconds ends.
+	// through the free ring, all of that kind: it is given others, that keep less
+	// memory. Asks changes when one of them has become less, and there is an event. A
+	// domain that has more for HoldSeconds ends.
 	Hold [HoldKinds]uint32
-	_    [12]uint32
+	Asks uint32
+	_    [11]uint32
 }
 
 // What Ring.Hold counts.

@@ -44,6 +44,7 @@ type Channel struct {
 	packets, small, large *set
 	alloc                 *abi.Ring // its words for memory
 	told                  [3]uint32 // that the domain may hold
+	asks                  uint32    // how often that was less
 	// budget is where memory comes from, floor what the channel has of it always, memory
 	// what it has, and limit what it may have, in bytes.
 	budget               Budget

@@ -247,6 +247,10 @@ func (c *Channel) hold() (less bool) {
 			atomic.StoreUint32(&c.alloc.Hold[i], n)
 		}
 	}
+	if less {
+		c.asks++
+		atomic.StoreUint32(&c.alloc.Asks, c.asks)
+	}
 	return less
 }
 

@@ -34,7 +34,8 @@ type Channel struct {
 	packets []uint32
 	small   []uint32
 	large   []uint32
-	needs   bool // the kernel was told that they do not suffice
+	needs   bool   // the kernel was told that they do not suffice
+	asks    uint32 // how often the kernel has asked for some, as far as they were answered
 }
 
 // New attaches to the arena at base, which is mapped for as long as the channel

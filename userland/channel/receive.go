@@ -65,14 +65,19 @@ func (c *Channel) Trim() {
 }
 
 func (c *Channel) trim() {
-	hold, r := &c.rings[abi.RingAlloc].shared.Hold, &c.rings[abi.RingFree]
+	alloc, r := c.rings[abi.RingAlloc].shared, &c.rings[abi.RingFree]
+	asks := atomic.LoadUint32(&alloc.Asks)
+	if asks == c.asks {
+		return
+	}
+	c.asks = asks
 	c.collect()
 	for i, list := range [...]*[]uint32{abi.HoldPackets: &c.packets, abi.HoldSmall: &c.small, abi.HoldLarge: &c.large} {
 		kind := uint16(abi.SlotBuflet)
 		if i == abi.HoldPackets {
 			kind = abi.SlotPacket
 		}
-		if len(*list) <= int(atomic.LoadUint32(&hold[i])) {
+		if len(*list) <= int(atomic.LoadUint32(&alloc.Hold[i])) {
 			continue
 		}
 		// All go, at once, and those come back that keep the least memory.
