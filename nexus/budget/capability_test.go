@@ -345,7 +345,6 @@ func TestCapability42InUseIsNotMoved(t *testing.T) {
 	}
 	a.user.Flush()
 	held := a.has()
-	where := map[*byte]bool{}
 	segments := func() map[*byte]bool {
 		now := map[*byte]bool{}
 		for _, id := range []arena.ID{arena.Packets, arena.Buffers, arena.Large} {
@@ -357,7 +356,7 @@ func TestCapability42InUseIsNotMoved(t *testing.T) {
 		}
 		return now
 	}
-	where = segments()
+	where := segments()
 	for range 30 { // three deadlines
 		b.burst(500, 9000)
 		w.run(time.Second)
