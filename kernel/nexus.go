@@ -109,12 +109,12 @@ func (n *nexus) publish(f *host.Facts) {
 }
 
 // Open implements domain.Network.
-func (n *nexus) Open(id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (domain.Channel, error) {
+func (n *nexus) Open(id uint64, c *config.Domain, o *domain.Opening) (domain.Channel, error) {
 	p, err := n.permit(c)
 	if err != nil {
 		return nil, err
 	}
-	ch, err := newChannel(n.random, n.budget, id, c, schema, m, notify)
+	ch, err := newChannel(n.random, n.budget, id, c, o)
 	if err != nil {
 		return nil, err
 	}
@@ -183,9 +183,12 @@ func (c *netChannel) Names(r *abi.FlowRequest) (list []<-chan struct{}) {
 
 // newChannel makes a channel of a domain's, with an arena in its memory and a share of the
 // budget.
-func newChannel(random func([]byte) (int, error), b *budget.Budget, id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (*channel.Channel, error) {
-	params, err := arena.Named(schema)
+func newChannel(random func([]byte) (int, error), b *budget.Budget, id uint64, c *config.Domain, o *domain.Opening) (*channel.Channel, error) {
+	params, err := arena.Named(o.Schema)
 	if err != nil {
+		return nil, err
+	}
+	if params, err = params.With(o.Slots); err != nil {
 		return nil, err
 	}
 	layout, err := arena.NewLayout(params)
@@ -197,12 +200,12 @@ func newChannel(random func([]byte) (int, error), b *budget.Budget, id uint64, c
 		return nil, err
 	}
 	cookie := binary.LittleEndian.Uint64(bytes[:])
-	a, err := arena.New(layout, m, cookie)
+	a, err := arena.New(layout, o.Memory, cookie)
 	if err != nil {
 		return nil, err
 	}
 	ch := channel.New(a, cookie)
-	ch.Owner, ch.Name, ch.Schema, ch.Notify = id, c.Name, schema, notify
+	ch.Owner, ch.Name, ch.Schema, ch.Notify = id, c.Name, o.Schema, o.Notify
 	b.Join(ch, c.Weight)
 	return ch, nil
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/domain"
 	"github.com/sluice-os/sluice/kernel/domain/config"
-	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/budget"
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/pipe"
@@ -45,14 +44,14 @@ func newPipes(domains []config.Domain, random func([]byte) (int, error), b *budg
 }
 
 // OpenPipe implements domain.Pipes.
-func (p *pipes) OpenPipe(id uint64, c *config.Domain, name, schema string, m arena.Memory, notify func()) (domain.Channel, error) {
+func (p *pipes) OpenPipe(id uint64, c *config.Domain, name string, o *domain.Opening) (domain.Channel, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j := p.joints[name]
 	if j == nil || !slices.Contains(c.Pipes, name) || !slices.Contains(j.domains[:], c.Name) {
 		return nil, fmt.Errorf("%w %q of domain %s", domain.ErrNoPipe, name, c.Name)
 	}
-	ch, err := newChannel(p.random, p.budget, id, c, schema, m, notify)
+	ch, err := newChannel(p.random, p.budget, id, c, o)
 	if err != nil {
 		return nil, err
 	}

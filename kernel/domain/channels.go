@@ -21,6 +21,8 @@ type Channel interface {
 	Arena() *arena.Arena
 	// Sync does what the domain's notification asks for.
 	Sync() error
+	// Resize gives one ring n slots: see channel.Channel.Resize.
+	Resize(kind, n int) error
 	// SetBroken has f called when the domain has broken the contract outside of a
 	// call of its own. f must not block.
 	SetBroken(f func(*channel.Violation))
@@ -42,9 +44,8 @@ type Flows interface {
 
 // Network is the machine's nexus.
 type Network interface {
-	// Open opens a channel of one of the schemas for the domain with an id, in
-	// memory of the domain's.
-	Open(id uint64, c *config.Domain, schema string, m arena.Memory, notify func()) (Channel, error)
+	// Open opens a channel for the domain with an id.
+	Open(id uint64, c *config.Domain, o *Opening) (Channel, error)
 	// Page is the net page.
 	Page() []byte
 }
@@ -53,7 +54,15 @@ type Network interface {
 type Pipes interface {
 	// OpenPipe opens the domain's end of a pipe, as Network.Open does. The error
 	// is ErrNoPipe for a name that the domain does not have.
-	OpenPipe(id uint64, c *config.Domain, name, schema string, m arena.Memory, notify func()) (Channel, error)
+	OpenPipe(id uint64, c *config.Domain, name string, o *Opening) (Channel, error)
+}
+
+// Opening is what a channel is opened with.
+type Opening struct {
+	Schema string
+	Slots  [abi.RingKinds]int // of its rings; 0: those of the schema
+	Memory arena.Memory       // of the domain's
+	Notify func()             // tells the domain of news
 }
 
 // ErrNoPipe says that a domain has no such pipe.
@@ -68,20 +77,26 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 	if number == len(d.channels) {
 		return result(abi.BadArgument)
 	}
-	schema, name := string(bytes.TrimRight(r.Schema[:], "\x00")), string(bytes.TrimRight(r.Pipe[:], "\x00"))
+	name := string(bytes.TrimRight(r.Pipe[:], "\x00"))
 	event, window := uint64(abi.EventChannel)<<number, d.memory.windowAt(number)
-	notify := func() { d.post(event) }
+	o := &Opening{
+		Schema: string(bytes.TrimRight(r.Schema[:], "\x00")),
+		Memory: window, Notify: func() { d.post(event) },
+	}
+	for kind, n := range r.Slots {
+		o.Slots[kind] = int(n)
+	}
 	var c Channel
 	var err error
 	switch {
 	case name != "" && d.env.pipes == nil:
 		return result(abi.NotNow)
 	case name != "":
-		c, err = d.env.pipes.OpenPipe(d.id, d.config, name, schema, window, notify)
+		c, err = d.env.pipes.OpenPipe(d.id, d.config, name, o)
 	case d.env.Network == nil:
 		return result(abi.NotNow)
 	default:
-		c, err = d.env.Network.Open(d.id, d.config, schema, window, notify)
+		c, err = d.env.Network.Open(d.id, d.config, o)
 	}
 	switch {
 	case err == nil:
@@ -98,13 +113,32 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 	return uint64(number)
 }
 
+// resize is ControlResize. A domain that has broken its rings ends with its next
+// notification.
+func (d *Domain) resize(r *abi.ResizeRequest) uint64 {
+	if r.Channel >= abi.ChannelsMax || d.channels[r.Channel] == nil {
+		return result(abi.BadArgument)
+	}
+	err := d.channels[r.Channel].Resize(int(r.Ring), int(r.Slots))
+	var v *channel.Violation
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, arena.ErrBounds):
+		return result(abi.BadArgument)
+	case errors.Is(err, channel.ErrBusy), errors.Is(err, channel.ErrClosed), errors.As(err, &v):
+		return result(abi.NotNow)
+	}
+	return result(abi.OverQuota)
+}
+
 // endChannel ends a channel: first for the network, then for the domain, then its
 // memory is free.
 func (d *Domain) endChannel(number int) {
 	c := d.channels[number]
 	c.Close()
 	c.Arena().Free()
-	d.memory.windowAt(number).close(c.Arena().Size)
+	d.memory.windowAt(number).close(c.Arena().Range)
 	d.channels[number], d.memory.arenas[number] = nil, nil
 }
 

@@ -41,6 +41,9 @@ const (
 	RingKinds
 )
 
+// RingNames are the kinds of rings in words.
+var RingNames = [RingKinds]string{"rx", "tx", "alloc", "free", "event"}
+
 // Schema is the layout of the arena's first page, which the domain only reads.
 // Offsets are in bytes from the arena's start.
 type Schema struct {
@@ -76,7 +79,7 @@ type SchemaTable struct {
 }
 
 // Ring is the shared part of a ring, 128 bytes. The domain writes Head, Low and Need and
-// nothing else. Slots from Head up to Tail are the domain's: to fill (tx and
+// nothing else; the kernel writes Head when the ring is resized. Slots from Head up to Tail are the domain's: to fill (tx and
 // free) or to take (rx, alloc and event).
 type Ring struct {
 	Head uint32

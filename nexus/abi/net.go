@@ -45,6 +45,9 @@ const (
 	// ControlPipes writes the names of the pipes that the domain is an end of, each
 	// with a zero behind it.
 	ControlPipes
+	// ControlResize gives a ring of an open channel another number of slots: a
+	// ResizeRequest. NotNow: more waits in the ring than it would hold.
+	ControlResize
 )
 
 // FlowErrno is added to the errno of a refused ControlFlow.
@@ -52,10 +55,23 @@ const FlowErrno = 1000
 
 // OpenRequest opens a channel with one of the kernel's schemas.
 type OpenRequest struct {
-	Schema  [16]byte // its name, padded with zeros
-	Pipe    [32]byte // the pipe of the manifest that it is an end of; none: the network
-	Channel uint64   // answer: the number
-	Base    uint64   // answer: the arena's address
+	Schema [16]byte // its name, padded with zeros
+	Pipe   [32]byte // the pipe of the manifest that it is an end of; none: the network
+	// Slots are the sizes of its rings: powers of two; 0: those of the schema.
+	Slots   [RingKinds]uint32
+	_       uint32
+	Channel uint64 // answer: the number
+	Base    uint64 // answer: the arena's address
+}
+
+// ResizeRequest gives a ring of a channel other slots. The domain does not use the ring
+// meanwhile; afterwards it finds what waits in the ring by the schema and the ring's
+// head, which the kernel has set.
+type ResizeRequest struct {
+	Channel uint32
+	Ring    uint32 // RingRx and its like
+	Slots   uint32 // a power of two
+	_       uint32
 }
 
 // FlowRequest is about a flow.

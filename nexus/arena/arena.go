@@ -41,19 +41,23 @@ type Arena struct {
 	backed   [Regions]int            // bytes
 }
 
-// New makes an arena with the schema in place and memory behind the first segment of
-// each region: of those that have more, the rest comes with Back. An error is that of
+// New makes an arena with the schema in place and memory behind the slots of all rings and
+// the first segment of each other region: of those that have more, the rest comes with Back. An error is that of
 // the memory; nothing is kept then.
 func New(l *Layout, m Memory, cookie uint64) (*Arena, error) {
-	a := &Arena{Layout: l, memory: m}
+	own := *l // a ring may be resized
+	a := &Arena{Layout: &own, memory: m}
 	for id := range l.Spans {
 		a.segments[id] = make([][]byte, l.Segments(ID(id)))
-		if len(a.segments[id]) == 0 {
-			continue
+		first := min(1, len(a.segments[id]))
+		if ID(id) == Slots {
+			first = abi.RingKinds
 		}
-		if err := a.Back(ID(id), 0); err != nil {
-			a.Free()
-			return nil, err
+		for i := range first {
+			if err := a.Back(ID(id), i); err != nil {
+				a.Free()
+				return nil, err
+			}
 		}
 	}
 	*(*abi.Schema)(a.base[Schema]) = l.schema(cookie)
@@ -63,38 +67,45 @@ func New(l *Layout, m Memory, cookie uint64) (*Arena, error) {
 // Back puts memory behind segment i of a region, which has none: zeroed, whoever had it
 // before. An error is that of the memory; nothing has changed then.
 func (a *Arena) Back(id ID, i int) error {
-	span := a.Spans[id]
 	if a.segments[id][i] != nil {
 		panic("arena: backed already")
 	}
-	segment, err := a.memory.Alloc(span.Segment)
-	if err == nil {
-		// Before the domain can see what was there.
-		clear(segment)
-		if err = a.memory.Show(span.Offset+i*span.Segment, segment, id.Info().User); err != nil {
-			a.memory.Free(segment)
-		}
-	}
+	offset, size := a.SegmentAt(id, i)
+	segment, err := a.show(id, offset, size)
 	if err != nil {
-		return fmt.Errorf("arena: %d bytes of %s: %w", span.Segment, id, err)
+		return err
 	}
 	a.segments[id][i] = segment
-	a.backed[id] += span.Segment
+	a.backed[id] += size
 	if len(a.segments[id]) == 1 {
 		a.base[id] = unsafe.Pointer(unsafe.SliceData(segment))
 	}
 	return nil
 }
 
+// show takes memory for a segment, zeroed, and shows it to the domain.
+func (a *Arena) show(id ID, offset, size int) ([]byte, error) {
+	segment, err := a.memory.Alloc(size)
+	if err == nil {
+		// Before the domain can see what was there.
+		clear(segment)
+		if err = a.memory.Show(offset, segment, id.Info().User); err == nil {
+			return segment, nil
+		}
+		a.memory.Free(segment)
+	}
+	return nil, fmt.Errorf("arena: %d bytes of %s: %w", size, id, err)
+}
+
 // Unback takes the memory from behind segment i of a region, which has some: first from
 // the domain, which finds zeros there, then it is free. The kernel must not use the
 // segment's objects any more.
 func (a *Arena) Unback(id ID, i int) {
-	span, segment := a.Spans[id], a.segments[id][i]
-	a.memory.Hide(span.Offset+i*span.Segment, span.Segment)
-	a.memory.Free(segment)
+	offset, size := a.SegmentAt(id, i)
+	a.memory.Hide(offset, size)
+	a.memory.Free(a.segments[id][i])
 	a.segments[id][i] = nil
-	a.backed[id] -= span.Segment
+	a.backed[id] -= size
 	a.base[id] = nil
 }
 
@@ -123,10 +134,14 @@ func (a *Arena) Deactivate() {
 
 // Ring returns the shared part of a ring and its slots.
 func (a *Arena) Ring(kind int) (*abi.Ring, []abi.Slot) {
-	// Both lie in their region by NewLayout, which the segment covers.
+	// The ring lies in its region by NewLayout, which the segment covers.
 	ring := (*abi.Ring)(unsafe.Add(a.base[Rings], kind*abi.RingSize))
-	slots := (*abi.Slot)(unsafe.Add(a.base[Slots], a.slotsAt[kind]))
-	return ring, unsafe.Slice(slots, a.Layout.Slots[kind])
+	return ring, slotsIn(a.segments[Slots][kind], a.Layout.Slots[kind])
+}
+
+// slotsIn are the first n slots of a segment, which is slotsSize(n) long.
+func slotsIn(segment []byte, n int) []abi.Slot {
+	return unsafe.Slice((*abi.Slot)(unsafe.Pointer(unsafe.SliceData(segment))), n)
 }
 
 // Packet returns the shared metadata of packet i, whose segment must be backed.

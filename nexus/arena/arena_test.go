@@ -198,7 +198,7 @@ func TestSegmentsComeAndGo(t *testing.T) {
 			continue
 		}
 		for i := range l.Segments(id) {
-			offset, size := l.Spans[id].Offset+i*l.Spans[id].Segment, l.Spans[id].Segment
+			offset, size := l.SegmentAt(id, i)
 			domain := unsafe.Slice((*byte)(unsafe.Add(m.Domain(), offset)), size)
 			fill := func(b byte) {
 				for i := range domain {
@@ -260,9 +260,11 @@ func TestRightAtEachOffset(t *testing.T) {
 			}
 		}
 	}
-	for _, offset := range []int{-1, l.Size, l.Size + 1<<20} {
-		if got := l.Right(offset); got != arena.None {
-			t.Errorf("at %#x: %v", offset, got)
+	for offset, want := range map[int]arena.Right{
+		-1: arena.None, l.Size: arena.ReadWrite, l.Range - 1: arena.ReadWrite, l.Range: arena.None, l.Range + 1<<20: arena.None,
+	} {
+		if got := l.Right(offset); got != want {
+			t.Errorf("at %#x: %v, want %v", offset, got, want)
 		}
 	}
 }

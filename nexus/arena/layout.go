@@ -72,14 +72,23 @@ func (b bounds) check(v *int) error {
 	return nil
 }
 
+// checkSlots fills in the default number of a ring's slots and reports one that cannot
+// be.
+func checkSlots(kind int, n *int) error {
+	if err := slotBounds[kind].check(n); err != nil {
+		return err
+	}
+	if *n&(*n-1) != 0 {
+		return fmt.Errorf("%w: %d %s, want a power of two", ErrBounds, *n, slotBounds[kind].name)
+	}
+	return nil
+}
+
 // Check fills in defaults and reports what is out of bounds, as ErrBounds.
 func (p *Params) Check() error {
 	for kind := range p.Slots {
-		if err := slotBounds[kind].check(&p.Slots[kind]); err != nil {
+		if err := checkSlots(kind, &p.Slots[kind]); err != nil {
 			return err
-		}
-		if n := p.Slots[kind]; n&(n-1) != 0 {
-			return fmt.Errorf("%w: %d %s, want a power of two", ErrBounds, n, slotBounds[kind].name)
 		}
 	}
 	for _, c := range []struct {
@@ -133,7 +142,7 @@ func (p Params) With(slots [abi.RingKinds]int) (Params, error) {
 // Span is where a region lies in the arena.
 type Span struct {
 	Offset, Size int // bytes
-	Segment      int // size of a segment in bytes
+	Segment      int // size of a segment in bytes; those of Slots differ
 }
 
 // Layout is where everything lies.
@@ -141,8 +150,13 @@ type Layout struct {
 	Params
 	Spans [Regions]Span
 	Size  int // of the arena in bytes
-	// slotsAt is where each ring's slots begin in their region.
+	// slotsAt is where each ring's slots begin in the arena, and moved where the
+	// two places are that they may have when the ring is resized, behind all
+	// regions. They are used by turns.
 	slotsAt [abi.RingKinds]int
+	moved   [abi.RingKinds][2]int
+	// Range is how many bytes of addresses the arena takes, with those places.
+	Range int
 }
 
 // NewLayout lays out an arena. It fails with ErrBounds.
@@ -154,7 +168,7 @@ func NewLayout(p Params) (*Layout, error) {
 	slots := 0
 	for kind, n := range p.Slots {
 		l.slotsAt[kind] = slots
-		slots += n * abi.SlotSize
+		slots += slotsSize(n)
 	}
 	sizes := [Regions]int{
 		Schema:   PageSize,
@@ -181,18 +195,41 @@ func NewLayout(p Params) (*Layout, error) {
 		l.Spans[id] = s
 		l.Size += s.Size
 	}
-	if l.Size > abi.ArenaStride {
-		return nil, fmt.Errorf("%w: %d bytes in all, want %d at most", ErrBounds, l.Size, abi.ArenaStride)
+	l.Range = l.Size
+	for kind := range l.slotsAt {
+		l.slotsAt[kind] += l.Spans[Slots].Offset
+		for i := range l.moved[kind] {
+			l.moved[kind][i] = l.Range
+			l.Range += slotsSize(slotBounds[kind].most)
+		}
+	}
+	if l.Range > abi.ArenaStride {
+		return nil, fmt.Errorf("%w: %d bytes in all, want %d at most", ErrBounds, l.Range, abi.ArenaStride)
 	}
 	return l, nil
 }
 
-// Segments is how many segments a region has.
+// slotsSize is the memory of a ring's slots in bytes: each ring has pages of its own.
+func slotsSize(n int) int { return (n*abi.SlotSize + PageSize - 1) &^ (PageSize - 1) }
+
+// Segments is how many segments a region has: of Slots one for each ring.
 func (l *Layout) Segments(id ID) int {
-	if l.Spans[id].Size == 0 {
+	switch {
+	case id == Slots:
+		return abi.RingKinds
+	case l.Spans[id].Size == 0:
 		return 0
 	}
 	return l.Spans[id].Size / l.Spans[id].Segment
+}
+
+// SegmentAt is where segment i of a region lies in the arena, and its size in bytes.
+func (l *Layout) SegmentAt(id ID, i int) (offset, size int) {
+	if id == Slots {
+		return l.slotsAt[i], slotsSize(l.Slots[i])
+	}
+	s := l.Spans[id]
+	return s.Offset + i*s.Segment, s.Segment
 }
 
 // Right is what the domain may do at an offset from the arena's start.
@@ -201,6 +238,9 @@ func (l *Layout) Right(offset int) Right {
 		if offset >= s.Offset && offset-s.Offset < s.Size {
 			return ID(id).Info().User
 		}
+	}
+	if offset >= l.Size && offset < l.Range {
+		return Slots.Info().User
 	}
 	return None
 }
@@ -263,7 +303,7 @@ func (l *Layout) schema(cookie uint64) abi.Schema {
 	for kind, n := range l.Slots {
 		s.Rings[kind] = abi.SchemaRing{
 			Header: uint32(l.Spans[Rings].Offset + kind*abi.RingSize),
-			Slots:  uint32(l.Spans[Slots].Offset + l.slotsAt[kind]),
+			Slots:  uint32(l.slotsAt[kind]),
 			Count:  uint32(n),
 		}
 	}

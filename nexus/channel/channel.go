@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-os/sluice/nexus/abi"
@@ -67,6 +68,8 @@ type Channel struct {
 	// held says that the domain was not told of what is in the rx ring, as it is
 	// below the low watermark, and starved that it is to be told nevertheless.
 	held, starved bool
+	// accepts is what Accepts returns; it changes with the alloc ring.
+	accepts atomic.Int64
 	// hook calls the tap, see SetTap; nil: there is none. A kernel that sets no taps
 	// has no more of them than this.
 	hook func(at moment, n, length int)
@@ -106,6 +109,7 @@ func New(a *arena.Arena, cookie uint64) *Channel {
 		b.Index, b.Limit = uint32(i), uint32(a.BufferSize(i))
 	}
 	c.alloc, _ = a.Ring(abi.RingAlloc)
+	c.accepts.Store(int64(a.Accepts()))
 	c.hold()
 	c.refill()
 	c.rings[abi.RingAlloc].Publish()

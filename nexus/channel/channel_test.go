@@ -28,6 +28,8 @@ type pair struct {
 	quiet  bool // what is sent is not kept
 	events int
 	err    error
+	// submitting says that the domain's code runs, and syncing the kernel's in it.
+	submitting, syncing bool
 }
 
 func newPair(t testing.TB, p arena.Params) *pair {
@@ -50,9 +52,11 @@ func newPairIn(t testing.TB, l *arena.Layout, m *arenatest.Memory) *pair {
 	x.Channel = channel.New(a, cookie)
 	x.Notify = func() { x.events++ }
 	x.user, err = user.New(x.base, func() {
+		x.syncing = true
 		if err := x.Sync(x.send); err != nil && x.err == nil {
 			x.err = err
 		}
+		x.syncing = false
 	})
 	if err != nil {
 		t.Fatal(err)

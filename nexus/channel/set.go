@@ -65,23 +65,13 @@ func (unlimited) Leave()        {}
 // newSets makes the sets of an arena, with what has memory in it.
 func (c *Channel) newSets() {
 	p, a := &c.arena.Params, c.arena
-	mostPackets, mostSmall, mostLarge := a.Empty()
-	leastPackets, leastSmall, leastLarge := a.Least()
 	c.sets = [...]set{
-		{
-			Objects: pool.NewObjects(0, p.Packets, arena.PacketsPer), kind: abi.SlotPacket, region: arena.Packets,
-			giveBounds: pool.Bounds{Floor: leastPackets, Limit: mostPackets},
-		},
-		{
-			Objects: pool.NewObjects(0, p.Buffers, arena.BuffersPer), kind: abi.SlotBuflet, region: arena.Buffers,
-			giveBounds: pool.Bounds{Floor: leastSmall, Limit: mostSmall},
-		},
-		{
-			Objects: pool.NewObjects(p.Buffers, p.Large, arena.LargePer), kind: abi.SlotBuflet, region: arena.Large,
-			giveBounds: pool.Bounds{Floor: leastLarge, Limit: mostLarge},
-		},
+		{Objects: pool.NewObjects(0, p.Packets, arena.PacketsPer), kind: abi.SlotPacket, region: arena.Packets},
+		{Objects: pool.NewObjects(0, p.Buffers, arena.BuffersPer), kind: abi.SlotBuflet, region: arena.Buffers},
+		{Objects: pool.NewObjects(p.Buffers, p.Large, arena.LargePer), kind: abi.SlotBuflet, region: arena.Large},
 	}
 	c.packets, c.small, c.large = &c.sets[0], &c.sets[1], &c.sets[2]
+	c.bound()
 	for i := range c.sets {
 		s := &c.sets[i]
 		s.segment, s.left = a.Spans[s.region].Segment, math.MaxInt
@@ -93,6 +83,19 @@ func (c *Channel) newSets() {
 			}
 		}
 		c.floor += s.backBounds.Floor * s.segment
+	}
+}
+
+// bound says how many the domain may hold to fill, by the size of the alloc ring.
+func (c *Channel) bound() {
+	mostPackets, mostSmall, mostLarge := c.arena.Empty()
+	leastPackets, leastSmall, leastLarge := c.arena.Least()
+	c.packets.giveBounds = pool.Bounds{Floor: leastPackets, Limit: mostPackets}
+	c.small.giveBounds = pool.Bounds{Floor: leastSmall, Limit: mostSmall}
+	c.large.giveBounds = pool.Bounds{Floor: leastLarge, Limit: mostLarge}
+	for i := range c.sets {
+		s := &c.sets[i]
+		s.give.Size = max(s.giveBounds.Floor, min(s.give.Size, s.giveBounds.Limit))
 	}
 }
 

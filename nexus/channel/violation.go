@@ -25,12 +25,10 @@ type Violation struct {
 	Err  error
 }
 
-var ringNames = [abi.RingKinds]string{"rx", "tx", "alloc", "free", "event"}
-
 // RingName returns the name of a kind of ring.
-func RingName(kind int) string { return ringNames[kind] }
+func RingName(kind int) string { return abi.RingNames[kind] }
 
-func (v *Violation) Error() string { return fmt.Sprintf("%s ring: %v", ringNames[v.Ring], v.Err) }
+func (v *Violation) Error() string { return fmt.Sprintf("%s ring: %v", RingName(v.Ring), v.Err) }
 
 // Unwrap returns what was wrong.
 func (v *Violation) Unwrap() error { return v.Err }

@@ -3,6 +3,7 @@ package channel_test
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime/debug"
 	"testing"
 	"unsafe"
 
@@ -210,13 +211,22 @@ func FuzzDomain(f *testing.F) {
 		for kind := range p.Slots {
 			p.Slots[kind] = 4
 		}
-		x := newPair(t, p)
+		x := resizable(t, p)
 		r := raw{x}
+		// A domain that goes on with slots that it does not have faults, and ends for
+		// that. The kernel must not.
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() {
+			p := recover()
+			if _, ok := p.(interface{ Addr() uintptr }); p != nil && (!ok || !x.submitting || x.syncing) {
+				panic(p)
+			}
+		}()
 		rng := rand.New(rand.NewPCG(1, uint64(len(script))))
 		for len(script) >= 4 {
 			op, a, v := script[0], int(script[1]), uint32(int16(uint16(script[2])|uint16(script[3])<<8))
 			script = script[4:]
-			switch op % 11 {
+			switch op % 12 {
 			case 0:
 				r.ring(a % abi.RingKinds).Head = v % 8
 			case 1:
@@ -232,7 +242,9 @@ func FuzzDomain(f *testing.F) {
 				b := r.buflet(a % 20)
 				b.Next, b.Offset, b.Length = v%24, v>>3, v
 			case 6:
+				x.submitting = true
 				x.submit(content(1 + int(v)%6000))
+				x.submitting = false
 			case 7:
 				x.deliver(content(1 + int(v)%6000))
 				x.Flush()
@@ -240,6 +252,13 @@ func FuzzDomain(f *testing.F) {
 				x.full = a&1 == 0
 			case 9:
 				r.ring(a % abi.RingKinds).Low = v
+			case 11:
+				// It goes on with the old ring now and then.
+				if kind := a % abi.RingKinds; v&1 == 0 {
+					x.resize(kind, 2<<(v>>1&3))
+				} else {
+					x.Resize(kind, int(v))
+				}
 			case 10:
 				if err := x.Channel.Sync(x.send); err != nil {
 					var bad *channel.Violation

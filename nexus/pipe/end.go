@@ -11,7 +11,6 @@ import (
 type End struct {
 	pipe    *Pipe
 	channel *channel.Channel
-	accepts int // longest packet in bytes
 	peer    atomic.Pointer[End]
 	closed  atomic.Bool
 	// waiting says that a packet is in the tx ring that found no room.
@@ -36,7 +35,7 @@ type Counts struct {
 }
 
 func newEnd(p *Pipe, c *channel.Channel) *End {
-	e := &End{pipe: p, channel: c, accepts: c.Arena().Accepts()}
+	e := &End{pipe: p, channel: c}
 	e.send, e.fill = e.pass, e.body.Fill
 	return e
 }
@@ -117,7 +116,7 @@ func (e *End) offer(p *channel.Packet) bool {
 	switch {
 	case peer == nil:
 		return false
-	case p.Length > peer.accepts:
+	case p.Length > peer.channel.Accepts():
 		e.tooLong.Add(1)
 		return true
 	}

@@ -121,6 +121,35 @@ func (r *Ring) Publish() {
 	atomic.StoreUint32(&r.shared.Tail, r.tail)
 }
 
+// Waiting is how many slots one side has filled and the other not taken.
+func (r *Ring) Waiting() int {
+	if r.fills {
+		return r.Filled()
+	}
+	return int((r.next - r.head) & r.mask)
+}
+
+// Move has the ring use other slots, a power of two and more than Waiting. What waits is
+// copied to the first of them, and the domain's head is where it has to be for that.
+func (r *Ring) Move(slots []abi.Slot) {
+	from, n := r.head, uint32(r.Waiting())
+	if r.fills {
+		from = r.next
+	}
+	for i := range n {
+		store(&slots[i], load(&r.slots[(from+i)&r.mask]))
+	}
+	shown := (r.shown - r.head) & r.mask
+	r.slots, r.mask = slots, uint32(len(slots)-1)
+	if r.fills {
+		r.head, r.next, r.tail, r.shown = n, 0, r.mask, r.mask
+	} else {
+		r.head, r.next, r.tail, r.shown = 0, n, n, shown
+	}
+	atomic.StoreUint32(&r.shared.Head, r.head)
+	atomic.StoreUint32(&r.shared.Tail, r.shown)
+}
+
 // Ready says whether the domain has as many slots, or bytes, as its low watermark asks
 // for. It decides about events alone, so that what the domain writes is as good as any:
 // a head out of bounds is ready, and shows at the next Sync.

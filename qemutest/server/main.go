@@ -86,6 +86,11 @@ func main() {
 			say("dial "+words[2], err)
 		case words[0] == "ping":
 			say("ping "+words[1], ping(words[1]))
+		case words[0] == "resize":
+			say(strings.Join(words, " "), os.WriteFile("/proc/sluice/channel", []byte(strings.Join(words[1:], " ")), 0))
+		case words[0] == "channel":
+			text, err := os.ReadFile("/proc/sluice/channel")
+			say("channel "+strings.TrimSpace(string(text)), err)
 		case words[0] == "pipe":
 			say(strings.Join(words, " "), pipes(words[1], words[2], words[3:]))
 		case words[0] == "wait":

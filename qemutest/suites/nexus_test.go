@@ -215,6 +215,50 @@ func TestTwoDomainsTalk(t *testing.T) {
 	powerOff(t, vm)
 }
 
+// TestRingSizes has a domain ask for sizes of rings, at the opening and afterwards, while
+// its packets pass.
+func TestRingSizes(t *testing.T) {
+	a := serverDomain(t, "a", []string{"tcp/7"}, nil, "tcp/7")
+	a.Env = []string{"SLUICE_RINGS=rx=256 tx=32"}
+	b := serverDomain(t, "b", nil, []string{"tcp/10.0.2.15:7"})
+	c := serverDomain(t, "c", nil, nil, "udp/9")
+	c.Env = []string{"SLUICE_RINGS=rx=100"}
+	vm := start(t, qemutest.Config{Memory: 256, Image: imageWith(t, "microvm", a, b, c), Net: qemutest.UserNet})
+	vm.Seen(t, "a: serving")
+	vm.Seen(t, "b: serving")
+	vm.Seen(t, `c: sluice: SLUICE_RINGS: the kernel refuses rings of these sizes: want powers of two`)
+	vm.Seen(t, "address acquired")
+	ask := func(name, command, answer string) {
+		t.Helper()
+		vm.Command(t, "domain send "+name+" "+command)
+		vm.Times(t, 0, name+": "+command+answer, 1)
+	}
+	ask("a", "channel", ` {"rings":{"rx":{"slots":256,.*"tx":{"slots":32,.*"alloc":{"slots":256,`)
+	ask("b", "channel", ` {"rings":{"rx":{"slots":1024,`)
+	vm.Command(t, "domain send b flood 10.0.2.15:7")
+	for i := 0; i < 40; i++ {
+		words := fmt.Sprintf("resize rx=%d tx=%d alloc=%d free=%d", 64<<(i%5), 32<<(i%4), 128<<(i%3), 64<<(i%6))
+		for _, name := range []string{"a", "b"} {
+			vm.Command(t, "domain send "+name+" "+words)
+		}
+	}
+	vm.Times(t, 0, "b: flood 10.0.2.15:7: ok", 1)
+	// More may wait than would fit: that is no mistake.
+	for _, name := range []string{"a", "b"} {
+		vm.Times(t, 0, name+`: resize .*: (ok|write /proc/sluice/channel: device or resource busy)`, 40)
+	}
+	ask("a", "resize tx=512 rx=2048", ": ok")
+	ask("a", "resize tx=100", ": write /proc/sluice/channel: invalid argument")
+	ask("a", "resize slots", ": write /proc/sluice/channel: invalid argument")
+	ask("a", "channel", ` {"rings":{"rx":{"slots":2048,.*"tx":{"slots":512,`)
+	if text := vm.Command(t, "rings"); !regexp.MustCompile(`a +rx +2048`).MatchString(text) || !regexp.MustCompile(`a +tx +512`).MatchString(text) {
+		t.Errorf("rings printed %q", text)
+	}
+	vm.Command(t, "domain send b dial tcp 10.0.2.15:7")
+	vm.Times(t, 0, "b: dial 10.0.2.15:7: ok", 1)
+	powerOff(t, vm)
+}
+
 // TestPipe has two domains open both ends of a pipe, and lose one another.
 func TestPipe(t *testing.T) {
 	a, b, c := serverDomain(t, "a", nil, nil), serverDomain(t, "b", nil, nil), serverDomain(t, "c", nil, nil)

@@ -50,16 +50,24 @@ func New(base unsafe.Pointer, notify func()) (*Channel, error) {
 		return nil, ErrDefunct
 	}
 	for kind := range c.rings {
-		s := &c.schema.Rings[kind]
-		c.rings[kind] = ring{
-			shared: (*abi.Ring)(c.at(s.Header)),
-			slots:  unsafe.Slice((*abi.Slot)(c.at(s.Slots)), s.Count),
-			mask:   s.Count - 1,
-		}
+		c.attach(kind)
 	}
 	n := int(c.schema.Rings[abi.RingAlloc].Count)
 	c.packets, c.small, c.large = make([]uint32, 0, n), make([]uint32, 0, n), make([]uint32, 0, n)
 	return c, nil
+}
+
+// attach finds a ring where the schema says that it is, and where its head stands.
+func (c *Channel) attach(kind int) {
+	s := &c.schema.Rings[kind]
+	count := atomic.LoadUint32(&s.Count)
+	r := ring{
+		shared: (*abi.Ring)(c.at(s.Header)),
+		slots:  unsafe.Slice((*abi.Slot)(c.at(atomic.LoadUint32(&s.Slots))), count),
+		mask:   count - 1,
+	}
+	r.head = atomic.LoadUint32(&r.shared.Head)
+	c.rings[kind] = r
 }
 
 // Active says that the channel works.
@@ -68,7 +76,7 @@ func (c *Channel) Active() bool {
 }
 
 // Longest is the longest packet that Send can ever take, in bytes.
-func (c *Channel) Longest() int { return int(c.schema.Longest) }
+func (c *Channel) Longest() int { return int(atomic.LoadUint64(&c.schema.Longest)) }
 
 // at returns the address of an offset of the arena, which the kernel has laid out.
 func (c *Channel) at(offset uint32) unsafe.Pointer { return unsafe.Add(c.base, offset) }
@@ -89,6 +97,21 @@ func (c *Channel) buffer(i uint32) []byte {
 		t = &c.schema.Large
 	}
 	return unsafe.Slice((*byte)(c.at(t.Offset+i*t.Size)), t.Size)
+}
+
+// Ring describes one of the rings: how many slots it has, and how many are the domain's
+// to take or to fill.
+type Ring struct{ Slots, Left int }
+
+// Rings describes the rings. It must not be called concurrently with what uses them.
+func (c *Channel) Rings() (list [abi.RingKinds]Ring) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for kind := range c.rings {
+		r := &c.rings[kind]
+		list[kind] = Ring{Slots: len(r.slots), Left: r.left()}
+	}
+	return list
 }
 
 // ring is the domain's side of one.

@@ -32,10 +32,12 @@ func (c *Channel) Send(p *Outgoing, fill func(piece []byte)) bool {
 		}
 	}
 	i, first, n, ok := c.take(p.Length)
-	if !ok {
+	for !ok {
+		// An alloc ring of few slots brings what the packet takes bit by bit.
+		before := c.empty()
 		c.need(p.Length)
 		c.flush()
-		if i, first, n, ok = c.take(p.Length); !ok {
+		if i, first, n, ok = c.take(p.Length); !ok && c.empty() == before {
 			return false
 		}
 	}
@@ -65,6 +67,13 @@ func (c *Channel) Send(p *Outgoing, fill func(piece []byte)) bool {
 	}
 	*r.slot() = abi.Slot{Index: i, Kind: abi.SlotPacket, Length: uint16(p.Length)}
 	return true
+}
+
+// empty is how many packets and buflets there are to fill.
+func (c *Channel) empty() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.packets) + len(c.small) + len(c.large)
 }
 
 // need tells the kernel that there is no room for a packet of so many bytes; 0: there is.

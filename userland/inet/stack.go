@@ -77,9 +77,13 @@ func newNode() *node {
 	n.addAddress(loopbackID, tcpip.AddrFrom4([4]byte{127, 0, 0, 1}), 8)
 	n.addAddress(loopbackID, tcpip.AddrFrom16([16]byte{15: 1}), 128)
 
-	request := &abi.OpenRequest{}
+	request := &abi.OpenRequest{Slots: sizes()}
 	copy(request.Schema[:], schema())
-	if control(abi.ControlOpen, unsafe.Pointer(request), unsafe.Sizeof(*request)) < 0 {
+	if e := control(abi.ControlOpen, unsafe.Pointer(request), unsafe.Sizeof(*request)); e < 0 {
+		if e == int64(abi.BadArgument) {
+			// The schema is one that there is.
+			fatal("the kernel refuses rings of these sizes: want powers of two, rx, tx, alloc and free 2 to 16384, event 2 to 1024")
+		}
 		n.routes(nil)
 		return n
 	}

@@ -44,6 +44,9 @@ type Endpoint struct {
 	verified   atomic.Bool
 	dispatcher atomic.Pointer[stack.NetworkDispatcher] // nil: detached
 
+	// rx is held by who receives. It comes before mu.
+	rx sync.Mutex
+
 	mu sync.Mutex
 	// waiting found no room in the ring.
 	waiting []*stack.PacketBuffer

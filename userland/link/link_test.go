@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"math/rand"
 	"net"
@@ -21,6 +22,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/arena/arenatest"
 	nexus "github.com/sluice-os/sluice/nexus/channel"
@@ -55,7 +57,7 @@ func (e *end) setUp(t testing.TB, p arena.Params, addr tcpip.Address) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	memory := arenatest.New(t, l.Size)
+	memory := arenatest.New(t, l.Range)
 	a, err := arena.New(l, memory, 7)
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +133,39 @@ func (e *end) forward(p *nexus.Packet) bool {
 func TestTCPBothWays(t *testing.T) {
 	a, b := newEnds(t, arena.Params{Large: 128})
 	transfer(t, a, b, 8<<20)
+}
+
+// TestResizeUnderLoad has each ring of one end resized all the time.
+func TestResizeUnderLoad(t *testing.T) {
+	a, b := newEnds(t, arena.Params{Large: 128})
+	stop, done := make(chan struct{}), make(chan int)
+	go func() {
+		resized, rng := 0, rand.New(rand.NewSource(2))
+		for {
+			select {
+			case <-stop:
+				done <- resized
+				return
+			default:
+			}
+			kind, n := rng.Intn(abi.RingKinds), 32<<rng.Intn(6)
+			switch err := a.link.Resize(kind, func() error { return a.kernel.Resize(kind, n) }); {
+			case err == nil:
+				resized++
+			case !errors.Is(err, nexus.ErrBusy):
+				t.Error(err)
+			}
+			runtime.Gosched()
+		}
+	}()
+	transfer(t, a, b, 4<<20)
+	close(stop)
+	if n := <-done; n < 50 {
+		t.Errorf("resized %d times", n)
+	}
+	if c := a.kernel.Counts(); c.RxTooLong != 0 {
+		t.Errorf("%+v", c)
+	}
 }
 
 // TestSmallPoolsBothWays has so little memory that rings and pools are full, and

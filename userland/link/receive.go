@@ -15,7 +15,7 @@ import (
 // defunct. wait waits for the channel's event.
 func (e *Endpoint) Receiver(wait func()) {
 	for e.channel.Active() {
-		if e.turnOnce() == 0 && !e.channel.Pending() {
+		if n, more := e.turnOnce(); n == 0 && !more {
 			wait()
 			continue
 		}
@@ -24,9 +24,12 @@ func (e *Endpoint) Receiver(wait func()) {
 }
 
 // turnOnce receives a batch, hands it on and sends what waited for room. It returns
-// how many packets there were.
-func (e *Endpoint) turnOnce() int {
-	n := e.channel.Receive(turnMax, e.taken)
+// how many packets there were, and whether more have arrived.
+func (e *Endpoint) turnOnce() (n int, more bool) {
+	e.rx.Lock()
+	n = e.channel.Receive(turnMax, e.taken)
+	more = e.channel.Pending()
+	e.rx.Unlock()
 	e.mu.Lock()
 	e.retry()
 	dirty, room := e.dirty, e.refused && len(e.waiting) == 0
@@ -38,7 +41,7 @@ func (e *Endpoint) turnOnce() int {
 	if dirty {
 		e.Signal()
 	}
-	return n
+	return n, more
 }
 
 // deliver gives a packet to gVisor.

@@ -18,6 +18,8 @@ const (
 	devStderr  = 240<<8 | 2
 	devStats   = 240<<8 | 3
 	devPipes   = 241 << 8 // the first of the pipes
+	// DevChannel is the number of the file that Process.Channel is about.
+	DevChannel = 240<<8 | 4
 )
 
 // device returns what a device does.
@@ -34,6 +36,10 @@ func (p *Process) device(number uint64) (object, syscall.Errno) {
 	case devStats:
 		if p.Stats != nil {
 			return &stats{p: p}, 0
+		}
+	case DevChannel:
+		if p.Channel != nil {
+			return &control{text: p.Channel, do: p.ResizeChannel}, 0
 		}
 	case devTTY:
 		if p.Terminal {

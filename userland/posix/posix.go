@@ -63,6 +63,10 @@ type Process struct {
 	// Stats reads the text of /proc/sluice/stats from an offset; 0 bytes are its
 	// end. Default: there is no such file.
 	Stats func(off int64, p []byte) (int, syscall.Errno)
+	// Channel makes the text of the file DevChannel, and ResizeChannel does what is
+	// written to it. Default: it cannot be opened.
+	Channel       func() []byte
+	ResizeChannel func(sizes string) syscall.Errno
 	// Pipes are the names of the files in /dev/pipe, and OpenPipe opens one: it
 	// keeps packets apart. Default: there are none.
 	Pipes    []string

@@ -29,6 +29,8 @@ type machine struct {
 	live   map[*byte]int
 	// Most is how many bytes Alloc gives before it fails.
 	Most int
+	// Blind has Show fail.
+	Blind bool
 }
 
 // errFull is an arena.ErrShort.
@@ -116,6 +118,9 @@ func (m *machine) Used() int { return m.used }
 
 // Show implements arena.Memory. Domains may write everywhere.
 func (m *Memory) Show(offset int, segment []byte, _ arena.Right) error {
+	if m.Blind {
+		return errFull
+	}
 	m.mmap(offset, len(segment), syscall.MAP_SHARED, m.file, m.Offset(segment))
 	return nil
 }

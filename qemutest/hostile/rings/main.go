@@ -26,9 +26,32 @@ func main() {
 	slot := func(kind, i int) *abi.Slot {
 		return (*abi.Slot)(unsafe.Add(base, int(schema.Rings[kind].Slots)+i*abi.SlotSize))
 	}
+	resize := func(kind, n uint32) int64 {
+		r := &abi.ResizeRequest{Channel: uint32(request.Channel), Ring: kind, Slots: n}
+		return kit.Call(abi.SysControl, abi.ControlResize, uintptr(unsafe.Pointer(r)), unsafe.Sizeof(*r), 0)
+	}
 	switch lines.Text() {
 	case "control":
+		for _, n := range []uint32{2, 16384, 64} {
+			kit.Check(resize(abi.RingTx, n) == 0 && schema.Rings[abi.RingTx].Count == n, "no %d slots", n)
+			*slot(abi.RingTx, int(n)-1) = abi.Slot{}
+		}
+		for _, n := range []uint32{0, 1, 3, 1 << 15, 1<<32 - 1} {
+			kit.Check(resize(abi.RingTx, n) == int64(abi.BadArgument) && schema.Rings[abi.RingTx].Count == 64, "%d slots", n)
+		}
+		kit.Check(resize(9, 64) == int64(abi.BadArgument), "another ring was resized")
+		kit.Check(resize(abi.RingAlloc, 2) == int64(abi.NotNow), "a full ring became small")
 		fmt.Println("kept the contract")
+	case "old-head":
+		kit.Check(resize(abi.RingTx, 16) == 0, "not resized")
+		ring(abi.RingTx).Head = 40
+	case "old-slot":
+		old := slot(abi.RingTx, 0)
+		old.Index = 1
+		kit.Check(resize(abi.RingTx, 128) == 0, "not resized")
+		kit.Check(old.Index == 0, "the old slot holds %d", old.Index)
+		old.Index = 2
+		kit.Check(slot(abi.RingTx, 0).Index == 0, "the old slot is the new one")
 	case "head":
 		ring(abi.RingTx).Head = 1<<32 - 1
 	case "head-beyond":
@@ -54,6 +77,9 @@ func main() {
 		*(*byte)(unsafe.Add(base, schema.Size)) = 1
 	}
 	kit.Call(abi.SysNotify, uintptr(request.Channel), 0, 0, 0)
+	if lines.Text() == "old-slot" {
+		os.Exit(0)
+	}
 	if lines.Text() == "control" {
 		// What a call refuses is no reason to end.
 		kit.Check(kit.Call(abi.SysNotify, 7, 0, 0, 0) < 0, "another channel was notified")

@@ -1,0 +1,96 @@
+package inet
+
+import (
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/userland/link"
+	"github.com/sluice-os/sluice/userland/posix"
+	"github.com/sluice-os/sluice/userland/rt"
+)
+
+// ringsVariable is the variable of the environment that has sizes for rings: see
+// link.ParseSizes.
+const ringsVariable = "SLUICE_RINGS"
+
+// channelFile shows the rings of the domain's channel, and resizes those that are
+// written to it.
+const channelFile = "/proc/sluice/channel"
+
+func init() {
+	rt.Files.AddDevice(channelFile, posix.DevChannel, 0o666)
+	rt.Process.Channel, rt.Process.ResizeChannel = describe, resize
+}
+
+// sizes returns what the environment asks for.
+func sizes() [abi.RingKinds]uint32 {
+	text, _ := syscall.Getenv(ringsVariable)
+	sizes, err := link.ParseSizes(text)
+	if err != nil {
+		fatal(err.Error())
+	}
+	return sizes
+}
+
+// fatal ends the program: the environment asks for what cannot be.
+func fatal(problem string) {
+	rt.Process.Stdout(2, []byte("sluice: "+ringsVariable+": "+problem+"\n"))
+	rt.Process.Exit(2)
+}
+
+// describe is the text of channelFile, in JSON.
+func describe() []byte {
+	n := network()
+	if n.link == nil {
+		return []byte("{}\n")
+	}
+	b := []byte(`{"rings":{`)
+	for kind, r := range n.link.Rings() {
+		if kind > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `"`+abi.RingNames[kind]+`":{"slots":`...)
+		b = strconv.AppendInt(b, int64(r.Slots), 10)
+		b = append(b, `,"left":`...)
+		b = strconv.AppendInt(b, int64(r.Left), 10)
+		b = append(b, '}')
+	}
+	return append(b, "}}\n"...)
+}
+
+// resize does what was written to channelFile. The rings behind one that is refused stay
+// as they are.
+func resize(text string) syscall.Errno {
+	sizes, err := link.ParseSizes(strings.TrimSpace(text))
+	if err != nil {
+		return syscall.EINVAL
+	}
+	n := network()
+	if n.link == nil {
+		return syscall.ENXIO
+	}
+	for kind, slots := range sizes {
+		if slots == 0 {
+			continue
+		}
+		r := &abi.ResizeRequest{Channel: uint32(n.channel), Ring: uint32(kind), Slots: slots}
+		err := n.link.Resize(kind, func() error {
+			switch e := control(abi.ControlResize, unsafe.Pointer(r), unsafe.Sizeof(*r)); {
+			case e == int64(abi.OverQuota):
+				return syscall.ENOMEM
+			case e == int64(abi.NotNow):
+				return syscall.EBUSY
+			case e < 0:
+				return syscall.EINVAL
+			}
+			return nil
+		})
+		if err != nil {
+			return err.(syscall.Errno)
+		}
+	}
+	return 0
+}
