@@ -102,6 +102,11 @@ func (n *nexus) publish(f *host.Facts) {
 		page.Gateway6 = f.Gateway[1].As16()
 	}
 	atomic.AddUint64(&page.Sequence, 1)
+	addresses := make([]netip.Addr, 0, len(f.Addresses))
+	for _, p := range f.Addresses {
+		addresses = append(addresses, p.Addr())
+	}
+	n.Facts(f.Up, addresses)
 	n.again()
 	if m := n.domains.Load(); m != nil {
 		m.Post(abi.EventNet)

@@ -14,7 +14,7 @@ type Facts struct {
 	Up        bool
 	MTU       int // bytes
 	MAC       [6]byte
-	Addresses []netip.Prefix // usable ones, without link-local
+	Addresses []netip.Prefix // without link-local; they stay while the link is down
 	DNS       []netip.Addr   // best first
 	Gateway   [2]netip.Addr  // IPv4 and IPv6; zero: none
 }
@@ -42,7 +42,7 @@ func (c *configurator) tell(routes []route) {
 	up := c.inUse
 	c.mu.Unlock()
 	facts := &Facts{Up: up, MTU: int(c.s.link.MTU()), MAC: c.s.link.mac, DNS: c.dns()}
-	if info, ok := c.s.net.SingleNICInfo(cardID); ok && facts.Up {
+	if info, ok := c.s.net.SingleNICInfo(cardID); ok {
 		for _, a := range info.ProtocolAddresses { // without tentative ones
 			if !header.IsV6LinkLocalUnicastAddress(a.AddressWithPrefix.Address) {
 				facts.Addresses = append(facts.Addresses, fromPrefix(a.AddressWithPrefix))

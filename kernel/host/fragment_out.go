@@ -15,9 +15,18 @@ type fragmenter struct {
 	piece [1][]byte
 }
 
-// fragments sends o in fragments. ethernet begins with their link header. t.mu is
-// held.
-func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte) netif.Result {
+// isUDP says whether a packet without options or extension headers is UDP's.
+func isUDP(head []byte) bool {
+	at := 9
+	if head[0]>>4 == 6 {
+		at = 6
+	}
+	return head[at] == fronts.UDP
+}
+
+// fragments sends o in fragments of mtu bytes at most. ethernet begins with their link
+// header. t.mu is held.
+func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte, mtu int) netif.Result {
 	l, f := p.s.link, &p.cut
 	t := l.tx
 	version := o.Head[0] >> 4
@@ -32,7 +41,7 @@ func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte) netif.Result {
 		f.id = p.s.net.InsecureRNG().Uint32()
 	}
 	f.id++
-	step := fronts.FragmentPayload(version, int(l.MTU()))
+	step := fronts.FragmentPayload(version, mtu)
 	before := t.n
 	copy(f.head[:ethHeader], ethernet)
 	for offset := 0; offset < len(f.whole); offset += step {

@@ -45,6 +45,9 @@ type link struct {
 	// frames are moved.
 	echoElsewhere bool
 
+	// paths has what routers have said of packets that were too big for them.
+	paths *paths
+
 	// nexus sees packets before gVisor; nil: there are no domains.
 	nexus netif.Receiver
 
@@ -62,7 +65,7 @@ func newLink(dev nic.Device, lim limits, c *counters, clock tcpip.Clock) *link {
 	info := dev.Info()
 	l := &link{
 		dev: dev, info: info, mac: info.MAC, counters: c, clock: clock,
-		fragments: newFragments(lim.fragments), neighbours: newNeighbours(clock),
+		fragments: newFragments(lim.fragments), neighbours: newNeighbours(clock), paths: newPaths(clock),
 	}
 	l.mtu.Store(uint32(info.MTU))
 	l.tx = newTransmitter(dev, info.Offloads, lim, c)

@@ -73,8 +73,10 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	if o.Head[0]>>4 == 6 {
 		head[12], head[13] = 0x86, 0xdd
 	}
-	if o.SegmentSize == 0 && o.IP+o.Transport+o.PayloadLen > int(l.MTU()) {
-		return p.fragments(o, head)
+	if n := o.IP + o.Transport + o.PayloadLen; o.SegmentSize == 0 && isUDP(o.Head) {
+		if mtu := l.paths.mtu(o.Remote, int(l.MTU())); n > mtu {
+			return p.fragments(o, head, mtu)
+		}
 	}
 	copy(head[ethHeader:], o.Head)
 	p.out = outgoing{
@@ -263,3 +265,11 @@ func (p *cardPort) Local(a netip.Addr) bool {
 
 // MTU implements netif.Port.
 func (p *cardPort) MTU() int { return int(p.s.link.MTU()) }
+
+// PathMTU implements netif.Port.
+func (p *cardPort) PathMTU(remote netip.Addr) int { return p.s.link.paths.mtu(remote, p.MTU()) }
+
+// TooBig implements netif.Port.
+func (p *cardPort) TooBig(remote netip.Addr, bytes int) {
+	p.s.link.paths.tooBig(remote, bytes, p.MTU())
+}

@@ -137,5 +137,25 @@ func TestDomainsFragment(t *testing.T) {
 		if n := ends[0].counters.get(txFragmented); n != 1 {
 			t.Errorf("%d packets were fragmented", n)
 		}
+		// One that the link takes as it is, and the path does not.
+		before := ends[0].counters.get(txFrames)
+		o.PayloadLen, o.Body = 1400, [][]byte{make([]byte, 1400)}
+		send := func(frames uint64) {
+			t.Helper()
+			if r := card.Output(o, &netif.Hop{}); r != netif.Sent {
+				t.Fatalf("result %d", r)
+			}
+			card.Flush()
+			if n := ends[0].counters.get(txFrames) - before; n != frames {
+				t.Errorf("%d frames were sent, want %d", n, frames)
+			}
+			before += frames
+		}
+		send(1)
+		card.TooBig(b.Addr(), 1300)
+		if n := card.PathMTU(b.Addr()); n != 1300 {
+			t.Errorf("the path takes %d bytes", n)
+		}
+		send(2)
 	}
 }

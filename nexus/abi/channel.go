@@ -23,7 +23,7 @@ const EventChannel = 1 << 8
 
 // SchemaVersion is the layout of the arena. A domain that finds another must not
 // use the channel.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // SchemaActive is the flag of a channel that works. It is cleared once, when the
 // channel becomes defunct, and never set again.
@@ -139,7 +139,15 @@ const SlotSize = 8
 const (
 	SlotPacket = 1 // a packet with the buflets that are chained to it, or with none
 	SlotBuflet = 2 // a buflet without packet
-	SlotLink   = 3 // event ring: the link went up or down
+)
+
+// Kinds of slots in the event ring. The Index is the ID of the flow that is meant, or
+// None. An event that is in the ring already is not put there again, and one that finds
+// no room is counted in Stats.EventsLost: whoever sees that change looks at everything.
+const (
+	SlotLink    = 3 // the link went up or down: see Net.Up
+	SlotAddress = 4 // the flow's address is the machine's no more: the flow has ended
+	SlotMTU     = 5 // the way to the flow's peer takes packets of Length bytes at most
 )
 
 // None is an index that nothing has.
@@ -202,6 +210,24 @@ const BufletsMax = 33
 
 // PacketMax is the longest packet in bytes.
 const PacketMax = 65535
+
+// Stats are a channel's statistics, which the kernel brings up to date at the end of each
+// batch. The words are not of one moment.
+type Stats struct {
+	TxPackets, TxBytes, RxPackets, RxBytes uint64
+	// TxSyncs is how often the domain had the kernel look at its rings, RxEvents how
+	// often it was told that they have news.
+	TxSyncs, RxEvents uint64
+	// TxStalled is how often packets had to wait for the card or for a pipe's other
+	// end, and TxRefused how many packets were not let through.
+	TxStalled, TxRefused uint64
+	// What arrived and was dropped: the rx ring was full, no packet or no buffer was
+	// free, or it was longer than any that there can be.
+	RxRingFull, RxNoPacket, RxNoBuffer, RxTooLong uint64
+	// Events is how many were put into the event ring, EventsLost how many found no
+	// room.
+	Events, EventsLost uint64
+}
 
 // Record stands in front of each packet in a monitor's channel: the first Captured bytes
 // of the packet follow it.

@@ -144,6 +144,9 @@ func slotsIn(segment []byte, n int) []abi.Slot {
 	return unsafe.Slice((*abi.Slot)(unsafe.Pointer(unsafe.SliceData(segment))), n)
 }
 
+// Stats returns the statistics that the domain reads.
+func (a *Arena) Stats() *abi.Stats { return (*abi.Stats)(a.base[Stats]) }
+
 // Packet returns the shared metadata of packet i, whose segment must be backed.
 func (a *Arena) Packet(i uint32) *abi.Packet {
 	// The index is within the segment, and the segment is there, or this panics.

@@ -40,6 +40,10 @@ type Channel struct {
 	cookie uint64
 	rings  [abi.RingKinds]*ring.Ring
 	counts Counts
+	// refused is counts.TxRefused, as the nexus counts it.
+	refused atomic.Uint64
+	// posted are the slots of the event ring that the domain has not taken.
+	posted []abi.Slot
 	// sets are the packets and buffers, and packets, small and large point to them.
 	sets                  [3]set
 	packets, small, large *set
@@ -91,8 +95,11 @@ type Counts struct {
 	// was closed.
 	RxRingFull, RxNoPacket, RxNoBuffer, RxTooLong, RxClosed uint64
 	// TxStalled is how often packets had to wait for the card, or for the peer
-	// of a pipe.
-	TxStalled uint64
+	// of a pipe, and TxRefused how many packets were not let through.
+	TxStalled, TxRefused uint64
+	// Events is how many were put into the event ring, EventsLost how many found
+	// no room there.
+	Events, EventsLost uint64
 }
 
 // New makes a channel on an arena, which belongs to it from then on.
@@ -126,7 +133,9 @@ func (c *Channel) Arena() *arena.Arena { return c.arena }
 func (c *Channel) Counts() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.counts
+	counts := c.counts
+	counts.TxRefused = c.refused.Load()
+	return counts
 }
 
 // Close ends the channel: nothing reads or writes its memory afterwards. The
@@ -180,6 +189,7 @@ func (c *Channel) Sync(send func(*Packet) bool) error {
 	for _, r := range c.rings {
 		r.Publish()
 	}
+	c.show()
 	return nil
 }
 

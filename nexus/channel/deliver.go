@@ -35,6 +35,9 @@ func (c *Channel) Deliver(d *Delivery, fill func(piece []byte)) bool {
 	}
 	c.starve()
 	*drop++
+	if c.over == nil {
+		c.show()
+	}
 	return false
 }
 
@@ -152,15 +155,19 @@ func (c *Channel) Flush() {
 	}
 	r := c.rings[abi.RingRx]
 	r.Publish()
-	if c.held = !c.starved && !r.Ready(); !c.held {
+	c.held = !c.starved && !r.Ready()
+	c.starved = false
+	if c.held {
+		c.show()
+	} else {
 		c.tell()
 	}
-	c.starved = false
 }
 
-// tell posts the channel's event for the rings.
+// tell posts the channel's event for the rings. The statistics are of before it.
 func (c *Channel) tell() {
 	c.counts.RxEvents++
+	c.show()
 	if c.Notify != nil {
 		c.Notify()
 	}
@@ -210,6 +217,7 @@ func (c *Channel) Resume(send func(*Packet) bool) error {
 		c.refill()
 		r.Publish()
 		c.rings[abi.RingAlloc].Publish()
+		c.show()
 		if r.Ready() {
 			c.tell()
 		}

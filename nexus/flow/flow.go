@@ -104,6 +104,17 @@ func (f *Flow) MTU() int { return int(f.mtu.Load()) }
 // SetMTU changes it: 0 to 65535 bytes.
 func (f *Flow) SetMTU(n int) { f.mtu.Store(uint32(max(0, min(n, 65535)))) }
 
+// UnderWay says whether an error about a segment can be true: it was sent, and is not
+// acknowledged yet. Of other protocols nothing is known.
+func (f *Flow) UnderWay(seq uint32) bool {
+	if f.Key.Proto != packet.TCP || f.Kind() == Listener {
+		return true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.track.underWay(seq)
+}
+
 // LastUsed is when a packet passed last.
 func (f *Flow) LastUsed() time.Duration { return time.Duration(f.lastUsed.Load()) }
 
@@ -125,13 +136,14 @@ type View struct {
 	MTU                                    int
 	Created, LastUsed                      time.Duration
 	RxPackets, RxBytes, TxPackets, TxBytes uint64
+	RxAgain, TxAgain                       uint64        // segments of TCP with data that had been sent before
 	RTT                                    time.Duration // smoothed; 0: not known
 }
 
 // View copies what there is to show.
 func (f *Flow) View() View {
 	f.mu.Lock()
-	state, rtt := f.track.state(), f.track.rtt
+	state, rtt, again := f.track.state(), f.track.rtt, f.track.again
 	f.mu.Unlock()
 	if f.Key.Proto != packet.TCP {
 		state = StateNone
@@ -143,7 +155,8 @@ func (f *Flow) View() View {
 		Key: f.Key, Mask: f.Mask, Kind: f.Kind(), Flags: f.Flags(), State: state, MTU: f.MTU(),
 		Created: f.Created, LastUsed: f.LastUsed(),
 		RxPackets: f.count[rx].packets.Load(), RxBytes: f.count[rx].bytes.Load(),
-		TxPackets: f.count[tx].packets.Load(), TxBytes: f.count[tx].bytes.Load(), RTT: rtt,
+		TxPackets: f.count[tx].packets.Load(), TxBytes: f.count[tx].bytes.Load(),
+		RxAgain: again[rx], TxAgain: again[tx], RTT: rtt,
 	}
 }
 

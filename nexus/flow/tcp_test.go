@@ -457,3 +457,51 @@ func TestRTT(t *testing.T) {
 		t.Errorf("%v after a retransmission", rtt)
 	}
 }
+
+// TestSegmentsThatComeAgain counts data that was sent before, of each side.
+func TestSegmentsThatComeAgain(t *testing.T) {
+	w, f := client(t, Config{})
+	w.connect(f)
+	again := func(tx, rx uint64) {
+		t.Helper()
+		if v := f.View(); v.TxAgain != tx || v.RxAgain != rx {
+			t.Errorf("%d and %d, want %d and %d", v.TxAgain, v.RxAgain, tx, rx)
+		}
+	}
+	w.out(ack, 101, 501, 100)
+	w.out(ack, 201, 501, 100)
+	w.in(ack, 501, 301, 50)
+	w.in(ack, 551, 301, 50)
+	again(0, 0)
+	w.out(ack, 201, 501, 100) // again
+	w.out(ack, 301, 601, 0)   // an acknowledgement
+	w.out(ack, 300, 601, 1)   // is the other still there?
+	w.out(ack, 250, 601, 100) // half of it new
+	w.in(ack, 501, 301, 100)  // both in one
+	w.in(ack, 600, 301, 1)
+	again(2, 1)
+}
+
+// TestUnderWay: an error is about what was sent and is not acknowledged, or not true.
+func TestUnderWay(t *testing.T) {
+	w, f := client(t, Config{})
+	is := func(want bool, list ...uint32) {
+		t.Helper()
+		for _, seq := range list {
+			if f.UnderWay(seq) != want {
+				t.Errorf("%d: %v, want %v", seq, !want, want)
+			}
+		}
+	}
+	is(false, 0, 100)
+	w.out(syn, 100, 0, 0)
+	is(true, 100)
+	is(false, 99, 101)
+	w.in(syn|ack, 500, 101, 0)
+	w.out(ack, 101, 501, 100)
+	is(true, 101, 200)
+	is(false, 100, 201)
+	w.in(ack, 501, 151, 0)
+	is(true, 151, 200)
+	is(false, 101, 150, 201)
+}

@@ -50,6 +50,9 @@ type tracker struct {
 	// localFirst says that this side sent the first FIN.
 	localFirst bool
 
+	// again is how many segments with data came again, of each direction.
+	again [2]uint64
+
 	syns      int
 	synsSince time.Duration
 
@@ -103,6 +106,7 @@ func (t *tracker) receive(now time.Duration, in *packet.Info) seen {
 	if was && t.remote.step == stepDone && in.PayloadLen > 0 && before(t.remote.fin, in.Seq+span(in)) {
 		return seen{after: true}
 	}
+	t.repeated(rx, &t.remote, in)
 	t.segment(&t.remote, &t.local, in)
 	if t.rttPending && in.Flags&packet.ACK != 0 && !before(in.Ack, t.rttSeq) {
 		t.rttPending = false
@@ -132,11 +136,32 @@ func (t *tracker) send(now time.Duration, in *packet.Info) seen {
 			t.rttPending, t.rttSeq, t.rttSent, t.rttLast = true, end, now, now
 		}
 	}
+	t.repeated(tx, &t.local, in)
 	if in.Flags&packet.FIN != 0 && t.remote.step < stepFIN && t.remote.step != stepSYNFIN && t.local.step < stepFIN {
 		t.localFirst = true
 	}
 	t.segment(&t.local, &t.remote, in)
 	return seen{over: t.over() && !was}
+}
+
+// repeated counts a segment that begins with data that a side has sent before. One byte
+// right before what is next only asks whether the other is still there (RFC 9293,
+// section 3.8.4).
+func (t *tracker) repeated(direction int, from *side, in *packet.Info) {
+	if in.PayloadLen > 0 && from.known && before(in.Seq, from.next) && in.Flags&packet.SYN == 0 &&
+		!(in.PayloadLen == 1 && in.Seq == from.next-1) {
+		t.again[direction]++
+	}
+}
+
+// underWay says whether a sequence number is one that this side has sent and that is not
+// acknowledged (RFC 5927, section 4.1).
+func (t *tracker) underWay(seq uint32) bool {
+	oldest := t.local.first
+	if t.remote.acked {
+		oldest = t.remote.ack
+	}
+	return t.local.known && !before(seq, oldest) && before(seq, t.local.next)
 }
 
 func (t *tracker) reset(ok bool) seen {

@@ -24,14 +24,15 @@ const (
 	TxMulticast                  // to a group or broadcast address
 	TxSegmentation               // a request for segmentation that makes no sense
 	// Of packets for a domain.
-	RxNoRoom // ring or pool of the channel were used up
+	RxNoRoom     // ring or pool of the channel were used up
+	RxStrayError // an ICMP error about what was not sent, or is acknowledged
 	reasonCount
 )
 
 var reasonNames = [reasonCount]string{
 	TxLength: "tx_length", TxProtocol: "tx_protocol", TxFragment: "tx_fragment", TxTooLong: "tx_too_long",
 	TxNotAllowed: "tx_not_allowed", TxSource: "tx_source", TxUnreachable: "tx_unreachable", TxNeighbours: "tx_neighbours", TxMulticast: "tx_multicast",
-	TxSegmentation: "tx_segmentation", RxNoRoom: "rx_no_room",
+	TxSegmentation: "tx_segmentation", RxNoRoom: "rx_no_room", RxStrayError: "rx_stray_error",
 }
 
 func (r Reason) String() string { return reasonNames[r] }

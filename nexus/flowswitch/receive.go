@@ -130,6 +130,10 @@ func (s *Switch) Deliver(to any, in *netif.Arrived) {
 
 // give delivers a packet, and notes whom to tell.
 func (s *Switch) give(f *flow.Flow, info *packet.Info, in *netif.Arrived) {
+	if isError(info) && !s.heed(f, info, in.Head) {
+		s.drop(RxStrayError)
+		return
+	}
 	if a := s.deliver(f, info, in); a != nil && !a.news {
 		a.news = true
 		s.news = append(s.news, a)

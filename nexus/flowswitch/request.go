@@ -163,6 +163,9 @@ func (s *Switch) addEcho(now time.Duration, spec flow.Spec) (f *flow.Flow, err e
 // answer fills in what a request gave.
 func (s *Switch) answer(f *flow.Flow, local netip.AddrPort, r *abi.FlowRequest) {
 	r.Flow, r.Generation, r.MTU = f.ID, f.Generation, uint32(s.port.MTU())
+	if f.Mask == flow.Tuple5 {
+		r.MTU = uint32(s.port.PathMTU(f.Key.RemoteAddr()))
+	}
 	r.Local, r.LocalPort = local.Addr().As16(), uint32(local.Port())
 }
 

@@ -35,6 +35,7 @@ type Switch struct {
 	lastID   uint32                       // of channels
 	// echoes moves with each identifier of an echo that is chosen.
 	echoes atomic.Uint32
+	facts  facts
 
 	// attachments is how many channels there are: without one nothing is looked up.
 	attachments atomic.Int32
@@ -174,6 +175,7 @@ func (s *Switch) Room() {
 // Reap ends the flows whose time is over: their ports are free, and peers that
 // believe in a connection are told. It is called about once a second.
 func (s *Switch) Reap() {
+	s.expire()
 	ended := s.table.Reap(s.now())
 	if len(ended) == 0 {
 		return

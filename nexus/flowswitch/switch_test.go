@@ -2,6 +2,7 @@ package flowswitch_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -54,7 +55,12 @@ type world struct {
 	// once, if it is not nil, is called once when the card was full and has room
 	// again, before the sender knows.
 	once  func()
-	sent  [][]byte // what left the machine
+	rx    sync.Mutex // of who plays the card's receiver
+	sent  [][]byte   // what left the machine
+	sizes []int      // of the longest packet that the card makes of each
+	// lossy, if it is not nil, is shown each packet and the longest that the card
+	// makes of it; false: it is lost.
+	lossy func(packet []byte, size int) bool
 	hosts [][]byte // what was put together for the host stack
 	// unresolved, if it is not nil, takes the questions for neighbours.
 	unresolved *[]func(bool)
@@ -64,10 +70,12 @@ type world struct {
 	unknown bool
 	held    []func()
 	now     time.Duration
+	others  map[netip.Addr]bool // addresses of the machine
+	paths   map[netip.Addr]int  // what TooBig was told
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, wire: pipe.New(1024, 1500, "")}
+	w := &world{t: t, wire: pipe.New(1024, 1500, ""), others: map[netip.Addr]bool{}, paths: map[netip.Addr]int{}}
 	w.names = netns.New(netns.Config{})
 	w.sw = flowswitch.New(w, w.names, func() time.Duration { w.mu.Lock(); defer w.mu.Unlock(); return w.now }, 1, 0)
 	w.peer = newStack(t, w.wire, outside)
@@ -106,6 +114,8 @@ func newStack(t testing.TB, l stack.LinkEndpoint, a netip.Addr) *stack.Stack {
 
 // arrive is a packet from the wire.
 func (w *world) arrive(packet []byte) bool {
+	w.rx.Lock()
+	defer w.rx.Unlock()
 	to := w.sw.Match(packet[:min(len(packet), 128)], len(packet))
 	if to == nil {
 		return false
@@ -142,7 +152,14 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 		c := ^checksum.Checksum(packet[o.IP:], 0)
 		packet[o.IP+o.SumOffset], packet[o.IP+o.SumOffset+1] = byte(c>>8), byte(c)
 	}
-	w.sent = append(w.sent, packet)
+	size := len(packet)
+	if o.SegmentSize != 0 {
+		size = o.IP + o.Transport + o.SegmentSize
+	}
+	w.sent, w.sizes = append(w.sent, packet), append(w.sizes, size)
+	if w.lossy != nil && !w.lossy(packet, size) {
+		return netif.Sent
+	}
 	// The peer takes large packets as they are.
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
 	w.wire.InjectInbound(ipv4.ProtocolNumber, pkt)
@@ -178,7 +195,8 @@ func (w *world) Resolve(_ netip.Addr, done func(bool)) {
 	*w.unresolved = append(*w.unresolved, done)
 }
 
-func (w *world) Local(a netip.Addr) bool { return a == machine || a == machine6 }
+// Local implements netif.Port. The machine has other addresses only where a test says so.
+func (w *world) Local(a netip.Addr) bool { return a == machine || a == machine6 || w.others[a] }
 func (w *world) MTU() int                { return 1500 }
 
 // Source implements netif.Port.
@@ -187,6 +205,27 @@ func (w *world) Source(remote netip.Addr) (netip.Addr, bool) {
 		return machine6, true
 	}
 	return machine, true
+}
+
+// PathMTU and TooBig implement netif.Port.
+func (w *world) PathMTU(remote netip.Addr) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return cmp.Or(w.paths[remote], 1500)
+}
+
+func (w *world) TooBig(remote netip.Addr, bytes int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.paths[remote] = bytes
+}
+
+// wait has time pass.
+func (w *world) wait(d time.Duration) {
+	w.mu.Lock()
+	w.now += d
+	w.mu.Unlock()
+	w.sw.Reap()
 }
 
 func (w *world) drops() map[string]uint64 {
@@ -207,6 +246,7 @@ type domain struct {
 	link    *link.Endpoint
 	stack   *stack.Stack
 	event   chan struct{}
+	noticed []abi.Slot // events, by a domain with a stack
 }
 
 var owners uint64
@@ -249,6 +289,11 @@ func (w *world) domain(listen, connect []string) *domain {
 // start gives the domain a stack.
 func (d *domain) start() *domain {
 	d.link = link.New(d.user, 1500)
+	d.link.Events = func(list []abi.Slot, _ bool) {
+		d.w.mu.Lock()
+		defer d.w.mu.Unlock()
+		d.noticed = append(d.noticed, list...)
+	}
 	d.stack = newStack(d.w.t, d.link, machine)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

@@ -26,7 +26,7 @@ func (s *Switch) list() []*attached {
 
 // Channels is a table of the channels.
 func (s *Switch) Channels() *view.Table {
-	t := view.New("ID#", "DOMAIN", "SCHEMA", "BYTES#", "MEMORY#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "SYNCS#", "EVENTS#", "STALLED#", "DROPPED#")
+	t := view.New("ID#", "DOMAIN", "SCHEMA", "BYTES#", "MEMORY#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "SYNCS#", "EVENTS#", "STALLED#", "REFUSED#", "DROPPED#")
 	for _, a := range s.list() {
 		c := a.Counts()
 		flows := 0
@@ -37,7 +37,7 @@ func (s *Switch) Channels() *view.Table {
 		}
 		packets, rest := a.Memory()
 		t.Add(a.ID, a.Name, a.Schema, a.Arena().Size, packets+rest, flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
-			c.TxSyncs, c.RxEvents, c.TxStalled, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong)
+			c.TxSyncs, c.RxEvents, c.TxStalled, c.TxRefused, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong)
 	}
 	return t
 }
@@ -72,15 +72,16 @@ var protocols = map[uint8]string{packet.ICMP: "icmp", packet.TCP: "tcp", packet.
 
 // Flows is a table of the flows.
 func (s *Switch) Flows() *view.Table {
-	t := view.New("ID#", "PROTO", "STATE", "LOCAL", "REMOTE", "DOMAIN", "CHANNEL#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "RTT US#")
+	t := view.New("ID#", "PROTO", "STATE", "LOCAL", "REMOTE", "DOMAIN", "CHANNEL#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "TX AGAIN#", "RX AGAIN#", "MTU#", "RTT US#")
 	for _, f := range s.table.All() {
 		v := f.View()
-		local, remote := fmt.Sprintf("*:%d", v.Key.LocalPort), "*"
+		local, remote, mtu := fmt.Sprintf("*:%d", v.Key.LocalPort), "*", s.port.MTU()
 		if v.Mask <= flow.Tuple3 {
 			local = netip.AddrPortFrom(v.Key.LocalAddr(), v.Key.LocalPort).String()
 		}
 		if v.Mask == flow.Tuple5 {
 			remote = netip.AddrPortFrom(v.Key.RemoteAddr(), v.Key.RemotePort).String()
+			mtu = s.port.PathMTU(v.Key.RemoteAddr())
 		}
 		state := v.Kind.String()
 		if v.Kind == flow.Connected && v.Key.Proto == packet.TCP {
@@ -91,7 +92,7 @@ func (s *Switch) Flows() *view.Table {
 			name = a.Name
 		}
 		t.Add(v.ID, protocols[v.Key.Proto], state, local, remote, name, v.Port,
-			v.TxPackets, v.TxBytes, v.RxPackets, v.RxBytes, v.RTT.Microseconds())
+			v.TxPackets, v.TxBytes, v.RxPackets, v.RxBytes, v.TxAgain, v.RxAgain, mtu, v.RTT.Microseconds())
 	}
 	return t
 }

@@ -50,7 +50,7 @@ const (
 // Port sends packets.
 type Port interface {
 	// Output sends a packet. The card is told at the next Flush. UDP that is longer
-	// than the MTU is sent in fragments.
+	// than the path's MTU is sent in fragments.
 	Output(p *Outgoing, hop *Hop) Result
 	// Hold has the neighbour asked for that an Unknown packet would go to, and sends
 	// the packet when it is known: Sent, or Unreachable if it is dropped at once. done
@@ -73,6 +73,11 @@ type Port interface {
 	Local(netip.Addr) bool
 	// MTU is that of the link, in bytes.
 	MTU() int
+	// PathMTU is the longest packet that a peer can be sent in one piece, in bytes.
+	PathMTU(remote netip.Addr) int
+	// TooBig says that a router has refused packets of more than so many bytes to
+	// a peer. What is out of reason changes nothing.
+	TooBig(remote netip.Addr, bytes int)
 }
 
 // Arrived is an IP packet that has arrived.

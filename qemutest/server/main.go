@@ -193,7 +193,12 @@ func echo(l net.Listener) {
 		if err != nil {
 			return
 		}
-		go func() { io.Copy(c, c); c.Close() }()
+		go func() {
+			if _, err := io.Copy(c, c); err != nil {
+				fmt.Printf("echo: %v\n", err)
+			}
+			c.Close()
+		}()
 	}
 }
 

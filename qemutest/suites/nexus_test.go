@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"strings"
 	"sync"
@@ -256,6 +257,37 @@ func TestRingSizes(t *testing.T) {
 	}
 	vm.Command(t, "domain send b dial tcp 10.0.2.15:7")
 	vm.Times(t, 0, "b: dial 10.0.2.15:7: ok", 1)
+	powerOff(t, vm)
+}
+
+// TestFactsChange has the link go and come, over which a domain's connection lives, and
+// the machine's address become another, which ends it.
+func TestFactsChange(t *testing.T) {
+	a := serverDomain(t, "a", []string{"tcp/7", "udp/7"}, nil, "tcp/7", "udp/7")
+	vm := start(t, qemutest.Config{Memory: 160, Image: imageWith(t, "microvm", a), Net: qemutest.RawWire})
+	peer := vm.Peer(t, qemutest.PeerConfig{DHCP: qemutest.Lease{Time: time.Minute, Renew: time.Second}})
+	vm.Seen(t, "a: serving")
+	vm.Seen(t, "dhcp: address acquired address=10.0.2.15/24")
+	c := dial(t, vm, peer.Dial, "tcp", "10.0.2.15:7")
+	echo(t, c, 1000)
+	vm.SetLink(t, false)
+	vm.Expect(t, "link down name=eth0")
+	vm.SetLink(t, true)
+	vm.Expect(t, "link up name=eth0")
+	peer.Ping(t, peer.Address4())
+	echo(t, c, 1000)
+	vm.Command(t, "domain send a channel")
+	vm.Times(t, 0, `a: channel .*"events":2,"events_lost":0`, 1)
+
+	next := netip.MustParseAddr("10.0.2.77")
+	peer.DHCP.SetLease(qemutest.Lease{Address: next})
+	vm.Times(t, 0, `a: echo: .*10\.0\.2\.15:7->10\.0\.2\.2:\d+: read: software caused connection abort`, 1)
+	vm.Seen(t, "dhcp: address acquired address=10.0.2.77/24")
+	peer.Ping(t, next)
+	echo(t, dial(t, vm, peer.Dial, "tcp", "10.0.2.77:7"), 1000)
+	if text := vm.Command(t, "flows"); strings.Contains(text, "10.0.2.15") {
+		t.Errorf("flows of the old address are left:\n%s", text)
+	}
 	powerOff(t, vm)
 }
 

@@ -28,6 +28,7 @@ type Channel struct {
 	rings  [abi.RingKinds]ring
 	in     Received // what Receive hands on
 	pieces [abi.BufletsMax][]byte
+	lost   uint64 // abi.Stats.EventsLost when Events looked
 
 	// mu guards the free lists and the alloc and free rings.
 	mu      sync.Mutex
@@ -112,6 +113,34 @@ func (c *Channel) Rings() (list [abi.RingKinds]Ring) {
 		list[kind] = Ring{Slots: len(r.slots), Left: r.left()}
 	}
 	return list
+}
+
+// Stats returns the channel's statistics, without a call of the kernel.
+func (c *Channel) Stats() (s abi.Stats) {
+	const words = unsafe.Sizeof(s) / 8 // it has nothing else
+	from, to := (*[words]uint64)(c.at(c.schema.Stats.Offset)), (*[words]uint64)(unsafe.Pointer(&s))
+	for i := range to {
+		to[i] = atomic.LoadUint64(&from[i])
+	}
+	return s
+}
+
+// Events calls f for each event that has come, and reports whether events were lost since
+// the last call: then everything may have changed that events are about. It must not be
+// called concurrently with itself.
+func (c *Channel) Events(f func(abi.Slot)) (lost bool) {
+	// What is lost from here on is told the next time.
+	n := atomic.LoadUint64(&(*abi.Stats)(c.at(c.schema.Stats.Offset)).EventsLost)
+	lost, c.lost = n != c.lost, n
+	r := &c.rings[abi.RingEvent]
+	if r.left() == 0 {
+		return lost
+	}
+	for r.left() > 0 {
+		f(*r.slot())
+	}
+	r.publish()
+	return lost
 }
 
 // ring is the domain's side of one.

@@ -11,6 +11,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/userland/socket"
 )
 
 // readNet copies the net page, at a moment when the kernel does not write it.
@@ -63,6 +64,40 @@ func (n *node) follow() {
 		}
 	}
 	resolvers(text.Bytes())
+}
+
+// noticed does what events of the channel ask for; with lost, some are missing.
+func (n *node) noticed(s *socket.Stack, events []abi.Slot, lost bool) {
+	changed, gone := lost, lost
+	for _, e := range events {
+		switch e.Kind {
+		case abi.SlotLink:
+			changed = true
+		case abi.SlotAddress:
+			changed, gone = true, true
+		case abi.SlotMTU:
+			s.Claims(func(c socket.Claim) {
+				if c := c.(*claim); c.flow == e.Index {
+					c.mtu.Store(uint32(e.Length))
+				}
+			})
+		}
+	}
+	if changed {
+		n.follow()
+		s.AddressesChanged()
+	}
+	if gone {
+		page := readNet()
+		s.AddressGone(func(a netip.Addr) bool {
+			for _, have := range page.Addresses {
+				if have.Used != 0 && netip.AddrFrom16(have.IP).Unmap() == a {
+					return true
+				}
+			}
+			return false
+		})
+	}
 }
 
 // address returns an address of the net page as gVisor has it.

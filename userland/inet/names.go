@@ -2,6 +2,7 @@ package inet
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -15,8 +16,20 @@ type names struct{ node *node }
 
 var _ socket.Names = names{}
 
-// claim is a flow as the kernel knows it.
-type claim struct{ flow, generation uint32 }
+// claim is a flow as the kernel knows it. It implements socket.Measured.
+type claim struct {
+	flow, generation uint32
+	mtu              atomic.Uint32
+}
+
+func newClaim(r *abi.FlowRequest) *claim {
+	c := &claim{flow: r.Flow, generation: r.Generation}
+	c.mtu.Store(r.MTU)
+	return c
+}
+
+// MTU implements socket.Measured.
+func (c *claim) MTU() int { return int(c.mtu.Load()) }
 
 // ask makes a request. It is on the heap, as the kernel writes the answer there.
 func (k names) ask(r *abi.FlowRequest) syscall.Errno {
@@ -46,7 +59,7 @@ func (k names) Bind(protocol uint8, local netip.AddrPort, v6only, reuse bool) (n
 	if err := k.ask(r); err != 0 {
 		return netip.AddrPort{}, nil, err
 	}
-	return netip.AddrPortFrom(local.Addr(), uint16(r.LocalPort)), &claim{r.Flow, r.Generation}, 0
+	return netip.AddrPortFrom(local.Addr(), uint16(r.LocalPort)), newClaim(r), 0
 }
 
 // Listen implements socket.Names.
@@ -65,7 +78,7 @@ func (k names) Connect(right socket.Claim, protocol uint8, remote netip.AddrPort
 	if err := k.ask(r); err != 0 {
 		return netip.AddrPort{}, nil, err
 	}
-	return netip.AddrPortFrom(netip.AddrFrom16(r.Local).Unmap(), uint16(r.LocalPort)), &claim{r.Flow, r.Generation}, 0
+	return netip.AddrPortFrom(netip.AddrFrom16(r.Local).Unmap(), uint16(r.LocalPort)), newClaim(r), 0
 }
 
 // Release implements socket.Names.

@@ -58,6 +58,23 @@ func describe() []byte {
 		b = strconv.AppendInt(b, int64(r.Left), 10)
 		b = append(b, '}')
 	}
+	b = append(b, `},"stats":{`...)
+	stats := n.link.Stats()
+	for i, part := range []struct {
+		name string
+		n    uint64
+	}{
+		{"tx_packets", stats.TxPackets}, {"tx_bytes", stats.TxBytes}, {"rx_packets", stats.RxPackets}, {"rx_bytes", stats.RxBytes},
+		{"syncs", stats.TxSyncs}, {"wakeups", stats.RxEvents}, {"stalled", stats.TxStalled}, {"refused", stats.TxRefused},
+		{"rx_ring_full", stats.RxRingFull}, {"rx_no_packet", stats.RxNoPacket}, {"rx_no_buffer", stats.RxNoBuffer}, {"rx_too_long", stats.RxTooLong},
+		{"events", stats.Events}, {"events_lost", stats.EventsLost},
+	} {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `"`+part.name+`":`...)
+		b = strconv.AppendUint(b, part.n, 10)
+	}
 	return append(b, "}}\n"...)
 }
 

@@ -111,6 +111,7 @@ func (n *node) start(s *socket.Stack) {
 		return s.Deliver(&socket.Datagram{From: in.From, To: in.To, Pieces: in.Pieces, Length: in.Length})
 	}
 	n.link.Room = s.Room
+	n.link.Events = func(events []abi.Slot, lost bool) { n.noticed(s, events, lost) }
 	acks := &delayed{signal: n.link.Signal}
 	delayAck = acks.add
 	go n.link.Flusher(nil, acks.send)

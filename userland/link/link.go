@@ -10,6 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/userland/channel"
 )
 
@@ -38,6 +39,11 @@ type Endpoint struct {
 	Datagram func(*Datagram) bool
 	Room     func()
 	in       Datagram
+
+	// Events, if it is set, is told in the receiver's goroutine what else has come:
+	// see channel.Channel.Events.
+	Events func(list []abi.Slot, lost bool)
+	events []abi.Slot
 
 	// verified is what gVisor is told about the packet that Receive delivers: it
 	// asks for nothing but a capability.

@@ -8,6 +8,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/userland/channel"
 )
 
@@ -29,7 +30,12 @@ func (e *Endpoint) turnOnce() (n int, more bool) {
 	e.rx.Lock()
 	n = e.channel.Receive(turnMax, e.taken)
 	more = e.channel.Pending()
+	e.events = e.events[:0]
+	lost := e.channel.Events(func(s abi.Slot) { e.events = append(e.events, s) })
 	e.rx.Unlock()
+	if (lost || len(e.events) > 0) && e.Events != nil {
+		e.Events(e.events, lost)
+	}
 	e.mu.Lock()
 	e.retry()
 	dirty, room := e.dirty, e.refused && len(e.waiting) == 0

@@ -30,3 +30,6 @@ func (e *Endpoint) Rings() [abi.RingKinds]channel.Ring {
 	defer e.mu.Unlock()
 	return e.channel.Rings()
 }
+
+// Stats returns the channel's statistics.
+func (e *Endpoint) Stats() abi.Stats { return e.channel.Stats() }

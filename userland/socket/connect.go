@@ -93,12 +93,16 @@ func (k *sock) Accept() (posix.Socket, netip.AddrPort, syscall.Errno) {
 	if k.protocol != syscall.IPPROTO_TCP {
 		return nil, netip.AddrPort{}, syscall.EOPNOTSUPP
 	}
+	if err := k.over(); err != 0 {
+		return nil, netip.AddrPort{}, err
+	}
 	var peer tcpip.FullAddress
 	ep, wq, err := k.ep.Accept(&peer)
 	if err != nil {
 		return nil, netip.AddrPort{}, errno(err)
 	}
 	n := &sock{s: k.s, v6: k.v6, protocol: k.protocol, ep: ep, wq: wq, bound: true, started: true}
+	k.s.all.add(n)
 	return n, k.from(peer), 0
 }
 
@@ -106,6 +110,9 @@ func (k *sock) Accept() (posix.Socket, netip.AddrPort, syscall.Errno) {
 func (k *sock) Connect(remote netip.AddrPort) syscall.Errno {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err := k.over(); err != 0 {
+		return err
+	}
 	if !remote.IsValid() {
 		k.setPeer(remote)
 		return errno(k.ep.Disconnect())

@@ -59,6 +59,9 @@ func (k *sock) getSocket(name int) (int, syscall.Errno) {
 	o := k.ep.SocketOptions()
 	switch name {
 	case syscall.SO_ERROR:
+		if err := k.over(); err != 0 {
+			return int(err), 0
+		}
 		err := k.ep.LastError()
 		if err != nil {
 			// gVisor keeps a connection's error in two places.
@@ -136,11 +139,33 @@ func (k *sock) getIP(name int) (n int, err syscall.Errno) {
 		if n, problem = k.ep.GetSockOptInt(tcpip.IPv4TTLOption); n == 0 {
 			n = 64
 		}
+	case ipMTU:
+		return k.pathMTU()
 	default:
 		return 0, syscall.ENOPROTOOPT
 	}
 	return n, errno(problem)
 }
+
+// pathMTU is the longest packet to the peer in bytes.
+func (k *sock) pathMTU() (int, syscall.Errno) {
+	if _, err := k.ep.GetRemoteAddress(); err != nil {
+		return 0, syscall.ENOTCONN
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c, ok := k.claim.(Measured); ok {
+		return c.MTU(), 0
+	}
+	id := k.s.WireNIC
+	if a, err := k.ep.GetLocalAddress(); err == nil && private(k.from(a).Addr()) || id == 0 {
+		return loopbackMTU, 0
+	}
+	return int(k.s.Net.NICInfo()[id].MTU), 0
+}
+
+// loopbackMTU is the MTU of the loopback interface in bytes.
+const loopbackMTU = 65536
 
 func (k *sock) getIPv6(name int) (n int, err syscall.Errno) {
 	var problem tcpip.Error
@@ -153,6 +178,8 @@ func (k *sock) getIPv6(name int) (n int, err syscall.Errno) {
 		if n, problem = k.ep.GetSockOptInt(tcpip.IPv6HopLimitOption); n == -1 {
 			n = 64
 		}
+	case ipv6MTU:
+		return k.pathMTU()
 	default:
 		return 0, syscall.ENOPROTOOPT
 	}

@@ -22,7 +22,13 @@ type names struct {
 
 func newNames() *names { return &names{next: 5000, live: map[socket.Claim]bool{}} }
 
-type claim struct{ port uint16 }
+type claim struct {
+	port uint16
+	mtu  int
+}
+
+// MTU implements socket.Measured.
+func (c *claim) MTU() int { return c.mtu }
 
 // note notes a call, and gives a new claim.
 func (n *names) note(format string, args ...any) {
@@ -41,7 +47,7 @@ func (n *names) Bind(protocol uint8, local netip.AddrPort, v6only, reuse bool) (
 	if n.fail != 0 {
 		return netip.AddrPort{}, nil, n.fail
 	}
-	c := &claim{port}
+	c := &claim{port: port}
 	n.live[c] = true
 	return netip.AddrPortFrom(local.Addr(), port), c, 0
 }
@@ -61,7 +67,7 @@ func (n *names) Connect(c socket.Claim, protocol uint8, remote netip.AddrPort) (
 		return netip.AddrPort{}, nil, n.fail
 	}
 	if c == nil {
-		c = &claim{n.next}
+		c = &claim{port: n.next}
 		n.live[c] = true
 		n.next++
 	}

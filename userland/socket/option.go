@@ -15,6 +15,8 @@ const (
 	tcpUserTimeout   = 18
 	ipv6RecvErr      = 25
 	ipBindAddrNoPort = 24
+	ipMTU            = 14
+	ipv6MTU          = 24
 )
 
 // number reads the value of an option: an int.

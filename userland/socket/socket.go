@@ -23,6 +23,9 @@ import (
 // Claim is the right to a port, as Names gave it.
 type Claim interface{}
 
+// Measured is a Claim that knows the longest packet to its peer, in bytes.
+type Measured interface{ MTU() int }
+
 // Names arbitrates ports between the stacks of a machine. Loopback addresses are
 // each stack's own: they are never asked for.
 type Names interface {
@@ -56,6 +59,7 @@ type Stack struct {
 
 	direct  direct
 	starved starved
+	all     all
 }
 
 // sock is a socket. It implements posix.Socket.
@@ -66,6 +70,7 @@ type sock struct {
 	ep       tcpip.Endpoint
 	wq       *waiter.Queue
 	entry    waiter.Entry
+	gone     atomic.Int32 // errno of a socket whose address has gone; see AddressGone
 
 	mu        sync.Mutex
 	claim     Claim
@@ -117,6 +122,7 @@ func (s *Stack) Socket(domain, kind, protocol int) (posix.Socket, syscall.Errno)
 		return nil, errno(err)
 	}
 	k.ep = ep
+	s.all.add(k)
 	return k, 0
 }
 
@@ -144,6 +150,7 @@ func (k *sock) Notify(f func(mode int)) {
 
 // Close implements posix.Socket.
 func (k *sock) Close() {
+	k.s.all.remove(k)
 	k.ep.Close()
 	k.mu.Lock()
 	claim := k.claim

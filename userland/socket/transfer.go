@@ -66,6 +66,9 @@ func (k *sock) Receive(b []byte, flags int) (n int, from netip.AddrPort, whole i
 	if flags&^taken != 0 {
 		return 0, from, 0, syscall.EOPNOTSUPP
 	}
+	if err := k.over(); err != 0 {
+		return 0, from, 0, err
+	}
 	peek := flags&syscall.MSG_PEEK != 0
 	if k.protocol != syscall.IPPROTO_TCP {
 		// What ICMP said comes before what arrived, as gVisor has it too.
@@ -102,6 +105,9 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 	const taken = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL | syscall.MSG_MORE | syscall.MSG_CONFIRM
 	if flags&^taken != 0 {
 		return 0, syscall.EOPNOTSUPP
+	}
+	if err := k.over(); err != 0 {
+		return 0, err
 	}
 	if k.protocol == syscall.IPPROTO_TCP {
 		if len(b) == 0 {
