@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"log/slog"
+	"sort"
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
@@ -12,6 +13,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/sluice-os/sluice/nexus/channel"
 )
 
 // startDomains starts the apps that came with the image.
@@ -29,10 +31,15 @@ func (m *machine) startDomains() {
 		slog.Error("no domains", "reason", err)
 		return
 	}
-	env := domain.Environment{Random: m.random.Read, Console: consoleLine, NewPipes: func(list []config.Domain) domain.Pipes {
-		return newPipes(list, m.random.Read, m.budget)
+	watch := &monitors{random: m.random.Read, budget: m.budget, find: m.findChannel, open: map[*monitorEnd]string{}}
+	env := domain.Environment{Random: m.random.Read, Console: consoleLine, Monitors: watch, NewPipes: func(list []config.Domain) domain.Pipes {
+		m.pipes = newPipes(list, m.random.Read, m.budget)
+		return m.pipes
 	}}
+	m.monitors = watch
 	if m.nexus != nil {
+		watch.card = m.nexus.card
+		m.nexus.Others(m.otherChannels)
 		env.Network = m.nexus
 		env.Stats = func() []byte { return m.nexus.Stats(m.domains.Table().AppendJSON(nil)) }
 	}
@@ -47,6 +54,31 @@ func (m *machine) startDomains() {
 	}
 	go m.watch()
 	manager.StartAll(m.options.Run)
+}
+
+// otherChannels lists the channels of pipes and monitors.
+func (m *machine) otherChannels() []channel.Listed {
+	return append(m.pipes.list(), m.monitors.list()...)
+}
+
+// channels lists all channels.
+func (m *machine) channels() []channel.Listed {
+	if m.nexus != nil {
+		return m.nexus.All()
+	}
+	list := m.otherChannels()
+	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
+	return list
+}
+
+// findChannel returns the channel of a number; nil: there is none.
+func (m *machine) findChannel(id uint32) *channel.Channel {
+	for _, c := range m.channels() {
+		if c.ID == id {
+			return c.Channel
+		}
+	}
+	return nil
 }
 
 // consoleLine prints one line of a domain's, behind its name.

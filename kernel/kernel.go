@@ -61,6 +61,8 @@ type machine struct {
 	stack     *host.Stack     // nil without a network
 	domains   *domain.Manager // nil without domains
 	nexus     *nexus          // nil without domains or network
+	pipes     *pipes          // nil without domains
+	monitors  *monitors       // likewise
 	// stray is the page of strayFault.
 	stray  []byte
 	budget *budget.Budget // nil without domains

@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/budget"
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flowswitch"
+	"github.com/sluice-os/sluice/nexus/monitor"
 	"github.com/sluice-os/sluice/nexus/netns"
 	"github.com/sluice-os/sluice/nexus/view"
 )
@@ -36,7 +37,9 @@ type nexus struct {
 	// manifest's words.
 	taken []string
 	stack *host.Stack
-	mu    sync.Mutex
+	// card is where its frames can be watched.
+	card *monitor.Point
+	mu   sync.Mutex
 	// permits are what domains that opened a channel may do, by name. They stay when a
 	// domain ends: what its names stand for is known when it starts again.
 	permits map[string]*permit
@@ -63,6 +66,8 @@ func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin)})
 	n.Switch = flowswitch.New(s.Port(), n.names, clock.Since, uint64(n.random32())<<32|uint64(n.random32()), flows)
 	s.Attach(n.Switch)
+	n.card = monitor.NewPoint(cardNumber)
+	s.Tap(n.card)
 	s.Follow(n.publish)
 	s.Reserve(n.reserve)
 	return n, nil
@@ -166,7 +171,11 @@ type netChannel struct {
 }
 
 func (c *netChannel) Sync() error { return c.nexus.Switch.Sync(c.Channel) }
-func (c *netChannel) Close()      { c.nexus.Detach(c.Channel) }
+
+func (c *netChannel) Close() {
+	c.nexus.Detach(c.Channel)
+	monitor.Forget(c.Channel)
+}
 
 // Flow implements domain.Flows.
 func (c *netChannel) Flow(r *abi.FlowRequest) syscall.Errno {

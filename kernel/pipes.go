@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/nexus/budget"
 	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/monitor"
 	"github.com/sluice-os/sluice/nexus/pipe"
 )
 
@@ -26,6 +27,7 @@ type joint struct {
 	domains [pipe.Ports]string
 	pipe    *pipe.Pipe
 	open    int // ends
+	ends    [pipe.Ports]*channel.Channel
 }
 
 // newPipes prepares those that two domains of the image name.
@@ -58,14 +60,30 @@ func (p *pipes) OpenPipe(id uint64, c *config.Domain, name string, o *domain.Ope
 	if j.open == 0 {
 		j.pipe = &pipe.Pipe{}
 	}
-	end, err := j.pipe.Attach(slices.Index(j.domains[:], c.Name), ch)
+	port := slices.Index(j.domains[:], c.Name)
+	end, err := j.pipe.Attach(port, ch)
 	if err != nil {
 		ch.Close()
 		ch.Arena().Free()
 		return nil, err
 	}
 	j.open++
-	return &pipeEnd{Channel: ch, end: end, pipes: p, joint: j}, nil
+	j.ends[port] = ch
+	return &pipeEnd{Channel: ch, end: end, pipes: p, joint: j, port: port}, nil
+}
+
+// list describes the channels.
+func (p *pipes) list() (list []channel.Listed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, j := range p.joints {
+		for _, c := range j.ends {
+			if c != nil {
+				list = append(list, channel.Listed{Channel: c, Nexus: "pipe " + name})
+			}
+		}
+	}
+	return list
 }
 
 // pipeEnd implements domain.Channel.
@@ -74,6 +92,7 @@ type pipeEnd struct {
 	end   *pipe.End
 	pipes *pipes
 	joint *joint
+	port  int
 }
 
 func (e *pipeEnd) Sync() error { return e.end.Sync() }
@@ -82,5 +101,7 @@ func (e *pipeEnd) Close() {
 	e.pipes.mu.Lock()
 	defer e.pipes.mu.Unlock()
 	e.end.Close()
+	monitor.Forget(e.Channel)
 	e.joint.open--
+	e.joint.ends[e.port] = nil
 }

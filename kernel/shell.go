@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/view"
 )
 
@@ -45,10 +46,18 @@ func (m *machine) runShell() {
 		sys.Lookup = s.Lookup
 		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return s.NewPinger(to) }
 	}
-	if n := m.nexus; n != nil {
+	if m.domains != nil {
 		sys.Tables = map[string]func() *view.Table{
-			"channels": n.Channels, "flows": n.Flows, "rings": n.Rings, "pools": n.Pools, "ss": n.sockets,
+			"channels": func() *view.Table { return channel.Table(m.channels()) },
+			"rings":    func() *view.Table { return channel.RingTable(m.channels()) },
+			"pools":    func() *view.Table { return channel.PoolTable(m.channels()) },
 		}
+	}
+	if n := m.nexus; n != nil {
+		if sys.Tables == nil {
+			sys.Tables = map[string]func() *view.Table{}
+		}
+		sys.Tables["flows"], sys.Tables["ss"] = n.Flows, n.sockets
 		host := sys.Counters
 		sys.Counters = func() []netinfo.Counter {
 			list := host()

@@ -57,6 +57,24 @@ type Pipes interface {
 	OpenPipe(id uint64, c *config.Domain, name string, o *Opening) (Channel, error)
 }
 
+// Monitors are channels that show what passes others.
+type Monitors interface {
+	// OpenMonitor opens one, as Network.Open does. The error is ErrNoTarget for what
+	// cannot be watched.
+	OpenMonitor(id uint64, c *config.Domain, w Watch, o *Opening) (Channel, error)
+}
+
+// Watch is what a monitor watches.
+type Watch struct {
+	Kind      uint32 // abi.RecordNetif or abi.RecordChannel
+	Target    uint32
+	Direction uint32
+	Snap      int // bytes of a packet
+}
+
+// ErrNoTarget says that there is nothing to watch, or not so.
+var ErrNoTarget = errors.New("no such target")
+
 // Opening is what a channel is opened with.
 type Opening struct {
 	Schema string
@@ -89,6 +107,13 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 	var c Channel
 	var err error
 	switch {
+	case r.Watch != 0 && !d.config.Observe:
+		return result(abi.NotAllowed)
+	case r.Watch != 0 && d.env.Monitors == nil:
+		return result(abi.NotNow)
+	case r.Watch != 0:
+		w := Watch{Kind: r.Watch, Target: r.Target, Direction: r.Direction, Snap: int(r.Snap)}
+		c, err = d.env.Monitors.OpenMonitor(d.id, d.config, w, o)
 	case name != "" && d.env.pipes == nil:
 		return result(abi.NotNow)
 	case name != "":
@@ -100,7 +125,7 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 	}
 	switch {
 	case err == nil:
-	case errors.Is(err, arena.ErrBounds), errors.Is(err, ErrNoPipe):
+	case errors.Is(err, arena.ErrBounds), errors.Is(err, ErrNoPipe), errors.Is(err, ErrNoTarget):
 		return result(abi.BadArgument)
 	case errors.Is(err, pipe.ErrBusy), errors.Is(err, pipe.ErrPeerClosed):
 		return result(abi.NotNow)

@@ -63,6 +63,8 @@ type Environment struct {
 	// NewPipes makes the pipes that the domains of the image name.
 	NewPipes func([]config.Domain) Pipes
 	pipes    Pipes
+	// Monitors opens monitors for domains that may observe; nil: there are none.
+	Monitors Monitors
 	// Stats describes the machine in JSON, for domains that show it.
 	Stats func() []byte
 }

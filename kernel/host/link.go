@@ -48,6 +48,8 @@ type link struct {
 	// paths has what routers have said of packets that were too big for them.
 	paths *paths
 
+	// tap sees all frames; nil: nobody does.
+	tap netif.Tap
 	// nexus sees packets before gVisor; nil: there are no domains.
 	nexus netif.Receiver
 

@@ -49,6 +49,7 @@ type poller struct {
 	// arrived is what the flow switch is given, and fill its source.
 	arrived netif.Arrived
 	fill    filler
+	watcher watcher
 }
 
 func newPoller(l *link) *poller {
@@ -82,6 +83,9 @@ func (p *poller) turn() int {
 	n := l.dev.Receive(p.batch)
 	l.tx.beginTurn()
 	if n > 0 {
+		if l.tap != nil && l.tap.Watched() {
+			p.watcher.show(l.tap, false, p.batch[:n])
+		}
 		p.deliver(p.batch[:n])
 		l.dev.Release(p.batch[:n])
 		if l.nexus != nil {

@@ -13,6 +13,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/netif"
 )
 
 // transmitBatch is the most frames that wait for one notification.
@@ -47,6 +48,8 @@ type transmitter struct {
 	head, whole [headMax]byte
 	reader      payloadReader
 	to          cursor
+	tap         netif.Tap // nil: nobody watches
+	watcher     watcher
 }
 
 func newTransmitter(dev nic.Device, o nic.Offloads, lim limits, c *counters) *transmitter {
@@ -186,6 +189,9 @@ func (t *transmitter) commit(p *nic.Packet, n int) {
 func (t *transmitter) flush() {
 	if t.n == 0 {
 		return
+	}
+	if t.tap != nil && t.tap.Watched() {
+		t.watcher.show(t.tap, true, t.batch[:t.n])
 	}
 	t.counters.inc(txNotifies)
 	t.dev.Transmit(t.batch[:t.n])

@@ -148,6 +148,8 @@ const (
 	EndOfInput
 	// NotNow says that the call makes no sense at this time.
 	NotNow
+	// NotAllowed says that the manifest does not permit it.
+	NotAllowed
 )
 
 // Magic is the first word of the boot page.

@@ -58,10 +58,19 @@ type OpenRequest struct {
 	Schema [16]byte // its name, padded with zeros
 	Pipe   [32]byte // the pipe of the manifest that it is an end of; none: the network
 	// Slots are the sizes of its rings: powers of two; 0: those of the schema.
-	Slots   [RingKinds]uint32
-	_       uint32
-	Channel uint64 // answer: the number
-	Base    uint64 // answer: the arena's address
+	Slots [RingKinds]uint32
+	// Watch makes it the channel of a monitor, which receives a Record for each
+	// packet that passes the network interface, or the channel with the number
+	// Target: RecordNetif or RecordChannel; 0: it is no monitor. Only a domain with
+	// the right to observe has any. Direction is RecordRx or RecordTx, or both, and
+	// Snap how many bytes of a packet are wanted; 0: all.
+	Watch     uint32
+	Target    uint32
+	Direction uint32
+	Snap      uint32
+	_         uint32
+	Channel   uint64 // answer: the number
+	Base      uint64 // answer: the arena's address
 }
 
 // ResizeRequest gives a ring of a channel other slots. The domain does not use the ring

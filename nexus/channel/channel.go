@@ -21,7 +21,7 @@ var ErrClosed = errors.New("channel: closed")
 
 // Channel is one domain's attachment. Its methods may be called concurrently.
 type Channel struct {
-	// ID is the number that no other channel of the machine has.
+	// ID is the number that no other channel of the machine has had.
 	ID uint32
 	// Owner is whom it belongs to.
 	Owner uint64
@@ -102,9 +102,12 @@ type Counts struct {
 	Events, EventsLost uint64
 }
 
+// lastID numbers channels.
+var lastID atomic.Uint32
+
 // New makes a channel on an arena, which belongs to it from then on.
 func New(a *arena.Arena, cookie uint64) *Channel {
-	c := &Channel{arena: a, cookie: cookie, budget: unlimited{}, limit: NoLimit}
+	c := &Channel{ID: lastID.Add(1), arena: a, cookie: cookie, budget: unlimited{}, limit: NoLimit}
 	c.notes = make([]note, 1<<bits.Len(uint(a.Params.Packets-1))) // no packet is in there twice
 	c.newSets()
 	for kind := range c.rings {

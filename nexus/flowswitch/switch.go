@@ -32,7 +32,7 @@ type Switch struct {
 	mu       sync.RWMutex
 	channels map[uint32]*attached
 	claims   map[uint32]netns.Reservation // by flow
-	lastID   uint32                       // of channels
+	others   func() []channel.Listed
 	// echoes moves with each identifier of an echo that is chosen.
 	echoes atomic.Uint32
 	facts  facts
@@ -97,8 +97,6 @@ func New(p netif.Port, names *netns.Space, now func() time.Duration, seed uint64
 func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastID++
-	c.ID = s.lastID
 	a := &attached{Channel: c, policy: policy}
 	a.out.s, a.out.from = s, a
 	a.out.here.Fill = a.out.fill.fill
@@ -106,6 +104,10 @@ func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
 	s.channels[c.ID] = a
 	s.attachments.Add(1)
 }
+
+// Others has f list the channels of the machine that are no concern of the switch, for All
+// and Stats. It is called before these are.
+func (s *Switch) Others(f func() []channel.Listed) { s.others = f }
 
 // Detach ends a channel: its flows are gone when it returns, and the peers of its
 // open connections were told.

@@ -24,48 +24,21 @@ func (s *Switch) list() []*attached {
 	return all
 }
 
-// Channels is a table of the channels.
-func (s *Switch) Channels() *view.Table {
-	t := view.New("ID#", "DOMAIN", "SCHEMA", "BYTES#", "MEMORY#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#", "SYNCS#", "EVENTS#", "STALLED#", "REFUSED#", "DROPPED#")
-	for _, a := range s.list() {
-		c := a.Counts()
-		flows := 0
-		for _, f := range s.table.All() {
-			if f.Port == a.ID {
-				flows++
-			}
-		}
-		packets, rest := a.Memory()
-		t.Add(a.ID, a.Name, a.Schema, a.Arena().Size, packets+rest, flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
-			c.TxSyncs, c.RxEvents, c.TxStalled, c.TxRefused, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong)
+// All lists the machine's channels by number: those of the switch, and the others.
+func (s *Switch) All() []channel.Listed {
+	flows := map[uint32]int{}
+	for _, f := range s.table.All() {
+		flows[f.Port]++
 	}
-	return t
-}
-
-// Rings is a table of their rings.
-func (s *Switch) Rings() *view.Table {
-	t := view.New("CHANNEL#", "DOMAIN", "KIND", "SLOTS#", "USED#", "HEAD#", "TAIL#")
+	var all []channel.Listed
 	for _, a := range s.list() {
-		for kind, r := range a.Rings() {
-			t.Add(a.ID, a.Name, channel.RingName(kind), r.Slots, r.Used, r.Head, r.Tail)
-		}
+		all = append(all, channel.Listed{Channel: a.Channel, Nexus: "network", Flows: flows[a.ID]})
 	}
-	return t
-}
-
-// Pools is a table of their memory: all that a channel has, its rows together.
-func (s *Switch) Pools() *view.Table {
-	t := view.New("CHANNEL#", "DOMAIN", "OF", "LIMIT#", "BACKED#", "FREE#", "LENT#", "WORKING SET#", "ASKED BACK#", "SEGMENTS#", "BYTES#")
-	names := [...]string{"packets", "buffers", "large buffers"}
-	for _, a := range s.list() {
-		for i, p := range a.Pools() {
-			t.Add(a.ID, a.Name, names[i], p.Count, p.Backed, p.Free, p.Lent, p.Hold, p.Asked, p.Segments, p.Bytes)
-		}
-		// The other regions do not come and go.
-		_, rest := a.Memory()
-		t.Add(a.ID, a.Name, "rings, metadata", 0, 0, 0, 0, 0, 0, 0, rest)
+	if s.others != nil {
+		all = append(all, s.others()...)
 	}
-	return t
+	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
+	return all
 }
 
 var protocols = map[uint8]string{packet.ICMP: "icmp", packet.TCP: "tcp", packet.UDP: "udp", packet.ICMPv6: "icmp6"}
@@ -110,10 +83,11 @@ func (s *Switch) Stats(domains []byte) []byte {
 	b := strconv.AppendInt([]byte(`{"time_ns":`), int64(s.now()), 10)
 	b = append(b, `,"domains":`...)
 	b = append(b, domains...)
+	all := s.All()
 	for _, part := range []struct {
 		name  string
 		table *view.Table
-	}{{"channels", s.Channels()}, {"rings", s.Rings()}, {"flows", s.Flows()}, {"pools", s.Pools()}, {"drops", s.DropTable()}} {
+	}{{"channels", channel.Table(all)}, {"rings", channel.RingTable(all)}, {"flows", s.Flows()}, {"pools", channel.PoolTable(all)}, {"drops", s.DropTable()}} {
 		b = append(b, ',')
 		b = view.AppendString(b, part.name)
 		b = append(b, ':')

@@ -80,6 +80,18 @@ type Port interface {
 	TooBig(remote netip.Addr, bytes int)
 }
 
+// Tap sees the frames of a card, with their link headers: what has arrived before anybody
+// looks at it, and what is sent as the card is given it. Its methods must not block.
+type Tap interface {
+	// Watched says that somebody watches. Without, the others are not called.
+	Watched() bool
+	// Packet sees a frame of length bytes; the pieces hold all of it and are valid
+	// until Packet returns.
+	Packet(sent bool, length int, pieces [][]byte)
+	// Flush ends a batch.
+	Flush()
+}
+
 // Arrived is an IP packet that has arrived.
 type Arrived struct {
 	// Head is its front: all of it, or enough for the headers.

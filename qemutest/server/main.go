@@ -91,6 +91,8 @@ func main() {
 		case words[0] == "channel":
 			text, err := os.ReadFile("/proc/sluice/channel")
 			say("channel "+strings.TrimSpace(string(text)), err)
+		case words[0] == "monitor":
+			say(strings.Join(words, " "), watch(words[1], words[2:]))
 		case words[0] == "pipe":
 			say(strings.Join(words, " "), pipes(words[1], words[2], words[3:]))
 		case words[0] == "wait":

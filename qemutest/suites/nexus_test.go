@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -287,6 +288,85 @@ func TestFactsChange(t *testing.T) {
 	echo(t, dial(t, vm, peer.Dial, "tcp", "10.0.2.77:7"), 1000)
 	if text := vm.Command(t, "flows"); strings.Contains(text, "10.0.2.15") {
 		t.Errorf("flows of the old address are left:\n%s", text)
+	}
+	powerOff(t, vm)
+}
+
+// TestMonitor has a domain watch the network interface and the channels of its
+// neighbours: it sees what they receive and send. Another one may not.
+func TestMonitor(t *testing.T) {
+	a := serverDomain(t, "a", []string{"udp/7"}, nil, "udp/7")
+	b := serverDomain(t, "b", nil, nil)
+	watcher := serverDomain(t, "watcher", nil, nil)
+	watcher.Observe = true
+	a.Pipes, b.Pipes = []string{"log"}, []string{"log"}
+	vm := start(t, qemutest.Config{
+		Memory: 320, Image: imageWith(t, "microvm", a, b, watcher),
+		Net: qemutest.UserNet, Forward: []string{"udp/7"},
+	})
+	for _, name := range []string{"a", "b", "watcher"} {
+		vm.Seen(t, name+": serving")
+	}
+	vm.Seen(t, "address acquired")
+	ask := func(name, command, answer string) {
+		t.Helper()
+		vm.Command(t, "domain send "+name+" "+command)
+		vm.Times(t, 0, regexp.QuoteMeta(name+": "+command+": "+answer), 1)
+	}
+	ask("a", "pipe open log", "ok")
+	ask("b", "pipe open log", "ok")
+	// channel returns the number of a domain's channel.
+	channel := func(domain, nexus string) string {
+		t.Helper()
+		var list []struct {
+			ID            int
+			Domain, Nexus string
+		}
+		if err := json.Unmarshal([]byte(vm.Command(t, "netstat --channels -j")), &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list {
+			if c.Domain == domain && c.Nexus == nexus {
+				return fmt.Sprint(c.ID)
+			}
+		}
+		t.Fatalf("%s has no channel of %s: %v", domain, nexus, list)
+		return ""
+	}
+	network, log := channel("a", "network"), channel("b", "pipe log")
+	ask("watcher", "monitor needle eth0", "ok")
+	ask("watcher", "monitor needle "+network+" both 60", "ok")
+	ask("watcher", "monitor needle "+log+" rx", "ok")
+	ask("watcher", "monitor needle 9999", "write /dev/monitor: no such device or address")
+	ask("watcher", "monitor needle "+channel("watcher", "monitor eth0"), "write /dev/monitor: no such device or address")
+	ask("watcher", "monitor needle eth0 sideways", "write /dev/monitor: invalid argument")
+	ask("b", "monitor needle eth0", "open /dev/monitor: no such file or directory")
+
+	c := dial(t, vm, (&net.Dialer{}).DialContext, "udp", vm.Forwarded(t, "udp/7"))
+	message := "hay hay needle hay"
+	fmt.Fprint(c, message)
+	if got := make([]byte, 100); true {
+		if n, err := c.Read(got); err != nil || string(got[:n]) != message {
+			t.Fatalf("%q, %v", got[:n], err)
+		}
+	}
+	ask("a", "pipe write log a needle there", "ok")
+	ip := 20 + 8 + len(message)
+	for _, want := range []string{
+		fmt.Sprintf(`kind 2 source 2 rx: "needle" at %d, (\d+) of \d+ bytes, lost 0`, 14+28+8),
+		fmt.Sprintf(`kind 2 source 2 tx: "needle" at %d, %d of %d bytes, lost 0`, 14+28+8, 14+ip, 14+ip),
+		fmt.Sprintf(`kind 1 source %s rx: "needle" at %d, %d of %d bytes, lost 0`, network, 28+8, ip, ip),
+		fmt.Sprintf(`kind 1 source %s tx: "needle" at %d, %d of %d bytes, lost 0`, network, 28+8, ip, ip),
+		fmt.Sprintf(`kind 1 source %s rx: "needle" at 2, 14 of 14 bytes, lost 0`, log),
+	} {
+		vm.Times(t, 0, "watcher: monitor: "+want, 1)
+	}
+	// What is watched may end, and who watches.
+	vm.Command(t, "domain kill a")
+	vm.Command(t, "domain kill watcher")
+	vm.Times(t, 0, "domain ended domain=watcher", 1)
+	if text := vm.Command(t, "netstat --channels"); strings.Contains(text, "monitor") || !strings.Contains(text, "pipe log") {
+		t.Errorf("netstat printed %q", text)
 	}
 	powerOff(t, vm)
 }

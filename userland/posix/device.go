@@ -20,6 +20,7 @@ const (
 	devPipes   = 241 << 8 // the first of the pipes
 	// DevChannel is the number of the file that Process.Channel is about.
 	DevChannel = 240<<8 | 4
+	devMonitor = 240<<8 | 5
 )
 
 // device returns what a device does.
@@ -41,21 +42,29 @@ func (p *Process) device(number uint64) (object, syscall.Errno) {
 		if p.Channel != nil {
 			return &control{text: p.Channel, do: p.ResizeChannel}, 0
 		}
+	case devMonitor:
+		if p.OpenMonitor != nil {
+			return packets(p.OpenMonitor())
+		}
 	case devTTY:
 		if p.Terminal {
 			return console{p, 1}, 0
 		}
 	}
 	if i := number - devPipes; i < uint64(len(p.Pipes)) {
-		s, err := p.OpenPipe(p.Pipes[i])
-		if err != 0 {
-			return nil, err
-		}
-		o := &socket{Socket: s, family: syscall.AF_UNSPEC, kind: syscall.SOCK_SEQPACKET}
-		s.Notify(o.watchers.tell)
-		return o, 0
+		return packets(p.OpenPipe(p.Pipes[i]))
 	}
 	return nil, syscall.ENXIO
+}
+
+// packets is a file whose reads and writes are packets.
+func packets(s Socket, err syscall.Errno) (object, syscall.Errno) {
+	if err != 0 {
+		return nil, err
+	}
+	o := &socket{Socket: s, family: syscall.AF_UNSPEC, kind: syscall.SOCK_SEQPACKET}
+	s.Notify(o.watchers.tell)
+	return o, 0
 }
 
 // null is /dev/null.

@@ -71,6 +71,9 @@ type Process struct {
 	// keeps packets apart. Default: there are none.
 	Pipes    []string
 	OpenPipe func(name string) (Socket, syscall.Errno)
+	// OpenMonitor opens /dev/monitor, which keeps packets apart. Default: there is
+	// none.
+	OpenMonitor func() (Socket, syscall.Errno)
 	// Kill takes a signal that the process sends to itself. Default: Exit
 	// with the status that a shell shows.
 	Kill func(sig int)

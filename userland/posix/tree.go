@@ -31,6 +31,11 @@ func (p *Process) plant() syscall.Errno {
 			return err
 		}
 	}
+	if p.OpenMonitor != nil {
+		if err := p.FS.AddDevice("/dev/monitor", devMonitor, 0o666); err != 0 {
+			return err
+		}
+	}
 	for i, name := range p.Pipes {
 		if err := p.FS.AddDevice("/dev/pipe/"+name, devPipes+uint64(i), 0o666); err != 0 {
 			return err

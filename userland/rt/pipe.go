@@ -62,11 +62,20 @@ func openPipe(name string) (posix.Socket, syscall.Errno) {
 	case n < 0:
 		return nil, syscall.ENXIO
 	}
-	e := &pipeEnd{number: r.Channel}
-	var err error
-	if e.channel, err = channel.New(unsafe.Pointer(uintptr(r.Base)), e.sync); err != nil {
-		return nil, syscall.EIO
+	e := &pipeEnd{}
+	if err := e.attach(r); err != 0 {
+		return nil, err
 	}
+	return e, 0
+}
+
+// attach takes the channel that a request has opened.
+func (e *pipeEnd) attach(r *abi.OpenRequest) syscall.Errno {
+	c, err := channel.New(unsafe.Pointer(uintptr(r.Base)), e.sync)
+	if err != nil {
+		return syscall.EIO
+	}
+	e.number, e.channel = r.Channel, c
 	w := &watched[e.number]
 	w.end.Store(e)
 	w.once.Do(func() {
@@ -79,7 +88,7 @@ func openPipe(name string) (posix.Socket, syscall.Errno) {
 			}
 		}()
 	})
-	return e, 0
+	return 0
 }
 
 // sync has the kernel look at the rings.

@@ -62,7 +62,7 @@ func init() {
 	}
 	process.Pipes, process.OpenPipe = pipes(), openPipe
 	if boot.Flags&abi.BootObserve != 0 {
-		process.Stats = stats
+		process.Stats, process.OpenMonitor = stats, openMonitor
 	}
 	if err := process.Init(); err != 0 {
 		panic("sluice: the memory of this domain is too small for its files")

@@ -39,6 +39,9 @@ func main() {
 		for _, n := range []uint32{0, 1, 3, 1 << 15, 1<<32 - 1} {
 			kit.Check(resize(abi.RingTx, n) == int64(abi.BadArgument) && schema.Rings[abi.RingTx].Count == 64, "%d slots", n)
 		}
+		watch := &abi.OpenRequest{Watch: abi.RecordNetif, Direction: abi.RecordRx}
+		copy(watch.Schema[:], "small")
+		kit.Check(kit.Call(abi.SysControl, abi.ControlOpen, uintptr(unsafe.Pointer(watch)), unsafe.Sizeof(*watch), 0) == int64(abi.NotAllowed), "it may watch")
 		kit.Check(resize(9, 64) == int64(abi.BadArgument), "another ring was resized")
 		kit.Check(resize(abi.RingAlloc, 2) == int64(abi.NotNow), "a full ring became small")
 		fmt.Println("kept the contract")
