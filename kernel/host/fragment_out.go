@@ -9,19 +9,19 @@ import (
 
 // fragmenter belongs to the holder of the transmitter's lock.
 type fragmenter struct {
-	id    uint32 // of the last packet that was cut; the first is random
 	whole []byte // the payload of IP, with its checksum
 	head  [ethHeader + fronts.FragmentHeaderMax]byte
 	piece [1][]byte
 }
 
-// isUDP says whether a packet without options or extension headers is UDP's.
-func isUDP(head []byte) bool {
+// mayBeCut says whether a packet without options or extension headers may be sent in
+// fragments: all but those of TCP, which makes shorter ones by itself.
+func mayBeCut(head []byte) bool {
 	at := 9
 	if head[0]>>4 == 6 {
 		at = 6
 	}
-	return head[at] == fronts.UDP
+	return head[at] != fronts.TCP
 }
 
 // fragments sends o in fragments of mtu bytes at most. ethernet begins with their link
@@ -37,16 +37,13 @@ func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte, mtu int) netif.
 	if o.Sum {
 		finishSum(f.whole, 0, o.SumOffset)
 	}
-	for f.id&0xffff == 0 { // also what the first one begins with
-		f.id = p.s.net.InsecureRNG().Uint32()
-	}
-	f.id++
+	id := p.FragmentID()
 	step := fronts.FragmentPayload(version, mtu)
 	before := t.n
 	copy(f.head[:ethHeader], ethernet)
 	for offset := 0; offset < len(f.whole); offset += step {
 		n := min(step, len(f.whole)-offset)
-		ip := fronts.Fragment(f.head[ethHeader:], o.Head, f.id, offset, n, offset+n < len(f.whole))
+		ip := fronts.Fragment(f.head[ethHeader:], o.Head, id, offset, n, offset+n < len(f.whole))
 		f.piece[0] = f.whole[offset : offset+n]
 		p.out = outgoing{head: f.head[:ethHeader+len(ip)], ip: len(ip), payload: n}
 		p.body = bodyReader{pieces: f.piece[:]}

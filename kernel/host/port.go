@@ -6,6 +6,7 @@ package host
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -23,10 +24,25 @@ type cardPort struct {
 	out  outgoing
 	body bodyReader
 	cut  fragmenter
+	ids  atomic.Uint32 // of the last packet that was cut
 }
 
 // Port returns the card for the flow switch.
-func (s *Stack) Port() netif.Port { return &cardPort{s: s} }
+func (s *Stack) Port() netif.Port {
+	p := &cardPort{s: s}
+	p.ids.Store(s.net.InsecureRNG().Uint32())
+	return p
+}
+
+// FragmentID implements netif.Port. IPv4 has 16 bits of it: none of them is 0, which would
+// say that the packet is not to be numbered.
+func (p *cardPort) FragmentID() uint32 {
+	for {
+		if id := p.ids.Add(1); id&0xffff != 0 {
+			return id
+		}
+	}
+}
 
 // Attach has a flow switch see each IP packet before the host stack does. It is
 // called before Start.
@@ -73,7 +89,7 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	if o.Head[0]>>4 == 6 {
 		head[12], head[13] = 0x86, 0xdd
 	}
-	if n := o.IP + o.Transport + o.PayloadLen; o.SegmentSize == 0 && isUDP(o.Head) {
+	if n := o.IP + o.Transport + o.PayloadLen; o.SegmentSize == 0 && !o.Fragment && mayBeCut(o.Head) {
 		if mtu := l.paths.mtu(o.Remote, int(l.MTU())); n > mtu {
 			return p.fragments(o, head, mtu)
 		}

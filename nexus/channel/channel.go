@@ -82,6 +82,7 @@ type Channel struct {
 	// last, and taken those of the packet that is delivered. They are kept here so
 	// that nothing is allocated.
 	out                    Packet
+	batch                  uint32
 	returned, freed, taken [abi.BufletsMax]uint32
 }
 

@@ -101,7 +101,9 @@ type Packet struct {
 	// bytes.
 	SegmentSize, HeaderLen int
 	Class                  uint32
-	pieces                 [abi.BufletsMax][]byte
+	// Batch is that of all packets that are taken until the ring has no more.
+	Batch  uint32
+	pieces [abi.BufletsMax][]byte
 }
 
 // transmit sends what is in the tx ring, until send reports false: the rest
@@ -144,6 +146,9 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 		c.counts.TxBytes += uint64(v.length)
 		c.putPacket(s.Index, c.returned[:v.buflets])
 	}
+	if r.Filled() == 0 {
+		c.batch++
+	}
 	if c.hook != nil {
 		c.hook(ended, 0, 0)
 	}
@@ -182,6 +187,7 @@ func (c *Channel) internalize(v *view) error {
 	if total != v.length {
 		return ErrInternal
 	}
+	out.Batch = c.batch
 	out.Length, out.Flow, out.Generation, out.Class = int(v.length), v.flow, v.generation, v.class
 	out.ChecksumStart, out.ChecksumOffset = int(v.checksumStart), int(v.checksumOffset)
 	out.Checksum = v.flags&abi.PacketChecksum != 0

@@ -36,6 +36,16 @@ func (t *Table) Receive(now time.Duration, in *packet.Info) Verdict {
 	return v
 }
 
+// Receiving says whether a further fragment still goes to the flow of its first one, and
+// takes it into account.
+func (t *Table) Receiving(now time.Duration, f *Flow, in *packet.Info) bool {
+	if f.Flags()&(FlagTornDown|FlagNonviable) != 0 {
+		return false
+	}
+	f.passed(now, rx, in.Length)
+	return true
+}
+
 func (t *Table) receiveTCP(now time.Duration, f *Flow, key *packet.Key, in *packet.Info) Verdict {
 	switch f.Kind() {
 	case Listener:

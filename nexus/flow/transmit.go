@@ -16,6 +16,9 @@ type Claim struct {
 	Flow, Generation uint32
 	// Segmented says that the packet will be cut into shorter ones.
 	Segmented bool
+	// Fragment says that the packet is the first of its fragments, as it has to be: the
+	// rest is asked about by Continue.
+	Fragment bool
 }
 
 // Transmit says whether a packet may be sent, and takes it into account. in is what
@@ -27,7 +30,7 @@ func (t *Table) Transmit(now time.Duration, c Claim, in *packet.Info) Verdict {
 	switch {
 	case !in.First():
 		return Verdict{nil, Drop, Fragment}
-	case in.HasOptions:
+	case in.HasOptions && !(c.Fragment && in.OnlyFragment()):
 		return Verdict{nil, Drop, Options}
 	}
 	key := in.TxKey()
@@ -53,6 +56,21 @@ func (t *Table) Transmit(now time.Duration, c Claim, in *packet.Info) Verdict {
 		f.passed(now, tx, in.Length)
 	}
 	return v
+}
+
+// Continue says whether a further fragment may be sent over the flow of its first one, and
+// takes it into account.
+func (t *Table) Continue(now time.Duration, f *Flow, in *packet.Info) Verdict {
+	switch g := f.Flags(); {
+	case !in.OnlyFragment():
+		return Verdict{f, Drop, Options}
+	case g&FlagTornDown != 0:
+		return Verdict{f, Drop, TornDown}
+	case g&FlagNonviable != 0:
+		return Verdict{f, Drop, Nonviable}
+	}
+	f.passed(now, tx, in.Length)
+	return Verdict{f, Pass, None}
 }
 
 func (t *Table) transmitTCP(now time.Duration, f *Flow, in *packet.Info) Verdict {

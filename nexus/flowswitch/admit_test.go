@@ -119,9 +119,9 @@ func TestAdmission(t *testing.T) {
 				binary.BigEndian.PutUint16(b[28:], binary.BigEndian.Uint16(b[28:])-4)
 			}
 		}, "tx_options"},
-		{"fragment", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+		{"first fragment", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.payload, p.change = 24, func(b []byte) { b[6] = 0x20 }
-		}, "tx_fragment"},
+		}, ""},
 		{"later fragment", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.change = func(b []byte) { b[7] = 1 }
 		}, "tx_fragment"},

@@ -200,7 +200,7 @@ func TestFragmentsOfOthers(t *testing.T) {
 }
 
 // TestLongDatagramsLeave: a datagram beyond the MTU is one packet for the card's side,
-// which cuts it; of another protocol it is refused.
+// which cuts it, and so is a long echo; of TCP it is refused.
 func TestLongDatagramsLeave(t *testing.T) {
 	w := newWorld(t)
 	d := w.domain([]string{"udp/5000"}, []string{"udp/*:*"})
@@ -214,8 +214,17 @@ func TestLongDatagramsLeave(t *testing.T) {
 	}
 	b[9] = pkt.ICMP
 	b[20], b[21] = 8, 0
+	binary.BigEndian.PutUint16(b[24:], 77)
+	if _, errno := d.bind(pkt.ICMP, 77); errno != 0 {
+		t.Fatal(errno)
+	}
 	d.send(b, user.Outgoing{})
-	if len(w.sent) != 1 || w.drops()["flowswitch_drop_tx_too_long"] != 1 {
+	if len(w.sent) != 2 || !bytes.Equal(w.sent[1], b) {
+		t.Fatalf("%d packets left: %v", len(w.sent), w.drops())
+	}
+	b[9], b[32] = pkt.TCP, 5<<4
+	d.send(b, user.Outgoing{})
+	if len(w.sent) != 2 || w.drops()["flowswitch_drop_tx_too_long"] != 1 {
 		t.Errorf("%d packets left: %v", len(w.sent), w.drops())
 	}
 }

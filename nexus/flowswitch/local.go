@@ -20,8 +20,12 @@ func (f *filler) fill(piece []byte) {
 // The host stack has no such way: what is for it is dropped.
 func (x *sender) deliverHere() {
 	s, o := x.s, &x.out
-	key := x.in.RxKey()
-	f := s.table.Lookup(&key)
+	f := x.train.to
+	if x.in.First() {
+		key := x.in.RxKey()
+		f = s.table.Lookup(&key)
+		x.train.to = f
+	}
 	if f == nil {
 		s.drop(TxUnreachable)
 		return

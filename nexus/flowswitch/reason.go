@@ -15,7 +15,7 @@ const (
 	// Of packets that a domain sends.
 	TxLength       Reason = iota // the IP length is not that of the packet
 	TxProtocol                   // neither TCP, UDP nor an echo
-	TxFragment                   // a fragment
+	TxFragment                   // a fragment that does not directly follow its own first one
 	TxTooLong                    // longer than the MTU, and not to be cut
 	TxNotAllowed                 // the manifest does not allow this peer
 	TxSource                     // the source address is not the machine's

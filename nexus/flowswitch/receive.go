@@ -167,7 +167,13 @@ func (s *Switch) part(in *netif.Arrived) {
 
 // deliver gives a packet to the flow's channel, which it returns.
 func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *attached {
-	if !isError(info) {
+	switch {
+	case isError(info):
+	case !info.First(): // of a packet of this machine
+		if !s.table.Receiving(s.now(), f, info) {
+			return nil
+		}
+	default:
 		v := s.table.Receive(s.now(), info)
 		if v.Action == flow.Reset {
 			r := v.Flow.LateRST()

@@ -69,6 +69,7 @@ type world struct {
 	router  netip.Addr
 	unknown bool
 	held    []func()
+	ids     uint32 // of fragments
 	now     time.Duration
 	others  map[netip.Addr]bool // addresses of the machine
 	paths   map[netip.Addr]int  // what TooBig was told
@@ -185,6 +186,12 @@ func (w *world) Neighbour(remote netip.Addr) netip.Addr {
 func (w *world) Input(packet []byte) { w.hosts = append(w.hosts, packet) }
 
 func (w *world) Flush() {}
+
+// FragmentID implements netif.Port.
+func (w *world) FragmentID() uint32 {
+	w.ids++
+	return w.ids
+}
 
 // Resolve implements netif.Port.
 func (w *world) Resolve(_ netip.Addr, done func(bool)) {

@@ -28,6 +28,8 @@ type sender struct {
 	here  netif.Arrived
 	fill  filler
 	whole [abi.BufletsMax + 2][]byte
+	// train are the fragments that come after the one at hand.
+	train train
 }
 
 // send checks a packet and sends it. false: it must wait for the card.
@@ -37,15 +39,21 @@ func (x *sender) send(p *channel.Packet) bool {
 	var why packet.Reason
 	if x.in, why = packet.Parse(x.head[:x.n], p.Length); why != packet.OK {
 		s.drops.parse[why].Add(1)
+		x.refused()
 		return true
 	}
 	f, ok := x.admit(p)
 	if !ok {
+		x.refused()
 		return true
+	}
+	if x.in.Fragment() {
+		x.number()
 	}
 	x.describe(p)
 	if s.port.Local(x.out.Remote) {
 		x.deliverHere()
+		x.passed(p, f)
 		return true
 	}
 	r := s.port.Output(&x.out, x.way(f))
@@ -63,7 +71,14 @@ func (x *sender) send(p *channel.Packet) bool {
 	case netif.Unknown:
 		x.hold()
 	}
+	x.passed(p, f)
 	return true
+}
+
+// refused notes that the packet goes nowhere, and with it the rest of its fragments.
+func (x *sender) refused() {
+	x.from.Refused()
+	x.train = train{}
 }
 
 // way is where the hop to the packet's peer is kept.
@@ -94,7 +109,7 @@ func (x *sender) describe(p *channel.Packet) {
 	headers := in.HeaderLen + in.TransportLen
 	*o = netif.Outgoing{
 		Head: x.head[:headers], IP: in.HeaderLen, Transport: in.TransportLen,
-		PayloadLen: in.Length - headers, Remote: in.DstAddr(), SegmentSize: p.SegmentSize,
+		PayloadLen: in.Length - headers, Remote: in.DstAddr(), SegmentSize: p.SegmentSize, Fragment: in.Fragment(),
 	}
 	// What was copied and checked is not read again: the body begins behind it.
 	o.Body = append(x.body[:0], x.head[headers:min(x.n, in.Length)])
@@ -107,7 +122,7 @@ func (x *sender) describe(p *channel.Packet) {
 		o.Body = append(o.Body, b[skip:])
 		skip = 0
 	}
-	if p.Checksum && p.ChecksumStart == in.HeaderLen {
+	if p.Checksum && p.ChecksumStart == in.HeaderLen && !in.Fragment() {
 		switch {
 		case in.Proto == packet.TCP && p.ChecksumOffset == 16, in.Proto == packet.UDP && p.ChecksumOffset == 6:
 			o.Sum, o.SumOffset = true, p.ChecksumOffset
@@ -125,9 +140,14 @@ func (x *sender) admit(p *channel.Packet) (*flow.Flow, bool) {
 		s.drop(why)
 		return nil, false
 	}
-	v := s.table.Transmit(s.now(), flow.Claim{
-		Port: x.from.ID, Flow: p.Flow, Generation: p.Generation, Segmented: p.SegmentSize != 0,
-	}, in)
+	var v flow.Verdict
+	if in.First() {
+		v = s.table.Transmit(s.now(), flow.Claim{
+			Port: x.from.ID, Flow: p.Flow, Generation: p.Generation, Segmented: p.SegmentSize != 0, Fragment: in.More,
+		}, in)
+	} else {
+		v = s.table.Continue(s.now(), x.train.flow, in)
+	}
 	if !v.Goes() {
 		s.drops.tx[v.Reason].Add(1)
 		return nil, false
@@ -143,15 +163,21 @@ func (x *sender) form(p *channel.Packet) (Reason, bool) {
 	switch {
 	case in.Length != p.Length:
 		return TxLength, false
-	case in.Fragment():
-		return TxFragment, false
+	case in.Fragment() && p.SegmentSize != 0:
+		return TxSegmentation, false
+	case !in.First():
+		return x.follows(p, mtu)
 	case in.TransportLen == 0 || isError(in):
 		return TxProtocol, false
+	case in.More && in.Proto == packet.TCP:
+		return TxFragment, false // TCP finds the path's MTU
+	case in.More && p.Length > mtu:
+		return TxTooLong, false
 	case in.Proto != packet.TCP && in.Proto != packet.UDP && in.SrcPort == 0 && in.DstPort == 0:
 		return TxProtocol, false
 	case remote.IsMulticast() || remote.IsUnspecified() || remote == broadcast:
 		return TxMulticast, false
-	case p.SegmentSize == 0 && p.Length > mtu && (in.Proto != packet.UDP || in.HasOptions):
+	case p.SegmentSize == 0 && p.Length > mtu && (in.Proto == packet.TCP || in.HasOptions):
 		return TxTooLong, false
 	case p.SegmentSize != 0 && (in.Proto != packet.TCP || p.HeaderLen != in.HeaderLen+in.TransportLen ||
 		p.HeaderLen+p.SegmentSize > mtu || in.Flags&(packet.SYN|packet.RST) != 0):

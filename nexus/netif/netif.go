@@ -30,6 +30,9 @@ type Outgoing struct {
 	Sum       bool
 	SumOffset int
 	Remote    netip.Addr
+	// Fragment says that the packet is one already. It has no transport header then,
+	// unless it is the first.
+	Fragment bool
 }
 
 // Result is what became of a packet.
@@ -49,8 +52,8 @@ const (
 
 // Port sends packets.
 type Port interface {
-	// Output sends a packet. The card is told at the next Flush. UDP that is longer
-	// than the path's MTU is sent in fragments.
+	// Output sends a packet. The card is told at the next Flush. What is longer
+	// than the path's MTU is sent in fragments, unless it is of TCP.
 	Output(p *Outgoing, hop *Hop) Result
 	// Hold has the neighbour asked for that an Unknown packet would go to, and sends
 	// the packet when it is known: Sent, or Unreachable if it is dropped at once. done
@@ -61,6 +64,9 @@ type Port interface {
 	// Input gives the host stack a packet that was put together from fragments.
 	// Only the goroutine that calls Receiver does so, which gives the bytes away.
 	Input(packet []byte)
+	// FragmentID returns the ID for fragments that no others of the machine have while
+	// they may be on their way.
+	FragmentID() uint32
 	// Flush tells the card of what was sent.
 	Flush()
 	// Resolve finds the way to a peer out and calls done, once and from any

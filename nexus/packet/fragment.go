@@ -54,3 +54,16 @@ func Fragment(dst, head []byte, id uint32, offset, n int, more bool) []byte {
 	binary.BigEndian.PutUint16(h[10:], ^SumOf(h))
 	return h
 }
+
+// SetFragmentID gives a fragment, whose headers begin b, another ID, and in IPv4 the header
+// its checksum. in is what Parse has read from b, with OnlyFragment.
+func SetFragmentID(b []byte, in *Info, id uint32) {
+	if in.Version == 6 {
+		binary.BigEndian.PutUint32(b[v6Len+4:], id)
+		return
+	}
+	h := b[:v4Min]
+	binary.BigEndian.PutUint16(h[4:], uint16(id))
+	h[10], h[11] = 0, 0
+	binary.BigEndian.PutUint16(h[10:], ^SumOf(h))
+}

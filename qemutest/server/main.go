@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -50,6 +51,17 @@ func main() {
 		case "udp":
 			c, err := net.ListenPacket("udp", ":"+port)
 			say("udp", err)
+			go echoPackets(c)
+		case "ttl": // with options of its own
+			l := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+				c.Control(func(fd uintptr) {
+					err = errors.Join(syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_TTL, 9),
+						syscall.SetsockoptInt(int(fd), syscall.IPPROTO_IP, syscall.IP_TOS, 0x10))
+				})
+				return err
+			}}
+			c, err := l.ListenPacket(context.Background(), "udp4", ":"+port)
+			say("ttl", err)
 			go echoPackets(c)
 		}
 	}
@@ -211,6 +223,8 @@ func echoPackets(c net.PacketConn) {
 		if err != nil {
 			return
 		}
-		c.WriteTo(b[:n], from)
+		if _, err := c.WriteTo(b[:n], from); err != nil {
+			fmt.Printf("echo: %v\n", err)
+		}
 	}
 }

@@ -59,10 +59,10 @@ func fetch(t *testing.T, url string) []byte {
 func TestDomainNetwork(t *testing.T) {
 	for _, machine := range machines {
 		t.Run(machine, func(t *testing.T) {
-			d := serverDomain(t, "server", []string{"tcp/80", "tcp/7", "udp/7"}, []string{"udp/10.0.2.3:53"}, "http/80", "tcp/7", "udp/7")
+			d := serverDomain(t, "server", []string{"tcp/80", "tcp/7", "udp/7", "udp/8"}, []string{"udp/10.0.2.3:53"}, "http/80", "tcp/7", "udp/7", "ttl/8")
 			vm := start(t, qemutest.Config{
 				Machine: machine, Memory: 160, Image: imageWith(t, qemu.Machines[machine], d),
-				Net: qemutest.UserNet, Forward: []string{"tcp/80", "tcp/7", "udp/7"},
+				Net: qemutest.UserNet, Forward: []string{"tcp/80", "tcp/7", "udp/7", "udp/8"},
 			})
 			vm.Seen(t, "server: serving")
 			vm.Seen(t, "address acquired")
@@ -94,6 +94,7 @@ func TestDomainNetwork(t *testing.T) {
 			}
 			echoes(t, "tcp", vm.Forwarded(t, "tcp/7"))
 			echoes(t, "udp", vm.Forwarded(t, "udp/7"))
+			echoes(t, "udp", vm.Forwarded(t, "udp/8")) // with a TTL and a type of service of its own
 
 			for _, c := range []struct{ line, want string }{
 				{"listen tcp :81", "listen :81: listen tcp :81: bind: permission denied"},

@@ -56,7 +56,9 @@ type Endpoint struct {
 	mu sync.Mutex
 	// waiting found no room in the ring.
 	waiting []*stack.PacketBuffer
-	bare    int      // how many of them are TCP's without data
+	bare    int // how many of them are TCP's without data
+	// parts are datagrams that are being cut.
+	parts   []parts
 	refused bool     // somebody waits for a call of room
 	out     datagram // that is sent
 	dirty   bool     // packets were sent since the last flush

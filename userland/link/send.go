@@ -27,7 +27,19 @@ func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 			break
 		}
 		n++
-		e.put(pkt)
+		whole, fragment := e.join(pkt)
+		switch {
+		case !fragment:
+			e.put(pkt)
+		case whole != nil:
+			if whole.Size() > e.channel.Longest() {
+				e.counts.Refused++
+				err = &tcpip.ErrMessageTooLong{}
+			} else {
+				e.put(whole)
+			}
+			whole.DecRef()
+		}
 	}
 	e.mu.Unlock()
 	e.Signal()

@@ -20,12 +20,9 @@ type Wire interface {
 	// SendDatagram sends b in UDP, with the default options of IP. It is false
 	// when there is no room; Stack.Room is called when it is worth trying again.
 	SendDatagram(from, to netip.AddrPort, b []byte) bool
-	// Longest is the longest IP packet that SendDatagram takes, in bytes, in fragments
-	// if need be.
+	// Longest is the longest IP packet that goes there, in bytes, in fragments if need
+	// be.
 	Longest() int
-	// MTU is the longest that gVisor may send there: fragments that it makes are
-	// refused.
-	MTU() uint32
 }
 
 // Datagram is one that has arrived, whose checksum was verified.
@@ -208,8 +205,8 @@ func (k *sock) packet(n int, to netip.Addr) int {
 	return n + header.IPv6MinimumSize
 }
 
-// tooLong says that gVisor would have to cut a datagram of n bytes for an address, or
-// for the peer if that is invalid, on its way to the kernel.
+// tooLong says that the kernel takes no datagram of n bytes for an address, or for the peer
+// if that is invalid.
 func (k *sock) tooLong(n int, to netip.AddrPort) bool {
 	if k.s.Wire == nil {
 		return false
@@ -219,7 +216,7 @@ func (k *sock) tooLong(n int, to netip.AddrPort) bool {
 		to = k.peer
 		k.mu.Unlock()
 	}
-	return to.IsValid() && !private(to.Addr()) && k.packet(n, to.Addr().Unmap()) > int(k.s.Wire.MTU())
+	return to.IsValid() && !private(to.Addr()) && k.packet(n, to.Addr().Unmap()) > k.s.Wire.Longest()
 }
 
 // way returns the addresses of a datagram for to, or for the peer if that is

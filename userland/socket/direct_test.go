@@ -22,7 +22,6 @@ type wire struct {
 }
 
 func (w *wire) Longest() int { return 4000 }
-func (w *wire) MTU() uint32  { return 1500 }
 
 func (w *wire) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	w.mu.Lock()
@@ -305,12 +304,12 @@ func TestTooLongForTheWire(t *testing.T) {
 		{"IPv4", syscall.AF_INET, 0, plain, to4, 4000 - 28, false, true},
 		{"IPv4 to a peer", syscall.AF_INET, 0, plain, to4, 4000 - 28, true, true},
 		{"IPv6", syscall.AF_INET6, 0, plain, to6, 4000 - 48, false, true},
-		{"hops of its own", syscall.AF_INET, 0, hops, to4, 1500 - 28, false, false},
-		{"hops of its own, to a peer", syscall.AF_INET, 0, hops, to4, 1500 - 28, true, false},
-		{"a shared port", syscall.AF_INET, 0, shared, to4, 1500 - 28, false, false},
+		{"hops of its own", syscall.AF_INET, 0, hops, to4, 4000 - 28, false, false},
+		{"hops of its own, to a peer", syscall.AF_INET, 0, hops, to4, 4000 - 28, true, false},
+		{"a shared port", syscall.AF_INET, 0, shared, to4, 4000 - 28, false, false},
 		{"loopback", syscall.AF_INET, 0, plain, loop4, 65507, false, false},
 		{"loopback as a peer", syscall.AF_INET, 0, plain, loop4, 65507, true, false},
-		{"echo", syscall.AF_INET, syscall.IPPROTO_ICMP, plain, to4, 1500 - 20, false, false},
+		{"echo", syscall.AF_INET, syscall.IPPROTO_ICMP, plain, to4, 4000 - 20, false, false},
 	} {
 		s, w := wired(t)
 		fd := s.socket(tt.family, syscall.SOCK_DGRAM, tt.protocol)
