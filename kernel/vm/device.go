@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -61,7 +62,7 @@ func (Tables) Alloc(size int) (s hw.Segment, err error) {
 		}
 	})
 	if !ok {
-		return s, errMemory
+		return s, errors.New("no memory is left for tables: give the machine more")
 	}
 	return hw.Segment{Bytes: bytesAt(uintptr(layout.DirectMap+phys), layout.PageSize), Phys: phys}, nil
 }
