@@ -11,8 +11,12 @@ import (
 	"time"
 	"unsafe"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 
+	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/arena/arenatest"
@@ -154,4 +158,89 @@ func TestRefusalsWhenWhole(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzDomainSends has a domain send any packet, with any wishes: none ends the kernel, and
+// what leaves comes from the machine.
+func FuzzDomainSends(f *testing.F) {
+	from := func(frame []byte) []byte {
+		b := slices.Clone(frame[ethHeader:])
+		copy(b[12:20], []byte{192, 0, 2, 1, 192, 0, 2, 2})
+		return b
+	}
+	datagram := from(udpFrame(4000, make([]byte, 3000)))
+	binary.BigEndian.PutUint16(datagram[ipv4Header:], 5000)
+	f.Add(datagram, uint16(20), uint16(6), uint16(0), uint16(0), byte(1))
+	f.Add(datagram[:128], uint16(0), uint16(0), uint16(0), uint16(0), byte(0))
+	f.Add(from(tcpFrame(1, make([]byte, 5000), header.TCPFlagAck)), uint16(20), uint16(16), uint16(1), uint16(40), byte(3))
+	f.Add(from(pingFrom(2)), uint16(20), uint16(2), uint16(0), uint16(0), byte(1))
+	six := frame6(uint8(header.UDPProtocolNumber), datagram[ipv4Header:]...)[ethHeader:]
+	copy(six[8:24], netip.MustParseAddr("2001:db8::1").AsSlice())
+	copy(six[24:40], netip.MustParseAddr("2001:db8::2").AsSlice())
+	f.Add(six, uint16(40), uint16(6), uint16(0), uint16(0), byte(1))
+
+	s, _, far := newBenchStack(f, noOffloads)
+	d := attachDomain(f, s)
+	for protocol, to := range map[tcpip.NetworkProtocolNumber]string{ipv4.ProtocolNumber: "192.0.2.2", ipv6.ProtocolNumber: "2001:db8::2"} {
+		if err := s.net.AddStaticNeighbor(cardID, protocol, toAddress(netip.MustParseAddr(to)), tcpip.LinkAddress(theirMAC[:])); err != nil {
+			f.Fatal(err)
+		}
+	}
+	s.link.dev.(*port).onTransmit = func(frame []byte, _ *nic.Packet) bool {
+		ip := frame[ethHeader:]
+		if macAddr(frame[6:12]) != ourMAC {
+			f.Errorf("a frame from %x", frame[6:12])
+		}
+		switch ip[0] >> 4 {
+		case 4:
+			if a := netip.AddrFrom4([4]byte(ip[12:16])); !s.Port().Local(a) && !a.IsUnspecified() {
+				f.Errorf("a packet from %v", a)
+			}
+		case 6:
+			if a := netip.AddrFrom16([16]byte(ip[8:24])); !s.Port().Local(a) && !a.IsUnspecified() && !a.IsLinkLocalUnicast() {
+				f.Errorf("a packet from %v", a)
+			}
+		}
+		return true
+	}
+	batch := nic.NewBatch(pollBudget)
+	send := func(t testing.TB, packet []byte, o user.Outgoing) (frames int) {
+		o.Length = len(packet)
+		if !d.user.Send(&o, func(piece []byte) { packet = packet[copy(piece, packet):] }) {
+			t.Fatal("no room")
+		}
+		d.user.Flush()
+		for n := drainPort(far, batch); n > 0; n = drainPort(far, batch) {
+			frames += n
+			d.sw.Room()
+		}
+		d.received()
+		return frames
+	}
+	// The control.
+	for _, b := range [][]byte{datagram, six} {
+		if n := send(f, b, user.Outgoing{Checksum: true, ChecksumStart: len(b) - 3008, ChecksumOffset: 6}); n != 3 {
+			f.Fatalf("%d fragments have left", n)
+		}
+	}
+	f.Fuzz(func(t *testing.T, packet []byte, start, offset, segment, headers uint16, flags byte) {
+		if len(packet) == 0 || len(packet) > d.user.Longest() {
+			return
+		}
+		// Without the right length nothing else is looked at.
+		packet = slices.Clone(packet)
+		switch {
+		case flags&4 == 0 && len(packet) >= ipv4Header && packet[0]>>4 == 4:
+			header.IPv4(packet).SetTotalLength(uint16(len(packet)))
+		case flags&4 == 0 && len(packet) >= ipv6Header && packet[0]>>4 == 6:
+			header.IPv6(packet).SetPayloadLength(uint16(len(packet) - ipv6Header))
+		}
+		o := user.Outgoing{
+			Checksum: flags&1 != 0, ChecksumStart: int(start), ChecksumOffset: int(offset), HeaderLen: int(headers),
+		}
+		if flags&2 != 0 {
+			o.SegmentSize = int(segment)
+		}
+		send(t, packet, o)
+	})
 }
