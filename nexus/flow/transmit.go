@@ -19,6 +19,9 @@ type Claim struct {
 	// Fragment says that the packet is the first of its fragments, as it has to be: the
 	// rest is asked about by Continue.
 	Fragment bool
+	// Again says that the packet was let pass before and could not be sent: it is asked
+	// about once more, as the flow may have ended, and not taken into account.
+	Again bool
 }
 
 // Transmit says whether a packet may be sent, and takes it into account. in is what
@@ -50,17 +53,17 @@ func (t *Table) Transmit(now time.Duration, c Claim, in *packet.Info) Verdict {
 	case f.MTU() != 0 && in.Length > f.MTU() && !c.Segmented:
 		return Verdict{f, Drop, TooLong}
 	case in.Proto == packet.TCP:
-		v = t.transmitTCP(now, f, in)
+		v = t.transmitTCP(now, c, f, in)
 	}
-	if v.Goes() {
+	if v.Goes() && !c.Again {
 		f.passed(now, tx, in.Length)
 	}
 	return v
 }
 
 // Continue says whether a further fragment may be sent over the flow of its first one, and
-// takes it into account.
-func (t *Table) Continue(now time.Duration, f *Flow, in *packet.Info) Verdict {
+// takes it into account; again as in Claim.
+func (t *Table) Continue(now time.Duration, f *Flow, in *packet.Info, again bool) Verdict {
 	switch g := f.Flags(); {
 	case !in.OnlyFragment():
 		return Verdict{f, Drop, Options}
@@ -69,11 +72,13 @@ func (t *Table) Continue(now time.Duration, f *Flow, in *packet.Info) Verdict {
 	case g&FlagNonviable != 0:
 		return Verdict{f, Drop, Nonviable}
 	}
-	f.passed(now, tx, in.Length)
+	if !again {
+		f.passed(now, tx, in.Length)
+	}
 	return Verdict{f, Pass, None}
 }
 
-func (t *Table) transmitTCP(now time.Duration, f *Flow, in *packet.Info) Verdict {
+func (t *Table) transmitTCP(now time.Duration, c Claim, f *Flow, in *packet.Info) Verdict {
 	syn, ack, rst := in.Flags&packet.SYN != 0, in.Flags&packet.ACK != 0, in.Flags&packet.RST != 0
 	kind, cookie := f.Kind(), f.Flags()&FlagCookie != 0
 	switch {
@@ -88,6 +93,8 @@ func (t *Table) transmitTCP(now time.Duration, f *Flow, in *packet.Info) Verdict
 		return Verdict{f, Drop, HalfOpenSend}
 	case syn && f.Flags()&FlagWithdrawn != 0:
 		return Verdict{f, Drop, Withdrawn}
+	case c.Again:
+		return Verdict{f, Pass, None}
 	}
 	f.mu.Lock()
 	if syn && !f.track.attempt(now) {

@@ -3,6 +3,7 @@ package flowswitch_test
 import (
 	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"testing"
 
 	"github.com/sluice-os/sluice/nexus/abi"
@@ -366,6 +367,72 @@ func TestSourcesFromOutside(t *testing.T) {
 		}
 		if got := w.arrive(b); got != taken {
 			t.Errorf("from %s: taken: %v", from, got)
+		}
+	}
+}
+
+// TestWaitingIsNotAnother: a domain that has its packet wait and makes a SYN of it has
+// attempted something.
+func TestWaitingIsNotAnother(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"udp/5000"}, []string{"tcp/*:*", "udp/*:*"})
+	if _, errno := d.bind(17, 5000); errno != 0 {
+		t.Fatal(errno)
+	}
+	c, errno := d.connect(6, outside, 80)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	attempt := packet{src: machine, dst: outside, proto: 6, sport: uint16(c.LocalPort), dport: 80, flags: syn}.bytes()
+	harmless := datagramFrom(5000, outside, make([]byte, len(attempt)-28))
+	for range 30 {
+		w.full = true
+		// Where the bytes lie that wait is what fill was given.
+		var piece []byte
+		if !d.user.Send(&channel.Outgoing{Length: len(harmless)}, func(b []byte) { piece = b; copy(b, harmless) }) {
+			t.Fatal("no room")
+		}
+		d.user.Flush()
+		copy(piece, attempt)
+		w.full = false
+		w.sw.Room()
+	}
+	if n := w.drops()["flowswitch_drop_tx_syn_rate"]; len(w.sent) != 20 || n != 10 {
+		t.Errorf("%d SYNs left, %d were too many", len(w.sent), n)
+	}
+}
+
+// TestWaitingCountsOnce: a packet that the card refuses again and again is one packet of
+// its flow, and a SYN among them one attempt.
+func TestWaitingCountsOnce(t *testing.T) {
+	w := newWorld(t)
+	d := w.domain([]string{"udp/5000"}, []string{"tcp/*:*", "udp/*:*"})
+	u, errno := d.bind(17, 5000)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	c, errno := d.connect(6, outside, 80)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	for flow, b := range map[uint32][]byte{
+		u.Flow: datagramFrom(5000, outside, []byte("data")),
+		c.Flow: packet{src: machine, dst: outside, proto: 6, sport: uint16(c.LocalPort), dport: 80, flags: syn}.bytes(),
+	} {
+		w.sent, w.full = nil, true
+		d.send(b, channel.Outgoing{})
+		for range 50 { // as the poller does at each turn
+			w.sw.Room()
+		}
+		w.full = false
+		w.sw.Room()
+		if len(w.sent) != 1 {
+			t.Errorf("%d packets left: %v", len(w.sent), w.drops())
+		}
+		for _, r := range w.sw.Flows().Rows {
+			if r[0] == strconv.Itoa(int(flow)) && (r[7] != "1" || r[8] != strconv.Itoa(len(b))) {
+				t.Errorf("flow %v", r)
+			}
 		}
 	}
 }

@@ -30,11 +30,25 @@ type sender struct {
 	whole [abi.BufletsMax + 2][]byte
 	// train are the fragments that come after the one at hand.
 	train train
+	// waits is the packet that was let pass and found the card full; again says that it is
+	// the one at hand, which the domain may have changed meanwhile.
+	waits waiting
+	again bool
 }
+
+// waiting is what was taken into account of a packet; the zero value is of none.
+type waiting struct {
+	key    packet.Key
+	flags  uint8
+	length int
+}
+
+func waitingOf(in *packet.Info) waiting { return waiting{in.TxKey(), in.Flags, in.Length} }
 
 // send checks a packet and sends it. false: it must wait for the card.
 func (x *sender) send(p *channel.Packet) bool {
-	s := x.s
+	s, before := x.s, x.waits
+	x.waits = waiting{}
 	x.gather(p)
 	var why packet.Reason
 	if x.in, why = packet.Parse(x.head[:x.n], p.Length); why != packet.OK {
@@ -42,6 +56,7 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.refused()
 		return true
 	}
+	x.again = before.length != 0 && before == waitingOf(&x.in)
 	f, ok := x.admit(p)
 	if !ok {
 		x.refused()
@@ -65,6 +80,7 @@ func (x *sender) send(p *channel.Packet) bool {
 	}
 	switch r {
 	case netif.Full:
+		x.waits = waitingOf(&x.in)
 		return false
 	case netif.Unreachable:
 		s.drop(TxUnreachable)
@@ -143,10 +159,10 @@ func (x *sender) admit(p *channel.Packet) (*flow.Flow, bool) {
 	var v flow.Verdict
 	if in.First() {
 		v = s.table.Transmit(s.now(), flow.Claim{
-			Port: x.from.ID, Flow: p.Flow, Generation: p.Generation, Segmented: p.SegmentSize != 0, Fragment: in.More,
+			Port: x.from.ID, Flow: p.Flow, Generation: p.Generation, Segmented: p.SegmentSize != 0, Fragment: in.More, Again: x.again,
 		}, in)
 	} else {
-		v = s.table.Continue(s.now(), x.train.flow, in)
+		v = s.table.Continue(s.now(), x.train.flow, in, x.again)
 	}
 	if !v.Goes() {
 		s.drops.tx[v.Reason].Add(1)
