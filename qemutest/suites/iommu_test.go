@@ -70,7 +70,8 @@ func TestIOMMUBlocks(t *testing.T) {
 	strays := func(t *testing.T, vm *qemutest.VM, peer *qemutest.Peer, how, mark string) int {
 		t.Helper()
 		from := len(vm.Output())
-		if text := vm.Command(t, "fault "+how); !regexp.MustCompile(`256 receive buffers lie at bus address 0x[0-9a-f]+`).MatchString(text) {
+		// All but those that hold a frame which is being read.
+		if text := vm.Command(t, "fault "+how); !regexp.MustCompile(`2\d\d receive buffers lie at bus address 0x[0-9a-f]+`).MatchString(text) {
 			t.Fatalf("fault %s printed %q", how, text)
 		}
 		peer.Ping(t, peer.Address4())
