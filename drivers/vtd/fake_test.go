@@ -409,7 +409,7 @@ func (u *unit) walk(s Source, addr uint64) (w walk, code uint8) {
 	return w, 0
 }
 
-// record is what the unit does with a fault (7.3).
+// record is what the unit does with a fault (7.2, 7.3).
 func (u *unit) record(s Source, addr uint64, write bool, code uint8) uint8 {
 	if u.regs[regFSTS]&fstsPFO != 0 {
 		return code

@@ -27,7 +27,7 @@ type queue struct {
 	serial uint32 // of the last answer
 }
 
-// openQueue turns queued invalidation on (6.5.2.1).
+// openQueue turns queued invalidation on (6.5.2).
 func (u *Unit) openQueue() error {
 	var err error
 	if u.queue.ring, err = u.newTable(); err != nil {
