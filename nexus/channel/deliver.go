@@ -66,17 +66,16 @@ func (c *Channel) deliver(d *Delivery, fill func([]byte)) (drop *uint64) {
 	case r.Room() == 0:
 		return &c.counts.RxRingFull
 	}
-	i, ok := c.arrive(c.packets)
-	if !ok {
+	if !c.room(c.packets, 0) {
 		return &c.counts.RxNoPacket
 	}
+	i := c.packets.Take()
 	n, ok := c.takeChain(d.Length)
 	if !ok {
 		c.putPacket(i, c.taken[:n])
 		return &c.counts.RxNoBuffer
 	}
 	c.write(i, n, d, fill)
-	c.unread(n)
 	if c.hook != nil {
 		c.hook(delivered, n, d.Length)
 	}
@@ -98,12 +97,12 @@ func (c *Channel) takeChain(length int) (n int, ok bool) {
 		if left > arena.SmallMax {
 			first, second = second, first
 		}
-		i, ok := c.arrive(first)
-		if !ok {
-			if i, ok = c.arrive(second); !ok {
+		if !c.room(first, n) {
+			if first = second; !c.room(first, n) {
 				return n, false
 			}
 		}
+		i := first.Take()
 		c.taken[n] = i
 		left -= len(c.arena.Buffer(i))
 	}
@@ -113,7 +112,7 @@ func (c *Channel) takeChain(length int) (n int, ok bool) {
 // write fills packet i with the first n buflets of c.taken and lends them all. The
 // domain sees nothing of it before the ring's tail moves.
 func (c *Channel) write(i uint32, n int, d *Delivery, fill func([]byte)) {
-	left := d.Length
+	left, has := d.Length, note{}
 	for k, b := range c.taken[:n] {
 		buffer := c.arena.Buffer(b)
 		piece := buffer[:min(left, len(buffer))]
@@ -124,7 +123,13 @@ func (c *Channel) write(i uint32, n int, d *Delivery, fill func([]byte)) {
 			next = c.taken[k+1]
 		}
 		*c.arena.Buflet(b) = abi.Buflet{Index: b, Next: next, Length: uint32(len(piece)), Limit: uint32(len(buffer))}
-		c.lendBuflet(b, pool.Arrived)
+		if c.small.Has(b) {
+			c.small.Lend(b, pool.Arrived)
+			has.small++
+		} else {
+			c.large.Lend(b, pool.Arrived)
+			has.large++
+		}
 	}
 	p := abi.Packet{
 		Redzone: redzone(c.cookie, i), Index: i, Buflets: uint32(n), First: c.taken[0], Length: uint32(d.Length),
@@ -139,6 +144,11 @@ func (c *Channel) write(i uint32, n int, d *Delivery, fill func([]byte)) {
 	}
 	*c.arena.Packet(i) = p
 	c.packets.Lend(i, pool.Arrived)
+	c.notes[c.noted&uint32(len(c.notes)-1)] = has
+	c.noted++
+	c.packets.unread++
+	c.small.unread += int(has.small)
+	c.large.unread += int(has.large)
 }
 
 // Flush shows the domain what was delivered since the last one, with one event: if it

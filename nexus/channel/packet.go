@@ -80,7 +80,11 @@ func (c *Channel) returnChain(list *[abi.BufletsMax]uint32, first, n uint32) err
 // putPacket frees a packet with its buflets.
 func (c *Channel) putPacket(i uint32, buflets []uint32) {
 	for _, b := range buflets {
-		c.putBuflet(b)
+		if c.small.Has(b) {
+			c.small.Put(b)
+		} else {
+			c.large.Put(b)
+		}
 	}
 	c.packets.Put(i)
 }

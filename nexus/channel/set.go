@@ -23,6 +23,8 @@ type set struct {
 	// is strived for.
 	give, back             pool.Working
 	giveBounds, backBounds pool.Bounds
+	// arrivals is how many may be lent with what has arrived.
+	arrivals int
 	// left is the fewest that the domain held empty when the kernel had taken all that
 	// it sent, since the last look, and returned how many of these it gives back in
 	// the sync at hand.
@@ -75,6 +77,7 @@ func (c *Channel) newSets() {
 	for i := range c.sets {
 		s := &c.sets[i]
 		s.segment, s.left = a.Spans[s.region].Segment, math.MaxInt
+		s.arrivals = s.All() - s.giveBounds.Limit
 		s.backBounds = pool.Bounds{Floor: min(1, s.Segments()), Limit: s.Segments()}
 		s.give, s.back = pool.NewWorking(s.giveBounds), pool.NewWorking(s.backBounds)
 		for k := range s.Segments() {
@@ -112,24 +115,20 @@ func (c *Channel) added(s *set, k int) {
 	}
 }
 
-// take takes an object for the kernel, with more memory when there is none.
-func (c *Channel) take(s *set) (uint32, bool) {
-	i, ok := s.Take()
-	if !ok && c.more(s) {
-		return s.Take()
-	}
-	return i, ok
+// room says whether there is an object for what arrives, for which n of any kind were taken
+// already. What the domain may come to hold empty stays out of that: else who does not read
+// could not send.
+func (c *Channel) room(s *set, n int) bool {
+	return s.Free() > 0 && s.Lent(pool.Arrived)+n < s.arrivals || c.makeRoom(s, n)
 }
 
-// arrive takes an object for what arrives. What the domain may come to hold empty stays
-// out of that: else who does not read could not send.
-func (c *Channel) arrive(s *set) (uint32, bool) {
-	for s.Count()-s.Free()-s.Lent(pool.Empty) >= s.All()-s.giveBounds.Limit {
+func (c *Channel) makeRoom(s *set, n int) bool {
+	for s.Lent(pool.Arrived)+n >= s.arrivals {
 		if !c.looks || !c.regain() {
-			return 0, false
+			return false
 		}
 	}
-	return c.take(s)
+	return s.Free() > 0 || c.more(s)
 }
 
 // more sees to it that the set, in which nothing is free, has something; false when that
@@ -196,8 +195,11 @@ func (c *Channel) back(s *set) error {
 func (c *Channel) drain() {
 	for i := range c.sets {
 		s := &c.sets[i]
-		for s.Backed() > s.back.Size && s.Drained() > 0 {
-			k, _ := s.Drain()
+		for s.Backed() > s.back.Size {
+			k, ok := s.Drain()
+			if !ok {
+				break
+			}
 			c.arena.Unback(s.region, k)
 			c.memory -= s.segment
 			c.budget.Give(s.segment)
@@ -264,10 +266,10 @@ func (c *Channel) refill() (some bool) {
 	for k := range c.sets {
 		s := &c.sets[k]
 		for n := min(s.give.Size-s.Lent(pool.Empty), r.Room()); n > 0; n-- {
-			i, ok := c.take(s)
-			if !ok {
+			if s.Free() == 0 && !c.more(s) {
 				break
 			}
+			i := s.Take()
 			s.Lend(i, pool.Empty)
 			r.Put(abi.Slot{Index: i, Kind: s.kind})
 			some = true
@@ -285,21 +287,4 @@ func (c *Channel) read() {
 		c.small.unread -= int(n.small)
 		c.large.unread -= int(n.large)
 	}
-}
-
-// unread takes note of a packet in the rx ring, with the first n buflets of c.taken.
-func (c *Channel) unread(n int) {
-	var x note
-	for _, i := range c.taken[:n] {
-		if c.small.Has(i) {
-			x.small++
-		} else {
-			x.large++
-		}
-	}
-	c.notes[c.noted&uint32(len(c.notes)-1)] = x
-	c.noted++
-	c.packets.unread++
-	c.small.unread += int(x.small)
-	c.large.unread += int(x.large)
 }

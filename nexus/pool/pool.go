@@ -27,20 +27,29 @@ const (
 // PerMax is the most objects of a segment.
 const PerMax = 64
 
+// recentMax is how many objects are kept at hand: about a batch.
+const recentMax = 255
+
 // Objects is a set of equal objects with indexes from a first one on. They lie in
-// segments, which come and go: what has no memory can be neither taken nor lent. The
-// lowest object that is free is handed out first, so that the highest segments drain.
+// segments, which come and go: what has no memory can be neither taken nor lent. What was
+// given back last is taken first, then the lowest object that is free, so that the highest
+// segments drain.
 type Objects struct {
+	// recent are the free objects at hand, of which there are some; the bits of free
+	// know nothing of them.
+	recent [recentMax + 1]uint32
+	hand   uint8
+
 	first uint32
 	shift uint32   // a segment has 1<<shift objects
 	full  []uint64 // by segment: a bit for each object that it has with memory
-	free  []uint64 // by segment: a bit for each object that nobody has
+	free  []uint64 // by segment: a bit for each object that nobody has, and none at hand
 	some  []uint64 // a bit for each segment in which one is free
 	lent  []Loan   // to the domain; 0: not
 	out   [loans]int
 
 	count, left, low int // objects with memory, free now, free at least
-	backed, drained  int // segments with memory, and with all of their objects free
+	backed, drained  int // segments with memory, and with all of their bits free
 }
 
 // NewObjects makes a set of n objects, per of them a segment (a power of two, PerMax at
@@ -64,12 +73,11 @@ func (o *Objects) Lent(why Loan) int { return o.out[why] }
 func (o *Objects) AllLent() int      { return o.out[Empty] + o.out[Arrived] }
 func (o *Objects) All() int          { return len(o.lent) }
 
-// Segments is how many segments there are, Per how many objects one has, Backed how many
-// have memory, and Drained how many of these have all of their objects free.
+// Segments is how many segments there are, Per how many objects one has, and Backed how
+// many have memory.
 func (o *Objects) Segments() int { return len(o.full) }
 func (o *Objects) Per() int      { return 1 << o.shift }
 func (o *Objects) Backed() int   { return o.backed }
-func (o *Objects) Drained() int  { return o.drained }
 
 // Low returns the fewest objects that were free at a time since the last call.
 func (o *Objects) Low() int {
@@ -104,6 +112,9 @@ func (o *Objects) Add(segment int) {
 // Drain takes the memory's objects out of the set: those of the highest segment whose
 // objects are all free. false: there is none.
 func (o *Objects) Drain() (segment int, ok bool) {
+	for ; o.hand > 0; o.hand-- {
+		o.put(o.recent[o.hand-1])
+	}
 	if o.drained == 0 {
 		return 0, false
 	}
@@ -122,8 +133,20 @@ func (o *Objects) Drain() (segment int, ok bool) {
 	panic("pool: the account of drained segments is wrong")
 }
 
-// Take takes a free object for the kernel; false when there is none.
-func (o *Objects) Take() (uint32, bool) {
+// Take takes a free object for the kernel: Free must not be 0.
+func (o *Objects) Take() uint32 {
+	if o.left--; o.left < o.low {
+		o.low = o.left
+	}
+	if o.hand == 0 {
+		return o.lowest()
+	}
+	o.hand--
+	return o.recent[o.hand]
+}
+
+// lowest takes the lowest free object, which there must be.
+func (o *Objects) lowest() uint32 {
 	for w, word := range o.some {
 		if word == 0 {
 			continue
@@ -139,21 +162,28 @@ func (o *Objects) Take() (uint32, bool) {
 		if free == 0 {
 			o.some[w] = word & (word - 1)
 		}
-		o.left--
-		o.low = min(o.low, o.left)
-		return o.first + uint32(s)<<o.shift + i, true
+		return o.first + uint32(s)<<o.shift + i
 	}
-	return 0, false
+	panic("pool: nothing is free")
 }
 
 // Put gives back an object that was taken and is not lent.
 func (o *Objects) Put(i uint32) {
+	o.left++
+	if o.hand == recentMax {
+		o.put(i)
+		return
+	}
+	o.recent[o.hand] = i
+	o.hand++
+}
+
+func (o *Objects) put(i uint32) {
 	i -= o.first
 	s := i >> o.shift
 	free := o.free[s] | 1<<(i&(1<<o.shift-1))
 	o.free[s] = free
 	o.some[s/64] |= 1 << (s % 64)
-	o.left++
 	if free == o.full[s] {
 		o.drained++
 	}
