@@ -33,6 +33,7 @@ type domain struct {
 	weight int
 	params arena.Params
 	memory *arenatest.Memory
+	behind func(arena.Memory) arena.Memory // what its arena uses instead
 	user   *user.Channel
 	event  bool // something was posted
 	rude   bool // it gives nothing back that it is asked for
@@ -52,11 +53,16 @@ func newWorld(t testing.TB, memory, limit int) *world {
 // open adds a domain with an open channel.
 func (w *world) open(name string, weight int, p arena.Params) *domain {
 	w.t.Helper()
+	return w.openIn(name, weight, p, func(m arena.Memory) arena.Memory { return m })
+}
+
+func (w *world) openIn(name string, weight int, p arena.Params, behind func(arena.Memory) arena.Memory) *domain {
+	w.t.Helper()
 	l, err := arena.NewLayout(p)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	d := &domain{w: w, name: name, weight: weight, params: p, memory: w.memory.Range(w.t, l.Size)}
+	d := &domain{w: w, name: name, weight: weight, params: p, memory: w.memory.Range(w.t, l.Size), behind: behind}
 	w.domains = append(w.domains, d)
 	d.start()
 	return d
@@ -69,7 +75,7 @@ func (d *domain) start() {
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
-	a, err := arena.New(l, d.memory, 9)
+	a, err := arena.New(l, d.behind(d.memory), 9)
 	if err != nil {
 		d.w.t.Fatal(err)
 	}

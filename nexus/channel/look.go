@@ -159,12 +159,13 @@ func (c *Channel) Limit(bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit = bytes
+	bytes = max(bytes, c.floor)
 	if c.over != nil || c.memory <= bytes {
 		return
 	}
 	for i := range c.sets {
 		s := &c.sets[i]
-		size := s.backBounds.Floor + (s.Backed()-s.backBounds.Floor)*max(bytes-c.floor, 0)/(c.memory-c.floor)
+		size := s.backBounds.Floor + (s.Backed()-s.backBounds.Floor)*(bytes-c.floor)/(c.memory-c.floor)
 		s.back = s.back.Next(s.backBounds, c.now, pool.Event{Kind: pool.Asked, N: size})
 		s.give = s.give.Next(s.giveBounds, c.now, pool.Event{Kind: pool.Asked, N: size * s.Per() / 2})
 	}

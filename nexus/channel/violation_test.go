@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/nexus/abi"
@@ -208,6 +209,9 @@ func FuzzDomain(f *testing.F) {
 	f.Add(make([]byte, 64))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		p := arena.Params{Packets: 16, Buffers: 16, Large: 4, Advisory: 64}
+		if len(script)%2 == 0 { // with segments that come and go
+			p = arena.Params{Packets: 192, Buffers: 48, Large: 12, Advisory: 64}
+		}
 		for kind := range p.Slots {
 			p.Slots[kind] = 4
 		}
@@ -222,11 +226,11 @@ func FuzzDomain(f *testing.F) {
 				panic(p)
 			}
 		}()
-		rng := rand.New(rand.NewPCG(1, uint64(len(script))))
+		rng, now := rand.New(rand.NewPCG(1, uint64(len(script)))), time.Hour
 		for len(script) >= 4 {
 			op, a, v := script[0], int(script[1]), uint32(int16(uint16(script[2])|uint16(script[3])<<8))
 			script = script[4:]
-			switch op % 12 {
+			switch op % 15 {
 			case 0:
 				r.ring(a % abi.RingKinds).Head = v % 8
 			case 1:
@@ -259,6 +263,15 @@ func FuzzDomain(f *testing.F) {
 				} else {
 					x.Resize(kind, int(v))
 				}
+			case 12:
+				r.ring(abi.RingAlloc).Need, r.ring(abi.RingAlloc).Hold[a%abi.HoldKinds] = v, v
+			case 13:
+				now += time.Duration(a) * 20 * time.Millisecond
+				if u := x.Look(now); u.Held < u.Floor || u.Need > u.Held {
+					t.Fatalf("%+v", u)
+				}
+			case 14:
+				x.Limit(int(v) << 8)
 			case 10:
 				if err := x.Channel.Sync(x.send); err != nil {
 					var bad *channel.Violation
