@@ -405,3 +405,28 @@ func TestOldRingIsNothing(t *testing.T) {
 		t.Errorf("and it goes on: %v", err)
 	}
 }
+
+// TestArrivalsFollowTheAllocRing: what the domain may hold to fill is kept out of what can
+// arrive, also when that changes.
+func TestArrivalsFollowTheAllocRing(t *testing.T) {
+	x := resizable(t, arena.Params{Packets: 256, Buffers: 64})
+	arrive := func() (n int) {
+		for x.deliver(content(60)) {
+			n++
+		}
+		x.Flush()
+		x.receive(999)
+		x.user.Sync()
+		return n
+	}
+	before := arrive()
+	for x.user.Trim(); x.resize(abi.RingAlloc, 16) != nil; { // what is in it is taken first
+		x.submit(content(60))
+		x.user.Flush()
+	}
+	x.user.Trim()
+	_, small, _ := x.Arena().Empty()
+	if after := arrive(); before != 32 || after != 64-small {
+		t.Errorf("%d packets arrived, and %d with a smaller ring, want 32 and %d", before, after, 64-small)
+	}
+}

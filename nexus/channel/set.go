@@ -77,7 +77,6 @@ func (c *Channel) newSets() {
 	for i := range c.sets {
 		s := &c.sets[i]
 		s.segment, s.left = a.Spans[s.region].Segment, math.MaxInt
-		s.arrivals = s.All() - s.giveBounds.Limit
 		s.backBounds = pool.Bounds{Floor: min(1, s.Segments()), Limit: s.Segments()}
 		s.give, s.back = pool.NewWorking(s.giveBounds), pool.NewWorking(s.backBounds)
 		for k := range s.Segments() {
@@ -89,7 +88,8 @@ func (c *Channel) newSets() {
 	}
 }
 
-// bound says how many the domain may hold to fill, by the size of the alloc ring.
+// bound says how many the domain may hold to fill, by the size of the alloc ring, and what
+// that leaves for arrivals.
 func (c *Channel) bound() {
 	mostPackets, mostSmall, mostLarge := c.arena.Empty()
 	leastPackets, leastSmall, leastLarge := c.arena.Least()
@@ -99,6 +99,7 @@ func (c *Channel) bound() {
 	for i := range c.sets {
 		s := &c.sets[i]
 		s.give.Size = max(s.giveBounds.Floor, min(s.give.Size, s.giveBounds.Limit))
+		s.arrivals = s.All() - s.giveBounds.Limit
 	}
 }
 
