@@ -161,8 +161,10 @@ func TestPathMTU(t *testing.T) {
 		t.Fatal(errno, r.MTU)
 	}
 	sent := packet{src: machine, dst: outside, proto: 17, sport: uint16(r.LocalPort), dport: 53, payload: 1400}.bytes()
-	if !w.arrive(routerError(3, 4, 1300, sent)) || !w.arrive(routerError(3, 4, 1300, sent)) {
-		t.Fatal("the error is the host stack's")
+	for range 2 { // of which the second one says nothing new
+		if !w.arrive(routerError(3, 4, 1300, sent)) {
+			t.Fatal("the error is the host stack's")
+		}
 	}
 	d.told("too big", abi.Slot{Index: r.Flow, Kind: abi.SlotMTU, Length: 1300})
 	w.arrive(routerError(3, 1, 700, sent)) // of another kind
