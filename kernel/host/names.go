@@ -125,10 +125,9 @@ func (n *Name) run() {
 		timer := n.s.clock.AfterFunc(wait, n.Again)
 		select {
 		case <-n.again:
-		case <-n.s.stop:
-		}
-		timer.Stop()
-		if n.s.ctx.Err() != nil {
+			timer.Stop()
+		case <-n.s.stop: // its context ends a little later
+			timer.Stop()
 			return
 		}
 	}

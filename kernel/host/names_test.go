@@ -194,3 +194,19 @@ func TestLookupsWaitForOneAnother(t *testing.T) {
 		t.Errorf("%v, want that it waited", err)
 	}
 }
+
+// TestNamesEndWithTheStack: between the end of the stack and that of its context nothing
+// is looked up.
+func TestNamesEndWithTheStack(t *testing.T) {
+	s := &Stack{clock: faketime.NewManualClock(), stop: make(chan struct{}), log: quiet}
+	s.ctx, s.cancel = context.WithCancel(t.Context())
+	sets := make(chan []netip.Addr, 2)
+	s.watch("www.example.org.", func(context.Context, string) ([]netip.Addr, error) { return nil, nil }, func(list []netip.Addr) { sets <- list })
+	<-sets
+	close(s.stop)
+	s.wg.Wait()
+	s.cancel()
+	if n := s.counters.get(nameLookups); n != 1 {
+		t.Errorf("%d lookups", n)
+	}
+}
