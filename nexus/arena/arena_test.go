@@ -261,10 +261,53 @@ func TestRightAtEachOffset(t *testing.T) {
 		}
 	}
 	for offset, want := range map[int]arena.Right{
-		-1: arena.None, l.Size: arena.ReadWrite, l.Range - 1: arena.ReadWrite, l.Range: arena.None, l.Range + 1<<20: arena.None,
+		-1: arena.None, l.Size: arena.None, l.Range - 1: arena.None, l.Range: arena.None, l.Range + 1<<20: arena.None,
 	} {
 		if got := l.Right(offset); got != want {
 			t.Errorf("at %#x: %v, want %v", offset, got, want)
 		}
+	}
+}
+
+// TestResizedSlots: slots of another size lie elsewhere, where the domain may write from
+// then on, also when they are gone again.
+func TestResizedSlots(t *testing.T) {
+	l, err := arena.NewLayout(arena.Params{Large: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := arenatest.New(t, l.Range)
+	a, err := arena.New(l, m, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := (*abi.Schema)(m.Domain())
+	seen := map[int]bool{int(s.Rings[abi.RingTx].Slots): true}
+	for i, n := range []int{512, 16384, 2, 1024} {
+		moved := 0
+		if err := a.Resize(abi.RingTx, n, func(slots []abi.Slot) { moved = len(slots) }); err != nil {
+			t.Fatal(err)
+		}
+		at := int(s.Rings[abi.RingTx].Slots)
+		if moved != n || int(s.Rings[abi.RingTx].Count) != n || seen[at] != (i >= 2) || at < l.Size || at+n*abi.SlotSize > l.Range {
+			t.Errorf("%d of %d slots lie at %#x", moved, n, at)
+		}
+		seen[at] = true
+		for at := range seen {
+			if a.Right(at) != arena.ReadWrite {
+				t.Errorf("the domain may not write at %#x", at)
+			}
+		}
+		_, slots := a.Ring(abi.RingTx)
+		if slots[n-1].Index = 7; *(*uint32)(unsafe.Add(m.Domain(), at+(n-1)*abi.SlotSize)) != 7 {
+			t.Error("the domain sees another")
+		}
+	}
+	if len(seen) != 3 || l.Right(l.Size) != arena.None {
+		t.Errorf("places %v", seen)
+	}
+	a.Free()
+	if m.Live() != 0 || m.Used() != 0 {
+		t.Errorf("%d segments are left", m.Live())
 	}
 }

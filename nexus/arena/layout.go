@@ -155,6 +155,7 @@ type Layout struct {
 	// regions. They are used by turns.
 	slotsAt [abi.RingKinds]int
 	moved   [abi.RingKinds][2]int
+	placed  [abi.RingKinds][2]bool // it was used: the domain finds zeros there
 	// Range is how many bytes of addresses the arena takes, with those places.
 	Range int
 }
@@ -239,8 +240,12 @@ func (l *Layout) Right(offset int) Right {
 			return ID(id).Info().User
 		}
 	}
-	if offset >= l.Size && offset < l.Range {
-		return Slots.Info().User
+	for kind, places := range l.moved {
+		for i, at := range places {
+			if l.placed[kind][i] && offset >= at && offset-at < slotsSize(slotBounds[kind].most) {
+				return Slots.Info().User
+			}
+		}
 	}
 	return None
 }

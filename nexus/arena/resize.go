@@ -22,10 +22,11 @@ func (a *Arena) Resize(kind, n int, move func(slots []abi.Slot)) error {
 	if err := checkSlots(kind, &n); err != nil {
 		return err
 	}
-	place := a.moved[kind][0]
-	if place == a.slotsAt[kind] {
-		place = a.moved[kind][1]
+	which := 0
+	if a.moved[kind][which] == a.slotsAt[kind] {
+		which = 1
 	}
+	place := a.moved[kind][which]
 	fresh, err := a.show(Slots, place, slotsSize(n))
 	if err != nil {
 		return err
@@ -34,6 +35,7 @@ func (a *Arena) Resize(kind, n int, move func(slots []abi.Slot)) error {
 	a.Unback(Slots, kind)
 	a.segments[Slots][kind], a.slotsAt[kind], a.Layout.Slots[kind] = fresh, place, n
 	a.backed[Slots] += len(fresh)
+	a.placed[kind][which] = true
 	schema := (*abi.Schema)(a.base[Schema])
 	atomic.StoreUint32(&schema.Rings[kind].Slots, uint32(place))
 	atomic.StoreUint32(&schema.Rings[kind].Count, uint32(n))
