@@ -56,6 +56,13 @@ func (l *localAddresses) has4(a [4]byte) bool {
 	return false
 }
 
+func (l *localAddresses) has(a tcpip.Address) bool {
+	if a.Len() == header.IPv4AddressSize {
+		return l.has4(a.As4())
+	}
+	return a.Len() == header.IPv6AddressSize && l.has6(a.As16())
+}
+
 func (l *localAddresses) has6(a [16]byte) bool {
 	for i := range l.n6 {
 		if l.v6[i] == a {

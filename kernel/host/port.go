@@ -44,9 +44,16 @@ func (p *cardPort) FragmentID() uint32 {
 	}
 }
 
-// Attach has a flow switch see each IP packet before the host stack does. It is
-// called before Start.
-func (s *Stack) Attach(r netif.Receiver) { s.link.nexus = r }
+// Attach has a flow switch see each IP packet before the host stack does, and what the host
+// stack sends to this machine and nobody of it wants. It is called before Start.
+func (s *Stack) Attach(r netif.Receiver) {
+	s.link.nexus = r
+	for _, protocol := range []tcpip.TransportProtocolNumber{
+		header.TCPProtocolNumber, header.UDPProtocolNumber, header.ICMPv4ProtocolNumber, header.ICMPv6ProtocolNumber,
+	} {
+		s.net.SetTransportProtocolHandler(protocol, s.inside)
+	}
+}
 
 // bodyReader gives the payload of a domain's packet.
 type bodyReader struct {
@@ -212,12 +219,7 @@ func (p *cardPort) Input(b []byte) {
 	if l.dispatcher == nil {
 		return
 	}
-	f := frameInfo{network: header.IPv4ProtocolNumber, kind: tcpip.PacketHost, ipLen: len(b)}
-	classify := classifyIPv4
-	if len(b) > 0 && b[0]>>4 == 6 {
-		f.network, classify = header.IPv6ProtocolNumber, classifyIPv6
-	}
-	f, reason, ok := classify(f, b)
+	f, reason, ok := classifyPacket(b)
 	var of share
 	if ok {
 		var bad bool
@@ -235,6 +237,16 @@ func (p *cardPort) Input(b []byte) {
 		v := packet{data: buffer.MakeWithData(b[:f.ipLen])}
 		l.inject(&v, &f, false)
 	}
+}
+
+// classifyPacket is classify for a packet without a link header.
+func classifyPacket(b []byte) (frameInfo, counter, bool) {
+	f := frameInfo{network: header.IPv4ProtocolNumber, kind: tcpip.PacketHost, ipLen: len(b)}
+	if len(b) > 0 && b[0]>>4 == 6 {
+		f.network = header.IPv6ProtocolNumber
+		return classifyIPv6(f, b)
+	}
+	return classifyIPv4(f, b)
 }
 
 // Flush implements netif.Port.

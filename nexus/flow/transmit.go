@@ -33,7 +33,7 @@ func (t *Table) Transmit(now time.Duration, c Claim, in *packet.Info) Verdict {
 	switch {
 	case !in.First():
 		return Verdict{nil, Drop, Fragment}
-	case in.HasOptions && !(c.Fragment && in.OnlyFragment()):
+	case in.HasOptions && !(c.Fragment && in.Bare()):
 		return Verdict{nil, Drop, Options}
 	}
 	key := in.TxKey()
@@ -65,7 +65,7 @@ func (t *Table) Transmit(now time.Duration, c Claim, in *packet.Info) Verdict {
 // takes it into account; again as in Claim.
 func (t *Table) Continue(now time.Duration, f *Flow, in *packet.Info, again bool) Verdict {
 	switch g := f.Flags(); {
-	case !in.OnlyFragment():
+	case !in.Bare():
 		return Verdict{f, Drop, Options}
 	case g&FlagTornDown != 0:
 		return Verdict{f, Drop, TornDown}

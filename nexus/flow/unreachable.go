@@ -8,11 +8,17 @@ import (
 
 // This file owns the ICMP error that tells a domain that a peer is not there.
 
-// BuildUnreachable appends to dst the ICMP error "host unreachable" (RFC 792) or
-// "address unreachable" (RFC 4443, section 3.1) for what a flow has sent: to the
-// flow's own address, from it, as no router is involved. It has the headers of a
-// packet to the peer and 56 or 96 bytes.
-func BuildUnreachable(dst []byte, k *packet.Key) []byte {
+// What cannot be reached: the code of the ICMP error for IPv4 (RFC 792) and for IPv6
+// (RFC 4443, section 3.1).
+var (
+	HostUnreachable = [2]byte{1, 3}
+	PortUnreachable = [2]byte{3, 4}
+)
+
+// BuildUnreachable appends to dst an ICMP error for what a flow has sent: to the flow's
+// own address, from it, as no router is involved. It has the headers of a packet to the
+// peer and 56 or 96 bytes.
+func BuildUnreachable(dst []byte, k *packet.Key, what [2]byte) []byte {
 	const ttl, icmpLen, quoted = 64, 8, 8 // the ports are in what is quoted
 	var s packet.Sum
 	if k.Version == 4 {
@@ -27,7 +33,7 @@ func BuildUnreachable(dst []byte, k *packet.Key) []byte {
 		header(b[:], len(b), packet.ICMP, k.Local[12:])
 		header(b[28:], 20+quoted, k.Proto, k.Remote[12:])
 		putPorts(b[48:], k)
-		b[20], b[21] = 3, 1
+		b[20], b[21] = 3, what[0]
 		s.Add(b[20:])
 		binary.BigEndian.PutUint16(b[22:], s.Checksum())
 		return append(dst, b[:]...)
@@ -42,7 +48,7 @@ func BuildUnreachable(dst []byte, k *packet.Key) []byte {
 	header(b[:], len(b)-40, packet.ICMPv6, k.Local[:])
 	header(b[48:], quoted, k.Proto, k.Remote[:])
 	putPorts(b[88:], k)
-	b[40], b[41] = 1, 3
+	b[40], b[41] = 1, what[1]
 	s.AddPseudo(&k.Local, &k.Local, 6, packet.ICMPv6, len(b)-40)
 	s.Add(b[40:])
 	binary.BigEndian.PutUint16(b[42:], s.Checksum())

@@ -1,5 +1,13 @@
 package flowswitch
 
+import (
+	"github.com/sluice-os/sluice/nexus/flow"
+	"github.com/sluice-os/sluice/nexus/netif"
+	"github.com/sluice-os/sluice/nexus/packet"
+)
+
+// This file owns the packets that do not leave the machine.
+
 // filler copies a packet that stays in the machine to the receiver's memory.
 type filler struct {
 	pieces [][]byte
@@ -16,9 +24,9 @@ func (f *filler) fill(piece []byte) {
 	}
 }
 
-// deliverHere gives a packet to another domain of the machine, or to the same one.
-// The host stack has no such way: what is for it is dropped.
-func (x *sender) deliverHere() {
+// deliverHere gives a packet of flow own to another domain of the machine, or to the same
+// one, or to the host stack.
+func (x *sender) deliverHere(own *flow.Flow) {
 	s, o := x.s, &x.out
 	f := x.train.to
 	if x.in.First() {
@@ -27,7 +35,7 @@ func (x *sender) deliverHere() {
 		x.train.to = f
 	}
 	if f == nil {
-		s.drop(TxUnreachable)
+		x.inward(own)
 		return
 	}
 	x.fill = filler{pieces: append(append(x.whole[:0], o.Head), o.Body...)}
@@ -37,4 +45,50 @@ func (x *sender) deliverHere() {
 	if a := s.deliver(f, &x.in, &x.here); a != nil {
 		a.Flush()
 	}
+}
+
+// inward gives a packet to the host stack. Fragments are not put together there: no stack
+// of a domain needs to send any.
+func (x *sender) inward(own *flow.Flow) {
+	s := x.s
+	if !x.out.Fragment && s.port.Inward(&x.out) == netif.Sent {
+		return
+	}
+	s.drop(TxUnreachable)
+	if key := x.in.TxKey(); !x.out.Fragment && key.Proto == packet.UDP {
+		s.report(own, &key, flow.PortUnreachable)
+	}
+}
+
+// Inside implements netif.Receiver.
+func (s *Switch) Inside(in *netif.Arrived) bool {
+	if s.attachments.Load() == 0 {
+		return false
+	}
+	info, why := packet.Parse(in.Head, in.Length)
+	if why != packet.OK || info.Fragment() || isError(&info) {
+		return false
+	}
+	f := s.owner(in.Head, &info)
+	if f == nil {
+		return false
+	}
+	if a := s.deliver(f, &info, in); a != nil {
+		a.Flush()
+	}
+	return true
+}
+
+// resetHere tells a peer in this machine that its connection is over. b is the reset.
+func (s *Switch) resetHere(b []byte) {
+	in, why := packet.Parse(b, len(b))
+	if why != packet.OK {
+		return
+	}
+	rest := filler{pieces: [][]byte{b}}
+	if s.Inside(&netif.Arrived{Head: b, Length: len(b), Verified: true, Fill: rest.fill}) {
+		return
+	}
+	headers := in.HeaderLen + in.TransportLen
+	s.port.Inward(&netif.Outgoing{Head: b[:headers], IP: in.HeaderLen, Transport: in.TransportLen, Remote: in.DstAddr()})
 }

@@ -95,7 +95,12 @@ func (s *Switch) unreachable(id, generation uint32) {
 	if f == nil || f.Generation != generation || f.Flags()&(flow.FlagTornDown|flow.FlagNonviable) != 0 {
 		return
 	}
-	b := flow.BuildUnreachable(nil, &f.Key)
+	s.report(f, &f.Key, flow.HostUnreachable)
+}
+
+// report tells the domain of a flow that what it has sent reaches nobody.
+func (s *Switch) report(f *flow.Flow, key *packet.Key, what [2]byte) {
+	b := flow.BuildUnreachable(nil, key, what)
 	in, why := packet.Parse(b, len(b))
 	if why != packet.OK {
 		return

@@ -204,7 +204,8 @@ func (s *Switch) sendReset(r *flow.RST) {
 	b := flow.BuildRST(room[:0], r)
 	remote := r.Key.RemoteAddr()
 	if s.port.Local(remote) {
-		return // the other side is a domain of this machine, which hears of it by itself
+		s.resetHere(b)
+		return
 	}
 	// A neighbour that is not known is not asked for: nobody accounts for that.
 	s.port.Output(&netif.Outgoing{Head: b, IP: len(b) - 20, Transport: 20, Remote: remote}, &netif.Hop{})

@@ -62,6 +62,9 @@ type world struct {
 	// makes of it; false: it is lost.
 	lossy func(packet []byte, size int) bool
 	hosts [][]byte // what was put together for the host stack
+	// inward is what domains have sent to the host stack; deaf: it wants nothing.
+	inward [][]byte
+	deaf   bool
 	// unresolved, if it is not nil, takes the questions for neighbours.
 	unresolved *[]func(bool)
 	// router, if it is valid, has all neighbours behind it, and unknown has packets
@@ -186,6 +189,18 @@ func (w *world) Neighbour(remote netip.Addr) netip.Addr {
 func (w *world) Input(packet []byte) { w.hosts = append(w.hosts, packet) }
 
 func (w *world) Flush() {}
+
+// Inward implements netif.Port.
+func (w *world) Inward(o *netif.Outgoing) netif.Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deaf {
+		return netif.Unreachable
+	}
+	b := append([]byte(nil), o.Head[:o.IP+o.Transport]...)
+	w.inward = append(w.inward, append(b, bytes.Join(o.Body, nil)...))
+	return netif.Sent
+}
 
 // FragmentID implements netif.Port.
 func (w *world) FragmentID() uint32 {

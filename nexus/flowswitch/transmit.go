@@ -67,7 +67,7 @@ func (x *sender) send(p *channel.Packet) bool {
 	}
 	x.describe(p)
 	if s.port.Local(x.out.Remote) {
-		x.deliverHere()
+		x.deliverHere(f)
 		x.passed(p, f)
 		return true
 	}

@@ -64,6 +64,9 @@ type Port interface {
 	// Input gives the host stack a packet that was put together from fragments.
 	// Only the goroutine that calls Receiver does so, which gives the bytes away.
 	Input(packet []byte)
+	// Inward gives the host stack a packet that a domain of this machine sends to it.
+	// Unreachable: nobody there wants it. It may be called by many at once.
+	Inward(p *Outgoing) Result
 	// FragmentID returns the ID for fragments that no others of the machine have while
 	// they may be on their way.
 	FragmentID() uint32
@@ -123,4 +126,8 @@ type Receiver interface {
 	Flush()
 	// Room says that the card takes packets again.
 	Room()
+	// Inside takes a packet that the host stack sends to this machine and that none of
+	// its own sockets wants; false: no domain does either. Unlike the others it may
+	// be called by many at once.
+	Inside(p *Arrived) bool
 }

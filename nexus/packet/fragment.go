@@ -56,7 +56,7 @@ func Fragment(dst, head []byte, id uint32, offset, n int, more bool) []byte {
 }
 
 // SetFragmentID gives a fragment, whose headers begin b, another ID, and in IPv4 the header
-// its checksum. in is what Parse has read from b, with OnlyFragment.
+// its checksum. in is what Parse has read from b, that is Bare.
 func SetFragmentID(b []byte, in *Info, id uint32) {
 	if in.Version == 6 {
 		binary.BigEndian.PutUint32(b[v6Len+4:], id)

@@ -73,12 +73,6 @@ type Info struct {
 // Fragment says whether the packet is a part of one.
 func (in *Info) Fragment() bool { return in.More || in.FragmentOffset != 0 }
 
-// OnlyFragment says that nothing stands between the IP header and the transport's but, in
-// IPv6, the header of a fragment.
-func (in *Info) OnlyFragment() bool {
-	return !in.HasOptions || in.fragmentAt == v6Len && in.HeaderLen == v6Len+fragmentLen
-}
-
 // First says whether the packet has the transport header: all but later fragments.
 func (in *Info) First() bool { return in.FragmentOffset == 0 }
 

@@ -52,6 +52,10 @@ func main() {
 			c, err := net.ListenPacket("udp", ":"+port)
 			say("udp", err)
 			go echoPackets(c)
+		case "dns":
+			c, err := net.ListenPacket("udp", ":"+port)
+			say("dns", err)
+			go names(c)
 		case "ttl": // with options of its own
 			l := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 				c.Control(func(fd uintptr) {
@@ -98,6 +102,14 @@ func main() {
 			say("dial "+words[2], err)
 		case words[0] == "ping":
 			say("ping "+words[1], ping(words[1]))
+		case words[0] == "get":
+			var body []byte
+			r, err := http.Get(words[1])
+			if err == nil {
+				body, err = io.ReadAll(r.Body)
+				r.Body.Close()
+			}
+			say(fmt.Sprintf("get %s %q", words[1], body), err)
 		case words[0] == "resize":
 			say(strings.Join(words, " "), os.WriteFile("/proc/sluice/channel", []byte(strings.Join(words[1:], " ")), 0))
 		case words[0] == "channel":
@@ -226,5 +238,27 @@ func echoPackets(c net.PacketConn) {
 		if _, err := c.WriteTo(b[:n], from); err != nil {
 			fmt.Printf("echo: %v\n", err)
 		}
+	}
+}
+
+// names answers each question for a name with 10.0.2.15.
+func names(c net.PacketConn) {
+	b := make([]byte, 512)
+	for {
+		n, from, err := c.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		question, _, ok := bytes.Cut(b[12:n], []byte{0})
+		end := 12 + len(question) + 5 // with type and class
+		if !ok || end > n {
+			continue
+		}
+		answer := append([]byte{b[0], b[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, b[12:end]...)
+		if b[end-3] == 1 { // an address of IPv4
+			answer[7] = 1
+			answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 0, 2, 15)
+		}
+		c.WriteTo(answer, from)
 	}
 }

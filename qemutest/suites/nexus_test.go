@@ -218,6 +218,37 @@ func TestTwoDomainsTalk(t *testing.T) {
 	powerOff(t, vm)
 }
 
+// TestDomainAndItsMachine has a domain use the kernel's services by the machine's own
+// address, and the kernel those of a domain: its name server.
+func TestDomainAndItsMachine(t *testing.T) {
+	a := serverDomain(t, "a", []string{"udp/53", "tcp/81"}, []string{"tcp/10.0.2.15:*", "udp/10.0.2.15:*"}, "dns/53", "http/81")
+	b := serverDomain(t, "b", nil, nil)
+	vm := start(t, qemutest.Config{
+		Memory: 256, Image: imageWith(t, "microvm", a, b), Net: qemutest.UserNet,
+		Append: "ip=10.0.2.15/24,gw=10.0.2.2,dns=10.0.2.15",
+	})
+	vm.Seen(t, "a: serving")
+	vm.Seen(t, "b: serving")
+	ask := func(name, command, answer string) {
+		t.Helper()
+		vm.Command(t, "domain send "+name+" "+command)
+		vm.Times(t, 0, regexp.QuoteMeta(name+": ")+answer, 1)
+	}
+	ask("a", "dial tcp 10.0.2.15:7", "dial 10.0.2.15:7: ok")
+	ask("a", "flood 10.0.2.15:7", "flood 10.0.2.15:7: ok")
+	vm.Command(t, "domain send a dial udp 10.0.2.15:7")
+	vm.Times(t, 0, "a: dial 10.0.2.15:7: ok", 2)
+	ask("a", "get http://10.0.2.15/healthz", `get http://10.0.2.15/healthz "ok\\n": ok`)
+	ask("a", "dial tcp 10.0.2.15:99", "dial 10.0.2.15:99: dial tcp 10.0.2.15:99: connect: connection refused")
+	ask("a", "refused 10.0.2.15:99", `refused 10.0.2.15:99: .*connection refused`)
+	ask("a", "ping 10.0.2.15", "ping 10.0.2.15: ok")
+	ask("b", "dial tcp 10.0.2.15:7", "dial 10.0.2.15:7: dial tcp 10.0.2.15:7: connect: permission denied")
+	if text := vm.Command(t, "ping -c 1 anything.example"); !strings.Contains(text, "PING anything.example (10.0.2.15)") || !strings.Contains(text, "1 received") {
+		t.Errorf("ping printed %q", text)
+	}
+	powerOff(t, vm)
+}
+
 // TestRingSizes has a domain ask for sizes of rings, at the opening and afterwards, while
 // its packets pass.
 func TestRingSizes(t *testing.T) {
