@@ -1,0 +1,82 @@
+package aqm
+
+import "time"
+
+// This file owns the flows that were told to pause.
+
+// controlled is one of them.
+type controlled struct {
+	flow Flow
+	// taken is how many of its packets were taken since.
+	taken int
+	next  int32 // of the same queue, or in the list of free ones
+}
+
+// control is the room for them.
+type control struct {
+	all  []controlled
+	free int32
+}
+
+func (c *control) init(n int) {
+	c.all = make([]controlled, n)
+	for i := range c.all {
+		c.all[i].next = int32(i) + 1
+	}
+	c.all[n-1].next = none
+}
+
+// told returns the entry of a flow among those of a queue; none: there is none.
+func (q *Queue) told(f *flowQueue, flow *Flow) int32 {
+	for k := f.controlled; k != none; k = q.control.all[k].next {
+		if q.control.all[k].flow == *flow {
+			return k
+		}
+	}
+	return none
+}
+
+// tooLong says that the flows of a queue are to pause. One that was too long a moment ago
+// needs no interval to be so again: twice the target is enough.
+func (q *Queue) tooLong(f *flowQueue, now time.Duration) bool {
+	return f.delay.high || f.greedy ||
+		now < f.again && f.bytes > little && f.delay.exceeds(now, f.bytes, 2*q.config.Target)
+}
+
+// greedyAt is what one flow may weigh: a half of the room that is left, so that one
+// alone may have a third of all, two a fourth each, and there is always room for what is
+// on its way when they are told. A few packets are never too many.
+func (q *Queue) greedyAt() int { return max((q.config.Bytes-q.weight)/2, stallBytes) }
+
+// pause has a flow pause, k being its entry if it has one. false: it cannot be told.
+func (q *Queue) pause(f *flowQueue, flow *Flow, k int32) bool {
+	if k != none {
+		q.control.all[k].taken++
+		return true
+	}
+	if k = q.control.free; k == none {
+		return false
+	}
+	q.control.free = q.control.all[k].next
+	q.control.all[k] = controlled{flow: *flow, next: f.controlled}
+	f.controlled = k
+	q.counts.Controlled++
+	return true
+}
+
+// release has all flows of a queue go on.
+func (q *Queue) release(i int32, now time.Duration) {
+	f := &q.flows[i]
+	for f.controlled != none {
+		k := f.controlled
+		c := &q.control.all[k]
+		f.controlled = c.next
+		c.next = q.control.free
+		q.control.free = k
+		f.again = now + q.config.Interval
+		q.counts.Released++
+		if q.config.Released != nil {
+			q.config.Released(c.flow)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package aqm
+
+import "time"
+
+// This file owns what becomes of a packet that comes.
+
+// Enqueue takes a packet, or does not. Its class, if it is out of range, becomes
+// BestEffort. Others may be dropped to make room for it (see Config.Dropped).
+func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
+	if p.Class >= Classes {
+		p.Class = BestEffort
+	}
+	q.counts.In.add(p.Length)
+	q.counts.Classes[p.Class].In.add(p.Length)
+	if p.Length <= 0 || p.Length > min(q.config.Bytes, PacketLongest) {
+		return q.refuse(p, BadLength)
+	}
+	i, guest := q.find(p)
+	f := &q.flows[i]
+	if f.packets > 0 && f.place != waiting && f.delay.stalled(now, f.bytes, q.config.Interval) {
+		q.counts.Stalled++
+	}
+	entry := int32(none)
+	canTell := p.Advised
+	if canTell && f.controlled != none {
+		entry = q.told(f, &p.Flow)
+	}
+	if canTell && entry == none && q.control.free == none {
+		canTell = false
+	}
+
+	switch {
+	case entry != none && !p.Responsive && q.control.all[entry].taken >= q.config.Grace:
+		return q.refuse(p, FlowControlled)
+	case f.delay.high && !canTell && p.ECN == NotECT && f.bytes > little:
+		q.drop(i, now, DelayHigh)
+	}
+	q.makeRoom(now, p.Length, i, canTell)
+
+	if !q.supersede(f, i, p) {
+		q.push(i, now, p, guest)
+	}
+	if !canTell {
+		return Verdict{Outcome: Queued}
+	}
+	if !f.greedy && f.weight > q.greedyAt() {
+		f.greedy = true
+		q.counts.Greedy++
+	}
+	if q.tooLong(f, now) {
+		// What made room may have released it.
+		q.pause(f, &p.Flow, q.told(f, &p.Flow))
+		return Verdict{Outcome: QueuedControlled}
+	}
+	return Verdict{Outcome: Queued}
+}
+
+// makeRoom drops from the fattest flows until n bytes more have a place. If that is the
+// flow they are of, and it can be told so, it is greedy.
+func (q *Queue) makeRoom(now time.Duration, n int, of int32, canTell bool) {
+	for {
+		why := LimitPackets
+		switch {
+		case q.packets >= q.config.Packets:
+		case q.bytes+n > q.config.Bytes:
+			why = LimitBytes
+		default:
+			return
+		}
+		i := q.fat.fattest()
+		q.drop(i, now, why)
+		if f := &q.flows[i]; i == of && canTell && f.packets > 0 && !f.greedy {
+			f.greedy = true
+			q.counts.Greedy++
+		}
+	}
+}
+
+// drop drops the first packet of a queue that has one.
+func (q *Queue) drop(i int32, now time.Duration, why Reason) {
+	r := q.pop(i, now)
+	q.dropped(&r.Packet, why)
+}
+
+// dropped counts a packet that was taken, and gives it back.
+func (q *Queue) dropped(p *Packet, why Reason) {
+	q.counts.drop(p, why)
+	if q.config.Dropped != nil {
+		q.config.Dropped(p, why)
+	}
+}
+
+// refuse counts a packet that was not taken.
+func (q *Queue) refuse(p *Packet, why Reason) Verdict {
+	q.counts.drop(p, why)
+	return Verdict{Outcome: Refused, Reason: why}
+}
+
+// supersede puts an acknowledgement in the place of the last one of its flow, if nothing
+// came between and it says all that the other one did. It counts as having come then.
+func (q *Queue) supersede(f *flowQueue, i int32, p *Packet) bool {
+	if !p.PureAck || p.TxTime != 0 || f.packets == 0 {
+		return false
+	}
+	r := &q.records.all[f.tail]
+	if !r.PureAck || r.TxTime != 0 || r.Flow != p.Flow || int32(p.Ack-r.Ack) <= 0 {
+		return false
+	}
+	old := r.Packet
+	q.account(i, -1, -old.Length)
+	r.Packet = *p
+	q.account(i, 1, p.Length)
+	q.dropped(&old, AckSuperseded)
+	return true
+}
+
+// Purge drops all packets, when the link is gone.
+func (q *Queue) Purge(now time.Duration) {
+	for q.packets > 0 {
+		q.drop(q.fat.fattest(), now, Purged)
+	}
+}

@@ -1,0 +1,248 @@
+package aqm_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/nexus/aqm"
+)
+
+// model is what a user of the queue sees, and checks that it makes sense.
+type model struct {
+	*world
+	// sent are the packets of each flow that are held, the oldest first: their
+	// handles and times.
+	sent   map[key][]stamped
+	paused map[aqm.Flow]bool
+	seen   int // of dropped
+	told   int // of released
+}
+
+type key struct {
+	aqm.Flow
+	aqm.Class
+}
+
+type stamped struct {
+	handle uint32
+	due    time.Duration
+}
+
+func newModel(tb testing.TB, c aqm.Config) *model {
+	return &model{world: newWorld(tb, c), sent: map[key][]stamped{}, paused: map[aqm.Flow]bool{}}
+}
+
+// news takes in what the queue told since the last time. A packet that was dropped must
+// have been held, and a flow that is released paused.
+func (m *model) news() {
+	m.Helper()
+	for ; m.seen < len(m.dropped); m.seen++ {
+		d := &m.dropped[m.seen]
+		if !m.take(&d.Packet, false) {
+			m.Fatalf("dropped %+v, which was not held", d)
+		}
+	}
+	for ; m.told < len(m.released); m.told++ {
+		f := m.released[m.told]
+		if !m.paused[f] {
+			m.Fatalf("released %v, which was not paused", f)
+		}
+		delete(m.paused, f)
+	}
+	m.dropped, m.released, m.seen, m.told = m.dropped[:0], m.released[:0], 0, 0
+}
+
+// take takes a packet out of those that are held; first: it must be the oldest.
+func (m *model) take(p *aqm.Packet, first bool) bool {
+	k := key{p.Flow, p.Class}
+	list := m.sent[k]
+	for i, s := range list {
+		if s.handle != p.Handle {
+			continue
+		}
+		if first && (i > 0 || s.due > m.now) {
+			m.Fatalf("at %v: %+v is number %d of its flow, due at %v", m.now, p, i, s.due)
+		}
+		m.sent[k] = append(list[:i:i], list[i+1:]...)
+		return true
+	}
+	return false
+}
+
+func (m *model) enqueue(p aqm.Packet) {
+	m.Helper()
+	v := m.put(p)
+	m.news()
+	if v.Outcome != aqm.Refused {
+		due := m.now
+		if p.TxTime > m.now && p.TxTime <= m.now+aqm.StampMax {
+			due = p.TxTime
+		}
+		k := key{p.Flow, p.Class}
+		m.sent[k] = append(m.sent[k], stamped{m.last, due})
+	}
+	if v.Pause() {
+		if !p.Advised {
+			m.Fatalf("%v for one that cannot be told", v)
+		}
+		m.paused[p.Flow] = true
+	}
+}
+
+func (m *model) dequeue() bool {
+	m.Helper()
+	var p aqm.Packet
+	ok := m.Dequeue(m.now, &p)
+	m.news()
+	switch {
+	case ok && !m.take(&p, true):
+		m.Fatalf("%+v left, which was not held", p)
+	case ok && p.Mark && p.ECN != aqm.ECT0 && p.ECN != aqm.ECT1:
+		m.Fatalf("%+v is marked", p)
+	case !ok && m.Len() > 0:
+		if next, more := m.Next(m.now); !more || next <= m.now {
+			m.Fatalf("nothing leaves, %d packets held, the next one at %v, %v", m.Len(), next, more)
+		}
+	}
+	return ok
+}
+
+// end lets everything leave: nobody is left waiting.
+func (m *model) end() {
+	m.Helper()
+	for m.Len() > 0 {
+		if !m.dequeue() {
+			m.now, _ = m.Next(m.now)
+		}
+		m.now += time.Microsecond
+	}
+	m.dequeue()
+	m.ok()
+	if len(m.paused) > 0 {
+		m.Fatalf("nothing is held, and %v are paused", m.paused)
+	}
+	for k, list := range m.sent {
+		if len(list) > 0 {
+			m.Fatalf("%v has %v left", k, list)
+		}
+	}
+}
+
+// packetOf makes any packet out of three bytes.
+func (m *model) packetOf(flow, kind, size byte) aqm.Packet {
+	p := aqm.Packet{
+		Length: 1 + int(size)*int(size), ECN: aqm.ECN(kind & 3),
+		Responsive: kind&4 != 0, Advised: kind&8 != 0,
+		Class: aqm.Class(flow) % aqm.Classes,
+		Flow:  aqm.Flow{Channel: uint32(flow) & 3, ID: uint32(flow), Generation: uint32(flow) + 1, Entry: uint32(flow)},
+	}
+	switch kind >> 4 {
+	case 0, 1, 2, 3:
+		p.TxTime = m.now + time.Duration(size)*ms*time.Duration(kind>>4) // up to 765 ms
+	case 4:
+		p.TxTime = m.now + time.Duration(size)*20*ms
+	case 5, 6, 7:
+		p.PureAck, p.Ack, p.Length = true, uint32(size), 66
+	}
+	return p
+}
+
+// play does what bytes say.
+func (m *model) play(b []byte, check int) {
+	for n := 0; len(b) >= 4; n++ {
+		do, x, y, z := b[0], b[1], b[2], b[3]
+		b = b[4:]
+		switch do % 8 {
+		case 0, 1, 2, 3:
+			for range 1 + do>>3 {
+				m.enqueue(m.packetOf(x, y, z))
+			}
+		case 4, 5:
+			for range 1 + do>>3 {
+				m.dequeue()
+				m.now += time.Duration(z) * 10 * time.Microsecond
+			}
+		case 6:
+			m.now += time.Duration(x) * ms
+		case 7:
+			if x == 0 {
+				m.Purge(m.now)
+				m.news()
+			}
+			m.now += time.Duration(y) * time.Microsecond
+		}
+		if n%check == 0 {
+			m.ok()
+		}
+	}
+	m.ok()
+	m.end()
+}
+
+func FuzzQueue(f *testing.F) {
+	r := newRand(3)
+	for _, n := range []int{40, 400, 4000} {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 4000 {
+			return
+		}
+		newModel(t, aqm.Config{Packets: 64, Grace: 4, Controlled: 3}).play(b, 20)
+	})
+}
+
+// TestRandom plays long random traffic, with queues of several sizes and flows few and
+// many.
+func TestRandom(t *testing.T) {
+	for seed := range uint64(12) {
+		r := newRand(seed)
+		m := newModel(t, aqm.Config{
+			Packets: []int{64, 300, 2048}[seed%3], Controlled: []int{1, 1000}[seed%2], Seed: r.Uint64(),
+		})
+		b := make([]byte, 4*4000)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+			if seed%4 < 2 && i%4 == 1 {
+				b[i] &= 7 // a few flows
+			}
+		}
+		m.play(b, 50)
+	}
+}
+
+// TestRandomAboutEven has as much come as leave, which is where most edges are.
+func TestRandomAboutEven(t *testing.T) {
+	for seed := range uint64(6) {
+		r := newRand(100 + seed)
+		m := newModel(t, aqm.Config{Seed: r.Uint64()})
+		for i := range 30_000 {
+			if r.IntN(100) < 54 || m.Len() == 0 {
+				m.enqueue(m.someone(r))
+			} else {
+				m.dequeue()
+			}
+			m.now += time.Duration(r.IntN(400)) * time.Microsecond
+			if i%500 == 0 {
+				m.ok()
+			}
+		}
+		m.end()
+		if c := m.Counts(); c.Controlled == 0 || c.Released != c.Controlled {
+			t.Errorf("seed %d: %d pauses, %d ends of them", seed, c.Controlled, c.Released)
+		}
+	}
+}
+
+// someone is a packet of one of 16 flows, of which the first send the most.
+func (m *model) someone(r *rand.Rand) aqm.Packet {
+	flow := byte(r.IntN(1 + r.IntN(16)))
+	p := m.packetOf(flow, 0x80|flow&7, byte(20+r.IntN(20)))
+	p.Advised = flow%4 != 3
+	return p
+}

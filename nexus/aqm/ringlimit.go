@@ -1,0 +1,93 @@
+package aqm
+
+import (
+	"cmp"
+	"math"
+	"time"
+)
+
+// This file owns how many bytes the card's ring may hold.
+//
+// What stands in the ring has left the queue: nothing can overtake it, and no delay of it
+// is seen. So the ring is to hold no more than keeps the card busy until somebody looks
+// at it again. How much that is shows in what it finishes from one look to the next:
+// the limit grows when the card ran out of work while packets were kept back, and
+// shrinks when, over some time, it always had more than enough. Linux calls this byte
+// queue limits.
+
+// RingLimit is the byte limit of one ring.
+type RingLimit struct {
+	min, max int
+	limit    int
+	inFlight int
+	// short says that packets were kept back since the last look.
+	short bool
+	// spare is the least that there was too much at any look since since.
+	spare int
+	since time.Duration
+}
+
+const (
+	// RingLimitMin and RingLimitMax are the usual bounds of a limit in bytes: two full
+	// frames, which is one for the card while the next one is written, and a large
+	// packet for each place of a ring of 256.
+	RingLimitMin = 2 * 1514
+	RingLimitMax = 256 << 16
+	// ringHold is how long there must be too much for the limit to shrink.
+	ringHold = time.Second
+)
+
+// NewRingLimit makes a limit between least and most bytes (0: RingLimitMin and
+// RingLimitMax), which is least at first. One that is below 1 or above the other is
+// brought within.
+func NewRingLimit(least, most int) RingLimit {
+	least, most = cmp.Or(least, RingLimitMin), cmp.Or(most, RingLimitMax)
+	least = max(least, 1)
+	return RingLimit{min: least, max: max(least, most), limit: least, spare: math.MaxInt}
+}
+
+// Room says whether the ring may be given a packet. It may take one beyond the limit. The
+// caller asks only when it has one.
+func (r *RingLimit) Room() bool {
+	if r.inFlight < r.limit {
+		return true
+	}
+	r.short = true
+	return false
+}
+
+// Sent notes that the ring was given n bytes.
+func (r *RingLimit) Sent(n int) { r.inFlight += n }
+
+// Completed notes that somebody looked at the ring and that the card has finished n bytes
+// since the last look; n = 0 is no look.
+func (r *RingLimit) Completed(now time.Duration, n int) {
+	if n <= 0 {
+		return
+	}
+	n = min(n, r.inFlight)
+	r.inFlight -= n
+	switch {
+	case !r.short:
+		// What was asked of the card was less than it can do: that says nothing.
+		r.since, r.spare = now, math.MaxInt
+	case r.inFlight == 0:
+		r.limit = min(r.limit+n, r.max)
+		r.since, r.spare = now, math.MaxInt
+	default:
+		// As much again as it has finished is to be there for the next look.
+		r.spare = min(r.spare, max(r.inFlight-n, 0))
+		if now-r.since >= ringHold {
+			r.limit = max(r.limit-r.spare, r.min)
+			r.since, r.spare = now, math.MaxInt
+		}
+	}
+	r.short = false
+}
+
+// Reset notes that the ring is empty, as the card was started anew.
+func (r *RingLimit) Reset() { r.inFlight, r.short, r.spare = 0, false, math.MaxInt }
+
+// Limit is the limit, InFlight what the ring holds, in bytes.
+func (r *RingLimit) Limit() int    { return r.limit }
+func (r *RingLimit) InFlight() int { return r.inFlight }
