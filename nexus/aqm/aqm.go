@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unsafe"
 )
 
 // Config is that of a Queue. 0 stands for the default.
@@ -141,6 +142,15 @@ func New(c Config) (*Queue, error) {
 		q.classes[i] = class{share: shares[i], fresh: list{none, none}, old: list{none, none}}
 	}
 	return q, nil
+}
+
+// Memory is what a queue takes, in bytes, for who has a budget. It fails as New does.
+func (c Config) Memory() (int, error) {
+	if err := c.check(); err != nil {
+		return 0, err
+	}
+	return int(unsafe.Sizeof(Queue{})) + c.Packets*int(unsafe.Sizeof(record{})) +
+		c.Controlled*int(unsafe.Sizeof(controlled{})), nil
 }
 
 // Len is how many packets are held, Bytes how many bytes.

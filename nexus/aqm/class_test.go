@@ -82,7 +82,7 @@ func TestClassShares(t *testing.T) {
 				}
 				var got [aqm.Classes]int
 				total := 0
-				for total < 200*sum {
+				for total < 60*sum {
 					p := w.get()
 					w.must(1, p) // it is always full
 					got[p.Class] += p.Length

@@ -2,6 +2,7 @@ package aqm_test
 
 import (
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/sluice-os/sluice/nexus/aqm"
@@ -121,6 +122,28 @@ func TestOwnLimit(t *testing.T) {
 	w.ok()
 }
 
+// TestMemory: a queue takes what it says.
+func TestMemory(t *testing.T) {
+	for _, c := range []aqm.Config{{}, {Packets: aqm.PacketsMax}, {Controlled: 65536}} {
+		want, err := c.Memory()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		q, err := aqm.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(q)
+		// The allocator rounds up.
+		if got := int(after.TotalAlloc - before.TotalAlloc); got < want || got > want+want/8 {
+			t.Errorf("%+v: %d bytes were allocated, Memory says %d", c, got, want)
+		}
+	}
+}
+
 func TestConfig(t *testing.T) {
 	for name, c := range map[string]aqm.Config{
 		"packets":    {Packets: aqm.PacketsMin - 1},
@@ -134,6 +157,9 @@ func TestConfig(t *testing.T) {
 		"grace":      {Packets: 100, Grace: 26},
 	} {
 		if _, err := aqm.New(c); !errors.Is(err, aqm.ErrConfig) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := c.Memory(); !errors.Is(err, aqm.ErrConfig) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

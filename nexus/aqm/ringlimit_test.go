@@ -1,0 +1,162 @@
+package aqm_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sluice-os/sluice/nexus/aqm"
+)
+
+// card is a ring that is emptied at a rate, and looked at every so often.
+type card struct {
+	aqm.RingLimit
+	now        time.Duration
+	rate       aqm.Rate
+	ring, done int // bytes that wait, and that are finished and not looked at
+	idle       time.Duration
+	most       int // that the ring held
+}
+
+// pass has the card work until the next look, and the caller fill the ring then, if
+// there is enough of it up to want bytes.
+func (c *card) pass(look time.Duration, packet, want int) {
+	can := c.rate.Bytes(look)
+	sent := min(can, c.ring)
+	c.idle += c.rate.Time(can - sent)
+	c.ring -= sent
+	c.done += sent
+	c.now += look
+	c.Completed(c.now, c.done)
+	c.done = 0
+	for want >= packet && c.Room() {
+		c.Sent(packet)
+		c.ring += packet
+		want -= packet
+	}
+	c.most = max(c.most, c.ring)
+}
+
+// busy is the part of the time since the last one in which the card had work.
+func (c *card) busy(since time.Duration) float64 {
+	b := 1 - float64(c.idle)/float64(c.now-since)
+	c.idle, c.most = 0, 0
+	return b
+}
+
+const plenty = 1 << 40
+
+// TestRingLimitFollows: the limit becomes what keeps the card busy from one look to the
+// next, and little more, whatever the rate.
+func TestRingLimitFollows(t *testing.T) {
+	for _, rate := range []aqm.Rate{10 * aqm.Megabit, 100 * aqm.Megabit, aqm.Gigabit, 10 * aqm.Gigabit} {
+		for _, look := range []time.Duration{50 * time.Microsecond, 500 * time.Microsecond, 5 * ms} {
+			for _, packet := range []int{1514, 65549} {
+				t.Run(fmt.Sprintf("%d Mbit/s, %v, %d bytes", rate/aqm.Megabit, look, packet), func(t *testing.T) {
+					c := &card{RingLimit: aqm.NewRingLimit(0, 1<<30), rate: rate}
+					for c.now < 5*time.Second {
+						c.pass(look, packet, plenty)
+					}
+					c.busy(0)
+					start := c.now
+					for c.now < start+20*time.Second {
+						c.pass(look, packet, plenty)
+					}
+					most := c.most
+					if b := c.busy(start); b < 0.99 {
+						t.Errorf("the card had work %.3f of the time, with a limit of %d", b, c.Limit())
+					}
+					// Two looks' worth, and the packet that was begun below the limit.
+					if bound := max(4*rate.Bytes(look), 2*aqm.RingLimitMin) + 2*packet; most > bound {
+						t.Errorf("the ring held %d bytes, want %d at most", most, bound)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestRingLimitShrinks: when somebody looks more often, less is kept in the ring; within
+// its bounds.
+func TestRingLimitShrinks(t *testing.T) {
+	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: aqm.Gigabit}
+	for c.now < 2*time.Second {
+		c.pass(5*ms, 1514, plenty)
+	}
+	before := c.Limit()
+	if before < aqm.Gigabit.Bytes(5*ms) {
+		t.Fatalf("the limit is %d", before)
+	}
+	for c.now < 6*time.Second {
+		c.pass(50*time.Microsecond, 1514, plenty)
+	}
+	if c.Limit() > before/10 || c.Limit() < aqm.RingLimitMin {
+		t.Errorf("the limit is %d, and was %d", c.Limit(), before)
+	}
+	for c.now < 8*time.Second {
+		c.pass(time.Second, 1514, plenty)
+	}
+	if c.Limit() > aqm.RingLimitMax {
+		t.Errorf("the limit is %d", c.Limit())
+	}
+}
+
+// TestRingLimitIdle: as long as the caller has no more than the ring takes, nothing
+// is learnt, and idle time is no reason to change anything.
+func TestRingLimitIdle(t *testing.T) {
+	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: aqm.Gigabit}
+	for c.now < 2*time.Second {
+		c.pass(ms, 1514, plenty)
+	}
+	before := c.Limit()
+	for c.now < 10*time.Second {
+		c.pass(ms, 1514, 5000)
+	}
+	if c.Limit() != before {
+		t.Errorf("the limit is %d, and was %d", c.Limit(), before)
+	}
+	// The first look after that decides nothing alone.
+	c.Sent(before)
+	c.Room()
+	c.Completed(c.now+ms, 1514)
+	if c.Limit() != before {
+		t.Errorf("the limit is %d after one look, and was %d", c.Limit(), before)
+	}
+}
+
+// TestRingLimitAccount: what is in flight is what was sent and not completed, even when a
+// card says that it has finished more.
+func TestRingLimitAccount(t *testing.T) {
+	r := aqm.NewRingLimit(1000, 4000)
+	for range 2 {
+		if !r.Room() {
+			t.Fatal("no room in an empty ring")
+		}
+		r.Sent(1500)
+		if r.Room() || r.InFlight() != 1500 {
+			t.Fatalf("room with %d of %d", r.InFlight(), r.Limit())
+		}
+		r.Completed(0, 0)
+		r.Completed(0, -5)
+		if r.InFlight() != 1500 {
+			t.Fatalf("%d in flight", r.InFlight())
+		}
+		r.Reset()
+		if r.InFlight() != 0 || r.Limit() != 1000 {
+			t.Fatalf("%d of %d after a reset", r.InFlight(), r.Limit())
+		}
+	}
+	for range 10 {
+		r.Sent(3000)
+		r.Room()
+		r.Completed(0, 1<<40)
+	}
+	if r.InFlight() != 0 || r.Limit() != 4000 {
+		t.Errorf("%d in flight, limit %d", r.InFlight(), r.Limit())
+	}
+	for _, c := range [][3]int{{-5, -5, 1}, {10, 5, 10}, {0, 0, aqm.RingLimitMin}} {
+		if r := aqm.NewRingLimit(c[0], c[1]); r.Limit() != c[2] {
+			t.Errorf("NewRingLimit(%d, %d) has %d", c[0], c[1], r.Limit())
+		}
+	}
+}
