@@ -21,8 +21,12 @@ type Bucket struct {
 	rest uint64
 }
 
-// DepthMax is the deepest bucket in bytes.
-const DepthMax = 1 << 40
+const (
+	// DepthMax is the deepest bucket in bytes.
+	DepthMax = 1 << 40
+	// debtMax is the most that can be owed in bytes: far more than a packet.
+	debtMax = 1 << 33
+)
 
 // Set changes rate and depth: 0 of a rate is no limit, a depth is brought within 1 to
 // DepthMax bytes. What is in the bucket, or owed, stays, as far as it fits; a bucket
@@ -72,7 +76,7 @@ func (b *Bucket) Take(now time.Duration, n int) bool {
 	if b.level <= 0 {
 		return false
 	}
-	b.level -= int64(n)
+	b.level = max(b.level-int64(n), -debtMax)
 	return true
 }
 
@@ -85,15 +89,8 @@ func (b *Bucket) Next(now time.Duration) time.Duration {
 	if b.level > 0 {
 		return now
 	}
-	// A whole byte more than is owed, but for what there is of it.
-	hi, lo := bits.Mul64(uint64(1-b.level), uint64(time.Second))
-	lo, borrow := bits.Sub64(lo, b.rest, 0)
-	hi -= borrow
-	lo, carry := bits.Add64(lo, b.rate-1, 0)
-	hi += carry
-	if hi >= b.rate {
-		return 1<<63 - 1
-	}
-	wait, _ := bits.Div64(hi, lo, b.rate)
-	return now + time.Duration(min(wait, uint64(1<<63-1-now)))
+	// A whole byte more than is owed, but for what there is of it. debtMax keeps it
+	// below 2^63.
+	missing := uint64(1-b.level)*uint64(time.Second) - b.rest
+	return now + time.Duration((missing+b.rate-1)/b.rate)
 }

@@ -46,6 +46,29 @@ func TestBucketRate(t *testing.T) {
 	}
 }
 
+// TestBucketNext: the time that Next names is the first one, however much is owed.
+func TestBucketNext(t *testing.T) {
+	r := newRand(1)
+	for range 5000 {
+		var b aqm.Bucket
+		rate := 8 + r.Uint64N(1<<uint(4+r.IntN(36)))
+		b.Set(0, aqm.Rate(rate), 1)
+		now := time.Duration(r.IntN(1e9))
+		b.Take(0, 0) // nothing of the one byte
+		b.Take(now, 1+r.IntN(1<<uint(1+r.IntN(33))))
+		at := now + time.Duration(r.IntN(1e9)) // so that there is something beside whole bytes
+		b.Take(at, 1)
+		next := b.Next(at)
+		if next == at {
+			continue
+		}
+		early, late := b, b
+		if early.Take(next-1, 1) || !late.Take(next, 1) {
+			t.Fatalf("rate %d: may pass at %v, but does not, or before", rate, next)
+		}
+	}
+}
+
 func TestBucketEdges(t *testing.T) {
 	var b aqm.Bucket
 	for range 100 {
@@ -95,9 +118,16 @@ func TestBucketEdges(t *testing.T) {
 	if got := b.Next(time.Second); got != 2*time.Second {
 		t.Errorf("may pass at %v", got)
 	}
-	// What is owed beyond all time is no overflow.
+	// What is owed has a bound, so that it can be paid some time.
 	b.Take(2*time.Second, 1<<62)
-	if got := b.Next(2 * time.Second); got != 1<<63-1 {
+	if got := b.Next(2 * time.Second); got != 2*time.Second+(1<<33+1)*time.Second {
 		t.Errorf("may pass at %v", got)
+	}
+	// 2^64 billionths of a byte are as many as they are.
+	b = aqm.Bucket{}
+	b.Set(0, 8*(1<<32+1), aqm.DepthMax)
+	b.Take(0, aqm.DepthMax) // empty, and one nanosecond gives 4.29 bytes
+	if !b.Take(1, 4) || b.Take(1, 1) || !b.Take(1<<32, 18_446_744_074) || b.Take(1<<32, 1) {
+		t.Error("2^64 + 294967296 billionths of a byte are not 18446744074 bytes")
 	}
 }

@@ -40,7 +40,7 @@ func (q *Queue) told(f *flowQueue, flow *Flow) int32 {
 // needs no interval to be so again: twice the target is enough.
 func (q *Queue) tooLong(f *flowQueue, now time.Duration) bool {
 	return f.delay.high || f.greedy ||
-		now < f.again && f.bytes > little && f.delay.exceeds(now, f.bytes, 2*q.config.Target)
+		now < f.again && f.place != waiting && f.bytes > little && f.delay.exceeds(now, f.bytes, 2*q.config.Target)
 }
 
 // greedyAt is what one flow may weigh: a half of the room that is left, so that one

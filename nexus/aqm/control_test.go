@@ -233,6 +233,50 @@ func TestCapability65HostFlowsAreDropped(t *testing.T) {
 	w.ok()
 }
 
+// TestLittleIsNotDropped: a flow that cannot be told does not lose its last packets, even
+// when those that come are small.
+func TestLittleIsNotDropped(t *testing.T) {
+	w := newWorld(t, aqm.Config{})
+	w.must(6, host(1, 1000))
+	w.now += 110 * ms
+	w.get()
+	w.now += 10 * ms
+	w.must(10, host(1, 64))
+	if len(w.dropped) != 3 {
+		t.Errorf("dropped %d, want 3 of 5 with 1000 bytes", len(w.dropped))
+	}
+	w.ok()
+}
+
+// TestPastIsNotInherited: a flow that gets the queue of one that was too long is not that
+// one.
+func TestPastIsNotInherited(t *testing.T) {
+	w := newWorld(t, aqm.Config{})
+	w.standing(udp(1, 1000))
+	w.run(w.Len(), ms)
+	if len(w.released) != 1 {
+		t.Fatal("not released")
+	}
+	for i := range uint32(2000) {
+		for range 40 {
+			if v := w.put(udp(100+i, 1000)); v.Pause() {
+				t.Fatalf("flow %d: %v", i, v)
+			}
+		}
+		w.run(40, 0)
+	}
+	// The control: the flow itself is told at once.
+	paused := false
+	w.standing(udp(1, 1000))
+	w.run(w.Len(), ms)
+	for range 40 {
+		paused = paused || w.put(udp(1, 1000)).Pause()
+	}
+	if !paused {
+		t.Error("the flow that was too long just now is not told")
+	}
+}
+
 // TestTooManyToTell: when no more flows can be told, one more is as one that cannot be.
 func TestTooManyToTell(t *testing.T) {
 	w := newWorld(t, aqm.Config{Controlled: 1})

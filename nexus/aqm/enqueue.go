@@ -35,7 +35,7 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 	case f.delay.high && !canTell && p.ECN == NotECT && f.bytes > little:
 		q.drop(i, now, DelayHigh)
 	}
-	q.makeRoom(now, p.Length, i, canTell)
+	q.makeRoom(now, p.Length)
 
 	if !q.supersede(f, i, p) {
 		q.push(i, now, p, guest)
@@ -48,16 +48,15 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 		q.counts.Greedy++
 	}
 	if q.tooLong(f, now) {
-		// What made room may have released it.
+		// What was dropped to make room may have released it.
 		q.pause(f, &p.Flow, q.told(f, &p.Flow))
 		return Verdict{Outcome: QueuedControlled}
 	}
 	return Verdict{Outcome: Queued}
 }
 
-// makeRoom drops from the fattest flows until n bytes more have a place. If that is the
-// flow they are of, and it can be told so, it is greedy.
-func (q *Queue) makeRoom(now time.Duration, n int, of int32, canTell bool) {
+// makeRoom drops from the fattest flows until n bytes more have a place.
+func (q *Queue) makeRoom(now time.Duration, n int) {
 	for {
 		why := LimitPackets
 		switch {
@@ -67,12 +66,7 @@ func (q *Queue) makeRoom(now time.Duration, n int, of int32, canTell bool) {
 		default:
 			return
 		}
-		i := q.fat.fattest()
-		q.drop(i, now, why)
-		if f := &q.flows[i]; i == of && canTell && f.packets > 0 && !f.greedy {
-			f.greedy = true
-			q.counts.Greedy++
-		}
+		q.drop(q.fat.fattest(), now, why)
 	}
 }
 

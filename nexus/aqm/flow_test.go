@@ -65,6 +65,22 @@ func TestNewFlowsFirst(t *testing.T) {
 	w.ok()
 }
 
+// TestNewFlowsAreNew shows that a flow that comes is new, whoever had its queue before.
+func TestNewFlowsAreNew(t *testing.T) {
+	w := newWorld(t, aqm.Config{})
+	for i := range uint32(100) {
+		w.must(4, host(i, 1514))
+	}
+	w.run(150, ms)
+	for i := range uint32(100) {
+		w.must(1, host(1000+i, 64))
+		if p := w.get(); p.Flow.ID != 1000+i {
+			t.Fatalf("flow %d came before the new flow %d", p.Flow.ID, 1000+i)
+		}
+	}
+	w.ok()
+}
+
 // TestManyFlows shows that flows have queues of their own as long as there are any, and
 // that those that share one keep their order.
 func TestManyFlows(t *testing.T) {

@@ -216,6 +216,30 @@ func TestRandom(t *testing.T) {
 	}
 }
 
+// TestSharedQueuesKeepOrder has so many flows come and go that they share queues all the
+// time, one that was a guest finds one of its own, and another one takes that.
+func TestSharedQueuesKeepOrder(t *testing.T) {
+	for seed := range uint64(3) {
+		r := newRand(200 + seed)
+		m := newModel(t, aqm.Config{Packets: 1024, Seed: seed})
+		for i := range 20_000 {
+			if n := m.Len(); n < 200 || n < 900 && r.IntN(2) == 0 {
+				m.enqueue(udp(uint32(r.IntN(600)), 100))
+			} else {
+				m.dequeue()
+			}
+			m.now += time.Microsecond
+			if i%1000 == 0 {
+				m.ok()
+			}
+		}
+		m.end()
+		if n := m.Counts().Shared; n < 500 {
+			t.Errorf("%d packets shared queues", n)
+		}
+	}
+}
+
 // TestRandomAboutEven has as much come as leave, which is where most edges are.
 func TestRandomAboutEven(t *testing.T) {
 	for seed := range uint64(6) {

@@ -111,6 +111,28 @@ func TestPacedDelay(t *testing.T) {
 	w.ok()
 }
 
+// TestPacedIsAsEmpty: a queue that was too long is not any more when all that may leave has
+// left.
+func TestPacedIsAsEmpty(t *testing.T) {
+	w := newWorld(t, aqm.Config{})
+	w.must(20, udp(1, 1000))
+	later := w.now + 2*time.Second
+	w.must(5, at(udp(1, 1000), later))
+	w.now += 150 * ms
+	if v := w.put(at(udp(1, 1000), later)); !v.Pause() {
+		t.Fatal(v)
+	}
+	w.run(20, 0)
+	w.none()
+	if len(w.released) != 1 {
+		t.Errorf("released %d times", len(w.released))
+	}
+	if v := w.put(at(udp(1, 1000), later)); v.Outcome != aqm.Queued {
+		t.Error(v)
+	}
+	w.ok()
+}
+
 // TestPacedOrder: many flows leave in the order of their times.
 func TestPacedOrder(t *testing.T) {
 	w := newWorld(t, aqm.Config{Packets: 4096})

@@ -59,12 +59,17 @@ func TestRingLimitFollows(t *testing.T) {
 					}
 					c.busy(0)
 					start := c.now
+					low, high := c.Limit(), 0
 					for c.now < start+20*time.Second {
 						c.pass(look, packet, plenty)
+						low, high = min(low, c.Limit()), max(high, c.Limit())
+					}
+					if high > low+low/4+packet {
+						t.Errorf("the limit goes up and down between %d and %d", low, high)
 					}
 					most := c.most
-					if b := c.busy(start); b < 0.99 {
-						t.Errorf("the card had work %.3f of the time, with a limit of %d", b, c.Limit())
+					if b := c.busy(start); b < 0.9999 {
+						t.Errorf("the card had work %.5f of the time, with a limit of %d", b, c.Limit())
 					}
 					// Two looks' worth, and the packet that was begun below the limit.
 					if bound := max(4*rate.Bytes(look), 2*aqm.RingLimitMin) + 2*packet; most > bound {
@@ -116,11 +121,31 @@ func TestRingLimitIdle(t *testing.T) {
 		t.Errorf("the limit is %d, and was %d", c.Limit(), before)
 	}
 	// The first look after that decides nothing alone.
-	c.Sent(before)
-	c.Room()
-	c.Completed(c.now+ms, 1514)
-	if c.Limit() != before {
-		t.Errorf("the limit is %d after one look, and was %d", c.Limit(), before)
+	r := aqm.NewRingLimit(0, 0)
+	for range 10 {
+		for r.Room() {
+			r.Sent(10_000)
+		}
+		r.Completed(0, r.InFlight()) // it ran dry
+	}
+	before = r.Limit()
+	for s := range time.Duration(10) {
+		r.Sent(1514)
+		r.Completed(s*time.Second, 1514)
+	}
+	for r.Room() {
+		r.Sent(10_000)
+	}
+	r.Completed(9*time.Second+ms, 10_000)
+	if before < 100_000 || r.Limit() != before {
+		t.Errorf("the limit is %d after one look, and was %d", r.Limit(), before)
+	}
+	for r.Room() {
+		r.Sent(10_000)
+	}
+	r.Completed(11*time.Second, 10_000)
+	if r.Limit() >= before {
+		t.Errorf("the limit is %d after a second with too much, and was %d", r.Limit(), before)
 	}
 }
 
