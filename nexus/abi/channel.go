@@ -23,7 +23,7 @@ const EventChannel = 1 << 8
 
 // SchemaVersion is the layout of the arena. A domain that finds another must not
 // use the channel.
-const SchemaVersion = 2
+const SchemaVersion = 3
 
 // SchemaActive is the flag of a channel that works. It is cleared once, when the
 // channel becomes defunct, and never set again.
@@ -148,6 +148,9 @@ const (
 	SlotLink    = 3 // the link went up or down: see Net.Up
 	SlotAddress = 4 // the flow's address is the machine's no more: the flow has ended
 	SlotMTU     = 5 // the way to the flow's peer takes packets of Length bytes at most
+	// SlotAdvisory: the flow is to pause or may go on. Its entry in the advisory table
+	// is number Length, and what it is to do stands there.
+	SlotAdvisory = 6
 )
 
 // None is an index that nothing has.
@@ -227,6 +230,8 @@ type Stats struct {
 	// Events is how many were put into the event ring, EventsLost how many found no
 	// room.
 	Events, EventsLost uint64
+	// Advisories is how many entries the flow advisory table has; see Advisory.
+	Advisories uint64
 }
 
 // Record stands in front of each packet in a monitor's channel: the first Captured bytes

@@ -11,7 +11,8 @@ type Flow struct {
 	// ID and Generation are those of package flow. What has none has a hash of its
 	// addresses and ports as its ID.
 	ID, Generation uint32
-	// Entry is the flow's entry in its channel's advisory table; 0: it has none.
+	// Entry is the number of the flow's entry in its channel's advisory table, if
+	// Packet.Advised says that it has one.
 	Entry uint32
 }
 

@@ -147,6 +147,12 @@ func slotsIn(segment []byte, n int) []abi.Slot {
 // Stats returns the statistics that the domain reads.
 func (a *Arena) Stats() *abi.Stats { return (*abi.Stats)(a.base[Stats]) }
 
+// Advisories returns chunk i of the advisory table, whose segment must be backed.
+func (a *Arena) Advisories(i int) *[abi.AdvisoryChunk]abi.Advisory {
+	// The segment is there, or this panics, and has the chunk's size.
+	return (*[abi.AdvisoryChunk]abi.Advisory)(unsafe.Pointer(&a.segments[Advisory][i][0]))
+}
+
 // Packet returns the shared metadata of packet i, whose segment must be backed.
 func (a *Arena) Packet(i uint32) *abi.Packet {
 	// The index is within the segment, and the segment is there, or this panics.

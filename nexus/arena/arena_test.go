@@ -111,6 +111,8 @@ func TestBounds(t *testing.T) {
 		"too many buffers":               {Buffers: 8192},
 		"half a segment":                 {Buffers: 24},
 		"half a large segment":           {Large: 3},
+		"half a chunk of advisories":     {Advisory: 96},
+		"too few advisories":             {Advisory: 32},
 		"an IO page beyond a segment":    {IOPage: 64 << 10},
 	} {
 		if _, err := arena.NewLayout(p); !errors.Is(err, arena.ErrBounds) {

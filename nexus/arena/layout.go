@@ -23,8 +23,6 @@ const (
 	PacketsPer = PageSize / abi.PacketSize
 	BuffersPer = SegmentSize / BufferSize
 	LargePer   = LargeSegment / LargeSize
-	// advisoryEntry is the size of an entry of the advisory table in bytes.
-	advisoryEntry = 32
 )
 
 // Params is the size of an arena. A zero takes the default.
@@ -33,7 +31,7 @@ type Params struct {
 	Packets  int
 	Buffers  int // a multiple of a segment's
 	Large    int // likewise; 0 is none
-	Advisory int // entries
+	Advisory int // entries, a multiple of abi.AdvisoryChunk
 	// IOPage is the page of the unit that translates the device's addresses,
 	// in bytes. Segments of buffers are multiples of it.
 	IOPage int
@@ -104,6 +102,9 @@ func (p *Params) Check() error {
 	}
 	if p.Buffers%(BuffersPer) != 0 || p.Large%(LargePer) != 0 {
 		return fmt.Errorf("%w: %d and %d buffers do not fill their segments", ErrBounds, p.Buffers, p.Large)
+	}
+	if p.Advisory%abi.AdvisoryChunk != 0 {
+		return fmt.Errorf("%w: %d advisory entries, want a multiple of %d", ErrBounds, p.Advisory, abi.AdvisoryChunk)
 	}
 	if p.IOPage == 0 {
 		p.IOPage = PageSize
@@ -180,13 +181,13 @@ func NewLayout(p Params) (*Layout, error) {
 		Buffers:  p.Buffers * BufferSize,
 		Large:    p.Large * LargeSize,
 		Stats:    PageSize,
-		Advisory: p.Advisory * advisoryEntry,
+		Advisory: p.Advisory * abi.AdvisorySize,
 	}
 	for id, size := range sizes {
 		s := Span{Offset: l.Size, Size: (size + PageSize - 1) &^ (PageSize - 1)}
 		s.Segment = s.Size
 		switch ID(id) {
-		case Packets:
+		case Packets, Advisory:
 			s.Segment = PageSize
 		case Buffers:
 			s.Segment = SegmentSize
@@ -320,6 +321,6 @@ func (l *Layout) schema(cookie uint64) abi.Schema {
 	s.Buffers = table(Buffers, l.Params.Buffers, BufferSize)
 	s.Large = table(Large, l.Params.Large, LargeSize)
 	s.Stats = table(Stats, 1, PageSize)
-	s.Advisory = table(Advisory, l.Params.Advisory, advisoryEntry)
+	s.Advisory = table(Advisory, l.Params.Advisory, abi.AdvisorySize)
 	return s
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/advisory"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/pool"
 	"github.com/sluice-os/sluice/nexus/ring"
@@ -44,6 +45,8 @@ type Channel struct {
 	refused atomic.Uint64
 	// posted are the slots of the event ring that the domain has not taken.
 	posted []abi.Slot
+	// advisories says which flows are to pause.
+	advisories *advisory.Table
 	// sets are the packets and buffers, and packets, small and large point to them.
 	sets                  [3]set
 	packets, small, large *set
@@ -119,6 +122,7 @@ func New(a *arena.Arena, cookie uint64) *Channel {
 		b := a.Buflet(uint32(i))
 		b.Index, b.Limit = uint32(i), uint32(a.BufferSize(i))
 	}
+	c.advisories = advisory.New(a.Segments(arena.Advisory), c.growAdvisories)
 	c.alloc, _ = a.Ring(abi.RingAlloc)
 	c.accepts.Store(int64(a.Accepts()))
 	c.hold()

@@ -12,6 +12,10 @@ import (
 func (c *Channel) Post(e abi.Slot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.post(e)
+}
+
+func (c *Channel) post(e abi.Slot) {
 	r := c.rings[abi.RingEvent]
 	if c.over != nil || r.Sync() != nil {
 		return // what is wrong with the ring ends the domain at its next sync

@@ -22,4 +22,5 @@ func (c *Channel) show() {
 	atomic.StoreUint64(&s.RxTooLong, n.RxTooLong)
 	atomic.StoreUint64(&s.Events, n.Events)
 	atomic.StoreUint64(&s.EventsLost, n.EventsLost)
+	atomic.StoreUint64(&s.Advisories, uint64(c.advisories.Len()))
 }

@@ -45,6 +45,7 @@ var Cases = []Case{
 	{Name: "rings", Memory: 16, Inputs: []string{"head", "head-beyond", "tail", "index", "kind", "free", "garbage", "old-head"}, Want: `ring corruption: channel 0: .* ring: `},
 	{Name: "rings-kept", Package: "rings", Memory: 16, Inputs: []string{"control"}, Want: survives},
 	{Name: "write-schema", Package: "rings", Memory: 16, Inputs: []string{"schema"}, Want: badMemory + `write at 0x1080000\w*: the memory does not allow it`},
+	{Name: "write-advisory", Package: "rings", Memory: 16, Inputs: []string{"advisory", "advisory-more"}, Want: badMemory + `write at 0x108\w*: the memory does not allow it`},
 	{Name: "write-old-ring", Package: "rings", Memory: 16, Inputs: []string{"old-slot"}, Want: survives},
 	{Name: "write-beyond", Package: "rings", Memory: 16, Inputs: []string{"beyond"}, Want: badMemory + `write at 0x108`},
 	{Name: "keep", Memory: 16, Inputs: []string{"keep"}, Want: `withheld memory: channel 0: free ring: channel: memory was not given back \(code 0x408\)`},

@@ -18,6 +18,9 @@ func main() {
 	lines.Scan()
 	request := &abi.OpenRequest{}
 	copy(request.Schema[:], "small")
+	if lines.Text() == "advisory-more" {
+		copy(request.Schema[:], "default") // whose table has parts without memory
+	}
 	n := kit.Call(abi.SysControl, abi.ControlOpen, uintptr(unsafe.Pointer(request)), unsafe.Sizeof(*request), 0)
 	kit.Check(n == 0, "open: %d", n)
 	base := unsafe.Pointer(uintptr(request.Base))
@@ -76,6 +79,13 @@ func main() {
 		}
 	case "schema":
 		schema.Flags = 0
+	case "advisory":
+		(*abi.Advisory)(unsafe.Add(base, schema.Advisory.Offset)).State = 1
+	case "advisory-more":
+		last := schema.Advisory.Offset + (schema.Advisory.Count-1)*schema.Advisory.Size
+		e := (*abi.Advisory)(unsafe.Add(base, last))
+		kit.Check(*e == abi.Advisory{}, "the last entry is %v", *e)
+		e.State = 1
 	case "beyond":
 		*(*byte)(unsafe.Add(base, schema.Size)) = 1
 	}
