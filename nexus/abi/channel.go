@@ -175,8 +175,10 @@ type Packet struct {
 	ChecksumOffset uint16
 	SegmentSize    uint16 // payload bytes of a segment; see PacketGSO
 	HeaderLen      uint16 // bytes before the payload of a large packet
-	Class          uint32 // service class
-	_              [3]uint32
+	// Class is the service class: 1 (control) to 10 (system), as nexus/aqm has them;
+	// 0: that of the DSCP.
+	Class uint32
+	_     [3]uint32
 }
 
 // PacketSize is the size of a Packet in bytes.

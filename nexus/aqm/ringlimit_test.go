@@ -54,13 +54,13 @@ func TestRingLimitFollows(t *testing.T) {
 			for _, packet := range []int{1514, 65549} {
 				t.Run(fmt.Sprintf("%d Mbit/s, %v, %d bytes", rate/aqm.Megabit, look, packet), func(t *testing.T) {
 					c := &card{RingLimit: aqm.NewRingLimit(0, 1<<30), rate: rate}
-					for c.now < 5*time.Second {
+					for c.now < 3*time.Second {
 						c.pass(look, packet, plenty)
 					}
 					c.busy(0)
 					start := c.now
 					low, high := c.Limit(), 0
-					for c.now < start+20*time.Second {
+					for c.now < start+6*time.Second {
 						c.pass(look, packet, plenty)
 						low, high = min(low, c.Limit()), max(high, c.Limit())
 					}

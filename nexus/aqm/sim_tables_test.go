@@ -19,7 +19,7 @@ import (
 var update = flag.Bool("update", false, "write the tables in testdata anew")
 
 // span is how long each run counts.
-const span = 6 * time.Second
+const span = 4 * time.Second
 
 // table is lines of a file in testdata.
 type table struct {
@@ -164,7 +164,7 @@ func TestSimulatedClasses(t *testing.T) {
 func TestSimulatedRates(t *testing.T) {
 	out := newTable(t, "rates", "8 bulk transfers of each kind at once, 20 ms, and a small packet each 40 ms (its p99)",
 		"Mbit/s\tsenders\t"+heading+"\tsmall p99 ms")
-	for _, rate := range []aqm.Rate{1, 10, 100, 400} {
+	for _, rate := range []aqm.Rate{1, 10, 100, 200} {
 		s := newSim(t, rate*aqm.Megabit, true)
 		for name, k := range []signal{losses, ecn, scalable, advice} {
 			for range 8 {
