@@ -68,9 +68,12 @@ func (s *side) exchange(n, longest int) {
 			}
 			received++
 		})
-		s.user.Flush()
 		if sent+received == before {
+			// A sync of its own may make room without an event, so there is none
+			// between the Send that found no room and the wait.
 			<-s.event
+			continue
 		}
+		s.user.Flush()
 	}
 }
