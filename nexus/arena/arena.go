@@ -39,6 +39,7 @@ type Arena struct {
 	segments [Regions][][]byte       // nil: not backed
 	base     [Regions]unsafe.Pointer // of regions with one segment
 	backed   [Regions]int            // bytes
+	stage    stage
 }
 
 // New makes an arena with the schema in place and memory behind the slots of all rings and
@@ -127,8 +128,9 @@ func (a *Arena) Free() {
 func (a *Arena) Segment(id ID, i int) []byte { return a.segments[id][i] }
 
 // Deactivate clears the schema's active flag, before anything else is taken from
-// the domain.
+// the domain. It is called once.
 func (a *Arena) Deactivate() {
+	a.reach(inactive)
 	atomic.StoreUint32(&(*abi.Schema)(a.base[Schema]).Flags, 0)
 }
 

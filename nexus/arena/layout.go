@@ -225,6 +225,19 @@ func (l *Layout) Segments(id ID) int {
 	return l.Spans[id].Size / l.Spans[id].Segment
 }
 
+// First is how many bytes of memory an arena has when New has made it.
+func (l *Layout) First() (n int) {
+	for id := range l.Spans {
+		for i := range l.Segments(ID(id)) {
+			if i == 0 || ID(id) == Slots {
+				_, size := l.SegmentAt(ID(id), i)
+				n += size
+			}
+		}
+	}
+	return n
+}
+
 // SegmentAt is where segment i of a region lies in the arena, and its size in bytes.
 func (l *Layout) SegmentAt(id ID, i int) (offset, size int) {
 	if id == Slots {

@@ -38,7 +38,8 @@ const (
 type Info struct {
 	Name string
 	User Right
-	// Redirect says that a defunct channel's domain sees zeros in its place.
+	// Redirect says that a defunct channel's domain sees zeros in its place, and that
+	// its memory is free then.
 	Redirect bool
 	// IO says that a device may be pointed at it.
 	IO bool

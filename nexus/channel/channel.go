@@ -17,8 +17,14 @@ import (
 	"github.com/sluice-os/sluice/nexus/ring"
 )
 
-// ErrClosed says that the channel is closed.
-var ErrClosed = errors.New("channel: closed")
+var (
+	// ErrClosed says that the channel is closed.
+	ErrClosed = errors.New("channel: closed")
+	// ErrDefunct says that the channel's memory was taken back.
+	ErrDefunct = errors.New("channel: defunct")
+	// ErrPinned says that the channel's memory is not to be taken back.
+	ErrPinned = errors.New("channel: its memory is pinned")
+)
 
 // Channel is one domain's attachment. Its methods may be called concurrently.
 type Channel struct {
@@ -28,6 +34,8 @@ type Channel struct {
 	Owner uint64
 	// Name is the owner's, and Schema that of the schema, for people.
 	Name, Schema string
+	// Pinned says that its memory is never taken back while it is open.
+	Pinned bool
 	// Notify tells the domain that its rings have news. It is called with the
 	// channel locked and must not block.
 	Notify func()
@@ -65,10 +73,12 @@ type Channel struct {
 	notes       []note
 	seen, noted uint32
 	broken      func(*Violation)
+	// paused says that the domain does not run.
+	paused bool
 	// looks says that the free ring may be looked at when something is missing.
 	looks bool
-	// over is nil as long as the channel works: then it is ErrClosed, or the
-	// violation of the contract that each later Sync repeats.
+	// over is nil as long as the channel works: then it is ErrClosed, ErrDefunct, or
+	// the violation of the contract that each later Sync repeats.
 	over error
 	// news says that something was put into a ring since the last Flush.
 	news bool
@@ -160,7 +170,7 @@ func (c *Channel) Close() {
 // Sync does what the domain asks for with a notification: it takes back what is
 // in the free ring, forgets the slots that were read, sends what is in the tx
 // ring through send until that reports false, and gives the domain new packets.
-// An error other than ErrClosed is a *Violation: the domain must end.
+// An error other than ErrClosed and ErrDefunct is a *Violation: the domain must end.
 func (c *Channel) Sync(send func(*Packet) bool) error {
 	c.tx.Lock()
 	defer c.tx.Unlock()
@@ -268,6 +278,10 @@ func (c *Channel) Pools() (list [3]Pool) {
 	defer c.mu.Unlock()
 	for i := range c.sets {
 		s := &c.sets[i]
+		if c.over == ErrDefunct {
+			list[i] = Pool{Count: s.All()}
+			continue
+		}
 		list[i] = Pool{
 			Count: s.All(), Backed: s.Count(), Free: s.Free(), Lent: s.AllLent(),
 			Hold: s.give.Size, Asked: max(s.Lent(pool.Empty)-s.give.Size, 0),

@@ -196,11 +196,12 @@ func (c *Channel) starve() {
 	}
 }
 
-// Wake tells the domain that something has happened that is in no ring.
+// Wake tells the domain that something has happened that is in no ring: that the channel
+// is defunct, for one.
 func (c *Channel) Wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over == nil && c.Notify != nil {
+	if (c.over == nil || c.over == ErrDefunct) && c.Notify != nil {
 		c.Notify()
 	}
 }

@@ -31,6 +31,14 @@ func (c *Channel) SetBroken(f func(*Violation)) {
 	c.broken = f
 }
 
+// Pause says whether the domain is kept from running: then it need not give back what it
+// is asked for.
+func (c *Channel) Pause(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paused = on
+}
+
 // Floor is the memory for packets that the channel has always, in bytes.
 func (c *Channel) Floor() int { return c.floor }
 
@@ -68,8 +76,9 @@ func (c *Channel) Look(now time.Duration) (u pool.Use) {
 		s.left = math.MaxInt
 	}
 	c.drain()
-	// What waits for the card, or for the peer of a pipe, cannot be given back.
-	excused := c.rings[abi.RingTx].Filled() > 0
+	// What waits for the card, or for the peer of a pipe, cannot be given back; nor can
+	// a domain give back anything that does not run.
+	excused := c.paused || c.rings[abi.RingTx].Filled() > 0
 	for i := range c.sets {
 		s := &c.sets[i]
 		s.moves = s.Backed() > s.back.Size && s.Lent(pool.Arrived) == 0 && s.Lent(pool.Empty) > 0 && !excused

@@ -11,15 +11,26 @@ type Listed struct {
 
 // Table describes channels.
 func Table(list []Listed) *tables.Table {
-	t := tables.New("ID#", "DOMAIN", "NEXUS", "SCHEMA", "BYTES#", "MEMORY#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#",
+	t := tables.New("ID#", "DOMAIN", "NEXUS", "SCHEMA", "STATE", "BYTES#", "MEMORY#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#",
 		"SYNCS#", "EVENTS#", "STALLED#", "REFUSED#", "DROPPED#")
 	for _, a := range list {
 		c := a.Counts()
 		packets, rest := a.Memory()
-		t.Add(a.ID, a.Name, a.Nexus, a.Schema, a.Arena().Size, packets+rest, a.Flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
+		t.Add(a.ID, a.Name, a.Nexus, a.Schema, a.state(), a.Arena().Size, packets+rest, a.Flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
 			c.TxSyncs, c.RxEvents, c.TxStalled, c.TxRefused, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong)
 	}
 	return t
+}
+
+// state is the channel's, for people.
+func (c *Channel) state() string {
+	switch {
+	case c.Err() == ErrDefunct:
+		return "defunct"
+	case c.Pinned:
+		return "pinned"
+	}
+	return "open"
 }
 
 // RingTable describes their rings.

@@ -13,6 +13,7 @@ type End struct {
 	channel *channel.Channel
 	peer    atomic.Pointer[End]
 	closed  atomic.Bool
+	defunct atomic.Bool
 	// waiting says that a packet is in the tx ring that found no room.
 	waiting       atomic.Bool
 	tooLong, lost atomic.Uint64
@@ -48,7 +49,8 @@ func (e *End) Counts() Counts {
 // Sync does what the domain asks for with a notification: it passes on what the domain
 // sends, with one event for the peer, and lets go on what waited for the room that is
 // here now. A domain that has read therefore syncs before it waits. An error is
-// ErrPeerClosed, channel.ErrClosed or a *channel.Violation, for which the domain ends.
+// ErrPeerClosed, channel.ErrClosed, channel.ErrDefunct or a *channel.Violation, for which
+// the domain ends.
 func (e *End) Sync() error {
 	if err := e.over(); err != nil {
 		return err
@@ -69,6 +71,8 @@ func (e *End) over() error {
 	switch {
 	case e.closed.Load():
 		return channel.ErrClosed
+	case e.defunct.Load():
+		return channel.ErrDefunct
 	case e.pipe.over.Load():
 		return ErrPeerClosed
 	}
@@ -88,6 +92,36 @@ func (e *End) Close() {
 	p.over.Store(true)
 	p.mu.Unlock()
 	e.channel.Close()
+	e.ended()
+}
+
+// Defunct takes the memory of the end's channel back (see channel.Channel.Defunct) and
+// ends the pipe, as Close does for the peer: its memory is its own. What waits in the end,
+// read by nobody, is lost. It fails with channel.ErrPinned when either end is pinned,
+// which a pipe's other domain counts on, and as the channel's Defunct does.
+func (e *End) Defunct() (freed int, err error) {
+	p := e.pipe
+	p.mu.Lock()
+	peer := e.peer.Load()
+	if peer != nil && peer.channel.Pinned && !peer.closed.Load() {
+		p.mu.Unlock()
+		return 0, channel.ErrPinned
+	}
+	// No end attaches meanwhile.
+	if freed, err = e.channel.Defunct(); err != nil {
+		p.mu.Unlock()
+		return 0, err
+	}
+	e.defunct.Store(true)
+	p.over.Store(true)
+	p.mu.Unlock()
+	e.ended()
+	e.channel.Wake()
+	return freed, nil
+}
+
+// ended tells the peer, and counts what is lost.
+func (e *End) ended() {
 	e.lose()
 	if peer := e.peer.Load(); peer != nil {
 		peer.lose()

@@ -1,6 +1,11 @@
 // Package channel is a domain's end of a channel: it takes what has arrived from
 // the rings, fills packets and sends them. The kernel is trusted; the memory is
 // shared with nobody else.
+//
+// The kernel may take the memory back between any two instructions (Active tells). From
+// then on each page holds zeros, or what was written to some page since. So what is read
+// of it is brought within bounds before it is used, and a packet that does not add up is
+// none.
 package channel
 
 import (
@@ -29,6 +34,8 @@ type Channel struct {
 	in     Received // what Receive hands on
 	pieces [abi.BufletsMax][]byte
 	lost   uint64 // abi.Stats.EventsLost when Events looked
+	// longest is what Longest has returned last.
+	longest atomic.Uint64
 
 	// mu guards the free lists and the alloc and free rings.
 	mu      sync.Mutex
@@ -53,6 +60,7 @@ func New(base unsafe.Pointer, notify func()) (*Channel, error) {
 	for kind := range c.rings {
 		c.attach(kind)
 	}
+	c.Longest()
 	n := int(c.schema.Rings[abi.RingAlloc].Count)
 	c.packets, c.small, c.large = make([]uint32, 0, n), make([]uint32, 0, n), make([]uint32, 0, n)
 	return c, nil
@@ -67,37 +75,52 @@ func (c *Channel) attach(kind int) {
 		slots:  unsafe.Slice((*abi.Slot)(c.at(atomic.LoadUint32(&s.Slots))), count),
 		mask:   count - 1,
 	}
-	r.head = atomic.LoadUint32(&r.shared.Head)
+	r.head = atomic.LoadUint32(&r.shared.Head) & r.mask
 	c.rings[kind] = r
 }
 
-// Active says that the channel works.
+// Active says that the channel works: if not, it never will again.
 func (c *Channel) Active() bool {
 	return atomic.LoadUint32(&c.schema.Flags)&abi.SchemaActive != 0
 }
 
-// Longest is the longest packet that Send can ever take, in bytes.
-func (c *Channel) Longest() int { return int(atomic.LoadUint64(&c.schema.Longest)) }
+// Longest is the longest packet that Send can ever take, in bytes, or could when the
+// channel became defunct.
+func (c *Channel) Longest() int {
+	if n := atomic.LoadUint64(&c.schema.Longest); n != 0 {
+		c.longest.Store(n)
+	}
+	return int(c.longest.Load())
+}
 
 // at returns the address of an offset of the arena, which the kernel has laid out.
 func (c *Channel) at(offset uint32) unsafe.Pointer { return unsafe.Add(c.base, offset) }
 
+// entry returns the address of entry i of a table, whose entries have size bytes; of the
+// first one, if there are not so many.
+func (c *Channel) entry(t *abi.SchemaTable, i, size uint32) unsafe.Pointer {
+	if i >= t.Count {
+		i = 0
+	}
+	return c.at(t.Offset + i*size)
+}
+
 func (c *Channel) packet(i uint32) *abi.Packet {
-	return (*abi.Packet)(c.at(c.schema.Packets.Offset + i*abi.PacketSize))
+	return (*abi.Packet)(c.entry(&c.schema.Packets, i, abi.PacketSize))
 }
 
 func (c *Channel) buflet(i uint32) *abi.Buflet {
-	return (*abi.Buflet)(c.at(c.schema.Buflets.Offset + i*abi.BufletSize))
+	return (*abi.Buflet)(c.entry(&c.schema.Buflets, i, abi.BufletSize))
 }
 
 // buffer returns the memory of a buflet.
 func (c *Channel) buffer(i uint32) []byte {
 	t := &c.schema.Buffers
-	if i >= t.Count {
+	if i >= t.Count && c.schema.Large.Count > 0 {
 		i -= t.Count
 		t = &c.schema.Large
 	}
-	return unsafe.Slice((*byte)(c.at(t.Offset+i*t.Size)), t.Size)
+	return unsafe.Slice((*byte)(c.entry(t, i, t.Size)), t.Size)
 }
 
 // Ring describes one of the rings: how many slots it has, and how many are the domain's
@@ -111,6 +134,15 @@ func (c *Channel) Rings() (list [abi.RingKinds]Ring) {
 	for kind := range c.rings {
 		r := &c.rings[kind]
 		list[kind] = Ring{Slots: len(r.slots), Left: r.left()}
+	}
+	return list
+}
+
+// Slots returns how many slots the rings have, or had when the channel became defunct; 0:
+// that is not known any more.
+func (c *Channel) Slots() (list [abi.RingKinds]uint32) {
+	for kind := range list {
+		list[kind] = atomic.LoadUint32(&c.schema.Rings[kind].Count)
 	}
 	return list
 }
@@ -165,5 +197,11 @@ func (r *ring) slot() *abi.Slot {
 // publish shows the kernel what was taken or filled.
 func (r *ring) publish() { atomic.StoreUint32(&r.shared.Head, r.head) }
 
-// Sync tells the kernel to look at the rings.
-func (c *Channel) Sync() { c.notify() }
+// Sync tells the kernel to look at the rings. It fails with ErrDefunct.
+func (c *Channel) Sync() error {
+	c.notify()
+	if !c.Active() {
+		return ErrDefunct
+	}
+	return nil
+}

@@ -7,7 +7,7 @@ import (
 )
 
 // Received is a packet that has arrived. Its pieces are valid until the next call
-// of Receive.
+// of Receive: what was copied of them is the packet's if Active is true afterwards.
 type Received struct {
 	Length   int
 	Verified bool // the transport checksum is right
@@ -24,23 +24,9 @@ func (c *Channel) Receive(limit int, f func(*Received)) int {
 	r := &c.rings[abi.RingRx]
 	first, n := r.head, 0
 	for ; n < limit && r.left() > 0; n++ {
-		s := r.slot()
-		p := c.packet(s.Index)
-		in := &c.in
-		*in = Received{
-			Length: int(p.Length), Verified: p.Flags&abi.PacketVerified != 0,
-			Flow: p.Flow, Pieces: c.pieces[:0],
+		if c.describe(r.slot().Index) {
+			f(&c.in)
 		}
-		if p.Flags&abi.PacketGSO != 0 {
-			in.SegmentSize = int(p.SegmentSize)
-		}
-		next := p.First
-		for range min(p.Buflets, abi.BufletsMax) {
-			b := c.buflet(next)
-			in.Pieces = append(in.Pieces, c.buffer(next)[b.Offset:][:b.Length])
-			next = b.Next
-		}
-		f(in)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,6 +39,28 @@ func (c *Channel) Receive(limit int, f func(*Received)) int {
 	}
 	c.trim()
 	return n
+}
+
+// describe makes c.in of a packet. It is false for what is none: the channel is defunct.
+func (c *Channel) describe(i uint32) bool {
+	p, in := c.packet(i), &c.in
+	*in = Received{
+		Length: int(p.Length), Verified: p.Flags&abi.PacketVerified != 0,
+		Flow: p.Flow, Pieces: c.pieces[:0],
+	}
+	if p.Flags&abi.PacketGSO != 0 {
+		in.SegmentSize = int(p.SegmentSize)
+	}
+	next, total := p.First, 0
+	for range min(p.Buflets, abi.BufletsMax) {
+		b, buffer := c.buflet(next), c.buffer(next)
+		offset := min(int(b.Offset), len(buffer))
+		length := min(int(b.Length), len(buffer)-offset)
+		in.Pieces = append(in.Pieces, buffer[offset:][:length])
+		total += length
+		next = b.Next
+	}
+	return total > 0 && total == in.Length
 }
 
 // Trim gives back the empty packets and buffers when there are more than the kernel lets

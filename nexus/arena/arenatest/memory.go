@@ -5,6 +5,7 @@ package arenatest
 
 import (
 	"os"
+	"sync"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -13,7 +14,7 @@ import (
 )
 
 // Memory is an arena.Memory: a domain's range of addresses, and the machine's memory
-// behind it.
+// behind it. It may be used concurrently.
 type Memory struct {
 	*machine
 	t      testing.TB
@@ -24,8 +25,9 @@ type Memory struct {
 type machine struct {
 	file   int
 	kernel []byte
-	taken  []bool // by page
-	used   int    // bytes
+	mu     sync.Mutex // of what follows
+	taken  []bool     // by page
+	used   int        // bytes
 	live   map[*byte]int
 	// Most is how many bytes Alloc gives before it fails.
 	Most int
@@ -73,6 +75,8 @@ func (m *Memory) Range(t testing.TB, size int) *Memory {
 
 // Alloc implements arena.Memory: it returns the lowest memory that is free.
 func (m *machine) Alloc(size int) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if size <= 0 || size%arena.PageSize != 0 || m.used+size > m.Most {
 		return nil, errFull
 	}
@@ -97,6 +101,8 @@ func (m *machine) Alloc(size int) ([]byte, error) {
 
 // Free implements arena.Memory. The next owner finds what is in it.
 func (m *machine) Free(b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.live[unsafe.SliceData(b)] != len(b) {
 		panic("arenatest: freed what was not allocated")
 	}
@@ -113,8 +119,17 @@ func (m *machine) Offset(b []byte) int {
 }
 
 // Live is how many segments were not freed, and Used how many bytes they have.
-func (m *machine) Live() int { return len(m.live) }
-func (m *machine) Used() int { return m.used }
+func (m *machine) Live() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.live)
+}
+
+func (m *machine) Used() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.used
+}
 
 // Show implements arena.Memory. Domains may write everywhere.
 func (m *Memory) Show(offset int, segment []byte, _ arena.Right) error {
