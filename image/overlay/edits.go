@@ -238,6 +238,7 @@ var (
 		"userland/inet":    "internal/sluice/inet",
 		"userland/link":    "internal/sluice/link",
 		"userland/siphash": "internal/sluice/siphash",
+		"userland/names":   "internal/sluice/names",
 		"userland/socket":  "internal/sluice/socket",
 		"userland/wheel":   "internal/sluice/wheel",
 	}

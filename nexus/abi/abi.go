@@ -58,7 +58,9 @@ const (
 	// event page. The result is those events; they stay set. A time that has
 	// passed gives the others their turn.
 	SysWait
-	// SysNotify tells the kernel to look at the channel DI.
+	// SysNotify tells the kernel to look at the channel DI. It is refused with
+	// Defunct when the kernel has taken the channel's memory back, and with NotNow
+	// when the channel works no more for another reason.
 	SysNotify
 	// SysRelease gives the pages in DI to DI+SI back; their next touch finds
 	// zeros.
@@ -150,6 +152,8 @@ const (
 	NotNow
 	// NotAllowed says that the manifest does not permit it.
 	NotAllowed
+	// Defunct says that the kernel has taken the channel's memory back.
+	Defunct
 )
 
 // Magic is the first word of the boot page.

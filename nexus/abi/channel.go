@@ -26,7 +26,9 @@ const EventChannel = 1 << 8
 const SchemaVersion = 3
 
 // SchemaActive is the flag of a channel that works. It is cleared once, when the
-// channel becomes defunct, and never set again.
+// channel becomes defunct, and never set again: the kernel has taken the memory of all
+// but this page. The rest reads as zeros, but for what the domain writes there itself,
+// on whatever page; the channel's event is posted.
 const SchemaActive = 1 << 31
 
 // Ring kinds, as Schema.Rings counts them. Through RingRx and RingAlloc the

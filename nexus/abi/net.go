@@ -37,7 +37,7 @@ const (
 	// ControlClose closes one: an OpenRequest of which Channel counts.
 	ControlClose
 	// ControlFlow asks about a flow: a FlowRequest. A refusal is -1000 - errno
-	// of Linux.
+	// of Linux; ENXIO for one of a defunct channel.
 	ControlFlow
 	// ControlStats writes the machine's network statistics as JSON text. The
 	// memory begins with the offset to read from, 8 bytes.
@@ -48,6 +48,11 @@ const (
 	// ControlResize gives a ring of an open channel another number of slots: a
 	// ResizeRequest. NotNow: more waits in the ring than it would hold.
 	ControlResize
+	// ControlReopen opens a defunct channel of the network anew: an OpenRequest as for
+	// ControlOpen, of which Channel counts too. The channel keeps its number and
+	// address; its flows are gone. NotNow: it is not defunct. OverQuota: the domain or
+	// the machine has not enough memory left; it is defunct as before.
+	ControlReopen
 )
 
 // FlowErrno is added to the errno of a refused ControlFlow.

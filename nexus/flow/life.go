@@ -25,6 +25,7 @@ const (
 	ByOwner                     // its owner has closed it
 	LingerOver                  // its owner has closed it, and the peer did not in time
 	OwnerGone                   // its owner is no more
+	PortGone                    // its channel is no more
 	ParentGone                  // half-open, and its listener has ended
 	HandshakeTimeout            // half-open for too long
 	Invalidated                 // it could not work any more
@@ -33,7 +34,7 @@ const (
 	endCount
 )
 
-var endNames = [endCount]string{"over", "closed", "linger", "owner_gone", "listener_gone", "handshake_timeout",
+var endNames = [endCount]string{"over", "closed", "linger", "owner_gone", "channel_gone", "listener_gone", "handshake_timeout",
 	"nonviable", "replaced", "made_room"}
 
 // String is the name of the reason's counter.
@@ -80,7 +81,7 @@ func (t *Table) end(f *Flow, why End) {
 	t.remove(f)
 	e := Ended{Flow: f, Why: why}
 	switch why {
-	case LingerOver, OwnerGone, ParentGone, ByOwner:
+	case LingerOver, OwnerGone, PortGone, ParentGone, ByOwner:
 		e.RST, e.Send = f.RST()
 	}
 	t.ended = append(t.ended, e)
@@ -88,7 +89,7 @@ func (t *Table) end(f *Flow, why End) {
 
 // childrenEnd is why the children of a flow end that ends.
 func childrenEnd(why End) End {
-	if why == OwnerGone || why == Invalidated {
+	if why == OwnerGone || why == PortGone || why == Invalidated {
 		return why
 	}
 	return ParentGone
@@ -185,12 +186,21 @@ func (t *Table) Invalidate(f *Flow) error {
 
 // OwnerGone tears all flows of an owner down and returns how many. The next Reap ends
 // them.
-func (t *Table) OwnerGone(owner uint64) (n int) {
+func (t *Table) OwnerGone(owner uint64) int {
+	return t.gone(OwnerGone, func(f *Flow) bool { return f.Owner == owner })
+}
+
+// PortGone does the same with the flows of a channel.
+func (t *Table) PortGone(port uint32) int {
+	return t.gone(PortGone, func(f *Flow) bool { return f.Port == port })
+}
+
+func (t *Table) gone(why End, which func(*Flow) bool) (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range t.byID {
-		if f.Owner == owner && f.Flags()&FlagTornDown == 0 {
-			f.why = OwnerGone
+		if which(f) && f.Flags()&FlagTornDown == 0 {
+			f.why = why
 			f.set(FlagTornDown)
 			n++
 		}

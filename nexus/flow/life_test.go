@@ -142,6 +142,29 @@ func TestOwnerGone(t *testing.T) {
 	}
 }
 
+// TestPortGone: the flows of one channel end, with a reset to those who believe in a
+// connection; the owner's others stay.
+func TestPortGone(t *testing.T) {
+	w, l := server(t, Config{})
+	f := w.accept()
+	other := add(t, w.tab, Spec{Kind: Bound, Key: key(packet.UDP, "192.0.2.1:53", ""), Mask: Tuple3, Owner: l.Owner, Port: l.Port + 1})
+	if n := w.tab.PortGone(l.Port); n != 2 {
+		t.Errorf("%d flows", n)
+	}
+	if w.tab.PortGone(l.Port) != 0 {
+		t.Error("torn down twice")
+	}
+	w.want(w.in(ack, 501, 101, 1), ToHost, TornDown)
+	for _, e := range w.reap(PortGone, PortGone) {
+		if e.Send != (e.Flow == f) || e.Flow != f && e.Flow != l {
+			t.Errorf("%+v", e)
+		}
+	}
+	if w.tab.ByID(other.ID) != other || w.tab.OwnerLen(l.Owner) != 1 {
+		t.Error("a flow of another channel is gone, or one of this one stayed")
+	}
+}
+
 func TestInvalidate(t *testing.T) {
 	w, f := client(t, Config{})
 	w.connect(f)

@@ -167,14 +167,15 @@ func (s *Switch) part(in *netif.Arrived) {
 
 // deliver gives a packet to the flow's channel, which it returns.
 func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *attached {
+	now := s.now()
 	switch {
 	case isError(info):
 	case !info.First(): // of a packet of this machine
-		if !s.table.Receiving(s.now(), f, info) {
+		if !s.table.Receiving(now, f, info) {
 			return nil
 		}
 	default:
-		v := s.table.Receive(s.now(), info)
+		v := s.table.Receive(now, info)
 		if v.Action == flow.Reset {
 			r := v.Flow.LateRST()
 			s.sendReset(&r)
@@ -193,6 +194,7 @@ func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *at
 		Length: in.Length, Verified: in.Verified, SegmentSize: in.SegmentSize,
 		Flow: f.ID, Generation: f.Generation,
 	}
+	a.used.Store(int64(now))
 	if !a.Channel.Deliver(&d, in.Fill) {
 		s.drop(RxNoRoom)
 		return nil

@@ -85,8 +85,12 @@ func (s *Switch) bind(a *attached, r *abi.FlowRequest) syscall.Errno {
 	switch proto {
 	case packet.UDP:
 		q.Kind = netns.Listener
-		if !a.policy.MayListen(proto, port) && (port != 0 || !a.policy.MayBindEphemeral(proto)) {
-			return syscall.EACCES
+		if !a.policy.MayListen(proto, port) {
+			// A port by number is what a domain had in a channel that is defunct.
+			q.Ephemeral = true
+			if !a.policy.MayBindEphemeral(proto) || port != 0 && !netns.IsEphemeral(port) {
+				return syscall.EACCES
+			}
 		}
 	case packet.TCP:
 		q.Kind = netns.Bound

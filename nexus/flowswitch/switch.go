@@ -53,6 +53,11 @@ type Switch struct {
 type attached struct {
 	*channel.Channel
 	policy *netns.Policy
+	// defunct says that its memory was taken back: it is there until its domain closes
+	// it, and nothing passes. Switch.mu guards it.
+	defunct bool
+	// used is when a packet came or the domain asked for a sync last.
+	used   atomic.Int64
 	news   bool
 	send   func(*channel.Packet) bool
 	out    sender
@@ -98,6 +103,7 @@ func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := &attached{Channel: c, policy: policy}
+	a.used.Store(int64(s.now()))
 	a.out.s, a.out.from = s, a
 	a.out.here.Fill = a.out.fill.fill
 	a.send = a.out.send
@@ -113,48 +119,93 @@ func (s *Switch) Others(f func() []channel.Listed) { s.others = f }
 // open connections were told.
 func (s *Switch) Detach(c *channel.Channel) {
 	s.mu.Lock()
-	if s.channels[c.ID] == nil {
+	a := s.channels[c.ID]
+	if a == nil {
 		s.mu.Unlock()
 		return
 	}
 	delete(s.channels, c.ID)
-	s.attachments.Add(-1)
-	others := false
-	for _, a := range s.channels {
-		others = others || a.Owner == c.Owner
+	defunct := a.defunct
+	if !defunct {
+		s.attachments.Add(-1)
 	}
 	s.mu.Unlock()
 	// What arrives meanwhile finds no channel.
 	c.Close()
-	if others {
-		for _, f := range s.table.All() {
-			if f.Port == c.ID {
-				s.table.Invalidate(f)
-			}
-		}
-	} else {
+	if !defunct {
+		s.endFlows(c)
+	}
+}
+
+// Defunct takes a channel's memory back while its domain has it open: see
+// channel.Channel.Defunct. Its flows are gone when it returns, their ports are free, the
+// peers of its open connections were told, and the domain is told last.
+func (s *Switch) Defunct(c *channel.Channel) (freed int, err error) {
+	if freed, err = c.Defunct(); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	a := s.channels[c.ID]
+	if a != nil {
+		a.defunct = true
+		s.attachments.Add(-1)
+	}
+	s.mu.Unlock()
+	if a != nil {
+		s.endFlows(c)
+	}
+	c.Wake()
+	return freed, nil
+}
+
+// endFlows ends those of a channel that nothing passes any more.
+func (s *Switch) endFlows(c *channel.Channel) {
+	last := true
+	s.mu.RLock()
+	for _, a := range s.channels {
+		last = last && (a.Owner != c.Owner || a.ID == c.ID || a.defunct)
+	}
+	s.mu.RUnlock()
+	if last {
 		s.table.OwnerGone(c.Owner)
+	} else {
+		s.table.PortGone(c.ID)
 	}
 	s.Reap()
-	if !others {
+	if last {
 		s.names.ReleaseOwner(netns.Owner(c.Owner))
 	}
 	s.port.Flush()
 }
 
-// channel returns the channel of a flow; nil when it is gone.
+// channel returns the channel of a flow; nil when it is gone or defunct.
 func (s *Switch) channel(id uint32) *attached {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.channels[id]
+	if a := s.channels[id]; a != nil && !a.defunct {
+		return a
+	}
+	return nil
+}
+
+// Used is when a packet came for a channel, or its domain asked for a sync, last; 0
+// when it is gone or defunct.
+func (s *Switch) Used(c *channel.Channel) time.Duration {
+	if a := s.channel(c.ID); a != nil {
+		return time.Duration(a.used.Load())
+	}
+	return 0
 }
 
 // Sync does what a notification asks for.
 func (s *Switch) Sync(c *channel.Channel) error {
-	a := s.channel(c.ID)
+	s.mu.RLock()
+	a := s.channels[c.ID]
+	s.mu.RUnlock()
 	if a == nil {
 		return channel.ErrClosed
 	}
+	a.used.Store(int64(s.now()))
 	err := a.Sync(a.send)
 	s.port.Flush()
 	return err

@@ -263,6 +263,9 @@ func (w *world) drops() map[string]uint64 {
 // domain is an app's end: a channel and, with start, a stack on it.
 type domain struct {
 	w       *world
+	memory  *arenatest.Memory
+	policy  *netns.Policy
+	mu      sync.Mutex // of channel, where it is opened anew
 	channel *channel.Channel
 	user    *user.Channel
 	link    *link.Endpoint
@@ -280,32 +283,48 @@ func (w *world) domain(listen, connect []string) *domain {
 		w.t.Fatal(err)
 	}
 	l, _ := arena.NewLayout(arena.Params{Large: 64})
-	memory := arenatest.New(w.t, l.Size)
-	a, err := arena.New(l, memory, 3)
-	if err != nil {
+	d := &domain{w: w, memory: arenatest.New(w.t, l.Size), policy: policy, event: make(chan struct{}, 1)}
+	owners++
+	if err := d.open(l, owners); err != nil {
 		w.t.Fatal(err)
 	}
-	d := &domain{w: w, event: make(chan struct{}, 1), channel: channel.New(a, 3)}
-	owners++
-	d.channel.Owner = owners
-	d.channel.Notify = func() {
+	// Before its memory is unmapped nobody may use it.
+	w.t.Cleanup(func() { w.sw.Detach(d.channel) })
+	return d
+}
+
+// open opens the domain's channel.
+func (d *domain) open(l *arena.Layout, owner uint64) error {
+	w := d.w
+	a, err := arena.New(l, d.memory, 3)
+	if err != nil {
+		return err
+	}
+	c := channel.New(a, 3)
+	c.Owner = owner
+	c.Notify = func() {
 		select {
 		case d.event <- struct{}{}:
 		default:
 		}
 	}
-	w.sw.Attach(d.channel, policy)
-	// Before its memory is unmapped nobody may use it.
-	w.t.Cleanup(func() { w.sw.Detach(d.channel) })
-	d.user, err = user.New(unsafe.Pointer(memory.Domain()), func() {
-		if err := w.sw.Sync(d.channel); err != nil && !errors.Is(err, channel.ErrClosed) {
+	w.sw.Attach(c, d.policy)
+	d.mu.Lock()
+	d.channel = c
+	d.mu.Unlock()
+	d.user, err = user.New(unsafe.Pointer(d.memory.Domain()), func() {
+		if err := w.sw.Sync(c); err != nil && !errors.Is(err, channel.ErrClosed) && !errors.Is(err, channel.ErrDefunct) {
 			w.t.Error(err)
 		}
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return d
+	return err
+}
+
+// current is the domain's channel, where it may be opened anew.
+func (d *domain) current() *channel.Channel {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.channel
 }
 
 // start gives the domain a stack.

@@ -168,12 +168,27 @@ func TestCapability23Full(t *testing.T) {
 
 	s = New(Config{Max: 1 << 20, MaxPerOwner: 1 << 20, Random: rand.New(rand.NewPCG(1, 2)).Uint32})
 	fill(s, any(1, UDP), ephemeralPorts-UDPReserve, ErrNoPort)
+	// One of them by number, as if it had been picked, is refused too; who may have
+	// that very port gets it.
+	free := uint16(EphemeralFirst)
+	for s.used.has(index(UDP), free) {
+		free++
+	}
+	named := any(1, UDP)
+	named.Local, named.Ephemeral = netip.AddrPortFrom(named.Local.Addr(), free), true
+	fill(s, named, 0, ErrNoPort)
+	named.Ephemeral = false
+	if r, err := s.Reserve(0, named); err != nil {
+		t.Error(err)
+	} else {
+		r.Release(0, 0)
+	}
 	fill(s, any(HostOwner, UDP), UDPReserve, ErrNoPort)
 	fill(s, any(1, TCP), ephemeralPorts, ErrNoPort)
 	seen := map[Port]bool{}
 	for _, r := range s.Rows(0) {
 		p := Port{r.Proto, r.Local.Port()}
-		if seen[p] || !isEphemeral(p.Number) {
+		if seen[p] || !IsEphemeral(p.Number) {
 			t.Fatalf("%v is out of range or there twice", p)
 		}
 		seen[p] = true

@@ -12,13 +12,19 @@ const (
 	ephemeralPorts = EphemeralLast - EphemeralFirst + 1
 )
 
-func isEphemeral(port uint16) bool { return port >= EphemeralFirst && port <= EphemeralLast }
+// IsEphemeral says whether a port is in the ephemeral range.
+func IsEphemeral(port uint16) bool { return port >= EphemeralFirst && port <= EphemeralLast }
+
+// exhausted says that what is left of the range is the host stack's.
+func (s *Space) exhausted(e *entry) bool {
+	return e.proto == UDP && e.owner != HostOwner && s.ephemeral[index(UDP)] >= ephemeralPorts-UDPReserve
+}
 
 // pick returns a port on which nothing has an address in common with e. It
 // starts anywhere and takes the next one.
 func (s *Space) pick(e *entry) (uint16, error) {
 	i := index(e.proto)
-	if e.proto == UDP && e.owner != HostOwner && s.ephemeral[i] >= ephemeralPorts-UDPReserve {
+	if s.exhausted(e) {
 		return 0, ErrNoPort
 	}
 	start := s.config.Random() % ephemeralPorts

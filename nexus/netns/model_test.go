@@ -213,7 +213,7 @@ func (m *model) check(t *testing.T, step int, s *Space, now time.Duration) {
 		if s.used.has(index(p.Proto), p.Number) {
 			used++
 		}
-		if isEphemeral(p.Number) {
+		if IsEphemeral(p.Number) {
 			ephemeral++
 		}
 	}

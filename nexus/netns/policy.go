@@ -123,8 +123,8 @@ func (p *Policy) MayListen(proto uint8, port uint16) bool {
 	return false
 }
 
-// MayBindEphemeral says whether the domain may bind a port that the kernel picks:
-// if it may connect to anything over proto, or listen on any port of it. To listen
+// MayBindEphemeral says whether the domain may bind a port that the kernel picks, or that
+// the kernel has picked for it before, which is any of the ephemeral ones: if it may connect to anything over proto, or listen on any port of it. To listen
 // on the port then takes MayListen.
 func (p *Policy) MayBindEphemeral(proto uint8) bool {
 	if p == nil {

@@ -55,6 +55,9 @@ type Request struct {
 	// family, no address is any of both. Port 0 takes an ephemeral port. With a
 	// Remote the address must be a specific one.
 	Local netip.AddrPort
+	// Ephemeral says that the port counts as one that the space has picked, if it is
+	// in the ephemeral range: it is refused when those for domains are used up.
+	Ephemeral bool
 	// Dual makes the unspecified IPv6 address take IPv4 too. It says nothing of
 	// another address.
 	Dual bool

@@ -104,9 +104,12 @@ func (s *Space) reserve(now time.Duration, r Request) (Reservation, error) {
 	if err != nil {
 		return Reservation{}, err
 	}
-	if e.port == 0 {
+	switch {
+	case e.port == 0:
 		e.port, err = s.pick(e)
-	} else {
+	case r.Ephemeral && IsEphemeral(e.port) && s.exhausted(e):
+		err = ErrNoPort
+	default:
 		err = s.clash(e)
 	}
 	if err != nil {
@@ -170,7 +173,7 @@ func (s *Space) insert(e *entry) {
 		b = &bucket{}
 		s.buckets[i][e.port] = b
 		s.used.set(i, e.port)
-		if isEphemeral(e.port) {
+		if IsEphemeral(e.port) {
 			s.ephemeral[i]++
 		}
 	}
@@ -197,7 +200,7 @@ func (s *Space) remove(e *entry) {
 	if len(b.ports)+len(b.flows) == 0 {
 		delete(s.buckets[i], e.port)
 		s.used.clear(i, e.port)
-		if isEphemeral(e.port) {
+		if IsEphemeral(e.port) {
 			s.ephemeral[i]--
 		}
 	}

@@ -76,11 +76,7 @@ func (n *node) noticed(s *socket.Stack, events []abi.Slot, lost bool) {
 		case abi.SlotAddress:
 			changed, gone = true, true
 		case abi.SlotMTU:
-			s.Claims(func(c socket.Claim) {
-				if c := c.(*claim); c.flow == e.Index {
-					c.mtu.Store(uint32(e.Length))
-				}
-			})
+			n.names.SetMTU(e.Index, int(e.Length))
 		}
 	}
 	if changed {

@@ -25,7 +25,7 @@ var sockets = sync.OnceValue(func() *socket.Stack {
 	n := network()
 	s := &socket.Stack{Net: n.stack}
 	if n.link != nil { // else all ports are free: there is nobody else
-		s.Names, s.Full = names{n}, n.link.Congested
+		s.Names, s.Full = n.names, n.link.Congested
 	}
 	n.start(s)
 	return s

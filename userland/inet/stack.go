@@ -2,6 +2,7 @@ package inet
 
 import (
 	"sync"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/userland/channel"
 	"github.com/sluice-os/sluice/userland/link"
+	"github.com/sluice-os/sluice/userland/names"
 	"github.com/sluice-os/sluice/userland/socket"
 )
 
@@ -31,7 +33,8 @@ const (
 // node is the domain's place in the network.
 type node struct {
 	stack   *stack.Stack
-	link    *link.Endpoint
+	link    *link.Endpoint // nil: there is no channel
+	names   *names.Names
 	channel uint64 // its number
 	mu      sync.Mutex
 	seen    uint64 // generation of the net page that is in force
@@ -88,17 +91,35 @@ func newNode() *node {
 		return n
 	}
 	n.channel = request.Channel
-	c, err := channel.New(unsafe.Pointer(uintptr(request.Base)), func() {
-		kernel(abi.SysNotify, uintptr(n.channel), 0, 0, 0)
-	})
+	c, err := n.attach(request)
 	if err != nil {
 		panic("sluice: " + err.Error())
 	}
+	n.names = names.New(n.flow)
 	page := readNet()
 	n.link = link.New(c, max(page.MTU, ipv6Least))
 	must(n.stack.CreateNICWithOptions(channelID, n.link, stack.NICOptions{Name: "eth0"}))
 	n.follow()
 	return n
+}
+
+// attach attaches to the channel that a request has opened.
+func (n *node) attach(r *abi.OpenRequest) (*channel.Channel, error) {
+	return channel.New(unsafe.Pointer(uintptr(r.Base)), func() {
+		kernel(abi.SysNotify, uintptr(n.channel), 0, 0, 0)
+	})
+}
+
+// flow makes a request about a flow.
+func (n *node) flow(r *abi.FlowRequest) syscall.Errno {
+	r.Channel = uint32(n.channel)
+	switch e := control(abi.ControlFlow, unsafe.Pointer(r), unsafe.Sizeof(*r)); {
+	case e <= -abi.FlowErrno:
+		return syscall.Errno(-abi.FlowErrno - e)
+	case e < 0:
+		return syscall.EINVAL
+	}
+	return 0
 }
 
 // start lets packets in and out, for the sockets of s.
@@ -108,14 +129,15 @@ func (n *node) start(s *socket.Stack) {
 	}
 	s.Wire, s.WireNIC = n.link, channelID
 	n.link.Datagram = func(in *link.Datagram) bool {
-		return s.Deliver(&socket.Datagram{From: in.From, To: in.To, Pieces: in.Pieces, Length: in.Length})
+		return s.Deliver(&socket.Datagram{From: in.From, To: in.To, Pieces: in.Pieces, Length: in.Length, Valid: in.Valid})
 	}
 	n.link.Room = s.Room
 	n.link.Events = func(events []abi.Slot, lost bool) { n.noticed(s, events, lost) }
 	acks := &delayed{signal: n.link.Signal}
 	delayAck = acks.add
+	s.Reset = reset
 	go n.link.Flusher(nil, acks.send)
-	go n.link.Receiver(func() { goos.Wait(uint(channelEvent + n.channel)) })
+	go n.receive(s)
 	go func() {
 		for {
 			goos.Wait(netEvent)

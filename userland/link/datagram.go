@@ -16,7 +16,9 @@ type Datagram struct {
 	From, To netip.AddrPort
 	Pieces   [][]byte // of the payload, valid during the call
 	Length   int      // of the payload in bytes
-	pieces   [abi.BufletsMax][]byte
+	// Valid says, when the payload was copied, that this was it.
+	Valid  func() bool
+	pieces [abi.BufletsMax][]byte
 }
 
 const (
@@ -81,10 +83,11 @@ func (d *datagram) read(piece []byte) {
 
 // Longest is the longest IP packet that SendDatagram takes, in bytes. The kernel
 // fragments what is longer than the MTU.
-func (e *Endpoint) Longest() int { return min(e.channel.Longest(), 1<<16-1) }
+func (e *Endpoint) Longest() int { return min(e.channel.Load().Longest(), 1<<16-1) }
 
 // SendDatagram sends b, which fits a packet, from and to addresses of the same
-// family. It is false when there is no room: Room is called when there may be some.
+// family. It is false when there is no room: Room is called when there may be some. While
+// the channel is defunct the datagram is lost.
 func (e *Endpoint) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	e.mu.Lock()
 	out := channel.Outgoing{Checksum: true, ChecksumOffset: udpSum}
@@ -128,9 +131,14 @@ func (e *Endpoint) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	binary.BigEndian.PutUint16(udp[6:], checksum.Combine(sum, uint16(length)))
 	out.Length = out.ChecksumStart + length
 
-	sent := len(e.waiting) == 0 && e.channel.Send(&out, e.fillDatagram)
+	c := e.channel.Load()
+	lost := !c.Active()
+	if lost {
+		e.counts.Lost++
+	}
+	sent := lost || len(e.waiting) == 0 && c.Send(&out, e.fillDatagram)
 	e.out.data = nil
-	e.dirty = e.dirty || sent
+	e.dirty = e.dirty || sent && !lost
 	e.refused = e.refused || !sent
 	e.mu.Unlock()
 	if sent {

@@ -28,7 +28,8 @@ const (
 
 // Endpoint implements stack.LinkEndpoint and stack.GSOEndpoint.
 type Endpoint struct {
-	channel *channel.Channel
+	// channel is replaced when it is defunct: with mu held, and by who calls Receiver.
+	channel atomic.Pointer[channel.Channel]
 	mtu     atomic.Uint32
 	wake    chan struct{} // tells the flusher that packets were sent
 
@@ -75,6 +76,9 @@ type Counts struct {
 	// Waited is how many packets had to wait for room, and Refused how many
 	// were not taken because too many did.
 	Waited, Refused uint64
+	// Lost is how many were to be sent while the channel was defunct, and Channels how
+	// many there were, one after the other.
+	Lost, Channels uint64
 }
 
 var (
@@ -84,11 +88,44 @@ var (
 
 // New makes an endpoint for packets of up to mtu bytes.
 func New(c *channel.Channel, mtu uint32) *Endpoint {
-	e := &Endpoint{channel: c, wake: make(chan struct{}, 1)}
+	e := &Endpoint{wake: make(chan struct{}, 1)}
+	e.channel.Store(c)
+	e.counts.Channels = 1
 	e.mtu.Store(mtu)
 	e.fill, e.fillDatagram = e.source.read, e.out.read
 	e.taken = e.deliver
+	e.in.Valid = e.Active
 	return e
+}
+
+// Active says that the channel works. While it does not, what is sent is lost.
+func (e *Endpoint) Active() bool { return e.channel.Load().Active() }
+
+// Renew replaces a channel that is defunct by the one that open returns, which has its
+// place: nothing uses the old one meanwhile. What waited for room in the old one is lost.
+// It is called when Receiver has returned, by the same goroutine. The error is open's.
+func (e *Endpoint) Renew(open func() (*channel.Channel, error)) error {
+	e.rx.Lock()
+	e.mu.Lock()
+	for i, pkt := range e.waiting {
+		pkt.DecRef()
+		e.waiting[i] = nil
+		e.counts.Lost++
+	}
+	e.waiting, e.bare = e.waiting[:0], 0
+	c, err := open()
+	if err == nil {
+		e.channel.Store(c)
+		e.counts.Channels++
+	}
+	refused := e.refused
+	e.dirty, e.refused = false, false
+	e.mu.Unlock()
+	e.rx.Unlock()
+	if refused && e.Room != nil {
+		e.Room() // to send, or to lose it as others do
+	}
+	return err
 }
 
 // MTU returns the largest IP packet, in bytes.
@@ -119,7 +156,7 @@ func (e *Endpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSuppo
 
 // GSOMaxSize returns the longest IP packet that TCP builds, in bytes: one that the
 // channel can take.
-func (e *Endpoint) GSOMaxSize() uint32 { return uint32(e.channel.Longest()) }
+func (e *Endpoint) GSOMaxSize() uint32 { return uint32(e.channel.Load().Longest()) }
 
 // Attach implements stack.NetworkLinkEndpoint.
 func (e *Endpoint) Attach(d stack.NetworkDispatcher) {

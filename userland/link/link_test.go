@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"testing"
@@ -31,11 +32,14 @@ import (
 
 // end is one domain with its channel.
 type end struct {
+	memory *arenatest.Memory
 	kernel *nexus.Channel
 	link   *Endpoint
 	stack  *stack.Stack
 	event  chan struct{}
-	peer   *end
+	// received is closed when the receiver has ended.
+	received chan struct{}
+	peer     *end
 	// full has the wire take nothing.
 	mu   sync.Mutex
 	full bool
@@ -57,29 +61,9 @@ func (e *end) setUp(t testing.TB, p arena.Params, addr tcpip.Address) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	memory := arenatest.New(t, l.Range)
-	a, err := arena.New(l, memory, 7)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.kernel = nexus.New(a, 7)
-	e.event = make(chan struct{}, 1)
-	e.kernel.Notify = func() {
-		select {
-		case e.event <- struct{}{}:
-		default:
-		}
-	}
-	c, err := channel.New(unsafe.Pointer(memory.Domain()), func() {
-		if err := e.kernel.Sync(e.forward); err != nil {
-			t.Error(err)
-		}
-		e.peer.kernel.Flush()
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.link = New(c, 1500)
+	e.memory = arenatest.New(t, l.Range)
+	e.event, e.received = make(chan struct{}, 1), make(chan struct{})
+	e.link = New(e.open(t, l), 1500)
 	e.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
@@ -94,16 +78,13 @@ func (e *end) setUp(t testing.TB, p arena.Params, addr tcpip.Address) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { e.link.Flusher(stop, nil) })
-	ended := false
 	wg.Go(func() {
+		defer close(e.received)
 		e.link.Receiver(func() {
 			select {
 			case <-e.event:
 			case <-stop:
-				if !ended {
-					ended = true
-					a.Deactivate()
-				}
+				e.kernel.Arena().Deactivate()
 			}
 		})
 	})
@@ -114,6 +95,32 @@ func (e *end) setUp(t testing.TB, p arena.Params, addr tcpip.Address) {
 		wg.Wait()
 		e.kernel.Close() // the peer may still send to it
 	})
+}
+
+// open opens the end's channel.
+func (e *end) open(t testing.TB, l *arena.Layout) *channel.Channel {
+	a, err := arena.New(l, e.memory, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel := nexus.New(a, 7)
+	kernel.Notify = func() {
+		select {
+		case e.event <- struct{}{}:
+		default:
+		}
+	}
+	e.kernel = kernel
+	c, err := channel.New(unsafe.Pointer(e.memory.Domain()), func() {
+		if err := kernel.Sync(e.forward); err != nil && err != nexus.ErrDefunct {
+			t.Error(err)
+		}
+		e.peer.kernel.Flush()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // forward is the wire: it delivers to the peer, and takes nothing when the peer's
@@ -326,6 +333,109 @@ func TestBareSegmentsAreBounded(t *testing.T) {
 			left = len(a.link.waiting) + a.link.bare
 			a.link.mu.Unlock()
 		}
+	}
+}
+
+// TestRoomWithoutAnEvent: room that a sync of the domain's own has made is told by no
+// event; what waited goes on nevertheless, with the next that is sent.
+func TestRoomWithoutAnEvent(t *testing.T) {
+	a, b := newEnds(t, arena.Params{})
+	to := &tcpip.FullAddress{Addr: tcpip.AddrFrom4([4]byte{10, 0, 0, 2}), Port: 9}
+	in, err := gonet.DialUDP(b.stack, to, nil, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := gonet.DialUDP(a.stack, nil, to, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	a.mu.Lock()
+	a.full = true
+	a.mu.Unlock()
+	sent := 0
+	for ; !a.link.Congested() && sent < 2000; sent++ {
+		if _, err := out.Write([]byte{byte(sent)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.mu.Lock()
+	a.full = false
+	a.mu.Unlock()
+	if _, err := out.Write([]byte("refused")); err != nil {
+		t.Fatal(err)
+	}
+	in.SetReadDeadline(time.Now().Add(20 * time.Second))
+	var one [4]byte
+	for i := range sent {
+		if n, err := in.Read(one[:]); err != nil || n != 1 || one[0] != byte(i) {
+			t.Fatalf("datagram %d of %d: %v, %v", i, sent, one[:n], err)
+		}
+	}
+}
+
+// TestRenew: what waits for a channel that is defunct is lost, what is sent while there is
+// none likewise, and over the next one packets pass.
+func TestRenew(t *testing.T) {
+	a, b := newEnds(t, arena.Params{})
+	a.mu.Lock()
+	a.full = true
+	a.mu.Unlock()
+	from, to := netip.MustParseAddrPort("10.0.0.1:4000"), netip.MustParseAddrPort("10.0.0.2:9")
+	out, err := gonet.DialUDP(a.stack, nil, &tcpip.FullAddress{Addr: tcpip.AddrFrom4(to.Addr().As4()), Port: 9}, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	for !a.link.Congested() {
+		out.Write([]byte("waits"))
+	}
+	told := make(chan struct{}, 1)
+	a.link.Room = func() { told <- struct{}{} }
+	if a.link.SendDatagram(from, to, []byte("refused")) {
+		t.Error("there was room")
+	}
+	// The test renews: the receiver of newEnds has ended when the channel is defunct.
+	if _, err := a.kernel.Defunct(); err != nil {
+		t.Fatal(err)
+	}
+	a.kernel.Wake()
+	<-a.received
+	if !a.link.SendDatagram(from, to, []byte("lost")) || a.link.Active() {
+		t.Error("what is sent without a channel is not lost but refused")
+	}
+	failure := errors.New("no memory")
+	if err := a.link.Renew(func() (*channel.Channel, error) { return nil, failure }); err != failure {
+		t.Errorf("no memory: %v", err)
+	}
+	<-told
+	if c := a.link.Counts(); c.Lost != waitingMax+1 || c.Channels != 1 {
+		t.Errorf("%+v", c)
+	}
+	in, err := gonet.DialUDP(b.stack, &tcpip.FullAddress{Addr: tcpip.AddrFrom4(to.Addr().As4()), Port: 9}, nil, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	if err := a.link.Renew(func() (*channel.Channel, error) {
+		layout := a.kernel.Arena().Layout
+		a.kernel.Close()
+		a.kernel.Arena().Free()
+		a.mu.Lock()
+		a.full = false
+		a.mu.Unlock()
+		return a.open(t, layout), nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !a.link.SendDatagram(from, to, []byte("passes")) || a.link.Counts().Channels != 2 {
+		t.Error("there was no room")
+	}
+	in.SetReadDeadline(time.Now().Add(20 * time.Second))
+	var one [9]byte
+	if n, err := in.Read(one[:]); err != nil || string(one[:n]) != "passes" {
+		t.Errorf("%q, %v", one[:n], err)
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 // Receiver delivers what arrives and sends what waits, until the channel is
 // defunct. wait waits for the channel's event.
 func (e *Endpoint) Receiver(wait func()) {
-	for e.channel.Active() {
-		if n, more := e.turnOnce(); n == 0 && !more {
+	c := e.channel.Load()
+	for c.Active() {
+		if n, more := e.turnOnce(c); n == 0 && !more {
 			wait()
 			continue
 		}
@@ -26,16 +27,22 @@ func (e *Endpoint) Receiver(wait func()) {
 
 // turnOnce receives a batch, hands it on and sends what waited for room. It returns
 // how many packets there were, and whether more have arrived.
-func (e *Endpoint) turnOnce() (n int, more bool) {
+func (e *Endpoint) turnOnce(c *channel.Channel) (n int, more bool) {
 	e.rx.Lock()
-	n = e.channel.Receive(turnMax, e.taken)
-	more = e.channel.Pending()
+	n = c.Receive(turnMax, e.taken)
+	more = c.Pending()
 	e.events = e.events[:0]
-	lost := e.channel.Events(func(s abi.Slot) { e.events = append(e.events, s) })
+	lost := c.Events(func(s abi.Slot) { e.events = append(e.events, s) })
 	e.rx.Unlock()
-	if (lost || len(e.events) > 0) && e.Events != nil {
+	if (lost || len(e.events) > 0) && e.Events != nil && c.Active() {
 		e.Events(e.events, lost)
 	}
+	e.again()
+	return n, more
+}
+
+// again sends what waited, as far as there is room, and tells those who wait for some.
+func (e *Endpoint) again() {
 	e.mu.Lock()
 	e.retry()
 	dirty, room := e.dirty, e.refused && len(e.waiting) == 0
@@ -47,7 +54,6 @@ func (e *Endpoint) turnOnce() (n int, more bool) {
 	if dirty {
 		e.Signal()
 	}
-	return n, more
 }
 
 // deliver gives a packet to gVisor.
@@ -72,6 +78,9 @@ func (e *Endpoint) deliver(in *channel.Received) {
 			data.Append(view)
 			piece = piece[n:]
 		}
+	}
+	if !e.Active() {
+		return // what was copied is not the packet
 	}
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data})
 	pkt.NetworkProtocolNumber = network

@@ -13,7 +13,7 @@ func (e *Endpoint) Resize(kind int, ask func() error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.flush()
-	if err := e.channel.Resize(kind, ask); err != nil {
+	if err := e.channel.Load().Resize(kind, ask); err != nil {
 		return err
 	}
 	// There may be room for what waits, and something for the receiver.
@@ -28,8 +28,11 @@ func (e *Endpoint) Rings() [abi.RingKinds]channel.Ring {
 	defer e.rx.Unlock()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.channel.Rings()
+	return e.channel.Load().Rings()
 }
 
 // Stats returns the channel's statistics.
-func (e *Endpoint) Stats() abi.Stats { return e.channel.Stats() }
+func (e *Endpoint) Stats() abi.Stats { return e.channel.Load().Stats() }
+
+// Slots returns how many slots the rings have, or had when the channel became defunct.
+func (e *Endpoint) Slots() [abi.RingKinds]uint32 { return e.channel.Load().Slots() }

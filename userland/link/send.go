@@ -12,9 +12,9 @@ import (
 )
 
 // WritePackets implements stack.LinkWriter. It never waits and drops nothing that
-// it took: packets that find no room are kept in order. Of those that are not
-// TCP's it refuses more than waitingMax, and of TCP's without data more than bareMax.
-// gVisor keeps that to itself, so who writes datagrams asks Congested first.
+// it took while the channel works: packets that find no room are kept in order. Of those
+// that are not TCP's it refuses more than waitingMax, and of TCP's without data more than
+// bareMax. gVisor keeps that to itself, so who writes datagrams asks Congested first.
 func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	e.mu.Lock()
 	n := 0
@@ -32,7 +32,7 @@ func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 		case !fragment:
 			e.put(pkt)
 		case whole != nil:
-			if whole.Size() > e.channel.Longest() {
+			if whole.Size() > e.channel.Load().Longest() {
 				e.counts.Refused++
 				err = &tcpip.ErrMessageTooLong{}
 			} else {
@@ -56,6 +56,10 @@ func (e *Endpoint) Signal() {
 
 // put sends a packet, or keeps it until there is room. e.mu is held.
 func (e *Endpoint) put(pkt *stack.PacketBuffer) {
+	if !e.Active() {
+		e.counts.Lost++
+		return
+	}
 	if len(e.waiting) == 0 && e.send(pkt) {
 		return
 	}
@@ -95,7 +99,7 @@ func (e *Endpoint) send(pkt *stack.PacketBuffer) bool {
 	e.source = reader{}
 	views, offset := pkt.AsViewList()
 	e.source.view, e.source.offset = views.Front(), offset
-	if !e.channel.Send(&out, e.fill) {
+	if !e.channel.Load().Send(&out, e.fill) {
 		return false
 	}
 	e.dirty = true
@@ -140,7 +144,7 @@ func (e *Endpoint) retry() {
 func (e *Endpoint) flush() {
 	if e.dirty {
 		e.dirty = false
-		e.channel.Flush()
+		e.channel.Load().Flush()
 	}
 }
 
@@ -157,7 +161,11 @@ func (e *Endpoint) Flusher(stop <-chan struct{}, before func()) {
 			}
 			e.mu.Lock()
 			e.flush()
+			wait := len(e.waiting) > 0 || e.refused
 			e.mu.Unlock()
+			if wait {
+				e.again() // no event tells of the room that the flush itself has made
+			}
 		case <-stop:
 			return
 		}

@@ -19,8 +19,9 @@ import (
 type pipeEnd struct {
 	number  uint64
 	channel *channel.Channel
-	// over says that the other domain has closed its end.
-	over atomic.Bool
+	// over says that the other domain has closed its end, and lost that the kernel has
+	// taken the memory of this one, with what was in it.
+	over, lost atomic.Bool
 
 	mu     sync.Mutex // of the channel, and what follows
 	closed bool
@@ -93,7 +94,11 @@ func (e *pipeEnd) attach(r *abi.OpenRequest) syscall.Errno {
 
 // sync has the kernel look at the rings.
 func (e *pipeEnd) sync() {
-	if kernel(abi.SysNotify, uintptr(e.number), 0, 0, 0) < 0 {
+	switch n := kernel(abi.SysNotify, uintptr(e.number), 0, 0, 0); {
+	case n == int64(abi.Defunct):
+		e.lost.Store(true)
+		e.over.Store(true)
+	case n < 0:
 		e.over.Store(true)
 	}
 }
@@ -138,7 +143,8 @@ func (e *pipeEnd) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Err
 	return len(b), 0
 }
 
-// Receive implements posix.Socket. 0 bytes are the end.
+// Receive implements posix.Socket. 0 bytes are the end, ECONNRESET says that what there
+// was is lost.
 func (e *pipeEnd) Receive(b []byte, flags int) (n int, _ netip.AddrPort, whole int, err syscall.Errno) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -155,14 +161,18 @@ func (e *pipeEnd) Receive(b []byte, flags int) (n int, _ netip.AddrPort, whole i
 				n += copy(b[n:], piece)
 			}
 			whole = in.Length
-		}) > 0 {
+		}) > 0 && e.channel.Active() {
 			return n, none, whole, 0
 		}
+		n, whole = 0, 0
 		// Who has read looks again before it waits: there is room now for what
 		// the other side has left to send.
-		e.channel.Sync()
+		_ = e.channel.Sync() // see sync
 	}
-	if e.over.Load() && !e.channel.Pending() {
+	switch {
+	case e.lost.Load():
+		return 0, none, 0, syscall.ECONNRESET
+	case e.over.Load() && !e.channel.Pending():
 		return 0, none, 0, 0
 	}
 	return 0, none, 0, syscall.EAGAIN

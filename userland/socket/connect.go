@@ -138,6 +138,12 @@ func (k *sock) Connect(remote netip.AddrPort) syscall.Errno {
 	}
 	k.started = true
 	err := k.ep.Connect(full(remote))
+	if k.claim != nil && k.s.Names.Over(k.claim) {
+		// It was so before the stack knew of the connection.
+		if ep, ok := k.ep.(*tcp.Endpoint); ok {
+			k.s.reset(ep)
+		}
+	}
 	if err == nil {
 		k.setPeer(remote) // a datagram socket's: another's connection only begins
 	}

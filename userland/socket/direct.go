@@ -30,6 +30,8 @@ type Datagram struct {
 	From, To netip.AddrPort
 	Pieces   [][]byte // of the payload, valid during the call
 	Length   int      // of the payload in bytes
+	// Valid, if it is set, says when the payload was copied that this was it.
+	Valid func() bool
 }
 
 // direct knows the sockets whose datagrams go past gVisor, by port.
@@ -141,7 +143,7 @@ func (s *Stack) Deliver(in *Datagram) bool {
 	if found == nil {
 		return false
 	}
-	empty, ok := found.box.put(in.From, in.Pieces, in.Length)
+	empty, ok := found.box.put(in)
 	if !ok {
 		found.s.Dropped.Add(1)
 	} else if empty {

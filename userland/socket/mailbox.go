@@ -45,31 +45,35 @@ const (
 	mailboxLeast = 4 << 10
 )
 
-// put adds a datagram of length bytes, given in pieces. ok is false when there is
-// no room: to be alone it may be longer than the limit. empty says that nothing was
-// there before.
-func (m *mailbox) put(from netip.AddrPort, pieces [][]byte, length int) (empty, ok bool) {
+// put adds a datagram. ok is false when there is no room, or when it proves not to be
+// one: to be alone it may be longer than the limit. empty says that nothing was there
+// before.
+func (m *mailbox) put(in *Datagram) (empty, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	empty = m.used == 0
-	if m.closed || !empty && m.used+recordSize+length > m.limit {
-		return empty, false
+	before := m.used
+	if m.closed || before > 0 && before+recordSize+in.Length > m.limit {
+		return before == 0, false
 	}
-	m.grow(m.used + recordSize + length)
+	m.grow(before + recordSize + in.Length)
 	var head [recordSize]byte
-	address := from.Addr().As16()
+	address := in.From.Addr().As16()
 	copy(head[:16], address[:])
-	binary.NativeEndian.PutUint16(head[16:], from.Port())
-	if from.Addr().Is4() {
+	binary.NativeEndian.PutUint16(head[16:], in.From.Port())
+	if in.From.Addr().Is4() {
 		head[18] = 4
 	}
-	binary.NativeEndian.PutUint32(head[20:], uint32(length))
+	binary.NativeEndian.PutUint32(head[20:], uint32(in.Length))
 	m.append(head[:])
-	for _, piece := range pieces {
+	for _, piece := range in.Pieces {
 		m.append(piece)
 	}
+	if in.Valid != nil && !in.Valid() {
+		m.used = before
+		return before == 0, false
+	}
 	m.most = max(m.most, m.used)
-	return empty, true
+	return before == 0, true
 }
 
 // grow makes the ring hold n bytes.

@@ -34,7 +34,7 @@ func TestMailboxModel(t *testing.T) {
 				from = netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(random.Int())}), uint16(random.Int()))
 			}
 			cut := random.Intn(len(data) + 1)
-			empty, ok := m.put(from, [][]byte{data[:cut], data[cut:]}, len(data))
+			empty, ok := m.put(&Datagram{From: from, Pieces: [][]byte{data[:cut], data[cut:]}, Length: len(data)})
 			if empty != (len(list) == 0) || ok != (used == 0 || used+recordSize+len(data) <= limit) {
 				t.Fatalf("put of %d bytes beside %d: %v, %v", len(data), used, empty, ok)
 			}
@@ -78,10 +78,11 @@ func TestMailboxModel(t *testing.T) {
 func TestMailboxAllocatesNothing(t *testing.T) {
 	var m mailbox
 	m.setLimit(1 << 16)
-	from, data, b := netip.MustParseAddrPort("192.0.2.1:7"), [][]byte{make([]byte, 64)}, make([]byte, 64)
+	in := &Datagram{From: netip.MustParseAddrPort("192.0.2.1:7"), Pieces: [][]byte{make([]byte, 64)}, Length: 64}
+	b := make([]byte, 64)
 	if n := testing.AllocsPerRun(1000, func() {
 		for range 16 {
-			m.put(from, data, 64)
+			m.put(in)
 		}
 		for range 16 {
 			m.take(b, false)
@@ -96,10 +97,11 @@ func TestMailboxAllocatesNothing(t *testing.T) {
 func TestMailboxGivesItsMemoryBack(t *testing.T) {
 	var m mailbox
 	m.setLimit(1 << 20)
-	from, data, b := netip.MustParseAddrPort("192.0.2.1:7"), [][]byte{make([]byte, 1000)}, make([]byte, 1000)
+	in := &Datagram{From: netip.MustParseAddrPort("192.0.2.1:7"), Pieces: [][]byte{make([]byte, 1000)}, Length: 1000}
+	b := make([]byte, 1000)
 	burst := func() {
 		for range 500 {
-			m.put(from, data, 1000)
+			m.put(in)
 		}
 		if len(m.bytes) < 500*1000 {
 			t.Errorf("%d bytes hold the burst", len(m.bytes))
@@ -118,5 +120,31 @@ func TestMailboxGivesItsMemoryBack(t *testing.T) {
 	// quarter of what is stored.
 	if n := testing.AllocsPerRun(100, burst); n > 8 {
 		t.Errorf("%v allocations a burst", n)
+	}
+}
+
+// TestMailboxTakesBackWhatIsNoDatagram: what proves not to be one, after the copy, leaves
+// nothing behind.
+func TestMailboxTakesBackWhatIsNoDatagram(t *testing.T) {
+	var m mailbox
+	m.setLimit(1 << 16)
+	valid := true
+	in := &Datagram{
+		From: netip.MustParseAddrPort("192.0.2.1:7"), Pieces: [][]byte{[]byte("good")}, Length: 4,
+		Valid: func() bool { return valid },
+	}
+	if _, ok := m.put(in); !ok {
+		t.Fatal("a good one was not taken")
+	}
+	valid = false
+	if empty, ok := m.put(in); ok || empty {
+		t.Error("a bad one was taken")
+	}
+	b := make([]byte, 8)
+	if n, _, ok := m.take(b, false); !ok || string(b[:n]) != "good" {
+		t.Errorf("%q, %v", b[:n], ok)
+	}
+	if _, some := m.next(); some {
+		t.Error("something is left of the bad one")
 	}
 }

@@ -84,6 +84,8 @@ func (n *names) Release(c socket.Claim) {
 	delete(n.live, c)
 }
 
+func (n *names) Over(socket.Claim) bool { return false }
+
 // expect says which calls came since the last time.
 func (n *names) expect(t *testing.T, want ...string) {
 	t.Helper()

@@ -40,6 +40,8 @@ type Names interface {
 	Connect(c Claim, protocol uint8, remote netip.AddrPort) (netip.AddrPort, Claim, syscall.Errno)
 	// Release gives a claim back. What TCP still has to say may follow.
 	Release(Claim)
+	// Over says that a claim was a connection's and is worth nothing any more.
+	Over(Claim) bool
 }
 
 // Stack makes sockets on a network stack.
@@ -54,6 +56,9 @@ type Stack struct {
 	// interface WireNIC.
 	Wire    Wire
 	WireNIC tcpip.NICID
+	// Reset ends a connection of TCP as a reset of the peer's does, if it is one; nil:
+	// gVisor's Abort.
+	Reset func(*tcp.Endpoint)
 	// Dropped counts datagrams that found their socket's buffer full.
 	Dropped atomic.Uint64
 
