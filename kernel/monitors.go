@@ -93,6 +93,14 @@ type monitorEnd struct {
 
 func (e *monitorEnd) Sync() error { return e.monitor.Sync() }
 
+// Defunct implements domain.Channel: the monitor records no more.
+func (e *monitorEnd) Defunct() (freed int, err error) {
+	if freed, err = e.Channel.Defunct(); err == nil {
+		e.Wake()
+	}
+	return freed, err
+}
+
 func (e *monitorEnd) Close() {
 	e.monitors.mu.Lock()
 	delete(e.monitors.open, e)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/clock"
@@ -177,6 +178,12 @@ func (c *netChannel) Close() {
 	monitor.Forget(c.Channel)
 }
 
+// Defunct implements domain.Channel.
+func (c *netChannel) Defunct() (int, error) { return c.nexus.Switch.Defunct(c.Channel) }
+
+// Used implements domain.Flows.
+func (c *netChannel) Used() time.Duration { return c.nexus.Switch.Used(c.Channel) }
+
 // Flow implements domain.Flows.
 func (c *netChannel) Flow(r *abi.FlowRequest) syscall.Errno {
 	return c.nexus.Switch.Flow(c.Channel, r)
@@ -219,7 +226,7 @@ func newChannel(random func([]byte) (int, error), b *budget.Budget, id uint64, c
 		return nil, err
 	}
 	ch := channel.New(a, cookie)
-	ch.Owner, ch.Name, ch.Schema, ch.Notify = id, c.Name, o.Schema, o.Notify
+	ch.Owner, ch.Name, ch.Schema, ch.Pinned, ch.Notify = id, c.Name, o.Schema, c.Pinned, o.Notify
 	b.Join(ch, c.Weight)
 	return ch, nil
 }

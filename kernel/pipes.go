@@ -97,6 +97,9 @@ type pipeEnd struct {
 
 func (e *pipeEnd) Sync() error { return e.end.Sync() }
 
+// Defunct implements domain.Channel.
+func (e *pipeEnd) Defunct() (int, error) { return e.end.Defunct() }
+
 func (e *pipeEnd) Close() {
 	e.pipes.mu.Lock()
 	defer e.pipes.mu.Unlock()

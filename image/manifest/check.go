@@ -99,7 +99,7 @@ func (c *checker) host(h *hostTable) (words []string) {
 func (c *checker) domain(name string, t *domainTable) Domain {
 	at := func(key string) []string { return []string{"domain", name, key} }
 	d := Domain{Package: t.Package, Files: t.Files}
-	d.Name, d.Args, d.Start, d.Observe = name, t.Args, true, t.Observe
+	d.Name, d.Args, d.Start, d.Observe, d.Pinned = name, t.Args, true, t.Observe, t.Pinned
 	d.Quota, d.Weight, d.Policy = defaultQuota, picker.DefaultWeight, restart.OnFailure
 	d.Backoff, d.BackoffMax = defaultBackoff, defaultBackoffMax
 	d.Listen, d.Connect, d.Pipes = t.Listen, t.Connect, t.Pipes

@@ -69,6 +69,7 @@ type domainTable struct {
 	Pipes      []string          `toml:"pipes"`
 	Connect    []string          `toml:"connect"`
 	Observe    bool              `toml:"observe"`
+	Pinned     bool              `toml:"pinned"`
 	Start      *bool             `toml:"start"`
 }
 

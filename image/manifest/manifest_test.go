@@ -34,6 +34,7 @@ backoff-max = "10s"
 files = { "/etc/web.conf" = "web.conf" }
 listen = ["tcp/80", "udp/53"]
 connect = ["tcp/*:443", "udp/192.0.2.0/24:*", "tcp/[2001:db8::1]:25", "tcp/example.org:80"]
+pinned = true
 start = false
 
 [domain.clock]
@@ -53,11 +54,11 @@ func TestParse(t *testing.T) {
 	}
 	web, clock := m.Domains[0], m.Domains[1]
 	if web.Package != "./web" || web.Quota != 32<<20 || web.Weight != 300 || web.Cap != 125 || web.Policy != restart.Always ||
-		web.Backoff != 2*time.Second || web.BackoffMax != 10*time.Second || web.Start || web.Files["/etc/web.conf"] != "web.conf" ||
+		web.Backoff != 2*time.Second || web.BackoffMax != 10*time.Second || web.Start || !web.Pinned || web.Files["/etc/web.conf"] != "web.conf" ||
 		!reflect.DeepEqual(web.Env, []string{"A=1", "B=2"}) || !reflect.DeepEqual(web.Args, []string{"-v", "two words"}) {
 		t.Errorf("web is %+v", web)
 	}
-	if clock.Quota != defaultQuota || clock.Weight != 100 || clock.Policy != restart.OnFailure || !clock.Start {
+	if clock.Quota != defaultQuota || clock.Weight != 100 || clock.Policy != restart.OnFailure || !clock.Start || clock.Pinned {
 		t.Errorf("clock is %+v", clock)
 	}
 }
@@ -88,6 +89,9 @@ func TestMistakes(t *testing.T) {
 		{"[domain.a]\npackage = \"./a\"\nbackoff = \"2s\"\nbackoff-max = \"1s\"", `1: domain a: a back-off of 2s up to 1s`},
 		{"[domain.a]\npackage = \"./a\"\nfiles = { \"etc/x\" = \"x\" }", `3: the path "etc/x" in the domain`},
 		{"[domain.a]\npackage = \"./a\"\n[domain.a.files]\n\"/x\" = \"../x\"", `4: the file "../x": want a path below`},
+		{"[domain.a]\npackage = \"./a\"\npinned = \"yes\"", `3: "domain.a.pinned" is of the wrong type: want true or false`},
+		{"[domain.a]\npackage = \"./a\"\npined = true", `3: unknown key "domain.a.pined": did you mean pinned?`},
+		{"[domain.a]\npackage = \"./a\"\npipes = \"log\"", `3: "domain.a.pipes" is of the wrong type: want a list of strings`},
 		{"[domain.a]\npackage = \"./a\"\nlisten = [\"tcp/0\"]", `3: listen "tcp/0": want one like "tcp/80"`},
 		{"[domain.a]\npackage = \"./a\"\nlisten = [\"80\"]", `3: listen "80"`},
 		{"[domain.a]\npackage = \"./a\"\nconnect = [\"tcp/host\"]", `3: connect "tcp/host"`},

@@ -27,7 +27,8 @@ var shapes = map[string]shape{
 	"ip":   text, "gw": text, "dns": texts, "ip6": text,
 	"package": text, "args": texts, "env": table, "weight": whole,
 	"cap": text, "restart": text, "backoff": text, "backoff-max": text,
-	"files": table, "listen": texts, "connect": texts, "observe": truth, "start": truth,
+	"files": table, "listen": texts, "connect": texts, "pipes": texts,
+	"observe": truth, "pinned": truth, "start": truth,
 }
 
 // shapeOf says what the value at a path has to be; false for a key that is not

@@ -205,6 +205,8 @@ func (d *Domain) network(request, addr, n uint64) uint64 {
 		return d.readStats(addr, n)
 	case abi.ControlPipes:
 		return d.pipeNames(addr, n)
+	case abi.ControlReopen:
+		return exchange(d, addr, n, d.reopenChannel)
 	}
 	return result(abi.BadArgument)
 }

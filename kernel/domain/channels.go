@@ -26,14 +26,25 @@ type Channel interface {
 	// SetBroken has f called when the domain has broken the contract outside of a
 	// call of its own. f must not block.
 	SetBroken(f func(*channel.Violation))
+	// Defunct takes the channel's memory back: see channel.Channel.
+	Defunct() (freed int, err error)
+	// Err is why the channel does not work; nil: it does.
+	Err() error
+	// Pause says whether the domain is kept from running.
+	Pause(on bool)
 	// Close ends the channel. The caller frees the arena, while the memory that it
 	// was opened with is there.
 	Close()
 }
 
-// Flows is a Channel with flows.
+// Flows is a Channel with flows: one of the network.
 type Flows interface {
 	Channel
+	// Memory is how many bytes it has: what comes and goes, and the rest.
+	Memory() (packets, rest int)
+	// Used is when a packet passed or the domain asked for a sync last, since the
+	// machine's boot.
+	Used() time.Duration
 	// Flow answers a request about a flow. It does not wait.
 	Flow(*abi.FlowRequest) syscall.Errno
 	// Names is asked when Flow has answered EACCES: the request may be answered
@@ -95,47 +106,88 @@ func (d *Domain) openChannel(r *abi.OpenRequest) uint64 {
 	if number == len(d.channels) {
 		return result(abi.BadArgument)
 	}
-	name := string(bytes.TrimRight(r.Pipe[:], "\x00"))
-	event, window := uint64(abi.EventChannel)<<number, d.memory.windowAt(number)
+	c, refused := d.newChannel(number, r)
+	if refused != 0 {
+		return result(refused)
+	}
+	d.setChannel(number, c)
+	r.Channel, r.Base = uint64(number), d.memory.windowAt(number).base
+	return uint64(number)
+}
+
+// newChannel makes the channel that a request asks for, or says why not; 0: it did.
+func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno) {
+	if !d.memory.space.Shadow() { // without it memory could not be taken back
+		return nil, abi.OverQuota
+	}
+	event := uint64(abi.EventChannel) << number
 	o := &Opening{
-		Schema: string(bytes.TrimRight(r.Schema[:], "\x00")),
-		Memory: window, Notify: func() { d.post(event) },
+		Schema: text(r.Schema[:]), Memory: d.memory.windowAt(number), Notify: func() { d.post(event) },
 	}
 	for kind, n := range r.Slots {
 		o.Slots[kind] = int(n)
 	}
-	var c Channel
-	var err error
+	name := text(r.Pipe[:])
+	open := func() (Channel, error) { return d.env.Network.Open(d.id, d.config, o) }
 	switch {
 	case r.Watch != 0 && !d.config.Observe:
-		return result(abi.NotAllowed)
+		return nil, abi.NotAllowed
 	case r.Watch != 0 && d.env.Monitors == nil:
-		return result(abi.NotNow)
+		return nil, abi.NotNow
 	case r.Watch != 0:
 		w := Watch{Kind: r.Watch, Target: r.Target, Direction: r.Direction, Snap: int(r.Snap)}
-		c, err = d.env.Monitors.OpenMonitor(d.id, d.config, w, o)
+		open = func() (Channel, error) { return d.env.Monitors.OpenMonitor(d.id, d.config, w, o) }
 	case name != "" && d.env.pipes == nil:
-		return result(abi.NotNow)
+		return nil, abi.NotNow
 	case name != "":
-		c, err = d.env.pipes.OpenPipe(d.id, d.config, name, o)
+		open = func() (Channel, error) { return d.env.pipes.OpenPipe(d.id, d.config, name, o) }
 	case d.env.Network == nil:
-		return result(abi.NotNow)
-	default:
-		c, err = d.env.Network.Open(d.id, d.config, o)
+		return nil, abi.NotNow
+	}
+	c, err := open()
+	// One that is defunct waits for memory, and takes nobody's.
+	if errors.Is(err, arena.ErrShort) && d.channels[number] == nil && d.memory.more(arenaFirst(r)) {
+		c, err = open()
 	}
 	switch {
 	case err == nil:
 	case errors.Is(err, arena.ErrBounds), errors.Is(err, ErrNoPipe), errors.Is(err, ErrNoTarget):
-		return result(abi.BadArgument)
+		return nil, abi.BadArgument
 	case errors.Is(err, pipe.ErrBusy), errors.Is(err, pipe.ErrPeerClosed):
-		return result(abi.NotNow)
+		return nil, abi.NotNow
 	default:
-		return result(abi.OverQuota)
+		return nil, abi.OverQuota
 	}
 	c.SetBroken(func(v *channel.Violation) { d.kill(*d.violation(number, v)) })
-	d.channels[number], d.memory.arenas[number] = c, c.Arena().Layout
-	r.Channel, r.Base = uint64(number), window.base
-	return uint64(number)
+	return c, 0
+}
+
+// arenaFirst is how many bytes the arena of a request takes when it is opened; 0 for one
+// that is refused.
+func arenaFirst(r *abi.OpenRequest) uint64 {
+	params, err := arena.Named(text(r.Schema[:]))
+	if err != nil {
+		return 0
+	}
+	layout, err := arena.NewLayout(params)
+	if err != nil {
+		return 0
+	}
+	return uint64(layout.First())
+}
+
+// text is one that is padded with zeros.
+func text(padded []byte) string { return string(bytes.TrimRight(padded, "\x00")) }
+
+// setChannel changes which channel has a number. Only the domain's own goroutine does;
+// others look with channelsMu held.
+func (d *Domain) setChannel(number int, c Channel) {
+	d.channelsMu.Lock()
+	defer d.channelsMu.Unlock()
+	d.channels[number], d.memory.arenas[number] = c, nil
+	if c != nil {
+		d.memory.arenas[number] = c.Arena().Layout
+	}
 }
 
 // resize is ControlResize. A domain that has broken its rings ends with its next
@@ -161,10 +213,10 @@ func (d *Domain) resize(r *abi.ResizeRequest) uint64 {
 // memory is free.
 func (d *Domain) endChannel(number int) {
 	c := d.channels[number]
+	d.setChannel(number, nil)
 	c.Close()
 	c.Arena().Free()
 	d.memory.windowAt(number).close(c.Arena().Range)
-	d.channels[number], d.memory.arenas[number] = nil, nil
 }
 
 // closeChannel is ControlClose.
@@ -200,7 +252,10 @@ func (d *Domain) notify(number uint64) *Exit {
 		e.traced = true
 		return e
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, channel.ErrDefunct):
+		u.AX = result(abi.Defunct)
+	case err != nil:
 		u.AX = result(abi.NotNow)
 	}
 	return nil

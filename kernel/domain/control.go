@@ -32,6 +32,9 @@ func (a *app) info() shell.Domain {
 		d.mu.Lock()
 		i.Time += d.running
 		d.mu.Unlock()
+		if d.suspended() {
+			i.State = string(StateSuspended)
+		}
 		i.Memory = d.memory.space.Used()
 		i.Peak = max(i.Peak, d.memory.space.Peak())
 	}

@@ -39,8 +39,11 @@ type Domain struct {
 	fault         *Exit // what the upcall's fault ends it for, if it cannot answer
 	pendingUpcall uint64
 
-	channels [abi.ChannelsMax]Channel
-	stats    []byte // what ControlStats reads
+	// channels are changed by the domain's goroutine, with channelsMu held, under
+	// which others take their memory back.
+	channels   [abi.ChannelsMax]Channel
+	channelsMu sync.Mutex
+	stats      []byte // what ControlStats reads
 
 	events *atomic.Uint64 // in the event page
 	wake   chan struct{}  // has a value when a wait must look again
@@ -50,6 +53,8 @@ type Domain struct {
 	asked   bool  // SIGTERM was sent
 	killed  *Exit // it must end, whatever it does
 	running time.Duration
+	// resumed is closed when it may go on; nil: it is not suspended.
+	resumed chan struct{}
 }
 
 // Environment is what all domains of a machine share.
@@ -65,6 +70,9 @@ type Environment struct {
 	pipes    Pipes
 	// Monitors opens monitors for domains that may observe; nil: there are none.
 	Monitors Monitors
+	// relieve takes memory of idle channels back, if a number of bytes can be had for
+	// domains by that.
+	relieve func(need uint64) bool
 	// Stats describes the machine in JSON, for domains that show it.
 	Stats func() []byte
 }
@@ -77,10 +85,13 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	began := clock.Nanotime()
 	d = &Domain{name: c.Name, id: lastID.Add(1), config: c, env: env, out: out, in: in, wake: make(chan struct{}, 1)}
 	space := vm.NewSpace(c.Quota)
+	if space == nil && env.relieve(pageNeed) {
+		space = vm.NewSpace(c.Quota)
+	}
 	if space == nil {
 		return nil, errStart(c, noFrames)
 	}
-	d.memory = memory{space: space, program: img}
+	d.memory = memory{space: space, program: img, relieve: env.relieve}
 	defer func() {
 		if err != nil {
 			d.reclaim()
@@ -157,6 +168,9 @@ func (d *Domain) run() (end Exit) {
 		if k := d.doom(); k != nil {
 			d.turn.release()
 			return *k
+		}
+		if d.pause() {
+			continue
 		}
 		d.deliver()
 		before := clock.Nanotime()

@@ -86,7 +86,7 @@ func (d *Domain) pageFault() *Exit {
 	}
 	switch why {
 	case allowed:
-		if u.Code&codePresent == 0 {
+		if u.Code&codePresent == 0 || inArenas(u.Addr) {
 			return nil
 		}
 		// The page was there with every right: giving it again would fault

@@ -23,6 +23,8 @@ const (
 	StateRunning State = "running"
 	StateWaiting State = "waiting" // for its restart
 	StateStopped State = "stopped"
+	// StateSuspended is what is shown of one that runs and is suspended.
+	StateSuspended State = "suspended"
 )
 
 // stopGrace is how long an app has between SIGTERM and its end.
@@ -32,6 +34,8 @@ const stopGrace = 5 * time.Second
 type Manager struct {
 	env  Environment
 	apps []*app // in the order of the archive
+	// pressure is held by who takes memory of channels for others.
+	pressure sync.Mutex
 }
 
 // app is a domain of the manifest, over all its starts.
@@ -61,6 +65,7 @@ type app struct {
 func NewManager(archive []byte, env Environment) (*Manager, error) {
 	env.token = newToken()
 	m := &Manager{env: env}
+	m.env.relieve = m.relieve
 	entries, err := readArchive(archive)
 	if err != nil {
 		return nil, err
@@ -147,14 +152,21 @@ func (m *Manager) StartAll(but string) {
 
 // Post sets events for every domain that runs.
 func (m *Manager) Post(events uint64) {
+	for _, d := range m.present() {
+		d.post(events)
+	}
+}
+
+// present returns the starts that run, in the order of the archive.
+func (m *Manager) present() (list []*Domain) {
 	for _, a := range m.apps {
 		a.mu.Lock()
-		d := a.current
-		a.mu.Unlock()
-		if d != nil {
-			d.post(events)
+		if a.current != nil {
+			list = append(list, a.current)
 		}
+		a.mu.Unlock()
 	}
+	return list
 }
 
 // find returns the app of a name.
@@ -247,6 +259,7 @@ func (a *app) runOnce() (end Exit) {
 	a.peak = max(a.peak, d.memory.space.Peak())
 	a.mu.Unlock()
 	d.reclaim()
+	a.manager.relieved()
 	attrs := []any{"domain", a.config.Name, "reason", end.String()}
 	for i, call := range end.Trace {
 		attrs = append(attrs, fmt.Sprintf("at%d", i), call)
@@ -274,6 +287,8 @@ func (a *app) halt(force bool) error {
 	d, done := a.current, a.done
 	a.mu.Unlock()
 	if d != nil && !force {
+		d.pauseChannels(false)
+		d.goOn()
 		d.terminate()
 		select {
 		case <-done:

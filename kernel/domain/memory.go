@@ -18,7 +18,25 @@ type memory struct {
 	space   *vm.Space
 	program *program.Image
 	// arenas are those of open channels.
-	arenas [abi.ChannelsMax]*arena.Layout
+	arenas  [abi.ChannelsMax]*arena.Layout
+	relieve func(need uint64) bool // see Environment
+}
+
+// pageNeed is what a page takes at most, with the page tables that lead to it, in bytes.
+const pageNeed = 4 * pageSize
+
+// give is Space.Give, for which idle channels make room when the machine has none.
+func (m *memory) give(page uint64, r vm.Rights) []byte {
+	p := m.space.Give(page, r)
+	if p == nil && m.more(pageNeed) {
+		p = m.space.Give(page, r)
+	}
+	return p
+}
+
+// more is for what found no memory: whether there may be some now.
+func (m *memory) more(need uint64) bool {
+	return !m.space.Full() && m.relieve != nil && m.relieve(need)
 }
 
 // segment returns the program's segment that holds addr; nil for none.
@@ -57,6 +75,9 @@ const (
 // touch makes the page of addr usable for an access, giving it when it is
 // missing and belongs to the domain.
 func (m *memory) touch(addr uint64, a access) refusal {
+	if inArenas(addr) {
+		return m.touchArena(addr, a)
+	}
 	if m.space.Page(addr, false) != nil {
 		// It is there already: only a right can be missing.
 		if s := m.segment(addr); a == execute && (s == nil || !s.Exec) || a == write && m.space.Page(addr, true) == nil {
@@ -78,8 +99,6 @@ func (m *memory) touch(addr uint64, a access) refusal {
 		return m.copyPage(page, s.Address, s.Data, rights)
 	}
 	switch {
-	case inArenas(addr):
-		return m.touchArena(addr, a)
 	case addr >= abi.HeapEnd && addr < abi.StackTop-abi.StackSize:
 		return overflow
 	case addr < m.program.End || addr >= abi.StackTop:
@@ -87,7 +106,7 @@ func (m *memory) touch(addr uint64, a access) refusal {
 	case a == execute:
 		return noRight
 	}
-	if m.space.Give(page, vm.Write) == nil {
+	if m.give(page, vm.Write) == nil {
 		return m.short()
 	}
 	return allowed
@@ -103,7 +122,7 @@ func (m *memory) short() refusal {
 
 // copyPage gives a page with its part of data, which begins at address.
 func (m *memory) copyPage(page, address uint64, data []byte, r vm.Rights) refusal {
-	p := m.space.Give(page, r)
+	p := m.give(page, r)
 	if p == nil {
 		return m.short()
 	}

@@ -9,8 +9,7 @@ import (
 )
 
 // This file owns the addresses in which a domain sees the arenas of its channels. Where
-// no memory is behind them it finds pages of zeros of its own, as in its heap: they are
-// given at the first touch and count against the quota.
+// no memory is behind them it finds zeros, and may write: see vm.Space.Hole.
 
 // window is where the arena of a channel lies. It implements arena.Memory, and may be
 // used by any goroutine.
@@ -55,8 +54,8 @@ func (w window) Show(offset int, segment []byte, r arena.Right) error {
 // Hide implements arena.Memory.
 func (w window) Hide(offset, size int) { w.space.Unshare(w.base+uint64(offset), uint64(size)) }
 
-// close gives back the pages of zeros of an arena of size bytes that is freed.
-func (w window) close(size int) { w.space.Release(w.base, uint64(size)) }
+// close takes an arena of size bytes, which is freed, out of the domain's sight.
+func (w window) close(size int) { w.space.Unshare(w.base, uint64(size)) }
 
 func rightsOf(r arena.Right) vm.Rights {
 	if r == arena.ReadWrite {
@@ -71,7 +70,7 @@ func inArenas(addr uint64) bool {
 	return addr >= abi.ArenaStart && addr < abi.ArenaStart+abi.ChannelsMax*abi.ArenaStride
 }
 
-// touchArena gives a page of an open channel's arena that has no memory.
+// touchArena is for a page of an open channel's arena that has no memory.
 func (m *memory) touchArena(addr uint64, a access) refusal {
 	offset := addr - abi.ArenaStart
 	l := m.arenas[offset/abi.ArenaStride]
@@ -85,7 +84,8 @@ func (m *memory) touchArena(addr uint64, a access) refusal {
 	case a == execute, a == write && right != arena.ReadWrite:
 		return noRight
 	}
-	if m.space.Give(addr&^(pageSize-1), rightsOf(right)) == nil {
+	// There may be memory by now.
+	if m.space.Page(addr, a == write) == nil && !m.space.Hole(addr, a == write) {
 		return m.short()
 	}
 	return allowed

@@ -32,7 +32,8 @@ func init() {
 		{"ping", "ping [-c COUNT] ADDRESS", "ICMP echo; ^C ends it", (*Shell).ping},
 		{"counters", "counters", "counters of the card and all drops by reason", (*Shell).counters},
 		{"domains", "domains [-j]", "apps: state, processor, memory, last exit", (*Shell).domains},
-		{"domain", "domain start|stop|kill|restart|attach NAME | domain send NAME TEXT", "one app", (*Shell).domain},
+		{"domain", "domain start|stop|kill|restart|suspend|resume|attach NAME | domain send NAME TEXT", "one app", (*Shell).domain},
+		{"channel", "channel defunct DOMAIN [CHANNEL]", "take back the memory of a channel, or of all to the network", (*Shell).channel},
 		{"top", "top [-n TIMES]", "processor share every 2 s; ^C ends it", (*Shell).top},
 		{"mem", "mem [-g] [-j]", "memory; -g collects garbage first", (*Shell).mem},
 		{"dmesg", "dmesg", "the kernel's log", (*Shell).dmesg},
@@ -58,7 +59,7 @@ func (s *Shell) help(_ context.Context, args []string) error {
 	}
 	for _, c := range commands {
 		if c.help != "" {
-			fmt.Fprintf(s.out, "%-67s %s\n", c.usage, c.help)
+			fmt.Fprintf(s.out, "%-82s %s\n", c.usage, c.help)
 		}
 	}
 	return nil

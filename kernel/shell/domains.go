@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -16,6 +17,13 @@ type Domains interface {
 	Stop(name string) error
 	Kill(name string) error
 	Restart(name string) error
+	// Suspend keeps a domain from running, and takes the memory of its channels of
+	// the network back. Resume lets it go on where it was.
+	Suspend(name string) error
+	Resume(name string) error
+	// Defunct takes the memory of one of a domain's channels back, by the domain's
+	// number for it; -1: of all that it has to the network.
+	Defunct(name string, number int) error
 	// Send gives a domain input as if it had been typed.
 	Send(name string, text []byte) error
 	// Interrupt is ^C for a domain, EndInput is ^D.
@@ -88,9 +96,9 @@ func jsonString(s string) string {
 }
 
 func (s *Shell) table(list []Domain) {
-	fmt.Fprintf(s.out, "%-16s %-8s %6s %9s %8s %8s %8s %8s  %s\n", "NAME", "STATE", "CPU%", "TIME", "MEM", "PEAK", "QUOTA", "RESTARTS", "LAST EXIT")
+	fmt.Fprintf(s.out, "%-16s %-9s %6s %9s %8s %8s %8s %8s  %s\n", "NAME", "STATE", "CPU%", "TIME", "MEM", "PEAK", "QUOTA", "RESTARTS", "LAST EXIT")
 	for _, d := range list {
-		fmt.Fprintf(s.out, "%-16s %-8s %6.1f %9s %7dK %7dK %7dK %8d  %s\n", d.Name, d.State, 100*d.Share,
+		fmt.Fprintf(s.out, "%-16s %-9s %6.1f %9s %7dK %7dK %7dK %8d  %s\n", d.Name, d.State, 100*d.Share,
 			d.Time.Truncate(time.Millisecond), d.Memory>>10, d.Peak>>10, d.Quota>>10, d.Restarts, d.Last)
 	}
 }
@@ -171,10 +179,33 @@ func (s *Shell) domain(ctx context.Context, args []string) error {
 		return s.sys.Domains.Kill(name)
 	case "restart":
 		return s.sys.Domains.Restart(name)
+	case "suspend":
+		return s.sys.Domains.Suspend(name)
+	case "resume":
+		return s.sys.Domains.Resume(name)
 	case "attach":
 		return s.attach(ctx, name)
 	}
 	return errUsage
+}
+
+// channel changes channels of a domain.
+func (s *Shell) channel(_ context.Context, args []string) error {
+	if len(args) < 2 || len(args) > 3 || args[0] != "defunct" {
+		return errUsage
+	}
+	if s.sys.Domains == nil {
+		return errAbsent
+	}
+	number := -1
+	if len(args) == 3 {
+		n, err := strconv.ParseUint(args[2], 10, 31)
+		if err != nil {
+			return fmt.Errorf("bad number %q: want the domain's number of a channel, 0 or more", args[2])
+		}
+		number = int(n)
+	}
+	return s.sys.Domains.Defunct(args[1], number)
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -42,10 +43,15 @@ func (f *fakeDomains) do(verb, name string) error {
 	return nil
 }
 
-func (f *fakeDomains) Start(name string) error     { return f.do("start", name) }
-func (f *fakeDomains) Stop(name string) error      { return f.do("stop", name) }
-func (f *fakeDomains) Kill(name string) error      { return f.do("kill", name) }
-func (f *fakeDomains) Restart(name string) error   { return f.do("restart", name) }
+func (f *fakeDomains) Start(name string) error   { return f.do("start", name) }
+func (f *fakeDomains) Stop(name string) error    { return f.do("stop", name) }
+func (f *fakeDomains) Kill(name string) error    { return f.do("kill", name) }
+func (f *fakeDomains) Restart(name string) error { return f.do("restart", name) }
+func (f *fakeDomains) Suspend(name string) error { return f.do("suspend", name) }
+func (f *fakeDomains) Resume(name string) error  { return f.do("resume", name) }
+func (f *fakeDomains) Defunct(name string, number int) error {
+	return f.do(fmt.Sprintf("defunct %d", number), name)
+}
 func (f *fakeDomains) Interrupt(name string) error { return f.do("interrupt", name) }
 func (f *fakeDomains) EndInput(name string) error  { return f.do("end", name) }
 func (f *fakeDomains) Send(name string, text []byte) error {
@@ -67,6 +73,8 @@ func TestDomainCommands(t *testing.T) {
 		"domain stop web":        "stop",
 		"domain kill web":        "kill",
 		"domain restart web":     "restart",
+		"domain suspend web":     "suspend",
+		"domain resume web":      "resume",
 		"domain send web a  b":   "send a b\n",
 		"domain stop":            "",
 		"domain start web twice": "",
@@ -80,6 +88,30 @@ func TestDomainCommands(t *testing.T) {
 		}
 		if usage := strings.Contains(out.String(), "want: domain start"); usage != (want == "") {
 			t.Errorf("%s printed %q", line, out.String())
+		}
+	}
+}
+
+func TestChannelCommands(t *testing.T) {
+	const usage = "want: channel defunct DOMAIN [CHANNEL]"
+	for line, want := range map[string]struct{ did, printed string }{
+		"channel defunct web":            {"defunct -1", ""},
+		"channel defunct web 0":          {"defunct 0", ""},
+		"channel defunct web 7":          {"defunct 7", ""},
+		"channel defunct job":            {"", "no domain"},
+		"channel defunct web -1":         {"", `bad number "-1": want`},
+		"channel defunct web x":          {"", `bad number "x": want`},
+		"channel defunct web 4294967296": {"", "bad number"},
+		"channel defunct":                {"", usage},
+		"channel defunct web 1 2":        {"", usage},
+		"channel close web":              {"", usage},
+		"channel":                        {"", usage},
+	} {
+		f := &fakeDomains{}
+		var out bytes.Buffer
+		New(nil, &out, System{Domains: f}).Execute(t.Context(), line)
+		if got := strings.Join(f.did, ","); got != want.did || !strings.Contains(out.String(), want.printed) || want.printed == "" && out.Len() > 0 {
+			t.Errorf("%s did %q and printed %q, want %q and %q", line, got, out.String(), want.did, want.printed)
 		}
 	}
 }

@@ -10,9 +10,11 @@ import (
 
 const (
 	user = 1 << 2
-	// owned is one of the bits that the processor leaves to software (SDM
-	// volume 3, table 5-20): the frame behind the entry belongs to the space.
+	// These are bits that the processor leaves to software (SDM volume 3, table
+	// 5-20). owned: the frame behind the entry belongs to the space. hole: it stands
+	// for memory that is not there, see Hole.
 	owned = 1 << 9
+	hole  = 1 << 10
 )
 
 // Rights say what a domain may do with a page. It may always read it.
@@ -35,6 +37,9 @@ type Space struct {
 	pages uint64 // frames that it has
 	most  uint64 // frames that it may have
 	peak  uint64
+	// zero and shadow are what stands for memory that is not there: see Hole. 0: there
+	// are none yet.
+	zero, shadow uint64
 	// private are the frames of Private.
 	private []uint64
 }
@@ -82,7 +87,7 @@ func (s *Space) Full() bool { return s.pages >= s.most }
 
 // frame takes a zeroed frame for the space.
 func (s *Space) frame() (phys uint64, ok bool) {
-	if s.Full() || pool.Counts().Free+heapFrames <= kernelFrames {
+	if s.Full() || room() == 0 {
 		return 0, false
 	}
 	if phys, ok = allocFrame(); ok {
@@ -91,6 +96,21 @@ func (s *Space) frame() (phys uint64, ok bool) {
 		spaceFrames++
 	}
 	return phys, ok
+}
+
+// room is how many frames are left for domains.
+func room() uint64 {
+	free := pool.Counts().Free + heapFrames
+	if free <= kernelFrames {
+		return 0
+	}
+	return min(free-kernelFrames, pool.Counts().Free)
+}
+
+// Room is how many bytes are left for domains.
+func Room() (n uint64) {
+	systemstack(func() { n = room() * layout.PageSize })
+	return n
 }
 
 // spaceFrames is how many frames all spaces have.
@@ -167,7 +187,7 @@ func (s *Space) Private() (page []byte) {
 func (s *Space) Alloc(size int) (memory []byte, ok bool) {
 	n := uint64(size) / layout.PageSize
 	systemstack(func() {
-		if s.pages+n > s.most || pool.Counts().Free+heapFrames < kernelFrames+n {
+		if s.pages+n > s.most || room() < n {
 			return
 		}
 		if phys, ok := pool.AllocRun(n, 1); ok {
@@ -215,8 +235,8 @@ func (s *Space) Unshare(addr, n uint64) {
 	})
 }
 
-// Share maps memory of the kernel, whole pages, at addr, in place of pages that the space
-// has there. The memory must stay for as long as it is mapped. It reports false, and has
+// Share maps memory of the kernel, whole pages, at addr, in place of holes and of pages
+// that the space has there. The memory must stay for as long as it is mapped. It reports false, and has
 // changed nothing, when the quota does not hold the tables or other memory is shared
 // there.
 func (s *Space) Share(addr uint64, memory []byte, r Rights) (ok bool) {
@@ -226,7 +246,7 @@ func (s *Space) Share(addr uint64, memory []byte, r Rights) (ok bool) {
 		}
 		for off := 0; off < len(memory); off += layout.PageSize {
 			e := s.entry(addr+uint64(off), true)
-			if e == nil || *e&(present|owned) == present || physical(uintptr(unsafe.Pointer(&memory[off]))) == 0 {
+			if e == nil || *e&(present|owned|hole) == present || physical(uintptr(unsafe.Pointer(&memory[off]))) == 0 {
 				return
 			}
 		}
@@ -238,7 +258,9 @@ func (s *Space) Share(addr uint64, memory []byte, r Rights) (ok bool) {
 			if was&present == 0 {
 				continue
 			}
-			s.drop(was & addrMask)
+			if was&owned != 0 {
+				s.drop(was & addrMask)
+			}
 			if live {
 				cpu.Invlpg(uintptr(addr) + uintptr(off))
 			}
@@ -356,10 +378,15 @@ func (s *Space) Destroy() {
 		for _, phys := range s.private {
 			s.drop(phys)
 		}
+		for _, phys := range [...]uint64{s.zero, s.shadow} {
+			if phys != 0 {
+				s.drop(phys)
+			}
+		}
 		s.drop(low)
 		s.drop(s.root)
 	})
-	s.root, s.private = 0, nil
+	s.root, s.zero, s.shadow, s.private = 0, 0, 0, nil
 }
 
 // dropTable frees a page table and the pages in it that are the space's.

@@ -55,6 +55,8 @@ type Domain struct {
 	Pipes []string
 	// Observe says that it may read what goes on in the whole machine.
 	Observe bool
+	// Pinned says that its channels keep their memory as long as they are open.
+	Pinned bool
 }
 
 // Check says in one line what is wrong with a domain and what would be right.

@@ -12,7 +12,7 @@ import (
 func good() Domain {
 	return Domain{Name: "web-1", Args: []string{"-v"}, Env: []string{"A=b"}, Quota: 8 << 20, Weight: 100,
 		Cap: 250, Start: true, Policy: restart.OnFailure, Backoff: time.Second, BackoffMax: time.Minute,
-		Listen: []string{"tcp/80"}, Pipes: []string{"log", "other"}}
+		Listen: []string{"tcp/80"}, Pipes: []string{"log", "other"}, Pinned: true}
 }
 
 func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
@@ -84,6 +84,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"domain \"a\"\nweight 007": "not as the builder writes it",
 		"domain \"a\"\nstart 7":    "not as the builder writes it",
 		"domain \"a\"\nobserve 2":  "not as the builder writes it",
+		"domain \"a\"\npinned 0":   "not as the builder writes it",
 		string(Encode(many)):       "more than 64 domains",
 	} {
 		if _, err := Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

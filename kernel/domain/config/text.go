@@ -36,6 +36,9 @@ func Encode(domains []Domain) []byte {
 		if d.Observe {
 			number("observe", 1)
 		}
+		if d.Pinned {
+			number("pinned", 1)
+		}
 		if d.Start {
 			number("start", 1)
 		}
@@ -117,6 +120,11 @@ func (d *Domain) set(key, value string) (err error) {
 			return errForm
 		}
 		d.Observe = true
+	case "pinned":
+		if v != 1 {
+			return errForm
+		}
+		d.Pinned = true
 	case "start":
 		if v != 1 {
 			return errForm

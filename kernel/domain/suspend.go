@@ -1,0 +1,110 @@
+package domain
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/sluice-os/sluice/nexus/channel"
+)
+
+// A suspended domain has no turn: it stays where it is. The memory of its channels of the
+// network, which it would not touch, is the machine's.
+
+// suspend keeps the domain from its next turn on. It reports false when it is suspended
+// already.
+func (d *Domain) suspend() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.resumed != nil {
+		return false
+	}
+	d.resumed = make(chan struct{})
+	return true
+}
+
+// goOn lets it go on. It reports false when it is not suspended.
+func (d *Domain) goOn() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.resumed == nil {
+		return false
+	}
+	close(d.resumed)
+	d.resumed = nil
+	return true
+}
+
+// suspended says whether it is.
+func (d *Domain) suspended() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.resumed != nil
+}
+
+// pause waits, before the domain runs on, while it is suspended, or until it must end. It
+// reports whether it has waited.
+func (d *Domain) pause() bool {
+	d.mu.Lock()
+	resumed := d.resumed
+	d.mu.Unlock()
+	if resumed == nil {
+		return false
+	}
+	d.turn.release()
+	defer d.turn.acquire()
+	for {
+		select {
+		case <-resumed:
+			return true
+		case <-d.wake: // events stay noted in the event page
+			if d.doom() != nil {
+				return true
+			}
+		}
+	}
+}
+
+// pauseChannels tells all channels whether the domain is kept from running.
+func (d *Domain) pauseChannels(on bool) {
+	d.channelsMu.Lock()
+	defer d.channelsMu.Unlock()
+	for _, c := range d.channels {
+		if c != nil {
+			c.Pause(on)
+		}
+	}
+}
+
+// Suspend implements shell.Domains.
+func (m *Manager) Suspend(name string) error {
+	_, d, err := m.running(name)
+	if err != nil {
+		return err
+	}
+	if !d.suspend() {
+		return fmt.Errorf("domain %s is suspended already", name)
+	}
+	d.pauseChannels(true)
+	slog.Info("domain suspended", "domain", name)
+	for _, i := range d.networkChannels() {
+		if err := d.defunct(i, "suspended"); err != nil && !errors.Is(err, channel.ErrPinned) {
+			slog.Warn("channel not taken", "domain", name, "channel", i, "reason", err)
+		}
+	}
+	return nil
+}
+
+// Resume implements shell.Domains.
+func (m *Manager) Resume(name string) error {
+	_, d, err := m.running(name)
+	if err != nil {
+		return err
+	}
+	d.pauseChannels(false)
+	if !d.goOn() {
+		return fmt.Errorf("domain %s is not suspended", name)
+	}
+	slog.Info("domain resumed", "domain", name)
+	return nil
+}
