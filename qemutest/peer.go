@@ -194,6 +194,18 @@ func (p *Peer) Dial(ctx context.Context, network, address string) (net.Conn, err
 	return nil, fmt.Errorf("network %q: want tcp or udp", network)
 }
 
+// Listen listens on a port of the peer's IPv4 address, until the test ends.
+func (p *Peer) Listen(t testing.TB, port int) net.Listener {
+	t.Helper()
+	full := tcpip.FullAddress{NIC: peerNIC, Addr: addressOf(p.config.Address4.Addr()), Port: uint16(port)}
+	l, err := gonet.ListenTCP(p.stack, full, ipv4.ProtocolNumber)
+	if err != nil {
+		t.Fatalf("qemutest: listen on %d: %v", port, err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
 // HTTP returns a client that connects through the peer's stack.
 func (p *Peer) HTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: p.Dial, DisableKeepAlives: true}}

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -117,6 +118,20 @@ func main() {
 			say("channel "+strings.TrimSpace(string(text)), err)
 		case words[0] == "monitor":
 			say(strings.Join(words, " "), watch(words[1], words[2:]))
+		case words[0] == "hold":
+			say("hold "+words[2], hold(words[1], words[2]))
+		case words[0] == "take":
+			kib, _ := strconv.Atoi(words[1])
+			taken = append(taken, touched(kib<<10))
+			say("take "+words[1], nil)
+		case words[0] == "drop":
+			taken = nil
+			debug.FreeOSMemory()
+			say("drop", nil)
+		case words[0] == "rest":
+			d, err := time.ParseDuration(words[1])
+			time.Sleep(d)
+			say("rest "+words[1], err)
 		case words[0] == "pipe":
 			say(strings.Join(words, " "), pipes(words[1], words[2], words[3:]))
 		case words[0] == "wait":
@@ -163,6 +178,33 @@ func ping(address string) error {
 		err = fmt.Errorf("the answer is % x", b[:n])
 	}
 	return err
+}
+
+// taken is memory that the program holds.
+var taken [][]byte
+
+// touched is so many bytes of memory that is there.
+func touched(n int) []byte {
+	b := make([]byte, n)
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	return b
+}
+
+// hold connects and prints how the connection ends, and how writing to it does then.
+func hold(network, address string) error {
+	c, err := net.DialTimeout(network, address, 10*time.Second)
+	if err != nil {
+		return err
+	}
+	go func() {
+		_, err := c.Read(make([]byte, 1))
+		_, again := c.Write([]byte("x"))
+		fmt.Printf("held %s: %v; %v\n", address, err, again)
+		c.Close()
+	}()
+	return nil
 }
 
 // refused sends datagrams until it is told that nobody wants them.
