@@ -55,6 +55,10 @@ var measures = []measure{
 		wanted: "< 8 MiB", met: func(sluice, _ float64) bool { return sluice < 8 }},
 	{name: "domain-idle", title: "16 idle domains, of one host core", unit: "%",
 		wanted: "< 5 %", met: func(sluice, _ float64) bool { return sluice < 5 }},
+	{name: "crowd-busy", title: "packet memory of a busy domain, of 32", unit: "KiB"},
+	{name: "crowd-idle", title: "of an idle one", unit: "KiB",
+		wanted: "< 256 KiB", met: func(sluice, _ float64) bool { return sluice < 256 }},
+	{name: "connection-memory", title: "memory of an idle connection", unit: "KiB"},
 	{name: "iperf-in", title: "iperf3, in", unit: "Mbit/s", take: takeIperf(), linuxOnly: true},
 	{name: "iperf-out", title: "iperf3, out", unit: "Mbit/s", take: takeIperf("-R"), linuxOnly: true},
 }

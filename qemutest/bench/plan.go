@@ -22,6 +22,7 @@ type plan struct {
 	Guests  []guest // Sluice first; Linux where it can be had
 	Domains domainImages
 	Path    []guest
+	Crowd   string   // an image; "" for none
 	Notes   []string // what cannot be measured, and why
 }
 
@@ -67,6 +68,13 @@ func prepare(ctx context.Context, s settings) (plan, error) {
 			p.Notes = append(p.Notes, fmt.Sprintf("no domains: %v", err))
 		}
 	}
+	if p.wantsCrowd() {
+		progress("making the image with %d domains", crowdSize)
+		if p.Crowd, err = makeCrowd(ctx, &p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no crowd of domains: %v", err))
+			p.Crowd = ""
+		}
+	}
 	if p.wantsPath() {
 		progress("making the guests with the same program")
 		if p.Path, err = makePath(ctx, &p); err != nil {
@@ -90,6 +98,9 @@ func (p *plan) measure(ctx context.Context, n network) error {
 	r := p.newResults(n)
 	p.sizes(r)
 	if err := p.takeDomains(ctx, r); err != nil {
+		return err
+	}
+	if err := p.takeCrowd(ctx, n, r); err != nil {
 		return err
 	}
 	if err := p.takePath(ctx, n, r); err != nil {

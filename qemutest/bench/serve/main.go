@@ -4,6 +4,8 @@
 //	80/tcp  GET /, GET /healthz, GET /bytes?n=N
 //	9/tcp   discard (RFC 863)
 //	7/udp   echo (RFC 862)
+//
+// With a port as its argument it serves HTTP there and nothing else.
 package main
 
 import (
@@ -28,6 +30,9 @@ func main() {
 
 // serve opens the services, the page last, and returns the first error.
 func serve() error {
+	if len(os.Args) > 1 {
+		return http.ListenAndServe(":"+os.Args[1], handler())
+	}
 	discarding, err := net.Listen("tcp", ":9")
 	if err != nil {
 		return err
