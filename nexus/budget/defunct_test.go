@@ -50,9 +50,10 @@ func TestDefunctGivesItsShareBack(t *testing.T) {
 	if got := w.budget.Used(); got != used-own || own <= a.Floor() {
 		t.Errorf("the budget has given %d bytes, want %d less %d", got, used, own)
 	}
-	w.domains = w.domains[1:] // its account is empty
-	w.run(time.Second)        // nothing is asked of it
-	a.Close()
+	w.budget.Run(w.now+time.Second, true) // nothing is asked of it
+	a.end()
+	w.domains = w.domains[1:]
+	w.run(2 * time.Second)
 	if got, _ := b.Memory(); w.budget.Used() != got || b.burst(1, 9000) != 18000 {
 		t.Errorf("the budget has given %d bytes, the other one has %d", w.budget.Used(), got)
 	}
