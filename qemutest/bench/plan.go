@@ -23,6 +23,7 @@ type plan struct {
 	Domains domainImages
 	Path    []guest
 	Crowd   string   // an image; "" for none
+	Defunct string   // likewise
 	Notes   []string // what cannot be measured, and why
 }
 
@@ -68,6 +69,13 @@ func prepare(ctx context.Context, s settings) (plan, error) {
 			p.Notes = append(p.Notes, fmt.Sprintf("no domains: %v", err))
 		}
 	}
+	if p.wantsDefunct() {
+		progress("making the image of which a channel is taken")
+		if p.Defunct, err = makeDefunct(ctx, &p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no defunct channels: %v", err))
+			p.Defunct = ""
+		}
+	}
 	if p.wantsCrowd() {
 		progress("making the image with %d domains", crowdSize)
 		if p.Crowd, err = makeCrowd(ctx, &p); err != nil {
@@ -98,6 +106,9 @@ func (p *plan) measure(ctx context.Context, n network) error {
 	r := p.newResults(n)
 	p.sizes(r)
 	if err := p.takeDomains(ctx, r); err != nil {
+		return err
+	}
+	if err := p.takeDefunct(ctx, n, r); err != nil {
 		return err
 	}
 	if err := p.takeCrowd(ctx, n, r); err != nil {
