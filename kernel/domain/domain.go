@@ -174,6 +174,7 @@ func (d *Domain) run() (end Exit) {
 		}
 		d.deliver()
 		before := clock.Nanotime()
+		d.env.token.refresh(before)
 		trap.Enter(d.user)
 		spent := clock.Nanotime() - before
 		d.account(spent)

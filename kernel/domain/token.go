@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/domain/picker"
 )
 
@@ -17,7 +18,24 @@ type token struct {
 	picker  picker.Picker
 	waiting map[*picker.Client]chan struct{} // who wants it
 	held    bool
-	timer   *time.Timer // looks again when a capped domain may run
+	// refreshed is when the processor has dropped its translations last. It belongs to
+	// who holds the token.
+	refreshed int64
+	timer     *time.Timer // looks again when a capped domain may run
+}
+
+// refreshEvery is how often the processor drops the translations of addresses that it
+// keeps, in nanoseconds. A processor has no need of it. QEMU's emulation gives its table
+// of them another size only then: a domain that is alone in the machine would stay with
+// the first 256 for ever.
+const refreshEvery = 100_000_000
+
+// refresh drops translations when it is time to.
+func (t *token) refresh(now int64) {
+	if now-t.refreshed >= refreshEvery {
+		t.refreshed = now
+		cpu.WriteCR3(cpu.ReadCR3())
+	}
 }
 
 // turn is a domain's place in the queue for the token.
