@@ -27,7 +27,9 @@ type Counts struct {
 	Peak       uint64 // the most that were ever handed out at a time
 	BadFree    uint64 // frees of what is no frame of the allocator's
 	DoubleFree uint64 // frees of frames that were free
+	WrongOwner uint64 // frees of frames that are another owner's
 	Lost       uint64 // frames left out because the map has too many holes
+	Own        uint64 // frames that the allocator keeps for its own account
 }
 
 // Allocator is the frame allocator. Every call but Init and AllocRun takes
@@ -46,7 +48,9 @@ type Allocator struct {
 	// are numbered without the holes between: their indices.
 	zones     [zonesMax]zone
 	zoneCount int
-	free      tree // bit i: frame of index i is free
+	free      tree    // bit i: frame of index i is free
+	tags      uintptr // of the owners of all frames, a byte each
+	held      [Owners]uint64
 	counts    Counts
 }
 
@@ -62,7 +66,7 @@ func (z *zone) end() uint64 { return z.start + z.count*Size }
 // Init takes all RAM of the map but the reserved ranges. It reports false when
 // there is no room for its own bitmaps.
 func (a *Allocator) Init(m *bootinfo.MemoryMap, reserved []Range) bool {
-	a.zoneCount, a.counts = 0, Counts{}
+	a.zoneCount, a.counts, a.held = 0, Counts{}, [Owners]uint64{}
 	for i := range m.Len() {
 		if r := m.At(i); r.Type == bootinfo.RAM {
 			a.addZones(max(r.Start, First), min(r.End, addressEnd), reserved)
@@ -72,11 +76,13 @@ func (a *Allocator) Init(m *bootinfo.MemoryMap, reserved []Range) bool {
 	for i := range a.zoneCount {
 		count += a.zones[i].count
 	}
-	// Room is made for all of them, those that the bitmaps will lie in too.
+	// Room is made for all of them, those that the account will lie in too. What
+	// the tags hold now is told of no frame: all are free.
 	var ok bool
-	if a.free.base, ok = a.carve(treeBytes(count)); !ok {
+	if a.free.base, ok = a.carve(treeBytes(count) + count); !ok {
 		return false
 	}
+	a.tags = a.free.base + uintptr(treeBytes(count))
 	count = 0
 	for i := range a.zoneCount {
 		a.zones[i].first = count
@@ -87,25 +93,27 @@ func (a *Allocator) Init(m *bootinfo.MemoryMap, reserved []Range) bool {
 	return count > 0
 }
 
-// Alloc hands out the lowest free frame. Its content is what it was.
+// Alloc hands out the lowest free frame, to an owner below Owners. Its content
+// is what it was.
 //
 //go:nosplit
-func (a *Allocator) Alloc() (phys uint64, ok bool) {
+func (a *Allocator) Alloc(o Owner) (phys uint64, ok bool) {
 	if a.counts.Free == 0 {
 		return 0, false
 	}
 	i := a.free.lowest()
 	a.free.clear(i)
-	a.took(1)
+	*a.tag(i) = o % Owners
+	a.took(1, o)
 	z := a.zoneOf(i)
 	return z.start + (i-z.first)*Size, true
 }
 
-// Free takes a frame back. It reports false, and only counts, when phys is not
-// the address of a frame that was handed out.
+// Free takes a frame back from its owner. It reports false, and only counts,
+// when phys is not the address of a frame that was handed out to that one.
 //
 //go:nosplit
-func (a *Allocator) Free(phys uint64) bool {
+func (a *Allocator) Free(phys uint64, o Owner) bool {
 	i, ok := a.index(phys)
 	if !ok {
 		a.counts.BadFree++
@@ -115,7 +123,12 @@ func (a *Allocator) Free(phys uint64) bool {
 		a.counts.DoubleFree++
 		return false
 	}
+	if *a.tag(i) != o {
+		a.counts.WrongOwner++
+		return false
+	}
 	a.free.set(i)
+	a.held[o%Owners]--
 	a.counts.Free++
 	a.counts.Used--
 	return true
@@ -125,7 +138,8 @@ func (a *Allocator) Free(phys uint64) bool {
 func (a *Allocator) Counts() Counts { return a.counts }
 
 //go:nosplit
-func (a *Allocator) took(n uint64) {
+func (a *Allocator) took(n uint64, o Owner) {
+	a.held[o%Owners] += n
 	a.counts.Free -= n
 	a.counts.Used += n
 	a.counts.Peak = max(a.counts.Peak, a.counts.Used)

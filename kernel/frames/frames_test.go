@@ -47,10 +47,10 @@ func newAllocator(t testing.TB, reserved []Range, ranges ...bootinfo.Range) *All
 	return a
 }
 
-// mapMemory returns the address of 16 MiB that are unmapped with the test.
+// mapMemory returns the address of 24 MiB that are unmapped with the test.
 func mapMemory(t testing.TB) uintptr {
 	t.Helper()
-	b, err := syscall.Mmap(-1, 0, 16*mib, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	b, err := syscall.Mmap(-1, 0, 24*mib, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,11 @@ func ram(start, end uint64) bootinfo.Range {
 	return bootinfo.Range{Start: start, End: end, Type: bootinfo.RAM}
 }
 
-const mib = 1 << 20
+const (
+	mib = 1 << 20
+	// owner has what a test takes that looks at nothing but frames.
+	owner = Owner(3)
+)
 
 func TestEveryFrameOnceAndNoHole(t *testing.T) {
 	for _, c := range []struct {
@@ -84,8 +88,8 @@ func TestEveryFrameOnceAndNoHole(t *testing.T) {
 		ranges   []bootinfo.Range
 		total    uint64
 	}{
-		{"64 MiB", nil, []bootinfo.Range{{Start: 0, End: 64 * mib, Type: bootinfo.RAM}}, 62*256 - 1},
-		{"an image", []Range{{10 * mib, 12*mib + 1}}, []bootinfo.Range{{Start: 0, End: 64 * mib, Type: bootinfo.RAM}}, 60*256 - 2},
+		{"64 MiB", nil, []bootinfo.Range{{Start: 0, End: 64 * mib, Type: bootinfo.RAM}}, 62*256 - 5},
+		{"an image", []Range{{10 * mib, 12*mib + 1}}, []bootinfo.Range{{Start: 0, End: 64 * mib, Type: bootinfo.RAM}}, 60*256 - 1 - 5},
 		{"holes", nil, []bootinfo.Range{
 			{Start: 2 * mib, End: 3 * mib, Type: bootinfo.RAM}, {Start: 3 * mib, End: 3*mib + Size, Type: bootinfo.NVS},
 			{Start: 5 * mib, End: 6 * mib, Type: bootinfo.RAM}, {Start: 4 << 30, End: 4<<30 + mib, Type: bootinfo.RAM},
@@ -98,7 +102,7 @@ func TestEveryFrameOnceAndNoHole(t *testing.T) {
 			}
 			seen := map[uint64]bool{}
 			for {
-				p, ok := a.Alloc()
+				p, ok := a.Alloc(owner)
 				if !ok {
 					break
 				}
@@ -115,7 +119,7 @@ func TestEveryFrameOnceAndNoHole(t *testing.T) {
 				t.Errorf("%d frames came out, counts %+v", len(seen), a.Counts())
 			}
 			for p := range seen {
-				if !a.Free(p) {
+				if !a.Free(p, owner) {
 					t.Fatalf("frame %#x is not taken back", p)
 				}
 			}
@@ -129,23 +133,27 @@ func TestEveryFrameOnceAndNoHole(t *testing.T) {
 func TestBadFreesAreCounted(t *testing.T) {
 	image := Range{10 * mib, 11 * mib}
 	a := newAllocator(t, []Range{image}, ram(0, 16*mib), ram(20*mib, 21*mib))
-	p, _ := a.Alloc()
+	p, _ := a.Alloc(owner)
 	for i, bad := range []uint64{p + 1, 0, First - Size, First, image.Start, 16 * mib, 20*mib - Size, 21 * mib, 1 << 40, ^uint64(0), ^uint64(0) &^ (Size - 1)} {
-		if a.Free(bad) || a.Counts().BadFree != uint64(i+1) {
+		if a.Free(bad, owner) || a.Counts().BadFree != uint64(i+1) {
 			t.Errorf("freeing %#x was taken, %d counted", bad, a.Counts().BadFree)
 		}
 	}
-	if a.Free(p+Size) || !a.Free(p) || a.Free(p) || a.Counts().DoubleFree != 2 {
+	if a.Free(p+Size, owner) || !a.Free(p, owner) || a.Free(p, owner) || a.Counts().DoubleFree != 2 {
 		t.Errorf("a frame is freed once and only once; counts %+v", a.Counts())
 	}
 	if c := a.Counts(); c.Free != c.Total {
 		t.Errorf("counts %+v", c)
 	}
+	p, _ = a.Alloc(owner)
+	if a.Free(p, owner+1) || a.Free(p, Nobody) || a.Counts().WrongOwner != 2 || a.Held(owner) != 1 || !a.Free(p, owner) {
+		t.Errorf("a frame is freed by its owner alone; counts %+v", a.Counts())
+	}
 	var none Allocator
-	if _, ok := none.Alloc(); ok || none.Free(First) {
+	if _, ok := none.Alloc(owner); ok || none.Free(First, owner) {
 		t.Error("an allocator without memory gives or takes some")
 	}
-	if _, ok := none.AllocRun(1, 1); ok {
+	if _, ok := none.AllocRun(1, 1, owner); ok {
 		t.Error("an allocator without memory gives a run")
 	}
 }
@@ -155,16 +163,16 @@ func TestBadFreesAreCounted(t *testing.T) {
 func TestLargeMemory(t *testing.T) {
 	for _, c := range []struct {
 		ranges  []bootinfo.Range
-		bitmaps uint64 // frames
+		account uint64 // frames
 		last    uint64 // the highest frame
 	}{
-		{[]bootinfo.Range{ram(First, 64*mib)}, 1, 64*mib - Size},
-		{[]bootinfo.Range{ram(First, 512*mib)}, 5, 512*mib - Size},
-		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 9<<30)}, 66, 9<<30 - Size},
-		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 65<<30)}, 521, 65<<30 - Size},
-		{[]bootinfo.Range{ram(First, 4*mib), ram(4*mib, 64*mib)}, 1, 64*mib - Size},
+		{[]bootinfo.Range{ram(First, 64*mib)}, 5, 64*mib - Size},
+		{[]bootinfo.Range{ram(First, 512*mib)}, 36, 512*mib - Size},
+		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 9<<30)}, 577, 9<<30 - Size},
+		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 65<<30)}, 4616, 65<<30 - Size},
+		{[]bootinfo.Range{ram(First, 4*mib), ram(4*mib, 64*mib)}, 5, 64*mib - Size},
 		// What lies behind the direct map is not touched, wherever it is.
-		{[]bootinfo.Range{ram(First, 64*mib), ram(addressEnd-mib, addressEnd+mib), ram(1<<50, 1<<51)}, 1, addressEnd - Size},
+		{[]bootinfo.Range{ram(First, 64*mib), ram(addressEnd-mib, addressEnd+mib), ram(1<<50, 1<<51)}, 5, addressEnd - Size},
 	} {
 		a := newAllocator(t, nil, c.ranges...)
 		var want uint64
@@ -173,10 +181,10 @@ func TestLargeMemory(t *testing.T) {
 				want += (min(r.End, addressEnd) - r.Start) / Size
 			}
 		}
-		if got := a.Counts(); got.Total != want-c.bitmaps || got.Free != got.Total || got.Lost != 0 {
-			t.Errorf("counts %+v, want %d in all", got, want-c.bitmaps)
+		if got := a.Counts(); got.Total != want-c.account || got.Free != got.Total || got.Lost != 0 {
+			t.Errorf("counts %+v, want %d in all", got, want-c.account)
 		}
-		if p, ok := a.Alloc(); !ok || p != First+c.bitmaps*Size {
+		if p, ok := a.Alloc(owner); !ok || p != First+c.account*Size {
 			t.Errorf("first frame %#x", p)
 		}
 		if !a.free.has(a.free.bits-1) || a.zones[a.zoneCount-1].end() != c.last+Size {
@@ -187,17 +195,17 @@ func TestLargeMemory(t *testing.T) {
 
 func TestRunsDoNotCrossHoles(t *testing.T) {
 	a := newAllocator(t, nil, ram(First, First+64*Size), ram(First+65*Size, First+129*Size))
-	if p, ok := a.AllocRun(64, 1); !ok || p != First+65*Size {
+	if p, ok := a.AllocRun(64, 1, owner); !ok || p != First+65*Size {
 		t.Errorf("64 frames at %#x, %v", p, ok)
 	}
-	if p, ok := a.AllocRun(64, 1); ok {
+	if p, ok := a.AllocRun(64, 1, owner); ok {
 		t.Errorf("64 of 63 frames at %#x", p)
 	}
-	if p, ok := a.AllocRun(63, 1); !ok || p != First+Size {
+	if p, ok := a.AllocRun(63, 1, owner); !ok || p != First+Size {
 		t.Errorf("63 frames at %#x, %v", p, ok)
 	}
 	for _, c := range [][2]uint64{{0, 1}, {1, 0}, {1, 3}, {1 << 63, 1}, {1, 1 << 63}} {
-		if p, ok := a.AllocRun(c[0], c[1]); ok {
+		if p, ok := a.AllocRun(c[0], c[1], owner); ok {
 			t.Errorf("%d frames aligned to %d at %#x", c[0], c[1], p)
 		}
 	}
@@ -214,7 +222,7 @@ func TestMoreHolesThanZones(t *testing.T) {
 		t.Errorf("counts %+v", c)
 	}
 	for {
-		p, ok := a.Alloc()
+		p, ok := a.Alloc(owner)
 		if !ok {
 			break
 		}
@@ -237,7 +245,7 @@ func TestNoRoomForBitmaps(t *testing.T) {
 		if a.Init(memoryMap(t, c.ram), nil) {
 			t.Errorf("RAM %s was used", c.name)
 		}
-		if p, ok := a.Alloc(); ok {
+		if p, ok := a.Alloc(owner); ok {
 			t.Errorf("RAM %s: frame %#x was handed out", c.name, p)
 		}
 	}
@@ -248,18 +256,18 @@ func TestNoRoomForBitmaps(t *testing.T) {
 func TestLowFramesGoFirst(t *testing.T) {
 	a := newAllocator(t, nil, ram(First, 4*mib), ram(4<<30, 4<<30+4*mib))
 	for range 2*256 - 1 {
-		if p, ok := a.Alloc(); !ok || p >= bitmapEnd {
+		if p, ok := a.Alloc(owner); !ok || p >= bitmapEnd {
 			t.Fatalf("frame %#x, %v while there are some below 4 GiB", p, ok)
 		}
 	}
-	if p, ok := a.Alloc(); !ok || p != 4<<30 {
+	if p, ok := a.Alloc(owner); !ok || p != 4<<30 {
 		t.Errorf("first frame above: %#x, %v", p, ok)
 	}
-	if p, ok := a.AllocRun(16, 16); !ok || p != 4<<30+16*Size {
+	if p, ok := a.AllocRun(16, 16, owner); !ok || p != 4<<30+16*Size {
 		t.Errorf("first run above: %#x, %v", p, ok)
 	}
-	a.Free(3 * mib)
-	if p, ok := a.Alloc(); !ok || p != 3*mib {
+	a.Free(3*mib, owner)
+	if p, ok := a.Alloc(owner); !ok || p != 3*mib {
 		t.Errorf("after a free below: %#x, %v", p, ok)
 	}
 }
@@ -269,18 +277,20 @@ func play(t *testing.T, code []byte) {
 	const hole, end = First + 300*Size, First + 400*Size
 	a := newAllocator(t, []Range{{First + 50*Size, First + 51*Size}}, ram(First, hole), ram(hole+10*Size, end))
 	free := map[uint64]bool{}
+	owners := map[uint64]Owner{}
 	for p := uint64(First + Size); p < end; p += Size {
 		if p != First+50*Size && (p < hole || p >= hole+10*Size) {
 			free[p] = true
 		}
 	}
 	total := uint64(len(free))
-	take := func(p, n uint64) {
+	take := func(p, n uint64, o Owner) {
 		for i := range n {
 			if !free[p+i*Size] {
 				t.Fatalf("%#x is not free and was handed out", p+i*Size)
 			}
 			delete(free, p+i*Size)
+			owners[p+i*Size] = o
 		}
 	}
 	// run is the lowest run by the model.
@@ -301,22 +311,25 @@ func play(t *testing.T, code []byte) {
 		code = code[3:]
 		var p, want uint64
 		var ok, wantOK bool
+		o := Owner(op / 4 % 3)
 		switch n, align := 1+x%40, uint64(1)<<(y%7); op % 4 {
 		case 0:
 			want, wantOK = run(1, 1)
-			if p, ok = a.Alloc(); ok {
-				take(p, 1)
+			if p, ok = a.Alloc(o); ok {
+				take(p, 1, o)
 			}
 		case 1:
 			want, wantOK = run(n, align)
-			if p, ok = a.AllocRun(n, align); ok {
-				take(p, n)
+			if p, ok = a.AllocRun(n, align, o); ok {
+				take(p, n, o)
 			}
 		default:
 			p = First + (x<<8|y)%410*Size
 			want, wantOK = p, p < end && !free[p] && p != First && p != First+50*Size && (p < hole || p >= hole+10*Size)
-			if ok = a.Free(p); ok {
+			wantOK = wantOK && owners[p] == o
+			if ok = a.Free(p, o); ok {
 				free[p] = true
+				delete(owners, p)
 			}
 		}
 		if ok != wantOK || ok && p != want {
@@ -324,6 +337,19 @@ func play(t *testing.T, code []byte) {
 		}
 		if c := a.Counts(); c.Total != total || c.Free != uint64(len(free)) || c.Used != total-c.Free || c.Peak > total || c.Peak < c.Used {
 			t.Fatalf("counts %+v with %d of %d free", c, len(free), total)
+		}
+		held := map[Owner]uint64{}
+		for p, o := range owners {
+			held[o]++
+			i, ok := a.Index(p)
+			if got, taken := a.OwnerAt(i); !ok || !taken || got != o {
+				t.Fatalf("%#x is owner %d's, %v, %v, want %d", p, got, taken, ok, o)
+			}
+		}
+		for o := range Owner(4) {
+			if a.Held(o) != held[o] {
+				t.Fatalf("owner %d has %d frames, want %d", o, a.Held(o), held[o])
+			}
 		}
 	}
 }
@@ -349,11 +375,11 @@ func TestNoAllocations(t *testing.T) {
 	m := memoryMap(t, ram(0, 64*mib))
 	if n := testing.AllocsPerRun(100, func() {
 		a.Init(m, []Range{{3 * mib, 4 * mib}})
-		p, _ := a.Alloc()
-		a.Free(p)
-		p, _ = a.AllocRun(4, 2)
+		p, _ := a.Alloc(owner)
+		a.Free(p, owner)
+		p, _ = a.AllocRun(4, 2, owner)
 		for i := range uint64(4) {
-			a.Free(p + i*Size)
+			a.Free(p+i*Size, owner)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -364,12 +390,12 @@ func TestNoAllocations(t *testing.T) {
 func BenchmarkAllocFree(b *testing.B) {
 	a := newAllocator(b, nil, ram(First, 8<<30))
 	for a.Counts().Free > 1 {
-		a.Alloc()
+		a.Alloc(owner)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		p, _ := a.Alloc()
-		a.Free(p)
+		p, _ := a.Alloc(owner)
+		a.Free(p, owner)
 	}
 }
 

@@ -1,11 +1,11 @@
 package frames
 
-// AllocRun hands out n frames in a row, the lowest there are, whose first is a
-// multiple of align frames (a power of two). It takes time in proportion to
-// the number of frames that there are.
+// AllocRun hands out n frames in a row to an owner, the lowest there are, whose
+// first is a multiple of align frames (a power of two). It takes time in
+// proportion to the number of frames that there are.
 //
 //go:nosplit
-func (a *Allocator) AllocRun(n, align uint64) (phys uint64, ok bool) {
+func (a *Allocator) AllocRun(n, align uint64, o Owner) (phys uint64, ok bool) {
 	if n == 0 || n > a.counts.Free || align == 0 || align&(align-1) != 0 {
 		return 0, false
 	}
@@ -20,8 +20,9 @@ func (a *Allocator) AllocRun(n, align uint64) (phys uint64, ok bool) {
 		}
 		for f := at; f < at+n; f++ {
 			a.free.clear(f)
+			*a.tag(f) = o % Owners
 		}
-		a.took(n)
+		a.took(n, o)
 		return z.start + (at-z.first)*Size, true
 	}
 	return 0, false

@@ -59,6 +59,7 @@ func (a *Allocator) carve(size uint64) (addr uintptr, ok bool) {
 			addr = a.Base + uintptr(z.start)
 			z.start += count * Size
 			z.count -= count
+			a.counts.Own = count
 			return addr, true
 		}
 	}
