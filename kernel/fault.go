@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/entry"
 	"github.com/sluice-os/sluice/kernel/layout"
+	"github.com/sluice-os/sluice/kernel/vm"
 )
 
 // fault makes the kernel or its driver fail in a way that a test asks for, by the
@@ -52,6 +53,11 @@ func fault(how string) (err error) {
 		return fmt.Errorf("recursion ended at depth %d", recurse(1))
 	case "panic":
 		panic("the console asked for a panic")
+	case "leak", "charge":
+		if !vm.Leak(how == "charge") {
+			return errors.New("no frame is left")
+		}
+		return errors.New("a frame is lost")
 	case "loop":
 		go func() {
 			//lint:ignore SA5002 spinning is what is asked for
@@ -62,7 +68,7 @@ func fault(how string) (err error) {
 	case "delay":
 		return fmt.Errorf("worst delay beside a looping goroutine: %d us", worstDelay().Microseconds())
 	}
-	return errors.New("ways to fail: nil, divide, wild, canonical, text, alias, guard, data, stack, panic, loop, delay, stray, stray-mapped, stray-look")
+	return errors.New("ways to fail: nil, divide, wild, canonical, text, alias, guard, data, stack, panic, leak, charge, loop, delay, stray, stray-mapped, stray-look")
 }
 
 // worstDelay returns by how much a sleep came late at worst while a goroutine

@@ -57,11 +57,11 @@ type permit struct {
 // newNexus puts a flow switch on the host stack's card. It is called before the
 // stack starts. taken are the ports that domains may listen on.
 func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
-	mem, err := vm.DMA{}.Alloc(int(arena.PageSize))
+	page, err := vm.SharedPage()
 	if err != nil {
 		return nil, err
 	}
-	n := &nexus{budget: m.budget, random: m.random.Read, page: mem.Bytes, taken: taken, stack: s, permits: map[string]*permit{}}
+	n := &nexus{budget: m.budget, random: m.random.Read, page: page, taken: taken, stack: s, permits: map[string]*permit{}}
 	// An eighth of the kernel's heap is for flows and ports, at most.
 	flows := int(m.heapLimit / 8 / flowswitch.FlowMemory)
 	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin)})

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/view"
 )
@@ -67,6 +68,10 @@ func (m *machine) runShell() {
 	}
 	if m.domains != nil {
 		sys.Domains = m.domains
+		if sys.Tables == nil {
+			sys.Tables = map[string]func() *view.Table{}
+		}
+		sys.Tables["arenas"] = m.domains.Arenas
 	}
 	slog.Info("ready")
 	for {
@@ -76,19 +81,35 @@ func (m *machine) runShell() {
 }
 
 // memory is what the command mem shows.
-func memory(collect bool) shell.Memory {
+func memory(collect, audit bool) shell.Memory {
 	if collect {
 		runtime.GC()
 		runtime.GC() // sweeps what the first one has found
 	}
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	u := vm.Usage()
-	return shell.Memory{
+	u, a := vm.Usage(), vm.TakeAccount()
+	m := shell.Memory{
 		Total: u.Total, Used: u.Total - u.Free, Free: u.Free,
-		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Device: u.Device, Domains: u.Domain, Tables: u.Tables,
-		Collections: stats.NumGC,
+		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Collections: stats.NumGC,
+		RAM: a.RAM, Audited: audit,
 	}
+	for _, l := range a.Lines {
+		m.Owners = append(m.Owners, shell.Owner{Name: l.Owner, Bytes: l.Bytes})
+	}
+	for id := range arena.Regions {
+		m.Regions = append(m.Regions, strings.ToUpper(id.String()))
+	}
+	for _, d := range a.Domains {
+		m.Domains = append(m.Domains, shell.Charge{
+			Name: d.Name, Image: d.Image, Memory: d.Memory, State: d.State, Tables: d.Tables,
+			Arenas: d.Arenas[:], Total: d.Total, Peak: d.Peak, Quota: d.Quota,
+		})
+	}
+	if audit {
+		m.Problems = vm.Audit()
+	}
+	return m
 }
 
 // pciList is what the command pci shows.

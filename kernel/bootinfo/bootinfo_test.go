@@ -303,3 +303,23 @@ func FuzzMap(f *testing.F) {
 		}
 	})
 }
+
+// TestInstalled: maps as QEMU's machines and their firmware give them.
+func TestInstalled(t *testing.T) {
+	const mib, gib = 1 << 20, 1 << 30
+	for _, c := range []struct {
+		name string
+		in   []Range
+		want uint64
+	}{
+		{"microvm", []Range{{0, 0x9fc00, RAM}, {0x9fc00, 0xa0000, Reserved}, {0xf0000, mib, Reserved}, {mib, 64 * mib, RAM}}, 64 * mib},
+		{"tables at the end of RAM", []Range{{0, 0x9fc00, RAM}, {mib, 0x3fe0000, RAM}, {0x3fe0000, 64 * mib, Reserved}, {0xfffc0000, 4 * gib, Reserved}}, 64 * mib},
+		{"a hole below 4 GiB", []Range{{0, 0x9fc00, RAM}, {mib, 0x7ffe0000, RAM}, {0x7ffe0000, 2 * gib, Reserved}, {0xb0000000, 0xc0000000, Reserved}, {4 * gib, 6 * gib, RAM}}, 4 * gib},
+		{"RAM across 4 GiB", []Range{{mib, 5 * gib, RAM}}, 5 * gib},
+		{"several ranges behind RAM", []Range{{mib, 100 * mib, RAM}, {100 * mib, 101 * mib, Reclaimable}, {101 * mib, 102 * mib, NVS}, {103 * mib, 104 * mib, Reserved}}, 102 * mib},
+	} {
+		if got := parse(t, start("", c.in...)).Memory.Installed(); got != c.want {
+			t.Errorf("%s: %#x, want %#x", c.name, got, c.want)
+		}
+	}
+}

@@ -112,6 +112,32 @@ func (m *MemoryMap) Highest() uint64 {
 	return 0
 }
 
+// lowEnd is where the addresses of devices end that lie below 4 GiB.
+const lowEnd = 4 << 30
+
+// Installed returns how much RAM the machine has, in bytes, as far as the map tells:
+// below 4 GiB all up to the last RAM, and what the firmware keeps directly behind it;
+// from there on all RAM. Nobody says what lies in the gaps of the first MiB: it is RAM
+// behind the display's and the firmware's addresses.
+func (m *MemoryMap) Installed() uint64 {
+	var low, high uint64
+	for i := range m.n {
+		switch r := &m.ranges[i]; {
+		case r.Type == RAM && r.Start >= lowEnd:
+			high += r.End - r.Start
+		case r.Type == RAM:
+			low = min(r.End, lowEnd)
+			high += r.End - low
+		}
+	}
+	for i := range m.n {
+		if r := &m.ranges[i]; r.Type != RAM && r.Start == low && r.End <= lowEnd {
+			low = r.End
+		}
+	}
+	return low + high
+}
+
 // parse reads count entries at table, twice: what is reserved first, so that
 // RAM can be laid around it.
 func (m *MemoryMap) parse(table uint64, count uint32, read func(phys uint64, n int) []byte) {

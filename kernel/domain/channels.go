@@ -23,6 +23,8 @@ type Channel interface {
 	Sync() error
 	// Resize gives one ring n slots: see channel.Channel.Resize.
 	Resize(kind, n int) error
+	// Regions is the memory that its arena has, in bytes.
+	Regions() [arena.Regions]int
 	// SetBroken has f called when the domain has broken the contract outside of a
 	// call of its own. f must not block.
 	SetBroken(f func(*channel.Violation))
@@ -217,6 +219,24 @@ func (d *Domain) endChannel(number int) {
 	c.Close()
 	c.Arena().Free()
 	d.memory.windowAt(number).close(c.Arena().Range)
+}
+
+// held is the memory of an open channel, in bytes by region.
+type held struct {
+	number int
+	bytes  [arena.Regions]int
+}
+
+// arenas is the memory of the open channels.
+func (d *Domain) arenas() (list []held) {
+	d.channelsMu.Lock()
+	defer d.channelsMu.Unlock()
+	for number, c := range d.channels {
+		if c != nil {
+			list = append(list, held{number, c.Regions()})
+		}
+	}
+	return list
 }
 
 // closeChannel is ControlClose.

@@ -3,10 +3,12 @@ package domain
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/view"
 )
 
@@ -49,6 +51,32 @@ func (m *Manager) Table() *view.Table {
 	t := view.New("NAME", "STATE", "CPU#", "MEMORY#", "PEAK#", "QUOTA#", "RESTARTS#", "LAST EXIT")
 	for _, d := range m.List() {
 		t.Add(d.Name, d.State, strconv.FormatFloat(d.Time.Seconds(), 'f', 6, 64), d.Memory, d.Peak, d.Quota, d.Restarts, d.Last)
+	}
+	return t
+}
+
+// Arenas is a table of the memory of all channels and pipes, by region, in bytes.
+func (m *Manager) Arenas() *view.Table {
+	names := []string{"DOMAIN", "CHANNEL#"}
+	for id := range arena.Regions {
+		names = append(names, strings.ToUpper(id.String())+"#")
+	}
+	t := view.New(append(names, "TOTAL#")...)
+	for _, a := range m.apps {
+		a.mu.Lock()
+		d := a.current
+		a.mu.Unlock()
+		if d == nil {
+			continue
+		}
+		for _, c := range d.arenas() {
+			row, total := []any{d.name, c.number}, 0
+			for _, n := range c.bytes {
+				row = append(row, n)
+				total += n
+			}
+			t.Add(append(row, total)...)
+		}
 	}
 	return t
 }

@@ -84,9 +84,9 @@ var lastID atomic.Uint64
 func start(env *Environment, c *config.Domain, img *program.Image, files []byte, out *output, in *input) (d *Domain, err error) {
 	began := clock.Nanotime()
 	d = &Domain{name: c.Name, id: lastID.Add(1), config: c, env: env, out: out, in: in, wake: make(chan struct{}, 1)}
-	space := vm.NewSpace(c.Quota)
+	space := vm.NewSpace(c.Name, c.Quota)
 	if space == nil && env.relieve(pageNeed) {
-		space = vm.NewSpace(c.Quota)
+		space = vm.NewSpace(c.Name, c.Quota)
 	}
 	if space == nil {
 		return nil, errStart(c, noFrames)
@@ -103,7 +103,7 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	if why := d.memory.shareData(abi.FilesStart, files, vm.Read); why != allowed {
 		return nil, errStart(c, why)
 	}
-	boot, event, record := space.Give(abi.BootPage, vm.Read), space.Give(abi.EventPage, vm.Write), space.Private()
+	boot, event, record := space.Give(abi.BootPage, vm.Read, vm.ForState), space.Give(abi.EventPage, vm.Write, vm.ForState), space.Private()
 	if boot == nil || event == nil || record == nil || !space.Share(abi.ClockPage, clockPage, vm.Read) {
 		return nil, errStart(c, d.memory.short())
 	}

@@ -26,10 +26,10 @@ type memory struct {
 const pageNeed = 4 * pageSize
 
 // give is Space.Give, for which idle channels make room when the machine has none.
-func (m *memory) give(page uint64, r vm.Rights) []byte {
-	p := m.space.Give(page, r)
+func (m *memory) give(page uint64, r vm.Rights, u vm.Use) []byte {
+	p := m.space.Give(page, r, u)
 	if p == nil && m.more(pageNeed) {
-		p = m.space.Give(page, r)
+		p = m.space.Give(page, r, u)
 	}
 	return p
 }
@@ -106,7 +106,7 @@ func (m *memory) touch(addr uint64, a access) refusal {
 	case a == execute:
 		return noRight
 	}
-	if m.give(page, vm.Write) == nil {
+	if m.give(page, vm.Write, vm.ForMemory) == nil {
 		return m.short()
 	}
 	return allowed
@@ -122,7 +122,7 @@ func (m *memory) short() refusal {
 
 // copyPage gives a page with its part of data, which begins at address.
 func (m *memory) copyPage(page, address uint64, data []byte, r vm.Rights) refusal {
-	p := m.give(page, r)
+	p := m.give(page, r, vm.ForImage)
 	if p == nil {
 		return m.short()
 	}

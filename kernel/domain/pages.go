@@ -55,11 +55,11 @@ var clockPage []byte
 
 // SetClock makes the clock page. It is called once, before any domain starts.
 func SetClock(c abi.Clock) error {
-	mem, err := vm.DMA{}.Alloc(pageSize)
+	page, err := vm.SharedPage()
 	if err != nil {
 		return err
 	}
-	*(*abi.Clock)(unsafe.Pointer(&mem.Bytes[0])) = c
-	clockPage = mem.Bytes
+	*(*abi.Clock)(unsafe.Pointer(&page[0])) = c
+	clockPage = page
 	return nil
 }

@@ -29,8 +29,8 @@ var (
 )
 
 // Alloc implements arena.Memory. The memory counts against the domain's quota.
-func (w window) Alloc(size int) ([]byte, error) {
-	b, ok := w.space.Alloc(size)
+func (w window) Alloc(id arena.ID, size int) ([]byte, error) {
+	b, ok := w.space.Alloc(id, size)
 	switch {
 	case ok:
 		return b, nil

@@ -48,9 +48,9 @@ type Allocator struct {
 	// are numbered without the holes between: their indices.
 	zones     [zonesMax]zone
 	zoneCount int
-	free      tree    // bit i: frame of index i is free
-	tags      uintptr // of the owners of all frames, a byte each
-	held      [Owners]uint64
+	free      tree            // bit i: frame of index i is free
+	tags      uintptr         // of the owners of all frames
+	held      [Classes]uint64 // frames by class
 	counts    Counts
 }
 
@@ -66,7 +66,7 @@ func (z *zone) end() uint64 { return z.start + z.count*Size }
 // Init takes all RAM of the map but the reserved ranges. It reports false when
 // there is no room for its own bitmaps.
 func (a *Allocator) Init(m *bootinfo.MemoryMap, reserved []Range) bool {
-	a.zoneCount, a.counts, a.held = 0, Counts{}, [Owners]uint64{}
+	a.zoneCount, a.counts, a.held = 0, Counts{}, [Classes]uint64{}
 	for i := range m.Len() {
 		if r := m.At(i); r.Type == bootinfo.RAM {
 			a.addZones(max(r.Start, First), min(r.End, addressEnd), reserved)
@@ -79,7 +79,7 @@ func (a *Allocator) Init(m *bootinfo.MemoryMap, reserved []Range) bool {
 	// Room is made for all of them, those that the account will lie in too. What
 	// the tags hold now is told of no frame: all are free.
 	var ok bool
-	if a.free.base, ok = a.carve(treeBytes(count) + count); !ok {
+	if a.free.base, ok = a.carve(treeBytes(count) + count*tagBytes); !ok {
 		return false
 	}
 	a.tags = a.free.base + uintptr(treeBytes(count))
@@ -93,8 +93,7 @@ func (a *Allocator) Init(m *bootinfo.MemoryMap, reserved []Range) bool {
 	return count > 0
 }
 
-// Alloc hands out the lowest free frame, to an owner below Owners. Its content
-// is what it was.
+// Alloc hands out the lowest free frame, to an owner. Its content is what it was.
 //
 //go:nosplit
 func (a *Allocator) Alloc(o Owner) (phys uint64, ok bool) {
@@ -103,7 +102,7 @@ func (a *Allocator) Alloc(o Owner) (phys uint64, ok bool) {
 	}
 	i := a.free.lowest()
 	a.free.clear(i)
-	*a.tag(i) = o % Owners
+	*a.tag(i) = o
 	a.took(1, o)
 	z := a.zoneOf(i)
 	return z.start + (i-z.first)*Size, true
@@ -128,7 +127,7 @@ func (a *Allocator) Free(phys uint64, o Owner) bool {
 		return false
 	}
 	a.free.set(i)
-	a.held[o%Owners]--
+	a.held[o%Classes]--
 	a.counts.Free++
 	a.counts.Used--
 	return true
@@ -139,7 +138,7 @@ func (a *Allocator) Counts() Counts { return a.counts }
 
 //go:nosplit
 func (a *Allocator) took(n uint64, o Owner) {
-	a.held[o%Owners] += n
+	a.held[o%Classes] += n
 	a.counts.Free -= n
 	a.counts.Used += n
 	a.counts.Peak = max(a.counts.Peak, a.counts.Used)

@@ -47,10 +47,10 @@ func newAllocator(t testing.TB, reserved []Range, ranges ...bootinfo.Range) *All
 	return a
 }
 
-// mapMemory returns the address of 24 MiB that are unmapped with the test.
+// mapMemory returns the address of 40 MiB that are unmapped with the test.
 func mapMemory(t testing.TB) uintptr {
 	t.Helper()
-	b, err := syscall.Mmap(-1, 0, 24*mib, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	b, err := syscall.Mmap(-1, 0, 40*mib, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +88,8 @@ func TestEveryFrameOnceAndNoHole(t *testing.T) {
 		ranges   []bootinfo.Range
 		total    uint64
 	}{
-		{"64 MiB", nil, []bootinfo.Range{{Start: 0, End: 64 * mib, Type: bootinfo.RAM}}, 62*256 - 5},
-		{"an image", []Range{{10 * mib, 12*mib + 1}}, []bootinfo.Range{{Start: 0, End: 64 * mib, Type: bootinfo.RAM}}, 60*256 - 1 - 5},
+		{"64 MiB", nil, []bootinfo.Range{{Start: 0, End: 64 * mib, Type: bootinfo.RAM}}, 62*256 - 9},
+		{"an image", []Range{{10 * mib, 12*mib + 1}}, []bootinfo.Range{{Start: 0, End: 64 * mib, Type: bootinfo.RAM}}, 60*256 - 1 - 8},
 		{"holes", nil, []bootinfo.Range{
 			{Start: 2 * mib, End: 3 * mib, Type: bootinfo.RAM}, {Start: 3 * mib, End: 3*mib + Size, Type: bootinfo.NVS},
 			{Start: 5 * mib, End: 6 * mib, Type: bootinfo.RAM}, {Start: 4 << 30, End: 4<<30 + mib, Type: bootinfo.RAM},
@@ -166,13 +166,13 @@ func TestLargeMemory(t *testing.T) {
 		account uint64 // frames
 		last    uint64 // the highest frame
 	}{
-		{[]bootinfo.Range{ram(First, 64*mib)}, 5, 64*mib - Size},
-		{[]bootinfo.Range{ram(First, 512*mib)}, 36, 512*mib - Size},
-		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 9<<30)}, 577, 9<<30 - Size},
-		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 65<<30)}, 4616, 65<<30 - Size},
-		{[]bootinfo.Range{ram(First, 4*mib), ram(4*mib, 64*mib)}, 5, 64*mib - Size},
+		{[]bootinfo.Range{ram(First, 64*mib)}, 9, 64*mib - Size},
+		{[]bootinfo.Range{ram(First, 512*mib)}, 68, 512*mib - Size},
+		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 9<<30)}, 1089, 9<<30 - Size},
+		{[]bootinfo.Range{ram(First, 3<<30), ram(4<<30, 65<<30)}, 8712, 65<<30 - Size},
+		{[]bootinfo.Range{ram(First, 4*mib), ram(4*mib, 64*mib)}, 9, 64*mib - Size},
 		// What lies behind the direct map is not touched, wherever it is.
-		{[]bootinfo.Range{ram(First, 64*mib), ram(addressEnd-mib, addressEnd+mib), ram(1<<50, 1<<51)}, 5, addressEnd - Size},
+		{[]bootinfo.Range{ram(First, 64*mib), ram(addressEnd-mib, addressEnd+mib), ram(1<<50, 1<<51)}, 9, addressEnd - Size},
 	} {
 		a := newAllocator(t, nil, c.ranges...)
 		var want uint64
@@ -311,7 +311,7 @@ func play(t *testing.T, code []byte) {
 		code = code[3:]
 		var p, want uint64
 		var ok, wantOK bool
-		o := Owner(op / 4 % 3)
+		o := Owner(op/4%3 | op/16<<5)
 		switch n, align := 1+x%40, uint64(1)<<(y%7); op % 4 {
 		case 0:
 			want, wantOK = run(1, 1)
@@ -340,7 +340,7 @@ func play(t *testing.T, code []byte) {
 		}
 		held := map[Owner]uint64{}
 		for p, o := range owners {
-			held[o]++
+			held[o%Classes]++
 			i, ok := a.Index(p)
 			if got, taken := a.OwnerAt(i); !ok || !taken || got != o {
 				t.Fatalf("%#x is owner %d's, %v, %v, want %d", p, got, taken, ok, o)

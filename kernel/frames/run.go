@@ -20,7 +20,7 @@ func (a *Allocator) AllocRun(n, align uint64, o Owner) (phys uint64, ok bool) {
 		}
 		for f := at; f < at+n; f++ {
 			a.free.clear(f)
-			*a.tag(f) = o % Owners
+			*a.tag(f) = o
 		}
 		a.took(n, o)
 		return z.start + (at-z.first)*Size, true

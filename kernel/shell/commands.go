@@ -35,7 +35,8 @@ func init() {
 		{"domain", "domain start|stop|kill|restart|suspend|resume|attach NAME | domain send NAME TEXT", "one app", (*Shell).domain},
 		{"channel", "channel defunct DOMAIN [CHANNEL]", "take back the memory of a channel, or of all to the network", (*Shell).channel},
 		{"top", "top [-n TIMES]", "processor share every 2 s; ^C ends it", (*Shell).top},
-		{"mem", "mem [-g] [-j]", "memory; -g collects garbage first", (*Shell).mem},
+		{"mem", "mem [-g] [-a] [-j]", "whose the memory is; -g collects garbage first, -a looks at every frame", (*Shell).mem},
+		{"arenas", "arenas [-j]", "memory of channels and pipes by region", tableCommand("arenas")},
 		{"dmesg", "dmesg", "the kernel's log", (*Shell).dmesg},
 		{"pci", "pci", "devices on the PCI bus", (*Shell).pci},
 		{"uptime", "uptime [-j]", "time since boot, and how much of it was idle", (*Shell).uptime},
@@ -73,42 +74,6 @@ func (s *Shell) fault(_ context.Context, args []string) error {
 		return errAbsent
 	}
 	return s.sys.Fault(args[0])
-}
-
-// mem prints the columns of free(1), in KiB, or JSON in bytes.
-func (s *Shell) mem(_ context.Context, args []string) error {
-	collect, asJSON := false, false
-	for _, arg := range args {
-		switch arg {
-		case "-g":
-			collect = true
-		case "-j":
-			asJSON = true
-		default:
-			return errUsage
-		}
-	}
-	if s.sys.Memory == nil {
-		return errAbsent
-	}
-	m := s.sys.Memory(collect)
-	if asJSON {
-		fmt.Fprintf(s.out, `{"total":%d,"used":%d,"free":%d,"heap_in_use":%d,"heap_reserved":%d,"device":%d,"domains":%d,"tables":%d,"collections":%d}`+"\n",
-			m.Total, m.Used, m.Free, m.HeapInUse, m.HeapReserved, m.Device, m.Domains, m.Tables, m.Collections)
-		return nil
-	}
-	fmt.Fprintf(s.out, "%-8s%12s%12s%12s\n", "", "total", "used", "free")
-	fmt.Fprintf(s.out, "%-8s%12d%12d%12d\n", "Mem:", m.Total>>10, m.Used>>10, m.Free>>10)
-	heapFree := uint64(0)
-	if m.HeapReserved > m.HeapInUse {
-		heapFree = m.HeapReserved - m.HeapInUse
-	}
-	fmt.Fprintf(s.out, "%-8s%12d%12d%12d\n", "Heap:", m.HeapReserved>>10, m.HeapInUse>>10, heapFree>>10)
-	fmt.Fprintf(s.out, "%-8s%12d\n", "Device:", m.Device>>10)
-	fmt.Fprintf(s.out, "%-8s%12d\n", "Domain:", m.Domains>>10)
-	fmt.Fprintf(s.out, "%-8s%12d\n", "Tables:", m.Tables>>10)
-	fmt.Fprintf(s.out, "(KiB; %d garbage collections)\n", m.Collections)
-	return nil
 }
 
 func (s *Shell) dmesg(ctx context.Context, args []string) error {

@@ -36,8 +36,8 @@ type System struct {
 	NewPinger func(to netip.Addr) (Pinger, error)
 
 	// Memory tells where memory went, after two garbage collections if collect
-	// is set.
-	Memory func(collect bool) Memory
+	// is set. With audit it looks at every frame too.
+	Memory func(collect, audit bool) Memory
 	// Log returns the kept log lines, oldest first, without line ends.
 	Log func() []string
 	PCI func() []PCIDevice
@@ -48,8 +48,8 @@ type System struct {
 	// PowerOff and Reboot return only when they fail.
 	PowerOff func() error
 	Reboot   func() error
-	// Tables are what commands of their names show: ss, flows, rings, pools, and
-	// channels for netstat.
+	// Tables are what commands of their names show: ss, flows, rings, pools, arenas,
+	// and channels for netstat.
 	Tables map[string]func() *view.Table
 	// Domains is nil on a machine without.
 	Domains Domains
@@ -63,26 +63,6 @@ type Pinger interface {
 	// that of ctx means that none came within timeout.
 	Ping(ctx context.Context, seq uint16, timeout time.Duration) (netinfo.Echo, error)
 	Close()
-}
-
-// Memory is where the machine's RAM went, in bytes.
-type Memory struct {
-	// Total is what the boot protocol offered, Used and Free are what the
-	// frame allocator has given out and has left.
-	Total uint64
-	Used  uint64
-	Free  uint64
-	// HeapInUse and HeapReserved are the Go heap's: live and dead objects, and
-	// what is backed by frames.
-	HeapInUse    uint64
-	HeapReserved uint64
-	// Device is memory shared with devices, Domains that of domains, their page
-	// tables included, Tables the kernel's own page tables.
-	Device  uint64
-	Domains uint64
-	Tables  uint64
-	// Collections is how often the garbage collector ran.
-	Collections uint32
 }
 
 // PCIDevice is one function on a PCI bus.

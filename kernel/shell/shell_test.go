@@ -101,8 +101,19 @@ func fakeSystem() System {
 			}
 			return &fakePinger{to: to}, nil
 		},
-		Memory: func(bool) Memory {
-			return Memory{Total: 64 << 20, Used: 20 << 20, Free: 44 << 20, HeapInUse: 3 << 20, HeapReserved: 8 << 20, Device: 1 << 20, Collections: 4}
+		Memory: func(_, audit bool) Memory {
+			m := Memory{
+				Total: 62 << 20, Used: 18 << 20, Free: 44 << 20, HeapInUse: 3 << 20, HeapReserved: 8 << 20, Collections: 4,
+				RAM:     64 << 20,
+				Owners:  []Owner{{"firmware", 2 << 20}, {"go heap", 8 << 20}, {"domain memory", 10 << 20}, {"free", 44 << 20}, {"nobody", 0}},
+				Regions: []string{"RINGS", "LARGE"},
+				Domains: []Charge{{"web", 4 << 10, 9 << 20, 12 << 10, 40 << 10, []uint64{4 << 10, 1 << 20}, 10 << 20, 11 << 20, 16 << 20}},
+				Audited: audit,
+			}
+			if audit {
+				m.Problems = []string{`domain "web": its charges are not what it has`}
+			}
+			return m
 		},
 		Log: func() []string { return []string{"[0.001] boot", "[0.120] link up"} },
 		PCI: func() []PCIDevice {
@@ -133,7 +144,8 @@ func TestCommands(t *testing.T) {
 		"ping":          "ping -c 2 www.example.org",
 		"ping6":         "ping -c 1 2001:db8::1",
 		"mem":           "mem",
-		"mem-json":      "mem -g -j",
+		"mem-audit":     "mem -a",
+		"mem-json":      "mem -a -g -j",
 		"dmesg":         "dmesg",
 		"pci":           "pci",
 		"uptime":        "uptime",

@@ -1,12 +1,13 @@
 package vm
 
 import (
-	"errors"
 	"fmt"
+	"sync"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/drivers/hw"
 	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/frames"
 	"github.com/sluice-os/sluice/kernel/layout"
 )
 
@@ -14,33 +15,58 @@ import (
 // direct map.
 type DMA struct{}
 
+// runs are the frames in a row that are handed out for one purpose, as numbers of frames
+// by the address of the first: a count of their own beside the frames' tags.
+type runs struct {
+	owner frames.Owner
+	list  map[uint64]uint64
+}
+
+var (
+	runsMu  sync.Mutex // guards the lists
+	devices = runs{ownDevice, map[uint64]uint64{}}
+	pages   = runs{ownShared, map[uint64]uint64{}}
+	tables  = runs{ownIOMMU, map[uint64]uint64{}}
+)
+
 // Alloc implements hw.Allocator.
-func (DMA) Alloc(size int) (mem hw.Segment, err error) {
+func (DMA) Alloc(size int) (hw.Segment, error) { return devices.alloc(size) }
+
+// Free implements hw.Allocator.
+func (DMA) Free(mem hw.Segment) { devices.free(mem) }
+
+// SharedPage returns a zeroed page that all domains may be shown. It is never freed.
+func SharedPage() ([]byte, error) {
+	mem, err := pages.alloc(layout.PageSize)
+	return mem.Bytes, err
+}
+
+func (r *runs) alloc(size int) (mem hw.Segment, err error) {
 	if size <= 0 {
 		return mem, fmt.Errorf("device memory of %d bytes was asked for: the size must be positive", size)
 	}
 	n := (uint64(size) + layout.PageSize - 1) / layout.PageSize
 	var phys uint64
 	var ok bool
-	systemstack(func() {
-		if phys, ok = pool.AllocRun(n, 1); ok {
-			deviceFrames += n
-		}
-	})
+	runsMu.Lock()
+	defer runsMu.Unlock()
+	systemstack(func() { phys, ok = pool.AllocRun(n, 1, r.owner) })
 	if !ok {
 		return mem, fmt.Errorf("no %d KiB of memory in one piece are free", n*layout.PageSize/1024)
 	}
 	mem = hw.Segment{Bytes: bytesAt(uintptr(layout.DirectMap+phys), int(n*layout.PageSize)), Phys: phys}
 	clear(mem.Bytes)
+	r.list[phys] = n
 	return mem, nil
 }
 
-// Free implements hw.Allocator.
-func (DMA) Free(mem hw.Segment) {
+func (r *runs) free(mem hw.Segment) {
+	runsMu.Lock()
+	defer runsMu.Unlock()
+	delete(r.list, mem.Phys)
 	systemstack(func() {
 		for off := uint64(0); off < uint64(len(mem.Bytes)); off += layout.PageSize {
-			pool.Free(mem.Phys + off)
-			deviceFrames--
+			pool.Free(mem.Phys+off, r.owner)
 		}
 	})
 }
@@ -54,26 +80,11 @@ func (Tables) Alloc(size int) (s hw.Segment, err error) {
 	if size != layout.PageSize {
 		return s, fmt.Errorf("tables of %d bytes were asked for: they have %d", size, layout.PageSize)
 	}
-	var phys uint64
-	var ok bool
-	systemstack(func() {
-		if phys, ok = allocFrame(); ok {
-			tableFrames++
-		}
-	})
-	if !ok {
-		return s, errors.New("no memory is left for tables: give the machine more")
-	}
-	return hw.Segment{Bytes: bytesAt(uintptr(layout.DirectMap+phys), layout.PageSize), Phys: phys}, nil
+	return tables.alloc(size)
 }
 
 // Free implements hw.Allocator.
-func (Tables) Free(s hw.Segment) {
-	systemstack(func() {
-		pool.Free(s.Phys)
-		tableFrames--
-	})
-}
+func (Tables) Free(s hw.Segment) { tables.free(s) }
 
 // WriteBack writes b, a part of Tables, from the processor's caches to memory.
 func WriteBack(b []byte) {
@@ -163,7 +174,7 @@ func NewStack(pages uint64) (top uintptr, ok bool) {
 	// The page before is the previous reservation's unmapped one; the first
 	// reservation of all has the unmapped end of the address space before it.
 	for i := range uintptr(pages) {
-		phys, ok := allocFrame()
+		phys, ok := allocFrame(ownStack)
 		if !ok || !mapPage(addr+i*layout.PageSize, phys, writable|noExec|global) {
 			return 0, false
 		}

@@ -15,10 +15,10 @@ import (
 func (s *Space) Shadow() (ok bool) {
 	systemstack(func() {
 		if s.zero == 0 {
-			s.zero, _ = s.frame()
+			s.zero, _ = s.frame(ownState)
 		}
 		if s.shadow == 0 {
-			s.shadow, _ = s.frame()
+			s.shadow, _ = s.frame(ownState)
 		}
 		ok = s.zero != 0 && s.shadow != 0
 	})

@@ -4,8 +4,10 @@ import (
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/frames"
 	"github.com/sluice-os/sluice/kernel/layout"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
 )
 
 const (
@@ -33,34 +35,94 @@ const (
 // The methods run on the system stack, so that no other goroutine sees a space
 // half changed.
 type Space struct {
-	root  uint64 // physical address of its PML4
-	pages uint64 // frames that it has
-	most  uint64 // frames that it may have
-	peak  uint64
+	name   string       // of the domain, for the account
+	number frames.Owner // no other space has it; above classBits in the frames' tags
+	root   uint64       // physical address of its PML4
+	pages  uint64       // frames that it has
+	most   uint64       // frames that it may have
+	peak   uint64
+	// held are the frames by owner: pages in all.
+	held [ownEnd]uint64
 	// zero and shadow are what stands for memory that is not there: see Hole. 0: there
 	// are none yet.
 	zero, shadow uint64
 	// private are the frames of Private.
 	private []uint64
+	// prev and next are its neighbours among all spaces.
+	prev, next *Space
 }
 
-// NewSpace makes an address space that may take quota bytes. It returns nil
-// when the quota or the machine's memory does not hold its first tables.
-func NewSpace(quota uint64) (s *Space) {
-	systemstack(func() { s = newSpace(quota) })
+// spaces are all that have frames, by age.
+var spaces struct{ first, last *Space }
+
+// enter takes the space into the list, leave out of it.
+func (s *Space) enter() {
+	s.prev = spaces.last
+	if s.prev != nil {
+		s.prev.next = s
+	} else {
+		spaces.first = s
+	}
+	spaces.last = s
+}
+
+func (s *Space) leave() {
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		spaces.first = s.next
+	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	} else {
+		spaces.last = s.prev
+	}
+	s.prev, s.next = nil, nil
+}
+
+// owner is the tag of a frame that the space has.
+func (s *Space) owner(class frames.Owner) frames.Owner { return class | s.number<<classBits }
+
+// spacesMax is how many spaces there can be at a time: more than there are domains.
+const spacesMax = 1<<(16-classBits) - 1
+
+// free returns a number that no space has; 0 when all are taken.
+func freeNumber() frames.Owner {
+	for n := frames.Owner(1); n <= spacesMax; n++ {
+		taken := false
+		for s := spaces.first; s != nil; s = s.next {
+			taken = taken || s.number == n
+		}
+		if !taken {
+			return n
+		}
+	}
+	return 0
+}
+
+// NewSpace makes an address space for a domain, which may take quota bytes. It
+// returns nil when the quota or the machine's memory does not hold its first tables.
+func NewSpace(name string, quota uint64) (s *Space) {
+	made := &Space{name: name, most: quota / layout.PageSize}
+	systemstack(func() {
+		if made.number = freeNumber(); made.number != 0 && made.tables() {
+			made.enter()
+			s = made
+		}
+	})
 	return s
 }
 
-func newSpace(quota uint64) *Space {
-	s := &Space{most: quota / layout.PageSize}
-	top, ok := s.frame()
+// tables makes the space's first tables.
+func (s *Space) tables() bool {
+	top, ok := s.frame(ownSpace)
 	if !ok {
-		return nil
+		return false
 	}
-	low, ok := s.frame()
+	low, ok := s.frame(ownSpace)
 	if !ok {
 		s.drop(top)
-		return nil
+		return false
 	}
 	s.root = top
 	kernel := at(root)
@@ -71,7 +133,7 @@ func newSpace(quota uint64) *Space {
 	// The first GiB is the kernel's. Without the user bit here nothing below
 	// is ring 3's.
 	at(low)[0] = at(kernel[0] & addrMask)[0]
-	return s
+	return true
 }
 
 // kernelFrames is how many frames the kernel's heap may come to have. Domains get
@@ -86,25 +148,23 @@ func ReserveHeap(bytes uint64) { kernelFrames = bytes / layout.PageSize }
 func (s *Space) Full() bool { return s.pages >= s.most }
 
 // frame takes a zeroed frame for the space.
-func (s *Space) frame() (phys uint64, ok bool) {
-	if s.Full() || room() == 0 {
+func (s *Space) frame(o frames.Owner) (phys uint64, ok bool) {
+	if !s.affords(1) {
 		return 0, false
 	}
-	if phys, ok = allocFrame(); ok {
-		s.pages++
-		s.peak = max(s.peak, s.pages)
-		spaceFrames++
+	if phys, ok = allocFrame(s.owner(o)); ok {
+		s.took(1, o)
 	}
 	return phys, ok
 }
 
 // room is how many frames are left for domains.
 func room() uint64 {
-	free := pool.Counts().Free + heapFrames
-	if free <= kernelFrames {
+	free := pool.Counts().Free
+	if free+pool.Held(ownHeap) <= kernelFrames {
 		return 0
 	}
-	return min(free-kernelFrames, pool.Counts().Free)
+	return min(free+pool.Held(ownHeap)-kernelFrames, free)
 }
 
 // Room is how many bytes are left for domains.
@@ -113,8 +173,17 @@ func Room() (n uint64) {
 	return n
 }
 
-// spaceFrames is how many frames all spaces have.
-var spaceFrames uint64
+// affords says whether neither the quota nor the machine's memory is against n frames
+// more.
+func (s *Space) affords(n uint64) bool {
+	return s.pages+n <= s.most && room() >= n
+}
+
+func (s *Space) took(n uint64, o frames.Owner) {
+	s.pages += n
+	s.held[o] += n
+	s.peak = max(s.peak, s.pages)
+}
 
 // entry returns the page table entry of addr, a domain's address; nil when a
 // table is missing and grow is not set or not possible.
@@ -129,7 +198,7 @@ func (s *Space) entry(addr uint64, grow bool) *uint64 {
 			if !grow {
 				return nil
 			}
-			phys, ok := s.frame()
+			phys, ok := s.frame(ownSpace)
 			if !ok {
 				return nil
 			}
@@ -144,9 +213,18 @@ func inRange(addr, n uint64) bool {
 	return addr >= abi.Start && addr+n >= addr && addr+n <= abi.SharedEnd
 }
 
+// Use is what a page is given for.
+type Use frames.Owner
+
+const (
+	ForImage  = Use(ownImage)  // a copy of what came with the program
+	ForMemory = Use(ownMemory) // heap or stack
+	ForState  = Use(ownState)  // what the kernel tells the domain
+)
+
 // Give puts a new zeroed page at addr and returns it. It returns nil when the
 // quota is used up or the machine has no frame left.
-func (s *Space) Give(addr uint64, r Rights) (page []byte) {
+func (s *Space) Give(addr uint64, r Rights, u Use) (page []byte) {
 	systemstack(func() {
 		if !inRange(addr, layout.PageSize) {
 			return
@@ -155,7 +233,7 @@ func (s *Space) Give(addr uint64, r Rights) (page []byte) {
 		if e == nil || *e&present != 0 {
 			return
 		}
-		phys, ok := s.frame()
+		phys, ok := s.frame(frames.Owner(u))
 		if !ok {
 			return
 		}
@@ -171,7 +249,7 @@ func (s *Space) Private() (page []byte) {
 	var phys uint64
 	systemstack(func() {
 		var ok bool
-		if phys, ok = s.frame(); ok {
+		if phys, ok = s.frame(ownState); ok {
 			page = bytesAt(uintptr(layout.DirectMap+phys), layout.PageSize)
 		}
 	})
@@ -181,19 +259,18 @@ func (s *Space) Private() (page []byte) {
 	return page
 }
 
-// Alloc returns memory of the space's, in one piece, that the domain cannot reach
-// before Share maps it. It holds what its last owner left in it. It counts against the
-// quota, and must be freed before the space is destroyed. false: see Holds.
-func (s *Space) Alloc(size int) (memory []byte, ok bool) {
-	n := uint64(size) / layout.PageSize
+// Alloc returns memory of the space's for a region of an arena, in one piece, that the
+// domain cannot reach before Share maps it. It holds what its last owner left in it. It
+// counts against the quota, and must be freed before the space is destroyed. false: see
+// Holds.
+func (s *Space) Alloc(id arena.ID, size int) (memory []byte, ok bool) {
+	n, o := uint64(size)/layout.PageSize, ownArena+frames.Owner(id)
 	systemstack(func() {
-		if s.pages+n > s.most || room() < n {
+		if !s.affords(n) {
 			return
 		}
-		if phys, ok := pool.AllocRun(n, 1); ok {
-			s.pages += n
-			s.peak = max(s.peak, s.pages)
-			spaceFrames += n
+		if phys, ok := pool.AllocRun(n, 1, s.owner(o)); ok {
+			s.took(n, o)
 			memory = bytesAt(uintptr(layout.DirectMap+phys), int(n*layout.PageSize))
 		}
 	})
@@ -385,6 +462,7 @@ func (s *Space) Destroy() {
 		}
 		s.drop(low)
 		s.drop(s.root)
+		s.leave()
 	})
 	s.root, s.zero, s.shadow, s.private = 0, 0, 0, nil
 }
@@ -399,10 +477,17 @@ func (s *Space) dropTable(phys uint64) {
 	s.drop(phys)
 }
 
+// drop gives back a frame that the space has. What it has not is refused and counted.
 func (s *Space) drop(phys uint64) {
-	pool.Free(phys)
-	s.pages--
-	spaceFrames--
+	class := ownSpace
+	if i, ok := pool.Index(phys); ok {
+		o, _ := pool.OwnerAt(i)
+		class = o & classMask
+	}
+	if pool.Free(phys, s.owner(class)) {
+		s.held[class]--
+		s.pages--
+	}
 }
 
 // Root is the physical address of the space's PML4, for CR3.

@@ -55,11 +55,10 @@ func entry(addr uintptr, depth int, grow bool) *uint64 {
 			if !grow {
 				return nil
 			}
-			phys, ok := allocFrame()
+			phys, ok := allocFrame(ownTable)
 			if !ok {
 				return nil
 			}
-			tableFrames++
 			*e = phys | present | writable
 		} else if *e&large != 0 {
 			return nil

@@ -19,9 +19,9 @@ var heapStart uintptr
 //go:linkname systemstack runtime.systemstack
 func systemstack(func())
 
-// allocFrame returns a zeroed frame.
-func allocFrame() (phys uint64, ok bool) {
-	phys, ok = pool.Alloc()
+// allocFrame returns a zeroed frame for an owner.
+func allocFrame(o frames.Owner) (phys uint64, ok bool) {
+	phys, ok = pool.Alloc(o)
 	if ok {
 		*at(phys) = table{}
 	}
@@ -43,8 +43,9 @@ func Init(m *bootinfo.MemoryMap, guard uintptr) InitError {
 	if !pool.Init(m, []frames.Range{{Start: layout.Image, End: end}}) {
 		return "the memory map has no room for the frame allocator"
 	}
+	surveyed(m, segs[:n], end)
 	var ok bool
-	if root, ok = allocFrame(); !ok {
+	if root, ok = allocFrame(ownTable); !ok {
 		return "no free memory"
 	}
 
@@ -110,12 +111,11 @@ func Commit(addr, n uintptr) bool {
 		if *e&present != 0 {
 			continue
 		}
-		phys, ok := allocFrame()
+		phys, ok := allocFrame(ownHeap)
 		if !ok {
 			return false
 		}
 		*e = phys | present | writable | noExec | global
-		heapFrames++
 	}
 	return true
 }
@@ -127,24 +127,17 @@ func Decommit(addr, n uintptr) {
 	}
 	for end := addr + n; addr < end; addr += layout.PageSize {
 		if phys := unmapPage(addr); phys != 0 {
-			pool.Free(phys)
-			heapFrames--
+			pool.Free(phys, ownHeap)
 		}
 	}
 }
 
-var heapFrames, deviceFrames, tableFrames uint64
-
-// Memory is how the machine's memory is used, in bytes.
+// Memory is how the frames are used, in bytes. TakeAccount says more.
 type Memory struct {
 	Total uint64 // usable RAM in the boot memory map above 2 MiB
 	Free  uint64 // frames that nobody has
 	Heap  uint64 // frames behind the Go heap
-	// Device is memory shared with devices.
-	Device uint64
-	Domain uint64 // memory and page tables of domains
-	Tables uint64 // the kernel's own page tables
-	Peak   uint64 // the most that was ever used
+	Peak  uint64 // the most that was ever used
 }
 
 // Usage returns the present use of memory.
@@ -152,13 +145,10 @@ func Usage() (u Memory) {
 	systemstack(func() {
 		c := pool.Counts()
 		u = Memory{
-			Total:  c.Total * layout.PageSize,
-			Free:   c.Free * layout.PageSize,
-			Heap:   heapFrames * layout.PageSize,
-			Device: deviceFrames * layout.PageSize,
-			Domain: spaceFrames * layout.PageSize,
-			Tables: tableFrames * layout.PageSize,
-			Peak:   c.Peak * layout.PageSize,
+			Total: c.Total * layout.PageSize,
+			Free:  c.Free * layout.PageSize,
+			Heap:  pool.Held(ownHeap) * layout.PageSize,
+			Peak:  c.Peak * layout.PageSize,
 		}
 	})
 	return u

@@ -18,8 +18,9 @@ var ErrShort = errors.New("the machine has no memory left for it")
 type Memory interface {
 	// Alloc returns memory of a multiple of PageSize bytes, aligned to it and
 	// outside of Go's heap: its address may be given to a device and to a domain.
-	// It holds what its last owner left in it.
-	Alloc(size int) ([]byte, error)
+	// It holds what its last owner left in it. It is for a region, which the account
+	// of the machine's memory tells.
+	Alloc(id ID, size int) ([]byte, error)
 	// Free takes it back.
 	Free([]byte)
 	// Show lets the domain see a segment at an offset from the arena's start, in
@@ -86,7 +87,7 @@ func (a *Arena) Back(id ID, i int) error {
 
 // show takes memory for a segment, zeroed, and shows it to the domain.
 func (a *Arena) show(id ID, offset, size int) ([]byte, error) {
-	segment, err := a.memory.Alloc(size)
+	segment, err := a.memory.Alloc(id, size)
 	if err == nil {
 		// Before the domain can see what was there.
 		clear(segment)

@@ -216,7 +216,7 @@ func TestSegmentsComeAndGo(t *testing.T) {
 			fill(0xbb)         // stale, and the domain's own
 			var taken [][]byte // by another, up to what was just freed
 			for len(taken) == 0 || m.Offset(taken[len(taken)-1]) < before+size-arena.PageSize {
-				b, err := m.Alloc(arena.PageSize)
+				b, err := m.Alloc(arena.Buffers, arena.PageSize)
 				if err != nil {
 					t.Fatal(err)
 				}

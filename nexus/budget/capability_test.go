@@ -224,7 +224,7 @@ func TestCapability16WipedBeforeTheNextOwner(t *testing.T) {
 
 // kernel is what the machine's memory holds from an offset on.
 func (w *world) kernel(at int) []byte {
-	one, err := w.memory.Alloc(arena.PageSize)
+	one, err := w.memory.Alloc(arena.Buffers, arena.PageSize)
 	if err != nil {
 		w.t.Fatal(err)
 	}

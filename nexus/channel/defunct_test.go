@@ -169,7 +169,7 @@ func TestCapability73RedirectBeforeFree(t *testing.T) {
 		wg.Go(func() {
 			for !r.stop.Load() {
 				for _, n := range []int{arena.LargeSegment, arena.SegmentSize} {
-					if b, err := x.memory.Alloc(n); err == nil {
+					if b, err := x.memory.Alloc(arena.Buffers, n); err == nil {
 						for i := range b {
 							b[i] = foreign
 						}

@@ -215,6 +215,16 @@ func (c *Channel) retry() {
 	c.tell()
 }
 
+// Regions is the memory of the channel's arena, in bytes.
+func (c *Channel) Regions() (bytes [arena.Regions]int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range arena.Regions {
+		bytes[id] = c.arena.Backed(id)
+	}
+	return bytes
+}
+
 // Memory is what the channel has in bytes: what comes and goes, and the rest.
 func (c *Channel) Memory() (packets, rest int) {
 	c.mu.Lock()

@@ -375,7 +375,7 @@ func TestOldRingIsNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The next owner of the memory.
-			next, err := x.memory.Alloc(arena.PageSize)
+			next, err := x.memory.Alloc(arena.Buffers, arena.PageSize)
 			if err != nil || &next[0] != (*byte)(unsafe.Pointer(&before[0])) {
 				t.Fatal("somebody else has the memory of the old slots", err)
 			}

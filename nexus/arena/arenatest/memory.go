@@ -74,7 +74,7 @@ func (m *Memory) Range(t testing.TB, size int) *Memory {
 }
 
 // Alloc implements arena.Memory: it returns the lowest memory that is free.
-func (m *machine) Alloc(size int) ([]byte, error) {
+func (m *machine) Alloc(_ arena.ID, size int) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if size <= 0 || size%arena.PageSize != 0 || m.used+size > m.Most {
