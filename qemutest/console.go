@@ -102,6 +102,12 @@ func (c *console) mark() {
 	c.at = len(c.text)
 }
 
+func (c *console) bytes() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text[:len(c.text):len(c.text)]
+}
+
 func (c *console) string() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

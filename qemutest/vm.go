@@ -77,6 +77,9 @@ type Config struct {
 	IOMMU bool
 	// Extra holds further QEMU arguments.
 	Extra []string
+	// Unchecked leaves out the look at the machine's memory when its test is over: the
+	// console is not the shell's then, or memory was lost on purpose.
+	Unchecked bool
 	// Limit is how long the machine may run; 0 means two minutes. The test's
 	// own deadline ends it earlier.
 	Limit time.Duration
@@ -91,6 +94,9 @@ type VM struct {
 	control *qmp
 	wire    *Wire
 	forward map[string]string
+	ram     uint64 // bytes
+	// unchecked is Config.Unchecked.
+	unchecked bool
 
 	ctx    context.Context // ends with QEMU or at the deadline
 	cancel context.CancelFunc
@@ -100,7 +106,8 @@ type VM struct {
 }
 
 // Start boots a machine and returns as soon as QEMU answers; what the kernel
-// does then is for Expect. A failure to start fails the test.
+// does then is for Expect. A failure to start fails the test. When the test is over
+// and the machine runs, its account of its memory must be right, see CheckMemory.
 func Start(t testing.TB, c Config) *VM {
 	t.Helper()
 	program, err := qemu.Find()
@@ -121,9 +128,10 @@ func Start(t testing.TB, c Config) *VM {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &VM{exited: make(chan struct{})}
+	v := &VM{exited: make(chan struct{}), ram: uint64(c.Memory) << 20, unchecked: c.Unchecked}
 	v.log.init()
 	t.Cleanup(func() { v.end(t, dir) })
+	t.Cleanup(func() { v.checkAtEnd(t) })
 	v.ctx, v.cancel = context.WithDeadline(context.Background(), deadline(t, c.Limit))
 	if err := v.start(program, c, dir); err != nil {
 		t.Fatalf("qemutest: %v", err)

@@ -132,10 +132,10 @@ func checkMemory(t *testing.T, vm *qemutest.VM, memory int) {
 	}
 }
 
-// powerOff turns the machine off by its shell.
+// powerOff turns the machine off by its shell. Its memory must be accounted for.
 func powerOff(t *testing.T, vm *qemutest.VM) {
 	t.Helper()
-	vm.Seen(t, qemutest.Prompt)
+	vm.CheckMemory(t)
 	vm.Type(t, "poweroff\n")
 	if status := vm.Wait(t); status != 0 || vm.Shutdown() != "guest-shutdown" {
 		t.Errorf("power off ended QEMU with status %d, reason %q; want 0, guest-shutdown", status, vm.Shutdown())

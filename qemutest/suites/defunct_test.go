@@ -109,7 +109,7 @@ func TestDefunct(t *testing.T) {
 			}
 
 			const rounds = 3
-			var first account
+			var first *qemutest.Memory
 			for round := range rounds {
 				r, err := peer.HTTP().Get("http://" + at(80) + "/bytes/50000000")
 				if err != nil {
@@ -147,16 +147,14 @@ func TestDefunct(t *testing.T) {
 				}
 				again.Close()
 				// What the domain has is what it says it has, and the rest of the machine is as it was.
-				a, running := accounts(t, vm)
-				if a.Domains != running {
-					if a, running = accounts(t, vm); a.Domains != running {
-						t.Errorf("domains have %d KiB, those that run account for %d", a.Domains>>10, running>>10)
-					}
+				m := vm.Memory(t, true)
+				for _, e := range m.Errors(256 << 20) {
+					t.Errorf("memory: %s", e)
 				}
 				if round == 0 {
-					first = a
-				} else if a.rest() != first.rest() || a.Device != first.Device {
-					t.Errorf("%d KiB and %d KiB of devices are in use, %d and %d before", a.rest()>>10, a.Device>>10, first.rest()>>10, first.Device>>10)
+					first = m
+				} else if others(m) != others(first) {
+					t.Errorf("%d KiB are used by neither heap, tables nor domains, %d before", others(m)>>10, others(first)>>10)
 				}
 			}
 			if text := vm.Command(t, "netstat --channels"); strings.Contains(text, "defunct") || !strings.Contains(text, "pinned") {
@@ -319,7 +317,7 @@ func TestDefunctIsIgnored(t *testing.T) {
 			web := serverDomain(t, "web", []string{"tcp/80"}, nil, "http/80")
 			web.Start = false
 			vm, peer := startWithPeer(t, qemutest.Config{Machine: machine, Memory: 160, Image: imageWith(t, qemu.Machines[machine], uses, web)})
-			before, _ := accounts(t, vm)
+			before := vm.Memory(t, true)
 			vm.Command(t, "domain start uses")
 			vm.Seen(t, "uses: open")
 			vm.Command(t, "channel defunct uses 0")
@@ -347,9 +345,8 @@ func TestDefunctIsIgnored(t *testing.T) {
 			bytes()
 			vm.Command(t, "domain kill web")
 			vm.Seen(t, "domain ended domain=web")
-			after, running := accounts(t, vm)
-			if running != 0 || after.Domains != 0 || after.Device != before.Device {
-				t.Errorf("%d bytes of domains and %d of devices are in use, %d of devices before", after.Domains, after.Device, before.Device)
+			if m := vm.Memory(t, true); m.Owned("domain ")+m.Owned("arena ") != 0 || others(m) != others(before) {
+				t.Errorf("%d bytes of domains and %d of others are in use, %d of others before", m.Owned("domain ")+m.Owned("arena "), others(m), others(before))
 			}
 			powerOff(t, vm)
 		})

@@ -146,8 +146,8 @@ func TestMachineMemory(t *testing.T) {
 	peer.Ping(t, peer.Address4())
 	vm.Command(t, "domain kill greedy")
 	vm.Command(t, "domain kill sparse")
-	if _, running := accounts(t, vm); running > 4<<20 {
-		t.Errorf("domains have %d KiB when only the neighbour runs", running>>10)
+	if m := vm.Memory(t, false); m.Owned("domain ") > 4<<20 || len(m.Domains) != 1 {
+		t.Errorf("%d domains have %d KiB when only the neighbour runs", len(m.Domains), m.Owned("domain ")>>10)
 	}
 	powerOff(t, vm)
 }

@@ -2,7 +2,6 @@ package suites
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -93,10 +92,13 @@ func hostileImage(t *testing.T, board string) string {
 	return image
 }
 
+// hostileMemory is that of their machine, in MiB.
+const hostileMemory = 256
+
 // TestHostile runs programs that do what no program should, one after the other,
 // beside a well-behaved neighbour. Each is stopped for the reason that it should
 // be, or survives where that is right; then the neighbour still answers, every
-// frame is back and the kernel's heap is as it was.
+// frame is back and has its owner, and the kernel's heap is as it was.
 func TestHostile(t *testing.T) {
 	on := boards
 	if all {
@@ -104,7 +106,7 @@ func TestHostile(t *testing.T) {
 	}
 	for _, machine := range on {
 		t.Run(machine, func(t *testing.T) {
-			vm := start(t, qemutest.Config{Machine: machine, Memory: 256, Limit: 10 * time.Minute, Net: qemutest.UserNet, Image: hostileImage(t, qemu.Machines[machine])})
+			vm := start(t, qemutest.Config{Machine: machine, Memory: hostileMemory, Limit: 10 * time.Minute, Net: qemutest.UserNet, Image: hostileImage(t, qemu.Machines[machine])})
 			vm.Seen(t, "neighbour: start")
 			vm.Seen(t, "sluice> ")
 			settle(t, vm)
@@ -121,39 +123,7 @@ func TestHostile(t *testing.T) {
 func settle(t *testing.T, vm *qemutest.VM) {
 	vm.Command(t, "domain start guard")
 	vm.Times(t, 0, `domain ended domain=guard `, 1)
-	accounts(t, vm)
-}
-
-// account is how the kernel's memory is used.
-type account struct {
-	Used, Device, Domains, Tables, Collections uint64
-	HeapInUse                                  uint64 `json:"heap_in_use"`
-	HeapReserved                               uint64 `json:"heap_reserved"`
-}
-
-// rest is what is used for nothing that the kernel names: what domains would leak.
-func (a account) rest() uint64 { return a.Used - a.Device - a.Domains - a.Tables - a.HeapReserved }
-
-// accounts asks for the use of memory after two collections, and for what the
-// domains have of it by themselves.
-func accounts(t *testing.T, vm *qemutest.VM) (a account, running uint64) {
-	t.Helper()
-	text := vm.Command(t, "domains -j")
-	var list []struct {
-		Memory uint64
-		State  string
-	}
-	if err := json.Unmarshal([]byte(jsonLine(text)), &list); err != nil {
-		t.Fatalf("domains -j printed %q: %v", text, err)
-	}
-	for _, d := range list {
-		running += d.Memory
-	}
-	text = vm.Command(t, "mem -g -j")
-	if err := json.Unmarshal([]byte(jsonLine(text)), &a); err != nil {
-		t.Fatalf("mem -g -j printed %q: %v", text, err)
-	}
-	return a, running
+	vm.Memory(t, true)
 }
 
 // jsonLine returns the line of a text that is JSON: log lines may stand beside it.
@@ -166,11 +136,17 @@ func jsonLine(text string) string {
 	return text
 }
 
+// others is what memory is used for but by the kernel's heap and tables and by domains:
+// what domains would leak.
+func others(m *qemutest.Memory) uint64 {
+	return m.Used - m.HeapReserved - m.Owned("page tables") - m.Owned("domain ") - m.Owned("arena ")
+}
+
 // heapSlack is by how much the kernel's live heap may differ, in bytes.
 const heapSlack = 64 << 10
 
 func runHostile(t *testing.T, vm *qemutest.VM, c hostile.Case) {
-	before, _ := accounts(t, vm)
+	before := vm.Memory(t, true)
 	from := len(vm.Output())
 	inputs := c.Inputs
 	if inputs == nil {
@@ -205,14 +181,12 @@ func runHostile(t *testing.T, vm *qemutest.VM, c hostile.Case) {
 	}
 	ask(t, vm, c.Name)
 
-	after, running := accounts(t, vm)
-	if after.rest() != before.rest() || after.Device != before.Device {
-		t.Errorf("frames: %d KiB and %d KiB of devices are in use, %d and %d before",
-			after.rest()>>10, after.Device>>10, before.rest()>>10, before.Device>>10)
+	after := vm.Memory(t, true)
+	for _, e := range after.Errors(hostileMemory << 20) {
+		t.Errorf("memory: %s", e)
 	}
-	// The neighbour may have touched a page between the two questions.
-	if _, again := accounts(t, vm); after.Domains != running && after.Domains != again {
-		t.Errorf("domains have %d KiB, those that run account for %d", after.Domains>>10, running>>10)
+	if others(after) != others(before) {
+		t.Errorf("frames: %d KiB are used by neither heap, tables nor domains, %d before", others(after)>>10, others(before)>>10)
 	}
 	if after.HeapInUse > before.HeapInUse+heapSlack {
 		t.Errorf("the kernel's live heap is %d KiB, %d before", after.HeapInUse>>10, before.HeapInUse>>10)
