@@ -144,7 +144,10 @@ func (v *VM) SetLink(t testing.TB, up bool) {
 // InjectNMI raises a non-maskable interrupt.
 func (v *VM) InjectNMI(t testing.TB) {
 	t.Helper()
-	v.Execute(t, "inject-nmi", nil, nil)
+	// The NMI may end the machine, and QEMU, before the answer has come.
+	if err := v.control.execute(v.ctx, "inject-nmi", nil, nil); err != nil && !errors.Is(err, errEnded) {
+		t.Fatalf("qemutest: %v", err)
+	}
 }
 
 // InjectMachineCheck reports an error of the machine that the processor cannot

@@ -161,7 +161,7 @@ func TestPanicOption(t *testing.T) {
 		}
 	})
 	t.Run("halt", func(t *testing.T) {
-		vm, _ := fail(t, qemutest.Config{Append: "panic=halt"}, "wild")
+		vm, _ := fail(t, qemutest.Config{Append: "panic=halt", Unchecked: true}, "wild")
 		vm.Expect(t, "sluice: fatal: ")
 		vm.Expect(t, "sluice: halted")
 		var state struct{ Status string }
