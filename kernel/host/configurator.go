@@ -281,6 +281,7 @@ func (c *configurator) apply() {
 			local.add(a.AddressWithPrefix.Address)
 		}
 	}
+	local.generation = c.s.link.local.Load().generation + 1
 	c.s.link.local.Store(local)
 	c.tell(routes)
 }

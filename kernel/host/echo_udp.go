@@ -34,6 +34,8 @@ type localAddresses struct {
 	v4     [4][4]byte
 	v6     [16][16]byte
 	n4, n6 int
+	// generation is another in each snapshot that was in use.
+	generation uint64
 }
 
 func (l *localAddresses) add(a tcpip.Address) {

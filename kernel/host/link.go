@@ -71,7 +71,7 @@ func newLink(dev nic.Device, lim limits, c *counters, clock tcpip.Clock) *link {
 	}
 	l.mtu.Store(uint32(info.MTU))
 	l.tx = newTransmitter(dev, info.Offloads, lim, c)
-	l.local.Store(&localAddresses{})
+	l.local.Store(&localAddresses{generation: 1})
 	return l
 }
 

@@ -186,6 +186,10 @@ func (p *cardPort) hold(o *netif.Outgoing) netif.Result {
 		return netif.Unreachable
 	}
 	defer route.Release()
+	if route.IsOutboundBroadcast() {
+		p.s.counters.inc(txDropNoRoute)
+		return netif.Unreachable
+	}
 	packet := make([]byte, 0, o.IP+o.Transport+o.PayloadLen)
 	packet = append(packet, o.Head[:o.IP+o.Transport]...)
 	for _, b := range o.Body {
@@ -290,6 +294,9 @@ func (p *cardPort) Local(a netip.Addr) bool {
 	}
 	return local.has6(a.As16())
 }
+
+// Addresses implements netif.Port.
+func (p *cardPort) Addresses() uint64 { return p.s.link.local.Load().generation }
 
 // MTU implements netif.Port.
 func (p *cardPort) MTU() int { return int(p.s.link.MTU()) }

@@ -66,6 +66,7 @@ type Flow struct {
 	kind     atomic.Uint32
 	flags    atomic.Uint32
 	mtu      atomic.Uint32
+	checked  atomic.Uint64
 	lastUsed atomic.Int64
 	count    [2]traffic
 
@@ -114,6 +115,11 @@ func (f *Flow) UnderWay(seq uint32) bool {
 	defer f.mu.Unlock()
 	return f.track.underWay(seq)
 }
+
+// Checked is the generation of the machine's addresses for which the flow's own was found
+// to be among them; SetChecked notes it. 0: none yet.
+func (f *Flow) Checked() uint64              { return f.checked.Load() }
+func (f *Flow) SetChecked(generation uint64) { f.checked.Store(generation) }
 
 // LastUsed is when a packet passed last.
 func (f *Flow) LastUsed() time.Duration { return time.Duration(f.lastUsed.Load()) }

@@ -294,7 +294,7 @@ func TestClaim(t *testing.T) {
 		if tt.edit != nil {
 			tt.edit(&in)
 		}
-		v := tab.Transmit(0, tt.claim, &in)
+		v := tab.Transmit(0, tab.Outgoing(&in), tt.claim, &in)
 		if v.Reason != tt.want || v.Goes() != (tt.want == None) || tt.want == BadFlow && v.Flow != nil {
 			t.Errorf("%s: %v (%v)", tt.name, v.Action, v.Reason)
 		}

@@ -225,7 +225,7 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	tcp := in
 	tcp.Proto, tcp.Flags = packet.TCP, packet.ACK
 	if n := testing.AllocsPerRun(100, func() {
-		if tab.Lookup(&k) == nil || !tab.Receive(1, &in).Goes() || !tab.Transmit(1, Claim{}, &out).Goes() || !tab.Receive(1, &tcp).Goes() {
+		if tab.Lookup(&k) == nil || !tab.Receive(1, &in).Goes() || !tab.Transmit(1, tab.Outgoing(&out), Claim{}, &out).Goes() || !tab.Receive(1, &tcp).Goes() {
 			t.Fatal("not found")
 		}
 	}); n != 0 {

@@ -40,7 +40,7 @@ func (w *wire) in(flags uint8, seq, ackSeq uint32, n int) Verdict {
 func (w *wire) out(flags uint8, seq, ackSeq uint32, n int) Verdict {
 	s := w.segment(flags, seq, ackSeq, n)
 	s.Src, s.Dst, s.SrcPort, s.DstPort = w.key.Local, w.key.Remote, w.key.LocalPort, w.key.RemotePort
-	return w.tab.Transmit(w.now, Claim{Port: 7}, &s)
+	return w.tab.Transmit(w.now, w.tab.Outgoing(&s), Claim{Port: 7}, &s)
 }
 
 // want checks a verdict.
@@ -420,7 +420,7 @@ func TestWindowScale(t *testing.T) {
 		s := w.segment(syn, 100, 0, 0)
 		s.WindowScale = scale
 		s.Src, s.Dst, s.SrcPort, s.DstPort = w.key.Local, w.key.Remote, w.key.LocalPort, w.key.RemotePort
-		w.tab.Transmit(0, Claim{Port: 7}, &s)
+		w.tab.Transmit(0, w.tab.Outgoing(&s), Claim{Port: 7}, &s)
 		s = w.segment(syn|ack, 500, 101, 0)
 		s.WindowScale = scale
 		s.Src, s.Dst, s.SrcPort, s.DstPort = w.key.Remote, w.key.Local, w.key.RemotePort, w.key.LocalPort

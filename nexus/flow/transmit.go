@@ -24,24 +24,27 @@ type Claim struct {
 	Again bool
 }
 
-// Transmit says whether a packet may be sent, and takes it into account. in is what
-// the bytes say that will be sent: a copy that the domain cannot reach. A later
-// fragment has no ports: the caller sends it directly behind its own first fragment,
-// or not at all. That the source is still an address of this machine is the caller's
-// to know, too. Nothing is allocated.
-func (t *Table) Transmit(now time.Duration, c Claim, in *packet.Info) Verdict {
+// Outgoing finds the flow that a packet belongs to which is to be sent; nil: none.
+func (t *Table) Outgoing(in *packet.Info) *Flow {
+	key := in.TxKey()
+	return t.Lookup(&key)
+}
+
+// Transmit says whether a packet may be sent over a flow, and takes it into account. f is
+// the packet's own by its addresses and ports (see Outgoing), or nil. in is what the bytes
+// say that will be sent: a copy that the domain cannot reach. A later fragment has no
+// ports: the caller sends it directly behind its own first fragment, or not at all. That
+// the source is still an address of this machine is the caller's to know, too. Nothing is
+// allocated.
+func (t *Table) Transmit(now time.Duration, f *Flow, c Claim, in *packet.Info) Verdict {
 	switch {
 	case !in.First():
 		return Verdict{nil, Drop, Fragment}
 	case in.HasOptions && !(c.Fragment && in.Bare()):
 		return Verdict{nil, Drop, Options}
-	}
-	key := in.TxKey()
-	f := t.Lookup(&key)
-	if f == nil {
+	case f == nil:
 		return Verdict{nil, Drop, NotFound}
-	}
-	if f.Port != c.Port || c.Flow != 0 && (c.Flow != f.ID || c.Generation != f.Generation) {
+	case f.Port != c.Port || c.Flow != 0 && (c.Flow != f.ID || c.Generation != f.Generation):
 		return Verdict{nil, Drop, BadFlow}
 	}
 	v := Verdict{Flow: f}

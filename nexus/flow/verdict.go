@@ -61,6 +61,14 @@ var reasonNames = [ReasonCount]string{
 	ListenerSend: "listener_send", HalfOpenSend: "half_open_send", SYNRate: "syn_rate", Withdrawn: "withdrawn",
 }
 
+// OfSent says whether a packet that is sent may be refused for it, OfReceived whether
+// one that has arrived may.
+func (r Reason) OfSent() bool {
+	return r > None && r < ReasonCount && (r < TableFull || r > AfterClose)
+}
+
+func (r Reason) OfReceived() bool { return r > None && r <= AfterClose && r != Fragment }
+
 // String is the name of the reason's counter.
 func (r Reason) String() string {
 	if r < ReasonCount {

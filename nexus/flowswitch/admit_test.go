@@ -2,11 +2,16 @@ package flowswitch_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"strconv"
+	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/sluice-os/sluice/nexus/abi"
+	kernel "github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/ring"
 	"github.com/sluice-os/sluice/userland/channel"
 )
 
@@ -71,10 +76,10 @@ const (
 	ack = 1 << 4
 )
 
-// TestAdmission forges one thing at a time in a packet of a connected UDP flow, or
+// TestCapability82Forgeries forges one thing at a time in a packet of a connected UDP flow, or
 // sends what a flow may not. Each has its counter and nothing leaves; the control,
 // the same packet without the forgery, leaves.
-func TestAdmission(t *testing.T) {
+func TestCapability82Forgeries(t *testing.T) {
 	good := func(port uint16) packet {
 		return packet{src: machine, dst: outside, proto: 17, sport: port, dport: 53, payload: 20}
 	}
@@ -92,6 +97,9 @@ func TestAdmission(t *testing.T) {
 		}, "tx_bad_flow"},
 		{"old generation", func(_ *packet, m *channel.Outgoing, own, _ abi.FlowRequest) {
 			m.Flow, m.Generation = own.Flow, own.Generation+1
+		}, "tx_bad_flow"},
+		{"id of a closed flow", func(_ *packet, m *channel.Outgoing, own, _ abi.FlowRequest) {
+			m.Flow, m.Generation = own.Flow+2, own.Generation+2 // made and closed below
 		}, "tx_bad_flow"},
 		{"source address", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.src = outside }, "tx_source"},
 		{"source port", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.sport = 1 }, "tx_not_found"},
@@ -138,10 +146,10 @@ func TestAdmission(t *testing.T) {
 		}, "tx_segmentation"},
 		{"group", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.dst = netip.MustParseAddr("224.0.0.1")
-		}, "tx_multicast"},
+		}, "tx_destination"},
 		{"broadcast", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.dst = netip.MustParseAddr("255.255.255.255")
-		}, "tx_multicast"},
+		}, "tx_destination"},
 		{"headers cut", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.payload = -2
 		}, "tx_bad_transport"},
@@ -158,6 +166,11 @@ func TestAdmission(t *testing.T) {
 			if errno != 0 {
 				t.Fatal(errno)
 			}
+			closed, errno := d.connect(17, outside, 54)
+			if errno != 0 || closed.Flow != own.Flow+2 || closed.Generation != own.Generation+2 {
+				t.Fatal(errno, closed)
+			}
+			d.request(abi.FlowRequest{Op: abi.FlowClose, Flow: closed.Flow, Generation: closed.Generation})
 			p, m := good(uint16(own.LocalPort)), channel.Outgoing{}
 			c.change(&p, &m, own, other)
 			var b []byte
@@ -187,15 +200,26 @@ func TestAdmission(t *testing.T) {
 	}
 }
 
-// TestNothingBeforeTheFlow: capability 8.1.
-func TestNothingBeforeTheFlow(t *testing.T) {
+// TestCapability81NothingBeforeTheFlow: not one of all kinds of packets of a channel without
+// flows leaves, and the same leave that have one.
+func TestCapability81NothingBeforeTheFlow(t *testing.T) {
 	w := newWorld(t)
 	d := w.domain(nil, []string{"udp/*:*"})
-	p := packet{src: machine, dst: outside, proto: 17, sport: 40000, dport: 53}
-	d.send(p.bytes(), channel.Outgoing{})
-	if m := w.drops(); m["flowswitch_drop_tx_not_found"] != 1 {
-		t.Errorf("%v", m)
+	for _, proto := range []byte{1, 6, 17} {
+		for _, flags := range []byte{syn, syn | ack, ack, rst} {
+			for port := uint16(1); port != 0; port <<= 1 {
+				p := packet{src: machine, dst: outside, proto: proto, sport: port, dport: 53, flags: flags}
+				if proto == 1 {
+					p.change = func(b []byte) { b[20], b[21] = 8, 0; binary.BigEndian.PutUint16(b[24:], port) }
+				}
+				d.send(p.bytes(), channel.Outgoing{})
+			}
+		}
 	}
+	if m := w.drops(); len(w.sent) != 0 || len(m) != 1 || m["flowswitch_drop_tx_not_found"] != 3*4*16 {
+		t.Errorf("%d left, %v", len(w.sent), m)
+	}
+	p := packet{src: machine, dst: outside, proto: 17, dport: 53}
 	r, errno := d.connect(17, outside, 53)
 	if errno != 0 {
 		t.Fatal(errno)
@@ -208,7 +232,7 @@ func TestNothingBeforeTheFlow(t *testing.T) {
 	// A closed flow is none.
 	d.request(abi.FlowRequest{Op: abi.FlowClose, Flow: r.Flow, Generation: r.Generation})
 	d.send(p.bytes(), channel.Outgoing{})
-	if m := w.drops(); len(w.sent) != 1 || m["flowswitch_drop_tx_not_found"] != 2 {
+	if m := w.drops(); len(w.sent) != 1 || m["flowswitch_drop_tx_not_found"] != 3*4*16+1 {
 		t.Errorf("%d left: %v", len(w.sent), m)
 	}
 }
@@ -433,6 +457,172 @@ func TestWaitingCountsOnce(t *testing.T) {
 			if r[0] == strconv.Itoa(int(flow)) && (r[7] != "1" || r[8] != strconv.Itoa(len(b))) {
 				t.Errorf("flow %v", r)
 			}
+		}
+	}
+}
+
+// TestCapability84RefusedOrEnded: a packet that is refused costs the domain nothing but the
+// packet, however many there are; a broken ring ends its channel and no other.
+func TestCapability84RefusedOrEnded(t *testing.T) {
+	w := newWorld(t)
+	x := &scene{w, w.domain(nil, []string{"udp/*:*"})}
+	y := &scene{w, w.domain(nil, []string{"udp/*:*"})}
+	good := x.connected()
+	forged := good
+	forged.src = outside
+	for range 1000 {
+		x.send(forged)
+	}
+	if x.send(good); len(w.sent) != 1 || w.drops()["flowswitch_drop_tx_source"] != 1000 {
+		t.Fatalf("%d left, %v", len(w.sent), w.drops())
+	}
+	schema := (*abi.Schema)(x.d.memory.Domain())
+	(*abi.Ring)(unsafe.Add(x.d.memory.Domain(), schema.Rings[abi.RingTx].Header)).Tail++
+	var v *kernel.Violation
+	if err := w.sw.Sync(x.d.channel); !errors.As(err, &v) || !errors.Is(err, ring.ErrTail) {
+		t.Errorf("a tail that the domain wrote: %v", err)
+	}
+	if err := w.sw.Sync(x.d.channel); !errors.As(err, &v) {
+		t.Errorf("the channel works again: %v", err)
+	}
+	if y.send(y.connected()); len(w.sent) != 2 {
+		t.Errorf("another domain sends %d packets: %v", len(w.sent)-1, w.drops())
+	}
+}
+
+// TestCapability85AddressRemoved: a flow whose address the machine has lost is refused from
+// the next packet on, whether the switch was told or not, and ends when it was told; a flow
+// without an address of its own goes on with the new one.
+func TestCapability85AddressRemoved(t *testing.T) {
+	for _, told := range []bool{false, true} {
+		w := newWorld(t)
+		w.sw.Facts(true, []netip.Addr{machine})
+		x := &scene{w, w.domain([]string{"udp/5000", "tcp/80"}, []string{"udp/*:*"})}
+		p := x.connected()
+		x.send(p)
+		x.d.listen(80)
+		if _, errno := x.d.bind(17, 5000); errno != 0 {
+			t.Fatal(errno)
+		}
+		if len(w.sent) != 1 {
+			t.Fatalf("%d left", len(w.sent))
+		}
+		w.moved.Store(true)
+		flows, left := 3, 2
+		if told {
+			w.sw.Facts(true, []netip.Addr{elsewhere})
+			flows, left = 2, 1 // the port of UDP and the listener
+		}
+		x.send(p)
+		if m := w.drops(); len(w.sent) != 1 || len(m) != 1 || m["flowswitch_drop_tx_source"] != 1 {
+			t.Errorf("told %v: %d left, %v", told, len(w.sent), m)
+		}
+		if w.flows() != flows {
+			t.Errorf("told %v: %d flows are left", told, w.flows())
+		}
+		w.moved.Store(false) // the address is back
+		if x.send(p); len(w.sent) != left {
+			t.Errorf("told %v: %d left, %v", told, len(w.sent), w.drops())
+		}
+		w.moved.Store(true)
+		if x.send(p); len(w.sent) != left {
+			t.Errorf("told %v: the old address was sent again", told)
+		}
+		x.send(packet{src: elsewhere, dst: outside, proto: 17, sport: 5000, dport: 53})
+		if len(w.sent) != left+1 {
+			t.Errorf("told %v: a port of all addresses does not work with the new one: %v", told, w.drops())
+		}
+		x.send(packet{src: machine, dst: outside, proto: 17, sport: 5000, dport: 53})
+		if len(w.sent) != left+1 {
+			t.Errorf("told %v: the old address was sent", told)
+		}
+		if r, errno := x.d.connect(17, outside, 54); errno != 0 || r.Local != elsewhere.As16() {
+			t.Errorf("told %v: a new flow has %v, %v", told, netip.AddrFrom16(r.Local), errno)
+		}
+	}
+}
+
+// TestEchoSends: an echo socket sends requests with its identifier and nothing else of ICMP, and
+// takes nobody's pings.
+func TestEchoSends(t *testing.T) {
+	w := newWorld(t)
+	d, e := w.domain(nil, nil), w.domain(nil, nil)
+	r, errno := d.bind(1, 0)
+	if errno != 0 || r.LocalPort == 0 {
+		t.Fatalf("identifier %d, %v", r.LocalPort, errno)
+	}
+	id := uint16(r.LocalPort)
+	if _, errno := e.bind(1, id); errno != syscall.EADDRINUSE {
+		t.Errorf("the identifier of another: %v", errno)
+	}
+	echo := func(kind byte, id uint16) packet {
+		return packet{src: machine, dst: outside, proto: 1, payload: 8, change: func(b []byte) {
+			b[20], b[21] = kind, 0
+			binary.BigEndian.PutUint16(b[24:], id)
+		}}
+	}
+	for _, c := range []struct {
+		name string
+		d    *domain
+		p    packet
+		want string
+	}{
+		{"a request", d, echo(8, id), ""},
+		{"of another's identifier", e, echo(8, id), "tx_bad_flow"},
+		{"of nobody's", d, echo(8, id^1), "tx_not_found"},
+		{"of identifier 0", d, echo(8, 0), "tx_protocol"},
+		{"a reply", d, echo(0, id), "tx_protocol"},
+		{"a redirect", d, echo(5, id), "tx_protocol"},
+		{"a router's announcement", d, echo(9, id), "tx_protocol"},
+	} {
+		before, left := w.drops(), len(w.sent)
+		c.d.send(c.p.bytes(), channel.Outgoing{})
+		after := w.drops()
+		if c.want == "" && len(w.sent) != left+1 ||
+			c.want != "" && (len(w.sent) != left || after["flowswitch_drop_"+c.want] != before["flowswitch_drop_"+c.want]+1) {
+			t.Errorf("%s: %d left, %v", c.name, len(w.sent)-left, after)
+		}
+	}
+	request, reply := echo(8, id), echo(0, id)
+	request.src, request.dst, reply.src, reply.dst = outside, machine, outside, machine
+	if w.arrive(request.bytes()) {
+		t.Error("a ping for the machine went to a domain")
+	}
+	if !w.arrive(reply.bytes()) || len(d.received()) != 1 {
+		t.Error("the answer did not arrive")
+	}
+}
+
+// TestErrorsAboutOwnFlows: a domain may tell a peer what is wrong with a packet of their
+// flow, and nobody else anything.
+func TestErrorsAboutOwnFlows(t *testing.T) {
+	w := newWorld(t)
+	x := &scene{w, w.domain(nil, []string{"udp/*:*"})}
+	y := &scene{w, w.domain(nil, []string{"udp/*:*"})}
+	p, other := x.answered(), y.answered()
+	to := outside.As4()
+	forged := p
+	forged.sport++
+	fromHere := quote(to, p)
+	fromHere.src = outside
+	for _, c := range []struct {
+		name string
+		p    packet
+		want string
+	}{
+		{"control", quote(to, p), ""},
+		{"another's flow", quote(to, other), "tx_bad_flow"},
+		{"no flow", quote(to, forged), "tx_not_found"},
+		{"to another peer", quote([4]byte{192, 0, 2, 9}, p), "tx_quote"},
+		{"from another address", fromHere, "tx_quote"},
+		{"about a packet of its own", quote(to, packet{src: p.dst, dst: p.src, proto: 17, sport: p.dport, dport: p.sport, payload: 20}), "tx_not_found"},
+	} {
+		before, left := w.drops(), len(w.sent)
+		x.send(c.p)
+		after := w.drops()
+		if c.want == "" && len(w.sent) != left+1 ||
+			c.want != "" && (len(w.sent) != left || after["flowswitch_drop_"+c.want] != before["flowswitch_drop_"+c.want]+1) {
+			t.Errorf("%s: %d left, %v", c.name, len(w.sent)-left, after)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package flowswitch
 
 import (
-	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/packet"
 )
@@ -31,40 +30,32 @@ func addresses(in *packet.Info) packet.Key {
 }
 
 // follows says whether a later fragment comes where it may.
-func (x *sender) follows(p *channel.Packet, mtu int) (Reason, bool) {
-	t, in := &x.train, &x.in
-	switch {
-	case t.flow == nil, t.batch != p.Batch, t.id != in.FragmentID, t.next != in.FragmentOffset, t.first != addresses(in),
-		t.claimed != p.Flow, t.generation != p.Generation:
-		return TxFragment, false
-	case p.Length > mtu:
-		return TxTooLong, false
-	case !x.s.port.Local(in.SrcAddr()):
-		return TxSource, false
-	}
-	return 0, true
+func (t *train) follows(c *candidate) bool {
+	in := &c.in
+	return t.flow != nil && t.batch == c.batch && t.id == in.FragmentID && t.next == in.FragmentOffset &&
+		t.first == addresses(in) && t.claimed == c.flow && t.generation == c.generation
 }
 
 // number gives a fragment the ID that it leaves with.
 func (x *sender) number() {
 	own := x.train.own
-	if x.in.First() {
+	if x.c.in.First() {
 		own = x.s.port.FragmentID()
 		x.train.own = own
 	}
-	packet.SetFragmentID(x.head[:x.n], &x.in, own)
+	packet.SetFragmentID(x.head[:x.n], &x.c.in, own)
 }
 
 // passed notes what may come behind a packet that was taken.
-func (x *sender) passed(p *channel.Packet, f *flow.Flow) {
-	t, in := &x.train, &x.in
+func (x *sender) passed(f *flow.Flow) {
+	t, c, in := &x.train, &x.c, &x.c.in
 	switch {
 	case !in.More:
 		*t = train{}
 	case in.First():
 		*t = train{
-			flow: f, id: in.FragmentID, own: t.own, next: in.Length - in.HeaderLen, batch: p.Batch,
-			first: addresses(in), claimed: p.Flow, generation: p.Generation, to: t.to,
+			flow: f, id: in.FragmentID, own: t.own, next: in.Length - in.HeaderLen, batch: c.batch,
+			first: addresses(in), claimed: c.flow, generation: c.generation, to: t.to,
 		}
 	default:
 		t.next += in.Length - in.HeaderLen

@@ -29,8 +29,8 @@ func (f *filler) fill(piece []byte) {
 func (x *sender) deliverHere(own *flow.Flow) {
 	s, o := x.s, &x.out
 	f := x.train.to
-	if x.in.First() {
-		key := x.in.RxKey()
+	if x.c.in.First() {
+		key := x.c.in.RxKey()
 		f = s.table.Lookup(&key)
 		x.train.to = f
 	}
@@ -40,9 +40,9 @@ func (x *sender) deliverHere(own *flow.Flow) {
 	}
 	x.fill = filler{pieces: append(append(x.whole[:0], o.Head), o.Body...)}
 	// Its sum was left to a card that it does not pass; the memory is the same.
-	x.here.Head, x.here.Length = o.Head, x.in.Length
+	x.here.Head, x.here.Length = o.Head, x.c.in.Length
 	x.here.Verified, x.here.SegmentSize = o.Sum, o.SegmentSize
-	if a := s.deliver(f, &x.in, &x.here); a != nil {
+	if a := s.deliver(f, &x.c.in, &x.here); a != nil {
 		a.Flush()
 	}
 }
@@ -54,8 +54,8 @@ func (x *sender) inward(own *flow.Flow) {
 	if !x.out.Fragment && s.port.Inward(&x.out) == netif.Sent {
 		return
 	}
-	s.drop(TxUnreachable)
-	if key := x.in.TxKey(); !x.out.Fragment && key.Proto == packet.UDP {
+	s.dropTx(TxUnreachable)
+	if key := x.c.in.TxKey(); !x.out.Fragment && key.Proto == packet.UDP {
 		s.report(own, &key, flow.PortUnreachable)
 	}
 }

@@ -61,13 +61,13 @@ func (a *asking) end(hop netip.Addr, n int) {
 // hold has a packet wait for its neighbour.
 func (x *sender) hold() {
 	s, a := x.s, &x.from.asking
-	hop, n := s.port.Neighbour(x.out.Remote), x.in.Length+heldPacket
+	hop, n := s.port.Neighbour(x.out.Remote), x.c.in.Length+heldPacket
 	if !a.begin(hop, n) {
-		s.drop(TxNeighbours)
+		s.dropTx(TxNeighbours)
 		return
 	}
 	if s.port.Hold(&x.out, func() { a.end(hop, n) }) != netif.Sent {
-		s.drop(TxUnreachable)
+		s.dropTx(TxUnreachable)
 	}
 }
 

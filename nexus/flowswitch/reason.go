@@ -7,58 +7,107 @@ import (
 	"github.com/sluice-os/sluice/nexus/packet"
 )
 
-// Reason is why a packet was dropped, apart from what packages packet and flow have
-// reasons for.
+// Reason is why a packet was dropped. Behind the switch's own reasons stand those of
+// packages packet and flow.
 type Reason uint8
 
 const (
+	// Admitted says that nothing is wrong.
+	Admitted Reason = iota
 	// Of packets that a domain sends.
-	TxLength       Reason = iota // the IP length is not that of the packet
-	TxProtocol                   // neither TCP, UDP nor an echo
-	TxFragment                   // a fragment that does not directly follow its own first one
-	TxTooLong                    // longer than the MTU, and not to be cut
-	TxNotAllowed                 // the manifest does not allow this peer
-	TxSource                     // the source address is not the machine's
-	TxUnreachable                // no way to the peer
-	TxNeighbours                 // to a neighbour that is not known, when the channel has too much wait for such
-	TxMulticast                  // to a group or broadcast address
-	TxSegmentation               // a request for segmentation that makes no sense
+	TxLength       // the IP length is not that of the packet
+	TxProtocol     // neither TCP, UDP, an echo request nor an ICMP error
+	TxFragment     // a fragment that does not directly follow its own first one
+	TxTooLong      // longer than the MTU, and not to be cut
+	TxNotAllowed   // the manifest does not allow this peer
+	TxSource       // the source address is not the machine's
+	TxDestination  // to a group, everybody, nobody or a loopback
+	TxSegmentation // a request for segmentation that makes no sense
+	TxQuote        // an ICMP error to another peer than that of the packet in it
+	TxUnreachable  // no way to the peer
+	TxNeighbours   // to a neighbour that is not known, when the channel has too much wait for such
 	// Of packets for a domain.
 	RxNoRoom     // ring or pool of the channel were used up
 	RxStrayError // an ICMP error about what was not sent, or is acknowledged
-	reasonCount
+
+	ofPackets    // the first of package packet
+	ofFlows      = ofPackets + Reason(packet.ReasonCount)
+	reasonCount  = ofFlows + Reason(flow.ReasonCount)
+	firstReceive = RxNoRoom
 )
 
-var reasonNames = [reasonCount]string{
-	TxLength: "tx_length", TxProtocol: "tx_protocol", TxFragment: "tx_fragment", TxTooLong: "tx_too_long",
-	TxNotAllowed: "tx_not_allowed", TxSource: "tx_source", TxUnreachable: "tx_unreachable", TxNeighbours: "tx_neighbours", TxMulticast: "tx_multicast",
-	TxSegmentation: "tx_segmentation", RxNoRoom: "rx_no_room", RxStrayError: "rx_stray_error",
+var reasonNames = [ofPackets]string{
+	Admitted: "none", TxLength: "length", TxProtocol: "protocol", TxFragment: "fragment", TxTooLong: "too_long",
+	TxNotAllowed: "not_allowed", TxSource: "source", TxDestination: "destination", TxSegmentation: "segmentation",
+	TxQuote: "quote", TxUnreachable: "unreachable", TxNeighbours: "neighbours", RxNoRoom: "no_room", RxStrayError: "stray_error",
 }
 
-func (r Reason) String() string { return reasonNames[r] }
-
-// drops counts what was dropped, by reason.
-type drops struct {
-	own         [reasonCount]atomic.Uint64
-	parse, part [packet.ReasonCount]atomic.Uint64
-	rx, tx      [flow.ReasonCount]atomic.Uint64
+// String is the name of the reason's counter, behind a direction.
+func (r Reason) String() string {
+	switch {
+	case r < ofPackets:
+		return reasonNames[r]
+	case r < ofFlows:
+		return packet.Reason(r - ofPackets).String()
+	}
+	return flow.Reason(r - ofFlows).String()
 }
 
-// Drops calls f with each reason for which packets were dropped, and how many.
+// ofFlow is a reason of package flow.
+func ofFlow(why flow.Reason) Reason {
+	switch why {
+	case flow.None:
+		return Admitted
+	case flow.Fragment:
+		return TxFragment
+	case flow.TooLong:
+		return TxTooLong
+	}
+	return ofFlows + Reason(why)
+}
+
+// drops counts what was dropped, by direction and reason.
+type drops struct{ tx, rx [reasonCount]atomic.Uint64 }
+
+func (s *Switch) dropTx(r Reason) { s.drops.tx[r].Add(1) }
+func (s *Switch) dropRx(r Reason) { s.drops.rx[r].Add(1) }
+
+// sendable says whether a packet that a domain sends can be refused for a reason, and
+// receivable whether one that arrives for it can.
+func sendable(r Reason) bool {
+	switch {
+	case r < ofPackets:
+		return r > Admitted && r < firstReceive
+	case r < ofFlows:
+		return packet.Reason(r - ofPackets).OfParse()
+	}
+	why := flow.Reason(r - ofFlows)
+	return why.OfSent() && why != flow.Fragment && why != flow.TooLong // which are the switch's own, see ofFlow
+}
+
+func receivable(r Reason) bool {
+	switch {
+	case r < ofPackets:
+		return r >= firstReceive
+	case r < ofFlows: // of fragments: what cannot be read at all is the host stack's
+		why := packet.Reason(r - ofPackets)
+		return why != packet.OK && !why.OfParse() && why != packet.FragmentHeld
+	}
+	return flow.Reason(r - ofFlows).OfReceived()
+}
+
+// Drops calls f with each reason for which packets are dropped, and how many were.
 func (s *Switch) Drops(f func(name string, n uint64)) {
 	for r := range reasonCount {
-		f("flowswitch_drop_"+r.String(), s.drops.own[r].Load())
+		if sendable(r) {
+			f("flowswitch_drop_tx_"+r.String(), s.drops.tx[r].Load())
+		}
 	}
-	for r := packet.OK + 1; r < packet.ReasonCount; r++ {
-		f("flowswitch_drop_tx_"+r.String(), s.drops.parse[r].Load())
-		f("flowswitch_drop_rx_"+r.String(), s.drops.part[r].Load())
-	}
-	for r := flow.None + 1; r < flow.ReasonCount; r++ {
-		f("flowswitch_drop_tx_"+r.String(), s.drops.tx[r].Load())
-		f("flowswitch_drop_rx_"+r.String(), s.drops.rx[r].Load())
+	for r := range reasonCount {
+		if receivable(r) {
+			f("flowswitch_drop_rx_"+r.String(), s.drops.rx[r].Load())
+		}
 	}
 	halfOpen, _ := s.table.Evicted()
 	f("flowswitch_drop_rx_half_open_evicted", halfOpen)
 }
-
-func (s *Switch) drop(r Reason) { s.drops.own[r].Add(1) }

@@ -131,7 +131,7 @@ func (s *Switch) Deliver(to any, in *netif.Arrived) {
 // give delivers a packet, and notes whom to tell.
 func (s *Switch) give(f *flow.Flow, info *packet.Info, in *netif.Arrived) {
 	if isError(info) && !s.heed(f, info, in.Head) {
-		s.drop(RxStrayError)
+		s.dropRx(RxStrayError)
 		return
 	}
 	if a := s.deliver(f, info, in); a != nil && !a.news {
@@ -147,9 +147,7 @@ func (s *Switch) part(in *netif.Arrived) {
 	in.Fill(b)
 	whole, _ := s.parts.Add(s.now(), b)
 	for why := packet.OK + 1; why < packet.ReasonCount; why++ {
-		if why != packet.FragmentHeld {
-			s.drops.part[why].Store(s.parts.Count(why))
-		}
+		s.drops.rx[ofPackets+Reason(why)].Store(s.parts.Count(why))
 	}
 	if whole == nil {
 		return
@@ -181,7 +179,7 @@ func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *at
 			s.sendReset(&r)
 		}
 		if !v.Goes() {
-			s.drops.rx[v.Reason].Add(1)
+			s.dropRx(ofFlow(v.Reason))
 			return nil
 		}
 		f = v.Flow
@@ -196,7 +194,7 @@ func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *at
 	}
 	a.used.Store(int64(now))
 	if !a.Channel.Deliver(&d, in.Fill) {
-		s.drop(RxNoRoom)
+		s.dropRx(RxNoRoom)
 		return nil
 	}
 	return a

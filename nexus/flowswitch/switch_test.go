@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +41,8 @@ var (
 	// Those of IPv6, which the stacks of the tests do not have.
 	machine6 = netip.MustParseAddr("2001:db8::1")
 	outside6 = netip.MustParseAddr("2001:db8::2")
+	// elsewhere is the machine's address when it has moved.
+	elsewhere = netip.MustParseAddr("192.0.2.3")
 )
 
 // world is a machine with a flow switch, and a peer on its wire.
@@ -76,6 +79,10 @@ type world struct {
 	now     time.Duration
 	others  map[netip.Addr]bool // addresses of the machine
 	paths   map[netip.Addr]int  // what TooBig was told
+	// lost says that there is no way to anybody.
+	lost bool
+	// moved says that the machine has lost its address.
+	moved atomic.Bool
 }
 
 func newWorld(t testing.TB) *world {
@@ -144,6 +151,9 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	}
 	if w.unknown {
 		return netif.Unknown
+	}
+	if w.lost {
+		return netif.Unreachable
 	}
 	packet := append([]byte(nil), o.Head[:o.IP+o.Transport]...)
 	for _, b := range o.Body {
@@ -218,13 +228,31 @@ func (w *world) Resolve(_ netip.Addr, done func(bool)) {
 }
 
 // Local implements netif.Port. The machine has other addresses only where a test says so.
-func (w *world) Local(a netip.Addr) bool { return a == machine || a == machine6 || w.others[a] }
-func (w *world) MTU() int                { return 1500 }
+func (w *world) Local(a netip.Addr) bool {
+	if w.moved.Load() {
+		return a == elsewhere
+	}
+	return a == machine || a == machine6 || w.others[a]
+}
+
+// Addresses implements netif.Port.
+func (w *world) Addresses() uint64 {
+	n := 1 + 2*len(w.others)
+	if w.moved.Load() {
+		n++
+	}
+	return uint64(n)
+}
+
+func (w *world) MTU() int { return 1500 }
 
 // Source implements netif.Port.
 func (w *world) Source(remote netip.Addr) (netip.Addr, bool) {
-	if remote.Is6() {
+	switch {
+	case remote.Is6():
 		return machine6, true
+	case w.moved.Load():
+		return elsewhere, true
 	}
 	return machine, true
 }

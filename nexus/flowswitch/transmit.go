@@ -18,7 +18,7 @@ type sender struct {
 	// head is the copy of a packet's front that is checked and sent, n bytes.
 	head [packet.FrontMax]byte
 	n    int
-	in   packet.Info
+	c    candidate
 	out  netif.Outgoing
 	body [abi.BufletsMax + 1][]byte
 	// hop is the way to remote, for flows that have no peer of their own.
@@ -30,10 +30,8 @@ type sender struct {
 	whole [abi.BufletsMax + 2][]byte
 	// train are the fragments that come after the one at hand.
 	train train
-	// waits is the packet that was let pass and found the card full; again says that it is
-	// the one at hand, which the domain may have changed meanwhile.
+	// waits is the packet that was let pass and found the card full.
 	waits waiting
-	again bool
 }
 
 // waiting is what was taken into account of a packet; the zero value is of none.
@@ -50,25 +48,23 @@ func (x *sender) send(p *channel.Packet) bool {
 	s, before := x.s, x.waits
 	x.waits = waiting{}
 	x.gather(p)
-	var why packet.Reason
-	if x.in, why = packet.Parse(x.head[:x.n], p.Length); why != packet.OK {
-		s.drops.parse[why].Add(1)
-		x.refused()
+	if why := x.c.consider(x.head[:x.n], p, &x.train); why != Admitted {
+		x.refused(why)
 		return true
 	}
-	x.again = before.length != 0 && before == waitingOf(&x.in)
-	f, ok := x.admit(p)
-	if !ok {
-		x.refused()
+	x.c.again = before.length != 0 && before == waitingOf(&x.c.in)
+	f := s.outgoing(&x.c)
+	if why := s.admit(x.from, f, &x.c); why != Admitted {
+		x.refused(why)
 		return true
 	}
-	if x.in.Fragment() {
+	if x.c.in.Fragment() {
 		x.number()
 	}
 	x.describe(p)
 	if s.port.Local(x.out.Remote) {
 		x.deliverHere(f)
-		x.passed(p, f)
+		x.passed(f)
 		return true
 	}
 	r := s.port.Output(&x.out, x.way(f))
@@ -80,19 +76,20 @@ func (x *sender) send(p *channel.Packet) bool {
 	}
 	switch r {
 	case netif.Full:
-		x.waits = waitingOf(&x.in)
+		x.waits = waitingOf(&x.c.in)
 		return false
 	case netif.Unreachable:
-		s.drop(TxUnreachable)
+		s.dropTx(TxUnreachable)
 	case netif.Unknown:
 		x.hold()
 	}
-	x.passed(p, f)
+	x.passed(f)
 	return true
 }
 
-// refused notes that the packet goes nowhere, and with it the rest of its fragments.
-func (x *sender) refused() {
+// refused counts a packet that goes nowhere, and with it the rest of its fragments.
+func (x *sender) refused(why Reason) {
+	x.s.dropTx(why)
 	x.from.Refused()
 	x.train = train{}
 }
@@ -121,7 +118,7 @@ func (x *sender) gather(p *channel.Packet) {
 
 // describe says how the packet is to be sent.
 func (x *sender) describe(p *channel.Packet) {
-	in, o := &x.in, &x.out
+	in, o := &x.c.in, &x.out
 	headers := in.HeaderLen + in.TransportLen
 	*o = netif.Outgoing{
 		Head: x.head[:headers], IP: in.HeaderLen, Transport: in.TransportLen,
@@ -144,65 +141,4 @@ func (x *sender) describe(p *channel.Packet) {
 			o.Sum, o.SumOffset = true, p.ChecksumOffset
 		}
 	}
-}
-
-var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
-
-// admit says whether the packet may leave, and of which flow it is. Its front is the
-// copy that will be sent. What is refused is counted.
-func (x *sender) admit(p *channel.Packet) (*flow.Flow, bool) {
-	s, in := x.s, &x.in
-	if why, ok := x.form(p); !ok {
-		s.drop(why)
-		return nil, false
-	}
-	var v flow.Verdict
-	if in.First() {
-		v = s.table.Transmit(s.now(), flow.Claim{
-			Port: x.from.ID, Flow: p.Flow, Generation: p.Generation, Segmented: p.SegmentSize != 0, Fragment: in.More, Again: x.again,
-		}, in)
-	} else {
-		v = s.table.Continue(s.now(), x.train.flow, in, x.again)
-	}
-	if !v.Goes() {
-		s.drops.tx[v.Reason].Add(1)
-		return nil, false
-	}
-	return v.Flow, true
-}
-
-// form checks what does not depend on the flow.
-func (x *sender) form(p *channel.Packet) (Reason, bool) {
-	s, in := x.s, &x.in
-	mtu := s.port.MTU()
-	remote := in.DstAddr()
-	switch {
-	case in.Length != p.Length:
-		return TxLength, false
-	case in.Fragment() && p.SegmentSize != 0:
-		return TxSegmentation, false
-	case !in.First():
-		return x.follows(p, mtu)
-	case in.TransportLen == 0 || isError(in):
-		return TxProtocol, false
-	case in.More && in.Proto == packet.TCP:
-		return TxFragment, false // TCP finds the path's MTU
-	case in.More && p.Length > mtu:
-		return TxTooLong, false
-	case in.Proto != packet.TCP && in.Proto != packet.UDP && in.SrcPort == 0 && in.DstPort == 0:
-		return TxProtocol, false
-	case remote.IsMulticast() || remote.IsUnspecified() || remote == broadcast:
-		return TxMulticast, false
-	case p.SegmentSize == 0 && p.Length > mtu && (in.Proto == packet.TCP || in.HasOptions):
-		return TxTooLong, false
-	case p.SegmentSize != 0 && (in.Proto != packet.TCP || p.HeaderLen != in.HeaderLen+in.TransportLen ||
-		p.HeaderLen+p.SegmentSize > mtu || in.Flags&(packet.SYN|packet.RST) != 0):
-		return TxSegmentation, false
-	case !s.port.Local(in.SrcAddr()):
-		return TxSource, false
-	case in.Proto == packet.UDP && !x.from.policy.MayListen(packet.UDP, in.SrcPort) &&
-		!x.from.policy.MayConnect(packet.UDP, netip.AddrPortFrom(remote, in.DstPort)):
-		return TxNotAllowed, false
-	}
-	return 0, true
 }

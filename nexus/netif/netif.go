@@ -80,6 +80,9 @@ type Port interface {
 	Source(remote netip.Addr) (netip.Addr, bool)
 	// Local says whether an address is one of the machine's.
 	Local(netip.Addr) bool
+	// Addresses is a number that is another each time that Local may have come to
+	// answer otherwise. It is not 0.
+	Addresses() uint64
 	// MTU is that of the link, in bytes.
 	MTU() int
 	// PathMTU is the longest packet that a peer can be sent in one piece, in bytes.

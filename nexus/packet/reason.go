@@ -53,6 +53,9 @@ var reasonNames = [ReasonCount]string{
 	FragmentTimeout: "fragment_timeout", FragmentEvicted: "fragment_evicted", FragmentSource: "fragment_source",
 }
 
+// OfParse says whether Parse refuses packets for it; the others are the Reassembler's.
+func (r Reason) OfParse() bool { return r > OK && r <= FragmentLength }
+
 // String is the name of the reason's counter.
 func (r Reason) String() string {
 	if r < ReasonCount {

@@ -1,0 +1,132 @@
+package flowswitch
+
+import (
+	"net/netip"
+
+	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/flow"
+	"github.com/sluice-os/sluice/nexus/packet"
+)
+
+// This file owns what a domain may send.
+
+// candidate is all that is known of a packet that a domain wants to send: copies of its
+// front and of its metadata. What the domain can still write is not in it.
+type candidate struct {
+	// head is the copy that will be sent if the packet is admitted, in what it says.
+	head []byte
+	in   packet.Info
+	// length is that of all its pieces, flow and generation are the domain's claim, and
+	// segment and header what it asks for with abi.PacketGSO.
+	length, segment, header int
+	flow, generation        uint32
+	// batch is the packet's, behind what a later fragment must follow, and again says that
+	// the packet was let pass before and found the card full: the domain may have changed
+	// it meanwhile.
+	batch  uint32
+	behind *train
+	again  bool
+}
+
+// consider reads a packet's headers in the copy of its front.
+func (c *candidate) consider(head []byte, p *channel.Packet, behind *train) Reason {
+	c.head, c.length, c.segment, c.header = head, p.Length, p.SegmentSize, p.HeaderLen
+	c.flow, c.generation, c.batch, c.behind, c.again = p.Flow, p.Generation, p.Batch, behind, false
+	var why packet.Reason
+	if c.in, why = packet.Parse(head, p.Length); why != packet.OK {
+		return ofPackets + Reason(why)
+	}
+	return Admitted
+}
+
+// outgoing finds the flow of a packet: that of its own addresses and ports; of a later
+// fragment, that of the first one; of an ICMP error, that of the packet in it, which has
+// arrived over it; nil for none.
+func (s *Switch) outgoing(c *candidate) *flow.Flow {
+	switch {
+	case !c.in.First():
+		return c.behind.flow
+	case !isError(&c.in):
+		return s.table.Outgoing(&c.in)
+	}
+	if k, ok := errorKey(c.head, &c.in); ok {
+		k = k.Reverse()
+		return s.table.Lookup(&k)
+	}
+	return nil
+}
+
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// admit says why a packet may not leave, and takes it into account if it may. It alone
+// decides: f is the packet's flow (see outgoing), c what will be sent.
+func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
+	in, remote, mtu := &c.in, c.in.DstAddr(), s.port.MTU()
+	switch {
+	case in.Length != c.length:
+		return TxLength
+	case in.Fragment() && c.segment != 0:
+		return TxSegmentation
+	case !in.First():
+		return s.continues(f, c, mtu)
+	case in.TransportLen == 0 || in.Proto != packet.TCP && in.Proto != packet.UDP && in.SrcPort == 0 && !isError(in):
+		return TxProtocol
+	case in.More && (in.Proto == packet.TCP || isError(in)): // TCP finds the path's MTU, and errors are short
+		return TxFragment
+	case remote.IsMulticast() || remote.IsUnspecified() || remote.IsLoopback() || remote.Is4In6() || remote == broadcast:
+		return TxDestination
+	case c.segment == 0 && c.length > mtu && (in.Proto == packet.TCP || in.HasOptions || in.More):
+		return TxTooLong
+	case c.segment != 0 && (in.Proto != packet.TCP || c.header != in.HeaderLen+in.TransportLen ||
+		c.header+c.segment > mtu || in.Flags&(packet.SYN|packet.RST) != 0):
+		return TxSegmentation
+	}
+	if why := s.source(f, in); why != Admitted {
+		return why
+	}
+	switch {
+	case in.Proto == packet.UDP && !from.policy.MayListen(packet.UDP, in.SrcPort) &&
+		!from.policy.MayConnect(packet.UDP, netip.AddrPortFrom(remote, in.DstPort)):
+		return TxNotAllowed
+	case f != nil && isError(in):
+		if k, _ := errorKey(c.head, in); k.Local != in.Dst || k.Remote != in.Src {
+			return TxQuote
+		}
+	}
+	v := s.table.Transmit(s.now(), f, flow.Claim{
+		Port: from.ID, Flow: c.flow, Generation: c.generation, Segmented: c.segment != 0, Fragment: in.More, Again: c.again,
+	}, in)
+	return ofFlow(v.Reason)
+}
+
+// continues is admit for a later fragment.
+func (s *Switch) continues(f *flow.Flow, c *candidate, mtu int) Reason {
+	switch {
+	case !c.behind.follows(c):
+		return TxFragment
+	case c.length > mtu:
+		return TxTooLong
+	}
+	if why := s.source(f, &c.in); why != Admitted {
+		return why
+	}
+	return ofFlow(s.table.Continue(s.now(), f, &c.in, c.again).Reason)
+}
+
+// source checks that the packet's source is an address of this machine. A flow that has one
+// of its own is asked again only when they have changed. One that was lost may come back:
+// Facts ends the flows.
+func (s *Switch) source(f *flow.Flow, in *packet.Info) Reason {
+	own := f != nil && f.Mask <= flow.Tuple3
+	generation := s.port.Addresses()
+	switch {
+	case own && f.Checked() == generation:
+		return Admitted
+	case !s.port.Local(in.SrcAddr()):
+		return TxSource
+	}
+	if own {
+		f.SetChecked(generation)
+	}
+	return Admitted
+}
