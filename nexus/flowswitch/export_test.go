@@ -1,6 +1,33 @@
 package flowswitch
 
-import "github.com/sluice-os/sluice/nexus/flow"
+import (
+	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/flow"
+)
 
 // Table is the switch's flows, for tests that stop between two steps of their end.
 func (s *Switch) Table() *flow.Table { return s.table }
+
+// SendTwice has the channel send with a mistake, for tests that must catch it: the packet
+// that was checked is read again before it is sent.
+func (s *Switch) SendTwice(c *channel.Channel) {
+	a := s.channel(c.ID)
+	a.send = func(p *channel.Packet) bool {
+		x := &a.out
+		x.gather(p)
+		if why := x.c.consider(x.head[:x.n], p, &x.train); why != Admitted {
+			x.refused(why)
+			return true
+		}
+		f := s.outgoing(&x.c)
+		if why := s.admit(x.from, f, &x.c); why != Admitted {
+			x.refused(why)
+			return true
+		}
+		x.gather(p)
+		x.describe(p)
+		s.port.Output(&x.out, x.way(f))
+		x.passed(f)
+		return true
+	}
+}

@@ -79,6 +79,10 @@ type world struct {
 	now     time.Duration
 	others  map[netip.Addr]bool // addresses of the machine
 	paths   map[netip.Addr]int  // what TooBig was told
+	// between, if not nil, is called while a packet is checked, and onOutput with each
+	// that leaves, which is not kept then.
+	between  func()
+	onOutput func([]byte)
 	// lost says that there is no way to anybody.
 	lost bool
 	// moved says that the machine has lost its address.
@@ -166,6 +170,10 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 		c := ^checksum.Checksum(packet[o.IP:], 0)
 		packet[o.IP+o.SumOffset], packet[o.IP+o.SumOffset+1] = byte(c>>8), byte(c)
 	}
+	if w.onOutput != nil {
+		w.onOutput(packet)
+		return netif.Sent
+	}
 	size := len(packet)
 	if o.SegmentSize != 0 {
 		size = o.IP + o.Transport + o.SegmentSize
@@ -244,7 +252,13 @@ func (w *world) Addresses() uint64 {
 	return uint64(n)
 }
 
-func (w *world) MTU() int { return 1500 }
+// MTU implements netif.Port.
+func (w *world) MTU() int {
+	if w.between != nil {
+		w.between()
+	}
+	return 1500
+}
 
 // Source implements netif.Port.
 func (w *world) Source(remote netip.Addr) (netip.Addr, bool) {
