@@ -1,6 +1,7 @@
 package flowswitch
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"github.com/sluice-os/sluice/nexus/channel"
@@ -56,12 +57,22 @@ func (s *Switch) outgoing(c *candidate) *flow.Flow {
 	return nil
 }
 
-var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+// unicast says whether a packet is to one machine and can be sent there: neither to a group,
+// to everybody, to nobody, nor to a loopback, and not to an IPv4 address in IPv6, which has no
+// place on a wire (RFC 6890).
+func unicast(in *packet.Info) bool {
+	if in.Version == 4 {
+		net := in.Dst[12]
+		return net != 0 && net != 127 && net < 224
+	}
+	high, low := binary.BigEndian.Uint64(in.Dst[:]), binary.BigEndian.Uint64(in.Dst[8:])
+	return high>>56 != 0xff && (high != 0 || low>>32 != 0 && low>>32 != 0xffff)
+}
 
 // admit says why a packet may not leave, and takes it into account if it may. It alone
 // decides: f is the packet's flow (see outgoing), c what will be sent.
 func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
-	in, remote, mtu := &c.in, c.in.DstAddr(), s.port.MTU()
+	in, mtu, ports := &c.in, s.port.MTU(), c.in.Proto == packet.TCP || c.in.Proto == packet.UDP
 	switch {
 	case in.Length != c.length:
 		return TxLength
@@ -69,11 +80,11 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 		return TxSegmentation
 	case !in.First():
 		return s.continues(f, c, mtu)
-	case in.TransportLen == 0 || in.Proto != packet.TCP && in.Proto != packet.UDP && in.SrcPort == 0 && !isError(in):
+	case in.TransportLen == 0 || !ports && in.SrcPort == 0 && !isError(in):
 		return TxProtocol
 	case in.More && (in.Proto == packet.TCP || isError(in)): // TCP finds the path's MTU, and errors are short
 		return TxFragment
-	case remote.IsMulticast() || remote.IsUnspecified() || remote.IsLoopback() || remote.Is4In6() || remote == broadcast:
+	case !unicast(in):
 		return TxDestination
 	case c.segment == 0 && c.length > mtu && (in.Proto == packet.TCP || in.HasOptions || in.More):
 		return TxTooLong
@@ -86,9 +97,9 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 	}
 	switch {
 	case in.Proto == packet.UDP && !from.policy.MayListen(packet.UDP, in.SrcPort) &&
-		!from.policy.MayConnect(packet.UDP, netip.AddrPortFrom(remote, in.DstPort)):
+		!from.policy.MayConnect(packet.UDP, netip.AddrPortFrom(in.DstAddr(), in.DstPort)):
 		return TxNotAllowed
-	case f != nil && isError(in):
+	case !ports && f != nil && isError(in):
 		if k, _ := errorKey(c.head, in); k.Local != in.Dst || k.Remote != in.Src {
 			return TxQuote
 		}
@@ -96,6 +107,9 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 	v := s.table.Transmit(s.now(), f, flow.Claim{
 		Port: from.ID, Flow: c.flow, Generation: c.generation, Segmented: c.segment != 0, Fragment: in.More, Again: c.again,
 	}, in)
+	if v.Goes() {
+		return Admitted
+	}
 	return ofFlow(v.Reason)
 }
 

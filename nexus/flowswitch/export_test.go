@@ -31,3 +31,17 @@ func (s *Switch) SendTwice(c *channel.Channel) {
 		return true
 	}
 }
+
+// Judge returns what decides about a packet of a channel's, as often as it is called.
+func Judge(s *Switch, c *channel.Channel, packet []byte) func() Reason {
+	a := s.channel(c.ID)
+	x := &sender{s: s, from: a}
+	p := &channel.Packet{Length: len(packet), Pieces: [][]byte{packet}}
+	x.gather(p)
+	return func() Reason {
+		if why := x.c.consider(x.head[:x.n], p, &x.train); why != Admitted {
+			return why
+		}
+		return s.admit(a, s.outgoing(&x.c), &x.c)
+	}
+}
