@@ -19,10 +19,13 @@ import (
 // Channel is an open one.
 type Channel interface {
 	Arena() *arena.Arena
-	// Sync does what the domain's notification asks for.
+	// Sync does what the domain's notification asks for. It may end early with
+	// channel.ErrMore, see SetSlice.
 	Sync() error
 	// Resize gives one ring n slots: see channel.Channel.Resize.
 	Resize(kind, n int) error
+	// SetSlice has a function asked whether a Sync takes too long.
+	SetSlice(over func() bool)
 	// Regions is the memory that its arena has, in bytes.
 	Regions() [arena.Regions]int
 	// SetBroken has f called when the domain has broken the contract outside of a
@@ -161,6 +164,7 @@ func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno)
 		return nil, abi.OverQuota
 	}
 	c.SetBroken(func(v *channel.Violation) { d.kill(*d.violation(number, v)) })
+	c.SetSlice(d.turn.over)
 	return c, 0
 }
 
@@ -266,6 +270,11 @@ func (d *Domain) notify(number uint64) *Exit {
 	}
 	u.AX = 0
 	err := d.channels[number].Sync()
+	for errors.Is(err, channel.ErrMore) && d.doom() == nil {
+		// What one call asks for may be the work of many slices.
+		d.turn.yield()
+		err = d.channels[number].Sync()
+	}
 	var v *channel.Violation
 	if errors.As(err, &v) {
 		e := d.violation(int(number), v)
@@ -275,7 +284,7 @@ func (d *Domain) notify(number uint64) *Exit {
 	switch {
 	case errors.Is(err, channel.ErrDefunct):
 		u.AX = result(abi.Defunct)
-	case err != nil:
+	case err != nil && !errors.Is(err, channel.ErrMore):
 		u.AX = result(abi.NotNow)
 	}
 	return nil

@@ -24,6 +24,8 @@ var (
 	ErrDefunct = errors.New("channel: defunct")
 	// ErrPinned says that the channel's memory is not to be taken back.
 	ErrPinned = errors.New("channel: its memory is pinned")
+	// ErrMore says that a sync has paused: the next one goes on.
+	ErrMore = errors.New("channel: there is more to send")
 )
 
 // Channel is one domain's attachment. Its methods may be called concurrently.
@@ -87,6 +89,10 @@ type Channel struct {
 	held, starved bool
 	// accepts is what Accepts returns; it changes with the alloc ring.
 	accepts atomic.Int64
+	// sliceOver is asked while packets are sent whether the sync has taken long enough,
+	// see SetSlice; nil: it never has. work is what was done since it was asked last.
+	sliceOver func() bool
+	work  int
 	// hook calls the tap, see SetTap; nil: there is none. A kernel that sets no taps
 	// has no more of them than this.
 	hook func(at moment, n, length int)
@@ -170,7 +176,7 @@ func (c *Channel) Close() {
 // Sync does what the domain asks for with a notification: it takes back what is
 // in the free ring, forgets the slots that were read, sends what is in the tx
 // ring through send until that reports false, and gives the domain new packets.
-// An error other than ErrClosed and ErrDefunct is a *Violation: the domain must end.
+// An error other than ErrClosed, ErrDefunct and ErrMore is a *Violation: the domain must end.
 func (c *Channel) Sync(send func(*Packet) bool) error {
 	c.tx.Lock()
 	defer c.tx.Unlock()
@@ -197,7 +203,8 @@ func (c *Channel) Sync(send func(*Packet) bool) error {
 		s.returned -= s.Lent(pool.Empty)
 		s.moves = s.moves && s.returned == 0
 	}
-	if err := c.transmit(send); err != nil {
+	paused, err := c.transmit(send, c.sliceOver)
+	if err != nil {
 		return err
 	}
 	c.demand()
@@ -208,7 +215,18 @@ func (c *Channel) Sync(send func(*Packet) bool) error {
 		r.Publish()
 	}
 	c.show()
+	if paused {
+		return ErrMore
+	}
 	return nil
+}
+
+// SetSlice has over asked, about once for each workMax frames, whether a Sync has taken
+// long enough: what a domain asks for with one call may take long, and others wait.
+func (c *Channel) SetSlice(over func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sliceOver = over
 }
 
 // reclaim takes back what is in the free ring.

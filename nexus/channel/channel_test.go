@@ -368,3 +368,47 @@ func TestUsedIsWhatWaits(t *testing.T) {
 		t.Errorf("closed: %v", got)
 	}
 }
+
+// TestSyncPauses: a sync that takes too long ends early, and each one behind it goes on where
+// it was. Work counts by frames. Room at the card pauses for nobody.
+func TestSyncPauses(t *testing.T) {
+	x := newPair(t, arena.Params{})
+	asked, tired := 0, true
+	x.SetSlice(func() bool { asked++; return tired })
+	want := [][]byte{content(2000), content(2001), content(2002)}
+	submit := func() {
+		t.Helper()
+		for _, b := range want { // 100 frames each
+			rest := b
+			if !x.user.Send(&user.Outgoing{Length: len(b), SegmentSize: 20, HeaderLen: 40}, func(piece []byte) { rest = rest[copy(piece, rest):] }) {
+				t.Fatal("no room")
+			}
+		}
+		x.user.Flush() // syncs once
+	}
+	submit()
+	for err := x.err; err != nil; err = x.Channel.Sync(x.send) {
+		if !errors.Is(err, channel.ErrMore) || len(x.sent) != asked {
+			t.Fatalf("%d packets were sent when it was asked %d times: %v", len(x.sent), asked, err)
+		}
+	}
+	if asked != 2 || len(x.sent) != 3 {
+		t.Errorf("%d packets were sent, it was asked %d times", len(x.sent), asked)
+	}
+	for i, b := range want {
+		if !bytes.Equal(x.sent[i], b) {
+			t.Errorf("packet %d is another", i)
+		}
+	}
+	x.err, x.sent, tired = nil, nil, false
+	if submit(); x.err != nil || asked != 5 || len(x.sent) != 3 {
+		t.Errorf("%v, %d packets, asked %d times", x.err, len(x.sent), asked)
+	}
+	// What waits for the card goes on when that has room, all of it.
+	x.full, x.sent, tired = true, nil, true
+	submit()
+	x.full, asked = false, 0
+	if err := x.Resume(x.send); err != nil || len(x.sent) != 3 || asked != 0 {
+		t.Errorf("%v, %d packets, asked %d times", err, len(x.sent), asked)
+	}
+}

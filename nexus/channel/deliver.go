@@ -221,7 +221,7 @@ func (c *Channel) Resume(send func(*Packet) bool) error {
 	if before == 0 {
 		return nil
 	}
-	if err := c.transmit(send); err != nil {
+	if _, err := c.transmit(send, nil); err != nil {
 		return err
 	}
 	if r.Filled() < before {

@@ -110,14 +110,24 @@ type Packet struct {
 	pieces [abi.BufletsMax][]byte
 }
 
-// transmit sends what is in the tx ring, until send reports false: the rest
-// stays for the next time. Both locks are held; send runs without c.mu.
-func (c *Channel) transmit(send func(*Packet) bool) error {
+// workMax is how many frames are sent between two questions whether it takes too long, and
+// frameWork what one frame carries at least of a packet that is not cut, in bytes.
+const workMax, frameWork = 64, 1024
+
+// transmit sends what is in the tx ring, until send reports false or sliceOver, if not nil,
+// true: the rest stays for the next time. Both locks are held; send runs without c.mu.
+func (c *Channel) transmit(send func(*Packet) bool, sliceOver func() bool) (paused bool, err error) {
 	r := c.rings[abi.RingTx]
 	for r.Filled() > 0 && c.over == nil {
+		if c.work >= workMax {
+			c.work = 0
+			if paused = sliceOver != nil && sliceOver(); paused {
+				break
+			}
+		}
 		s := r.Take()
 		if s.Kind != abi.SlotPacket {
-			return c.violated(abi.RingTx, ErrSlot)
+			return false, c.violated(abi.RingTx, ErrSlot)
 		}
 		v, err := c.readPacket(s.Index)
 		if err == nil {
@@ -127,8 +137,13 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 			err = c.internalize(&v)
 		}
 		if err != nil {
-			return c.violated(abi.RingTx, err)
+			return false, c.violated(abi.RingTx, err)
 		}
+		frame := frameWork
+		if c.out.SegmentSize != 0 {
+			frame = c.out.SegmentSize
+		}
+		c.work += 1 + c.out.Length/frame
 		c.mu.Unlock()
 		gone := send(&c.out)
 		c.mu.Lock()
@@ -157,7 +172,7 @@ func (c *Channel) transmit(send func(*Packet) bool) error {
 		c.hook(ended, 0, 0)
 	}
 	r.Return()
-	return nil
+	return paused, nil
 }
 
 func (c *Channel) lendBuflet(i uint32, why pool.Loan) {

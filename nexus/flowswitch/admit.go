@@ -57,6 +57,10 @@ func (s *Switch) outgoing(c *candidate) *flow.Flow {
 	return nil
 }
 
+// segmentMin is the least segment that a packet may be cut into, in bytes: a peer that
+// wants less of each asks for work and not for data. It is Linux' tcp_min_snd_mss.
+const segmentMin = 48
+
 // unicast says whether a packet is to one machine and can be sent there: neither to a group,
 // to everybody, to nobody, nor to a loopback, and not to an IPv4 address in IPv6, which has no
 // place on a wire (RFC 6890).
@@ -89,7 +93,7 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 	case c.segment == 0 && c.length > mtu && (in.Proto == packet.TCP || in.HasOptions || in.More):
 		return TxTooLong
 	case c.segment != 0 && (in.Proto != packet.TCP || c.header != in.HeaderLen+in.TransportLen ||
-		c.header+c.segment > mtu || in.Flags&(packet.SYN|packet.RST) != 0):
+		c.header+c.segment > mtu || c.segment < segmentMin || in.Flags&(packet.SYN|packet.RST) != 0):
 		return TxSegmentation
 	}
 	if why := s.source(f, in); why != Admitted {

@@ -109,7 +109,8 @@ func (m *Monitor) Counts() Counts {
 }
 
 // Sync does what the monitor's domain asks for with a notification. It is ErrReceiveOnly
-// if it wanted to send, which went nowhere, channel.ErrClosed, or a *channel.Violation.
+// if it wanted to send, which went nowhere, channel.ErrClosed, channel.ErrMore, or a
+// *channel.Violation.
 func (m *Monitor) Sync() error {
 	err := m.channel.Sync(m.refuse)
 	if m.refused.Swap(false) && err == nil {

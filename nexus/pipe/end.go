@@ -49,8 +49,8 @@ func (e *End) Counts() Counts {
 // Sync does what the domain asks for with a notification: it passes on what the domain
 // sends, with one event for the peer, and lets go on what waited for the room that is
 // here now. A domain that has read therefore syncs before it waits. An error is
-// ErrPeerClosed, channel.ErrClosed, channel.ErrDefunct or a *channel.Violation, for which
-// the domain ends.
+// ErrPeerClosed, channel.ErrClosed, channel.ErrDefunct, channel.ErrMore or a
+// *channel.Violation, for which the domain ends.
 func (e *End) Sync() error {
 	if err := e.over(); err != nil {
 		return err
