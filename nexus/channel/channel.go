@@ -92,7 +92,7 @@ type Channel struct {
 	// sliceOver is asked while packets are sent whether the sync has taken long enough,
 	// see SetSlice; nil: it never has. work is what was done since it was asked last.
 	sliceOver func() bool
-	work  int
+	work      int
 	// hook calls the tap, see SetTap; nil: there is none. A kernel that sets no taps
 	// has no more of them than this.
 	hook func(at moment, n, length int)

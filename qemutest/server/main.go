@@ -144,6 +144,9 @@ func main() {
 			say("refused "+words[1], refused(words[1]))
 		case words[0] == "flood":
 			say("flood "+words[1], flood(words[1]))
+		case words[0] == "ask":
+			took, err := ask(words[1], words[2])
+			say(fmt.Sprintf("ask %s %s in %dus", words[1], words[2], took.Microseconds()), err)
 		case words[0] == "lookup":
 			a, err := net.LookupHost(words[1])
 			say(fmt.Sprintf("lookup %s %v", words[1], a), err)
@@ -218,6 +221,34 @@ func refused(address string) error {
 		_, err = c.Write([]byte("x"))
 	}
 	return err
+}
+
+// ask sends datagrams to an echo, with some on their way at a time, until so many have come
+// back, and returns how long it took. None may be lost.
+func ask(address, count string) (time.Duration, error) {
+	const window = 64
+	n, err := strconv.Atoi(count)
+	if err != nil {
+		return 0, err
+	}
+	c, err := net.Dial("udp", address)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	began, sent, b := time.Now(), 0, make([]byte, 64)
+	for got := range n {
+		for ; sent < n && sent-got < window; sent++ {
+			if _, err := c.Write(b); err != nil {
+				return 0, err
+			}
+		}
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		if _, err := c.Read(b); err != nil {
+			return 0, fmt.Errorf("answer %d: %w", got, err)
+		}
+	}
+	return time.Since(began), nil
 }
 
 // flood sends 8 MB to an echo and compares what comes back, which it reads as it

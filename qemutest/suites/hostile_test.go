@@ -30,7 +30,7 @@ const (
 
 // ownPrograms builds all programs of this module's tests once.
 var ownPrograms = sync.OnceValues(func() (map[string][]byte, error) {
-	folders := map[string]bool{hostile.Neighbour: true, "sleeper": true, "asks": true, "defunct": true}
+	folders := map[string]bool{hostile.Neighbour: true, "sleeper": true, "asks": true, "defunct": true, "wire": true}
 	for _, c := range hostile.Cases {
 		folders[c.Folder()] = true
 	}
