@@ -123,6 +123,15 @@ func TestLiesEndInReset(t *testing.T) {
 		"too much":        func(s *source) { s.written = bufferBytes + 1 },
 		"unknown id":      func(s *source) { s.id = 9 },
 		"needs reset":     func(s *source) { s.silent = true; s.NeedReset() },
+		"index runs away": func(s *source) { s.silent = true; s.SetUsedIndex(0, 7) },
+		"returned twice": func(s *source) {
+			s.OnNotify = func(int) {
+				s.OnNotify = func(int) { s.serve() }
+				s.Push(0, 0, 16)
+				s.Push(0, 0, 16)
+				s.Flush(0)
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSource()
