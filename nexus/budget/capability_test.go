@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/pool"
 )
@@ -436,6 +437,54 @@ func TestWithheldMemory(t *testing.T) {
 			}
 			if fair.broken != nil || wants.broken != nil || fair.burst(1, 9000) != 18000 {
 				t.Errorf("the others: %v, %v", fair.broken, wants.broken)
+			}
+		})
+	}
+}
+
+// TestWithheldWhileItSends: a domain whose tx ring is never empty ends at the deadline all
+// the same, if it is not what waits there that it keeps. One that gives back what it is
+// asked for sends on and on, and one whose packets do not move at all is not ended.
+func TestWithheldWhileItSends(t *testing.T) {
+	for name, x := range map[string]struct{ rude, moves bool }{
+		"keeps and sends": {true, true}, "gives back and sends": {false, true}, "the card stands still": {true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, machineSize, 3<<20)
+			d, wants := w.open("d", 1, named(t, "default")), w.open("wants", 1000, named(t, "default"))
+			for range 3 {
+				d.burst(60, 9000)
+			}
+			d.rude = x.rude
+			waiting := 0
+			send := func(n int) {
+				d.full = true
+				for ; n > 0 && d.submit(content(60)); n-- {
+				}
+				d.user.Flush()
+				d.full = false
+				if x.moves {
+					left := 1 // one waits always
+					r := d.Rings()[abi.RingTx].Used
+					_ = d.Resume(func(p *pktPacket) bool { r--; return r >= left && d.send(p) })
+				}
+				waiting = d.Rings()[abi.RingTx].Used
+			}
+			for i := range 60 {
+				send(1 + i%2)
+				if waiting == 0 {
+					t.Fatal("nothing waits")
+				}
+				wants.burst(200, 9000)
+				if w.run(time.Second); d.broken != nil {
+					break
+				}
+				for range 30 { // as many as it has may go within a second
+					send(1)
+				}
+			}
+			if want := x.rude && x.moves; want != isWithheld(d.broken) {
+				t.Errorf("it ended with %v", d.broken)
 			}
 		})
 	}

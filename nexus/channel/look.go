@@ -76,12 +76,10 @@ func (c *Channel) Look(now time.Duration) (u pool.Use) {
 		s.left = math.MaxInt
 	}
 	c.drain()
-	// What waits for the card, or for the peer of a pipe, cannot be given back; nor can
-	// a domain give back anything that does not run.
-	excused := c.paused || c.rings[abi.RingTx].Filled() > 0
+	waits := c.paused || c.rings[abi.RingTx].Filled() > 0
 	for i := range c.sets {
 		s := &c.sets[i]
-		s.moves = s.Backed() > s.back.Size && s.Lent(pool.Arrived) == 0 && s.Lent(pool.Empty) > 0 && !excused
+		s.moves = s.Backed() > s.back.Size && s.Lent(pool.Arrived) == 0 && s.Lent(pool.Empty) > 0 && !waits
 	}
 	if c.hold() {
 		c.ask()
@@ -91,12 +89,22 @@ func (c *Channel) Look(now time.Duration) (u pool.Use) {
 	for i := range c.sets {
 		s := &c.sets[i]
 		var overdue bool
-		if s.debt, overdue = s.debt.Next(step, s.give.Size, s.AllLent()-s.unread, excused); overdue {
+		if s.debt, overdue = s.debt.Next(step, s.give.Size, s.AllLent()-s.unread, c.excused(s)); overdue {
 			c.fail(abi.RingFree, ErrWithheld)
 			return pool.Use{}
 		}
+		if s.debt.New() {
+			s.gone = c.counts.TxPackets + uint64(c.packets.AllLent())
+		}
 	}
 	return u
+}
+
+// excused says that the domain cannot give back what it was asked for: it does not run, or
+// that waits for the card or for the peer of a pipe. When as many packets have gone since
+// as it had, what waits is no longer that: who sends on and on is not excused by it.
+func (c *Channel) excused(s *set) bool {
+	return c.paused || c.rings[abi.RingTx].Filled() > 0 && c.counts.TxPackets < s.gone
 }
 
 // collect takes what an idle domain has read and given back.

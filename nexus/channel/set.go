@@ -35,6 +35,9 @@ type set struct {
 	// unread is how many are in the rx ring.
 	unread int
 	debt   pool.Debt
+	// gone is how many packets must have been sent before what waits in the tx ring is no
+	// excuse for the debt.
+	gone uint64
 	// stuck says that more memory was refused. There is no other try before
 	// something has changed. want is how many segments it was for.
 	stuck bool

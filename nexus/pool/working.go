@@ -100,6 +100,7 @@ func (w Working) Spare() int { return min(w.spare, w.unused, w.Size) }
 // Debt is what a domain was asked for and still has. The zero value is none.
 type Debt struct {
 	open bool
+	new  bool
 	hold int // what it may keep
 	left time.Duration
 }
@@ -115,8 +116,12 @@ func (d Debt) Next(step time.Duration, hold, held int, excused bool) (next Debt,
 	case d.open && !excused:
 		d.left -= min(step, StepMax)
 	}
+	d.new = false
 	if !d.open && held > hold {
-		d = Debt{open: true, hold: hold, left: Deadline}
+		d = Debt{open: true, new: true, hold: hold, left: Deadline}
 	}
 	return d, d.open && d.left <= 0
 }
+
+// New says that the debt began with the last step.
+func (d Debt) New() bool { return d.new }
