@@ -20,6 +20,11 @@ func (s *Switch) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
 	if a == nil {
 		return syscall.ENXIO
 	}
+	a.requests.Lock()
+	defer a.requests.Unlock()
+	if s.channel(c.ID) == nil { // it has gone meanwhile
+		return syscall.ENXIO
+	}
 	var f *flow.Flow
 	if r.Flow != 0 {
 		f = s.table.ByID(r.Flow)

@@ -36,6 +36,9 @@ type Switch struct {
 	// echoes moves with each identifier of an echo that is chosen.
 	echoes atomic.Uint32
 	facts  facts
+	// ending is held while the flows of a channel are ended, and no channel comes
+	// meanwhile: the last one of an owner takes all that the owner has along.
+	ending sync.Mutex
 
 	// attachments is how many channels there are: without one nothing is looked up.
 	attachments atomic.Int32
@@ -56,6 +59,9 @@ type attached struct {
 	// defunct says that its memory was taken back: it is there until its domain closes
 	// it, and nothing passes. Switch.mu guards it.
 	defunct bool
+	// requests is held while one about a flow is answered: it adds none to a channel
+	// whose flows have ended.
+	requests sync.Mutex
 	// used is when a packet came or the domain asked for a sync last.
 	used   atomic.Int64
 	news   bool
@@ -100,6 +106,8 @@ func New(p netif.Port, names *netns.Space, now func() time.Duration, seed uint64
 
 // Attach takes a channel in, whose flows the policy bounds.
 func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
+	s.ending.Lock()
+	defer s.ending.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := &attached{Channel: c, policy: policy}
@@ -133,7 +141,7 @@ func (s *Switch) Detach(c *channel.Channel) {
 	// What arrives meanwhile finds no channel.
 	c.Close()
 	if !defunct {
-		s.endFlows(c)
+		s.endFlows(a)
 	}
 }
 
@@ -152,14 +160,20 @@ func (s *Switch) Defunct(c *channel.Channel) (freed int, err error) {
 	}
 	s.mu.Unlock()
 	if a != nil {
-		s.endFlows(c)
+		s.endFlows(a)
 	}
 	c.Wake()
 	return freed, nil
 }
 
-// endFlows ends those of a channel that nothing passes any more.
-func (s *Switch) endFlows(c *channel.Channel) {
+// endFlows ends those of a channel that nothing passes any more, and of which channel knows
+// nothing by now.
+func (s *Switch) endFlows(c *attached) {
+	// A request that has found the channel is answered first.
+	c.requests.Lock()
+	defer c.requests.Unlock()
+	s.ending.Lock()
+	defer s.ending.Unlock()
 	last := true
 	s.mu.RLock()
 	for _, a := range s.channels {
