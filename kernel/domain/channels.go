@@ -193,6 +193,7 @@ func (d *Domain) setChannel(number int, c Channel) {
 	d.channels[number], d.memory.arenas[number] = c, nil
 	if c != nil {
 		d.memory.arenas[number] = c.Arena().Layout
+		c.Pause(d.suspended()) // it may be so since the request
 	}
 }
 
@@ -209,6 +210,8 @@ func (d *Domain) resize(r *abi.ResizeRequest) uint64 {
 		return 0
 	case errors.Is(err, arena.ErrBounds):
 		return result(abi.BadArgument)
+	case errors.Is(err, channel.ErrDefunct):
+		return result(abi.Defunct)
 	case errors.Is(err, channel.ErrBusy), errors.Is(err, channel.ErrClosed), errors.As(err, &v):
 		return result(abi.NotNow)
 	}

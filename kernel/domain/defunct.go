@@ -59,7 +59,7 @@ func (d *Domain) networkChannels() (list []int) {
 
 // reopenChannel is ControlReopen.
 func (d *Domain) reopenChannel(r *abi.OpenRequest) uint64 {
-	if r.Channel >= abi.ChannelsMax || r.Pipe[0] != 0 {
+	if r.Channel >= abi.ChannelsMax || text(r.Pipe[:]) != "" || r.Watch != 0 {
 		return result(abi.BadArgument)
 	}
 	number := int(r.Channel)
@@ -67,7 +67,7 @@ func (d *Domain) reopenChannel(r *abi.OpenRequest) uint64 {
 	switch {
 	case !ok:
 		return result(abi.BadArgument)
-	case old.Err() != channel.ErrDefunct:
+	case !d.isDefunct(number):
 		return result(abi.NotNow)
 	}
 	if first := arenaFirst(r); vm.Room() < first+spare || !d.memory.space.Holds(int(first)) {
@@ -84,6 +84,14 @@ func (d *Domain) reopenChannel(r *abi.OpenRequest) uint64 {
 	d.setChannel(number, c)
 	r.Base = d.memory.windowAt(number).base
 	return r.Channel
+}
+
+// isDefunct says that the memory of a channel was taken back, and that this is done: its
+// flows are gone too.
+func (d *Domain) isDefunct(number int) bool {
+	d.channelsMu.Lock()
+	defer d.channelsMu.Unlock()
+	return d.channels[number].Err() == channel.ErrDefunct
 }
 
 // tellDefunct wakes the domain if it has a channel that is defunct: there may be memory

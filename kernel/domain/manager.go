@@ -287,8 +287,8 @@ func (a *app) halt(force bool) error {
 	d, done := a.current, a.done
 	a.mu.Unlock()
 	if d != nil && !force {
-		d.pauseChannels(false)
 		d.goOn()
+		d.pauseChannels()
 		d.terminate()
 		select {
 		case <-done:

@@ -51,6 +51,7 @@ func (d *Domain) pause() bool {
 	if resumed == nil {
 		return false
 	}
+	d.leaveMemory() // of channels that it was about to open
 	d.turn.release()
 	defer d.turn.acquire()
 	for {
@@ -66,12 +67,23 @@ func (d *Domain) pause() bool {
 }
 
 // pauseChannels tells all channels whether the domain is kept from running.
-func (d *Domain) pauseChannels(on bool) {
+func (d *Domain) pauseChannels() {
 	d.channelsMu.Lock()
 	defer d.channelsMu.Unlock()
+	on := d.suspended()
 	for _, c := range d.channels {
 		if c != nil {
 			c.Pause(on)
+		}
+	}
+}
+
+// leaveMemory takes the memory of a suspended domain's channels of the network back, but
+// for what is pinned.
+func (d *Domain) leaveMemory() {
+	for _, i := range d.networkChannels() {
+		if err := d.defunct(i, "suspended"); err != nil && !errors.Is(err, channel.ErrPinned) {
+			slog.Warn("channel not taken", "domain", d.name, "channel", i, "reason", err)
 		}
 	}
 }
@@ -85,13 +97,9 @@ func (m *Manager) Suspend(name string) error {
 	if !d.suspend() {
 		return fmt.Errorf("domain %s is suspended already", name)
 	}
-	d.pauseChannels(true)
+	d.pauseChannels()
 	slog.Info("domain suspended", "domain", name)
-	for _, i := range d.networkChannels() {
-		if err := d.defunct(i, "suspended"); err != nil && !errors.Is(err, channel.ErrPinned) {
-			slog.Warn("channel not taken", "domain", name, "channel", i, "reason", err)
-		}
-	}
+	d.leaveMemory()
 	return nil
 }
 
@@ -101,10 +109,10 @@ func (m *Manager) Resume(name string) error {
 	if err != nil {
 		return err
 	}
-	d.pauseChannels(false)
 	if !d.goOn() {
 		return fmt.Errorf("domain %s is not suspended", name)
 	}
+	d.pauseChannels()
 	slog.Info("domain resumed", "domain", name)
 	return nil
 }

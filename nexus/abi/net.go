@@ -46,7 +46,8 @@ const (
 	// with a zero behind it.
 	ControlPipes
 	// ControlResize gives a ring of an open channel another number of slots: a
-	// ResizeRequest. NotNow: more waits in the ring than it would hold.
+	// ResizeRequest. NotNow: more waits in the ring than it would hold. Defunct: the
+	// channel is.
 	ControlResize
 	// ControlReopen opens a defunct channel of the network anew: an OpenRequest as for
 	// ControlOpen, of which Channel counts too. The channel keeps its number and

@@ -100,6 +100,8 @@ func resize(text string) syscall.Errno {
 				return syscall.ENOMEM
 			case e == int64(abi.NotNow):
 				return syscall.EBUSY
+			case e == int64(abi.Defunct):
+				return syscall.ENETDOWN // until the channel is opened anew
 			case e < 0:
 				return syscall.EINVAL
 			}

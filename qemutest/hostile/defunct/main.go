@@ -86,6 +86,21 @@ func main() {
 	other.Channel = 1 << 40
 	kit.Check(reopen(other) == int64(abi.BadArgument), "a channel beyond all was opened anew")
 	other.Channel = r.Channel
+	other.Watch, other.Direction = abi.RecordNetif, abi.RecordRx
+	kit.Check(reopen(other) == int64(abi.BadArgument), "it became a monitor")
+	other.Watch, other.Pipe[1] = 0, 'x'
+	kit.Check(reopen(other) == int64(abi.BadArgument), "it became a pipe")
+	other.Pipe[1] = 0
+	for kind := range other.Slots {
+		other.Slots[kind] = 1<<32 - 1
+		kit.Check(reopen(other) == int64(abi.BadArgument), "a ring of any size")
+		other.Slots[kind] = 0
+	}
+	for _, n := range []uint32{0, 3, 64, 1<<32 - 1} {
+		s := &abi.ResizeRequest{Channel: uint32(r.Channel), Ring: n % 8, Slots: n}
+		got := kit.Call(abi.SysControl, abi.ControlResize, uintptr(unsafe.Pointer(s)), unsafe.Sizeof(*s), 0)
+		kit.Check(got == int64(abi.Defunct), "resized to %d: %d", n, got)
+	}
 	copy(other.Schema[:], "nothing\x00")
 	kit.Check(reopen(other) == int64(abi.BadArgument), "it was opened anew with another schema than there is")
 	kit.Check(notify() == int64(abi.Defunct), "a refusal has changed it")
