@@ -248,7 +248,8 @@ func (n *nexus) reserve(protocol string, port uint16) bool {
 	return err == nil
 }
 
-// sockets is what the command ss shows.
+// sockets is what the command ss shows: the name space, and behind it the connections that
+// domains have accepted.
 func (n *nexus) sockets() *view.Table {
 	t := view.New("PROTO", "STATE", "LOCAL", "PEER", "OWNER")
 	for _, r := range n.names.Rows(clock.Since()) {
@@ -271,5 +272,8 @@ func (n *nexus) sockets() *view.Table {
 		}
 		t.Add(proto, state, local, peer, owner)
 	}
+	n.Accepted(func(state string, local, remote netip.AddrPort, domain string) {
+		t.Add("tcp", state, local.String(), remote.String(), domain)
+	})
 	return t
 }

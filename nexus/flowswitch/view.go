@@ -60,14 +60,31 @@ func (s *Switch) Flows() *view.Table {
 		if v.Kind == flow.Connected && v.Key.Proto == packet.TCP {
 			state = v.State.String()
 		}
-		name := "-"
-		if a := s.channel(v.Port); a != nil {
-			name = a.Name
-		}
-		t.Add(v.ID, protocols[v.Key.Proto], state, local, remote, name, v.Port,
+		t.Add(v.ID, protocols[v.Key.Proto], state, local, remote, s.nameOf(v.Port), v.Port,
 			v.TxPackets, v.TxBytes, v.RxPackets, v.RxBytes, v.TxAgain, v.RxAgain, mtu, v.RTT.Microseconds())
 	}
 	return t
+}
+
+// nameOf returns the name of a channel's domain.
+func (s *Switch) nameOf(channel uint32) string {
+	if a := s.channel(channel); a != nil {
+		return a.Name
+	}
+	return "-"
+}
+
+// Accepted calls f for each connection that listeners of domains have, made or half made.
+// The name space has no entry for them, as their port is the listener's.
+func (s *Switch) Accepted(f func(state string, local, remote netip.AddrPort, domain string)) {
+	for _, one := range s.table.All() {
+		v := one.View()
+		if v.Listener == 0 {
+			continue
+		}
+		local, remote := netip.AddrPortFrom(v.Key.LocalAddr(), v.Key.LocalPort), netip.AddrPortFrom(v.Key.RemoteAddr(), v.Key.RemotePort)
+		f(v.State.String(), local, remote, s.nameOf(v.Port))
+	}
 }
 
 // DropTable is a table of the reasons for which packets were dropped.
