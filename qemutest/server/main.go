@@ -157,9 +157,14 @@ func main() {
 	}
 }
 
-// ping asks an IPv4 address for an echo, as programs do that have no rights.
+// ping asks an address for an echo, as programs do that have no rights.
 func ping(address string) error {
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, syscall.IPPROTO_ICMP)
+	ip := net.ParseIP(address)
+	family, protocol, request, answer := syscall.AF_INET, syscall.IPPROTO_ICMP, byte(8), byte(0)
+	if ip.To4() == nil {
+		family, protocol, request, answer = syscall.AF_INET6, syscall.IPPROTO_ICMPV6, 128, 129
+	}
+	fd, err := syscall.Socket(family, syscall.SOCK_DGRAM, protocol)
 	if err != nil {
 		return err
 	}
@@ -171,13 +176,13 @@ func ping(address string) error {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(10 * time.Second))
-	request := []byte("\x08\x00\x00\x00\x00\x00\x00\x07data")
-	if _, err := c.WriteTo(request, &net.UDPAddr{IP: net.ParseIP(address)}); err != nil {
+	m := append([]byte{request}, "\x00\x00\x00\x00\x00\x00\x07data"...)
+	if _, err := c.WriteTo(m, &net.UDPAddr{IP: ip}); err != nil {
 		return err
 	}
 	b := make([]byte, 100)
 	n, _, err := c.ReadFrom(b)
-	if err == nil && (n != len(request) || b[0] != 0 || string(b[6:n]) != string(request[6:])) {
+	if err == nil && (n != len(m) || b[0] != answer || string(b[6:n]) != string(m[6:])) {
 		err = fmt.Errorf("the answer is % x", b[:n])
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -111,10 +112,18 @@ func TestDomainNetwork(t *testing.T) {
 			vm.Times(t, 0, `server: addresses \[127\.0\.0\.1/8 ::1/128 .*10\.0\.2\.15/24`, 1)
 			for _, c := range []struct{ line, want string }{
 				{"netstat --channels", "server"}, {"flows", "listen"}, {"rings", "alloc"}, {"pools", "large buffers"},
-				{"ss", "server"}, {"flows -j", `"domain":"server"`},
+				{"ss", "established"},
 			} {
 				if text := vm.Command(t, c.line); !strings.Contains(text, c.want) {
 					t.Errorf("%s printed %q, want %q in it", c.line, text, c.want)
+				}
+				var rows []struct{ Domain, Owner string }
+				text := vm.Command(t, c.line+" -j")
+				if err := json.Unmarshal([]byte(jsonLine(text)), &rows); err != nil {
+					t.Errorf("%s -j printed %q: %v", c.line, text, err)
+				}
+				if !slices.ContainsFunc(rows, func(r struct{ Domain, Owner string }) bool { return r.Domain == "server" || r.Owner == "server" }) {
+					t.Errorf("%s -j has no row of the domain: %q", c.line, text)
 				}
 			}
 			powerOff(t, vm)
@@ -199,6 +208,21 @@ func TestCrashingNeighbour(t *testing.T) {
 		t.Errorf("the neighbour crashed %d times", crashes)
 	}
 	t.Logf("%d requests beside %d crashes", requests, crashes)
+}
+
+// TestDomainPings has a domain send echo requests of both families from sockets of its own.
+func TestDomainPings(t *testing.T) {
+	d := serverDomain(t, "a", nil, nil)
+	vm := start(t, qemutest.Config{Memory: 160, Image: imageWith(t, "microvm", d), Net: qemutest.RawWire, Append: "ip6=2001:db8:2::99/64"})
+	peer := vm.Peer(t, qemutest.PeerConfig{})
+	vm.Seen(t, "a: serving")
+	vm.Seen(t, "dhcp: address acquired")
+	peer.Ping(t, netip.MustParseAddr("2001:db8:2::99"))
+	for _, to := range []string{"10.0.2.2", "2001:db8:2::2"} {
+		vm.Command(t, "domain send a ping "+to)
+		vm.Times(t, 0, "a: ping "+to+": ok", 1)
+	}
+	powerOff(t, vm)
 }
 
 // TestTwoDomainsTalk has one domain dial another by the machine's own address.
