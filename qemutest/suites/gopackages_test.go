@@ -1,10 +1,14 @@
 package suites
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/sluice-os/sluice/image/build"
 )
 
 // goSuite is a run of go test in domains.
@@ -123,6 +127,56 @@ func (s goSuite) run(t *testing.T, image string) {
 	for _, p := range s.packages {
 		if name := strings.TrimSuffix(p, "/..."); !strings.Contains(string(out), "ok  \t"+name) {
 			t.Errorf("%s has not run", p)
+		}
+	}
+}
+
+var testFunc = regexp.MustCompile(`(?m)^func (Test[A-Z_0-9]\w*)\(\w+ \*(?:testing\.)?T\)`)
+
+// TestFewGoTestsAreLeftOut: of the tests that a package has for Linux, at most a third are
+// left out by name.
+func TestFewGoTestsAreLeftOut(t *testing.T) {
+	const format = `{{.ImportPath}} {{.Dir}}{{range .TestGoFiles}} {{.}}{{end}}{{range .XTestGoFiles}} {{.}}{{end}}`
+	for _, s := range goSuites {
+		if s.only != "" {
+			continue
+		}
+		var names []string
+		for _, list := range s.skipped {
+			for _, name := range list {
+				if !strings.Contains(name, "/") { // else a part of a test
+					names = append(names, name)
+				}
+			}
+		}
+		left := regexp.MustCompile(strings.Join(append(names, "^$"), "|"))
+		cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-f", format}, s.packages...)...)
+		cmd.Env = build.ProgramEnv()
+		text, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go list %v: %v", s.packages, err)
+		}
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			all, out := 0, 0
+			for _, name := range f[2:] {
+				source, err := os.ReadFile(filepath.Join(f[1], name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range testFunc.FindAllSubmatch(source, -1) {
+					all++
+					if left.Match(m[1]) {
+						out++
+					}
+				}
+			}
+			if out*3 > all {
+				t.Errorf("%s: %d of %d tests are left out", f[0], out, all)
+			}
+			if out > 0 {
+				t.Logf("%s: %d of %d tests are left out", f[0], out, all)
+			}
 		}
 	}
 }
