@@ -110,9 +110,11 @@ func own(ttl byte, payload string, change func(b []byte) []byte) []byte {
 
 // fragment makes a part of a datagram of the hostile domain's: n bytes from an offset on,
 // which is a multiple of 8.
-func fragment(offset, n int, more bool) []byte {
-	whole := datagram(OwnUDP, PeerUDP, string(slices.Repeat([]byte(Mark), 20)))
-	b := ip(Machine, Peer, udp, forgedTTL, whole[offset:offset+n])
+func fragment(offset, n int, more bool) []byte { return part(forgedTTL, Mark, offset, n, more) }
+
+func part(ttl byte, payload string, offset, n int, more bool) []byte {
+	whole := datagram(OwnUDP, PeerUDP, string(slices.Repeat([]byte(payload), 20)))
+	b := ip(Machine, Peer, udp, ttl, whole[offset:offset+n])
 	field := uint16(offset / 8)
 	if more {
 		field |= 0x2000

@@ -19,7 +19,7 @@ func TestForgedIsSeen(t *testing.T) {
 			t.Errorf("%s would not be seen: % x", p.Name, frame)
 		}
 	}
-	for _, p := range Twins {
+	for _, p := range append(Twins, Packet{Make: func(int) []byte { return first() }}) {
 		if frame := Frame(mac, p.Make(1000)); Forged(mac, frame) != "" || !Twin(frame) {
 			t.Errorf("%s is taken for forged: %s", p.Name, Forged(mac, frame))
 		}

@@ -25,6 +25,8 @@ type Packet struct {
 	Name string
 	// Make writes it; port is the peer's end of a connection to the neighbour's echo.
 	Make func(port int) []byte
+	// First, if not nil, is sent before it, in the same batch: a fragment that may leave.
+	First func() []byte
 	// Claim, Segment and Header are its metadata.
 	Claim           Claim
 	Segment, Header int
@@ -40,6 +42,24 @@ var Twins = []Packet{
 	{Name: "reset-own", Make: func(int) []byte {
 		return ip(Machine, Peer, tcp, twinTTL, segment(OwnTCP, PeerUDP, flagRST, ""))
 	}},
+	{Name: "fragments", First: first, Make: func(int) []byte { return part(twinTTL, "twin", firstLen, 24, false) }},
+}
+
+// firstLen is where a fragment behind first belongs.
+const firstLen = 64
+
+func first() []byte { return part(twinTTL, "twin", 0, firstLen, true) }
+
+// behind is a fragment from an offset on that is sent behind first, changed.
+func behind(offset int, change func(b []byte)) func(int) []byte {
+	return func(int) []byte {
+		b := fragment(offset, 32, false)
+		if change != nil {
+			change(b)
+			sum(b)
+		}
+		return b
+	}
 }
 
 func plain(ttl byte, payload string) func(int) []byte {
@@ -185,6 +205,12 @@ var Forgeries = []Packet{
 		return b
 	}, Want: "fragment"},
 	{Name: "fragment-alone", Make: func(int) []byte { return fragment(64, 32, false) }, Want: "fragment"},
+	{Name: "fragment-over-its-own-ports", First: first, Make: behind(8, nil), Want: "fragment"},
+	{Name: "fragment-with-a-gap", First: first, Make: behind(firstLen+8, nil), Want: "fragment"},
+	{Name: "fragment-of-another-datagram", First: first, Make: behind(firstLen, func(b []byte) { b[5]++ }), Want: "fragment"},
+	{Name: "fragment-of-another-protocol", First: first, Make: behind(firstLen, func(b []byte) { b[9] = tcp }), Want: "fragment"},
+	{Name: "fragment-of-another-source", First: first, Make: behind(firstLen, func(b []byte) { b[15]++ }), Want: "fragment"},
+	{Name: "fragment-of-another-flow", First: first, Make: behind(firstLen, nil), Claim: Other, Want: "fragment"},
 	{Name: "fragment-beyond-64-KiB", Make: func(int) []byte {
 		b := fragment(64, 32, false)
 		binary.BigEndian.PutUint16(b[6:], 0x1fff)

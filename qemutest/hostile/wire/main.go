@@ -150,6 +150,9 @@ func (d *domain) sendNamed(name string, port int) {
 			case forge.Closed:
 				m.Flow, m.Generation = d.closed.Flow, d.closed.Generation
 			}
+			if p.First != nil {
+				d.submit(p.First(), channel.Outgoing{})
+			}
 			d.submit(p.Make(port), m)
 			d.user.Flush()
 			return
