@@ -58,6 +58,7 @@ func (c *Channel) Look(now time.Duration) (u pool.Use) {
 		}
 	}
 	if c.over != nil {
+		c.end() // for what was found while the domain asked for nothing
 		return pool.Use{}
 	}
 	for i := range c.sets {
@@ -130,10 +131,11 @@ func (c *Channel) fail(kind int, err error) {
 	c.end()
 }
 
-// end ends the domain for the violation that was found.
+// end ends the domain for the violation that was found, once.
 func (c *Channel) end() {
 	if v, ok := c.over.(*Violation); ok && c.broken != nil {
 		c.broken(v)
+		c.broken = nil
 	}
 }
 
