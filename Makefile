@@ -22,7 +22,7 @@ HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.I
 
 SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
-.PHONY: all run test test-all test-host test-qemu lint bench clean qemu gcc images FORCE
+.PHONY: all run test test-all test-host test-million test-qemu lint bench clean qemu gcc images FORCE
 
 all: images $(BUILD)/sluice.elf
 
@@ -40,13 +40,18 @@ FORCE:
 run: qemu
 	@$(GO) run ./image run -http $(HTTP)
 
-test: test-host test-qemu
+test: test-host test-million test-qemu
 
 test-all: export SLUICE_ALL = 1
 test-all: test
 
 test-host: qemu gcc
 	@$(GO) test -race -json $(HOST) | $(GO) run ./qemutest/slowest
+
+# A million of each thing that a domain or a peer can ask for: without -race, which makes
+# it ten times as long.
+test-million:
+	SLUICE_ALL=1 $(GO) test -count=1 -run '^TestMillions$$' ./nexus/flowswitch
 
 test-qemu: qemu images
 	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -json -count=1 -timeout 30m ./qemutest/suites/... | $(GO) run ./qemutest/slowest
