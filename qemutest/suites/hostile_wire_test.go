@@ -1,7 +1,6 @@
 package suites
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -326,17 +325,4 @@ func (x *hostileWire) kept(t *testing.T) {
 			x.kill(t)
 		})
 	}
-}
-
-// guestTime is the machine's clock.
-func (x *hostileWire) guestTime(t *testing.T) time.Duration {
-	t.Helper()
-	var up struct {
-		Ns int64 `json:"up_ns"`
-	}
-	text := x.vm.Command(t, "uptime -j")
-	if err := json.Unmarshal([]byte(jsonLine(text)), &up); err != nil {
-		t.Fatalf("uptime -j printed %q: %v", text, err)
-	}
-	return time.Duration(up.Ns)
 }
