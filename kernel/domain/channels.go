@@ -31,6 +31,9 @@ type Channel interface {
 	// SetBroken has f called when the domain has broken the contract outside of a
 	// call of its own. f must not block.
 	SetBroken(f func(*channel.Violation))
+	// SetStalled has f called when nobody takes what the domain sends, and others want
+	// the memory of it: see channel.Channel. f must not block.
+	SetStalled(f func())
 	// Defunct takes the channel's memory back: see channel.Channel.
 	Defunct() (freed int, err error)
 	// Err is why the channel does not work; nil: it does.
@@ -164,6 +167,7 @@ func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno)
 		return nil, abi.OverQuota
 	}
 	c.SetBroken(func(v *channel.Violation) { d.kill(*d.violation(number, v)) })
+	c.SetStalled(func() { go d.stalled(number, c) })
 	c.SetSlice(d.turn.over)
 	return c, 0
 }

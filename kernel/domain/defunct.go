@@ -36,6 +36,17 @@ func (d *Domain) defunct(number int, cause string) error {
 	return err
 }
 
+// stalled takes the memory of a channel back that has kept it too long, as nobody takes
+// what waits in it; not that of another channel which has its number meanwhile.
+func (d *Domain) stalled(number int, c Channel) {
+	d.channelsMu.Lock()
+	same := d.channels[number] == c
+	d.channelsMu.Unlock()
+	if same {
+		_ = d.defunct(number, "nobody takes what it sends") // a pinned one keeps its memory
+	}
+}
+
 func (d *Domain) takeMemory(number int) (freed int, err error) {
 	d.channelsMu.Lock()
 	defer d.channelsMu.Unlock()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
+	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/pool"
 )
 
@@ -485,6 +486,46 @@ func TestWithheldWhileItSends(t *testing.T) {
 			}
 			if want := x.rude && x.moves; want != isWithheld(d.broken) {
 				t.Errorf("it ended with %v", d.broken)
+			}
+		})
+	}
+}
+
+// TestStalledSenderLosesItsMemory: what nobody takes excuses a domain for a while, and then
+// its channel's memory is taken back. One that is asked for nothing, and one whose packets
+// go, keep theirs.
+func TestStalledSenderLosesItsMemory(t *testing.T) {
+	for name, x := range map[string]struct{ asked, moves bool }{
+		"asked, and nobody takes": {true, false}, "nobody takes": {false, false}, "asked, and taken": {true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limit := machineSize
+			if x.asked {
+				limit = 1 << 20
+			}
+			w := newWorld(t, machineSize, limit)
+			d, wants := w.open("d", 1, named(t, "default")), w.open("wants", 1000, named(t, "default"))
+			for range 3 {
+				d.burst(60, 9000)
+			}
+			d.rude = true // what it has beside that it keeps: the excuse is for what waits
+			at := 0
+			for second := 1; second <= 200 && at == 0 && d.broken == nil; second++ {
+				d.full = !x.moves
+				d.submit(content(60))
+				d.user.Flush()
+				d.full = false
+				if x.asked {
+					wants.burst(200, 9000)
+				}
+				w.run(time.Second)
+				if d.stalls > 0 {
+					at = second
+				}
+			}
+			least, most := int(channel.StallMax/time.Second), int(channel.StallMax/time.Second)+15
+			if want := x.asked && !x.moves; want && (at < least || at > most) || !want && at != 0 {
+				t.Errorf("told after %d s (broken: %v)", at, d.broken)
 			}
 		})
 	}

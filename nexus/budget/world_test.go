@@ -38,6 +38,7 @@ type domain struct {
 	event  bool // something was posted
 	rude   bool // it gives nothing back that it is asked for
 	broken *channel.Violation
+	stalls int  // how often it was told that nobody takes what it sends
 	full   bool // the card has no room
 	last   channel.Packet
 	sent   int
@@ -84,6 +85,7 @@ func (d *domain) start() {
 	d.event, d.full, d.broken, d.err = false, false, nil, nil
 	d.Notify = func() { d.event = true }
 	d.SetBroken(func(v *channel.Violation) { d.broken = v })
+	d.SetStalled(func() { d.stalls++ })
 	d.w.budget.Join(d.Channel, d.weight)
 	if d.user, err = user.New(d.memory.Domain(), d.sync); err != nil {
 		d.w.t.Fatal(err)

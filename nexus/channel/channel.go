@@ -75,6 +75,10 @@ type Channel struct {
 	notes       []note
 	seen, noted uint32
 	broken      func(*Violation)
+	// stalled is for how long the domain owes memory that waits in its tx ring, and onStall
+	// is told when that is too long.
+	stalled time.Duration
+	onStall func()
 	// paused says that the domain does not run.
 	paused bool
 	// looks says that the free ring may be looked at when something is missing.

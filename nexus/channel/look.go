@@ -31,6 +31,19 @@ func (c *Channel) SetBroken(f func(*Violation)) {
 	c.broken = f
 }
 
+// StallMax is for how long what waits in the tx ring excuses a domain that was asked for
+// memory. A card moves on, or is reset; the other end of a pipe may never read.
+const StallMax = time.Minute
+
+// SetStalled has f called when others have had no memory for StallMax while the domain owed
+// some because nobody takes what it sends: the channel's memory is to be taken back. f must not block and not use
+// the channel.
+func (c *Channel) SetStalled(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.onStall = f
+}
+
 // Pause says whether the domain is kept from running: then it need not give back what it
 // is asked for.
 func (c *Channel) Pause(on bool) {
@@ -87,6 +100,7 @@ func (c *Channel) Look(now time.Duration) (u pool.Use) {
 	}
 	u = c.use()
 	c.retry()
+	stuck := false
 	for i := range c.sets {
 		s := &c.sets[i]
 		var overdue bool
@@ -97,8 +111,25 @@ func (c *Channel) Look(now time.Duration) (u pool.Use) {
 		if s.debt.New() {
 			s.gone = c.counts.TxPackets + uint64(c.packets.AllLent())
 		}
+		stuck = stuck || s.debt.Open() && !c.paused && c.excused(s)
 	}
+	if c.limit == NoLimit {
+		step = 0 // nobody else wants it
+	}
+	c.stall(stuck, min(step, pool.StepMax))
 	return u
+}
+
+// stall counts for how long the domain is in debt for what nobody takes.
+func (c *Channel) stall(stuck bool, step time.Duration) {
+	if !stuck {
+		c.stalled = 0
+		return
+	}
+	if c.stalled += step; c.stalled >= StallMax && c.onStall != nil {
+		c.stalled = 0
+		c.onStall()
+	}
 }
 
 // excused says that the domain cannot give back what it was asked for: it does not run, or

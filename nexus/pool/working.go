@@ -123,5 +123,8 @@ func (d Debt) Next(step time.Duration, hold, held int, excused bool) (next Debt,
 	return d, d.open && d.left <= 0
 }
 
+// Open says that there is a debt.
+func (d Debt) Open() bool { return d.open }
+
 // New says that the debt began with the last step.
 func (d Debt) New() bool { return d.new }
