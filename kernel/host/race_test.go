@@ -25,7 +25,7 @@ import (
 type summed struct {
 	t            *testing.T
 	parts        *fronts.Reassembler
-	right, wrong int
+	right, wrong atomic.Int64
 }
 
 // see takes a frame that leaves and reports whether it is nothing to look at.
@@ -49,9 +49,9 @@ func (s *summed) see(frame []byte, _ *nic.Packet) bool {
 	sum.AddPseudo(&in.Src, &in.Dst, 4, in.Proto, in.Length-in.HeaderLen)
 	sum.Add(b[in.HeaderLen:in.Length])
 	if sum.Fold() == 0xffff {
-		s.right++
+		s.right.Add(1)
 	} else {
-		s.wrong++
+		s.wrong.Add(1)
 	}
 	return false
 }
@@ -59,7 +59,7 @@ func (s *summed) see(frame []byte, _ *nic.Packet) bool {
 // huntPayload sends packets of a domain whose payload another processor writes to. With naive,
 // their sums were made before by who sends them. It returns how many left with a right sum, and
 // with a wrong one.
-func huntPayload(t *testing.T, proto byte, size, segment int, naive bool) (right, wrong int) {
+func huntPayload(t *testing.T, proto byte, size, segment int, naive bool) (right, wrong int64) {
 	if runtime.GOMAXPROCS(0) < 2 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	}
@@ -107,7 +107,7 @@ func huntPayload(t *testing.T, proto byte, size, segment int, naive bool) (right
 	head := make([]byte, 20+transport)
 	met := 0 // packets whose payload has changed while they were sent
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
-		if naive && look.wrong > 0 || !naive && look.right+look.wrong >= 500 && met >= 50 {
+		if naive && look.wrong.Load() > 0 || !naive && look.right.Load()+look.wrong.Load() >= 500 && met >= 50 {
 			break
 		}
 		header.IPv4(head).Encode(&header.IPv4Fields{TotalLength: uint16(len(head) + size), TTL: 64, Protocol: proto, SrcAddr: toAddress(local), DstAddr: toAddress(remote)})
@@ -146,9 +146,7 @@ func huntPayload(t *testing.T, proto byte, size, segment int, naive bool) (right
 	if !naive && met < 50 {
 		t.Errorf("the hunter has shot at %d packets", met)
 	}
-	s.link.tx.mu.Lock()
-	defer s.link.tx.mu.Unlock()
-	return look.right, look.wrong
+	return look.right.Load(), look.wrong.Load()
 }
 
 // TestCapability53PayloadThatChanges: what leaves has the sum of what leaves, whole, in
