@@ -102,6 +102,46 @@ func TestCapability83CheckedCopyLeaves(t *testing.T) {
 	}
 }
 
+// TestCapability83CheckedFragmentLeaves is the same for fragments: each is forged when it was
+// checked, so that the last one lies over the ports of the first.
+func TestCapability83CheckedFragmentLeaves(t *testing.T) {
+	for _, twice := range []bool{false, true} {
+		w := newWorld(t)
+		v := newVictim(&scene{w, w.domain(nil, []string{"udp/*:*"})})
+		if twice {
+			w.sw.SendTwice(v.d.channel)
+		}
+		var pieces [][]byte
+		parts := fragments(v.good, 7, 60)
+		for _, part := range parts {
+			if !v.d.user.Send(&channel.Outgoing{Length: len(part)}, func(piece []byte) {
+				copy(piece, part)
+				pieces = append(pieces, piece)
+			}) {
+				t.Fatal("no room")
+			}
+		}
+		n := 0
+		w.between = func() { // admit asks for the MTU, once a packet
+			copy(pieces[n][6:], []byte{0, 1})
+			copy(pieces[n][20:], []byte{0, 22, 0, 22})
+			n++
+		}
+		v.d.user.Flush()
+		if len(w.sent) != len(parts) || n != len(parts) {
+			t.Fatalf("%d of %d left, %v", len(w.sent), len(parts), w.drops())
+		}
+		for i, b := range w.sent {
+			want := bytes.Clone(parts[i])
+			copy(want[4:6], b[4:6]) // the ID is the kernel's
+			copy(want[10:12], b[10:12])
+			if same := bytes.Equal(b, want); same == twice {
+				t.Errorf("fragment %d of %d, reading twice %v: % x", i, len(parts), twice, b)
+			}
+		}
+	}
+}
+
 // huntHeaders has packets sent while another processor writes over their headers, until one
 // leaves forged, and returns what it was; else, when enough were sent and refused, "".
 func huntHeaders(t *testing.T, twice bool) string {
