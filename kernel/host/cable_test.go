@@ -21,8 +21,6 @@ type slot struct {
 	p   nic.Packet // what it says about itself; Buffers unused
 	id  uint32
 	src *port
-	// sent is how long the frame was that the card was given in it; 0: it was not.
-	sent int
 }
 
 // port is one end of a cable.
@@ -43,7 +41,6 @@ type port struct {
 	// armed: the next arrival interrupts; starved: so does the next free slot.
 	armed, starved bool
 	transmits      int
-	finished       int // bytes that Finished has not told
 }
 
 const cableSlots = 128
@@ -132,7 +129,7 @@ func (p *port) Release(batch []nic.Packet) {
 	src := p.peer
 	src.mu.Lock()
 	for i := range batch {
-		src.done(src.all[batch[i].Buffers[0].ID])
+		src.free = append(src.free, src.all[batch[i].Buffers[0].ID])
 		batch[i].Reset()
 	}
 	kick := src.starved
@@ -163,7 +160,7 @@ func (p *port) Transmit(batch []nic.Packet) {
 	for i := range batch {
 		s := p.all[batch[i].Buffers[0].ID]
 		s.p = batch[i]
-		s.p.Buffers, s.sent = nil, s.p.Len
+		s.p.Buffers = nil
 		batch[i].Reset()
 		if !p.up.Load() || p.onTransmit != nil && !p.onTransmit(s.mem[:s.p.Len], &s.p) {
 			p.giveBack(s)
@@ -173,35 +170,9 @@ func (p *port) Transmit(batch []nic.Packet) {
 	}
 }
 
-// done makes a slot free. p.mu is held.
-func (p *port) done(s *slot) {
-	p.finished += s.sent
-	s.sent = 0
-	p.free = append(p.free, s)
-}
-
-func (p *port) Finished() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := p.finished
-	p.finished = 0
-	return n
-}
-
-func (p *port) Await() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held := 0
-	for _, s := range p.all {
-		held += s.sent
-	}
-	p.starved = p.finished == 0 && held > 0
-	return p.starved
-}
-
 func (p *port) giveBack(s *slot) {
 	p.mu.Lock()
-	p.done(s)
+	p.free = append(p.free, s)
 	kick := p.starved
 	p.starved = false
 	p.mu.Unlock()

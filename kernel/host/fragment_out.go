@@ -39,6 +39,7 @@ func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte, mtu int) netif.
 	}
 	id := p.FragmentID()
 	step := fronts.FragmentPayload(version, mtu)
+	before := t.n
 	copy(f.head[:ethHeader], ethernet)
 	for offset := 0; offset < len(f.whole); offset += step {
 		n := min(step, len(f.whole)-offset)
@@ -57,5 +58,6 @@ func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte, mtu int) netif.
 		}
 	}
 	t.counters.inc(txFragmented)
+	p.wake(before)
 	return netif.Sent
 }

@@ -48,7 +48,6 @@ func (p *cardPort) FragmentID() uint32 {
 // stack sends to this machine and nobody of it wants. It is called before Start.
 func (s *Stack) Attach(r netif.Receiver) {
 	s.link.nexus = r
-	s.link.tx.queue.memory.open()
 	for _, protocol := range []tcpip.TransportProtocolNumber{
 		header.TCPProtocolNumber, header.UDPProtocolNumber, header.ICMPv4ProtocolNumber, header.ICMPv6ProtocolNumber,
 	} {
@@ -83,29 +82,15 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	t := l.tx
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := t.n
 	t.drain()
-	r := netif.Full
-	if t.queue.length() == 0 && t.room() {
-		r = p.put(o, hop.MAC)
+	if t.length > 0 {
+		return netif.Full
 	}
-	if r == netif.Full && t.queue.holdDomain(t.now(), p, o, hop) {
-		t.counters.inc(txQueued)
-		r = netif.Sent
-	}
-	p.wake(before)
-	return r
-}
-
-// put copies a packet into frames. Full: nothing of it. t.mu is held.
-func (p *cardPort) put(o *netif.Outgoing, mac [6]byte) netif.Result {
-	l := p.s.link
-	t := l.tx
 	if ethHeader+o.IP+o.Transport > len(t.head) {
 		return netif.Unreachable
 	}
 	head := t.head[:ethHeader+o.IP+o.Transport]
-	copy(head[0:6], mac[:])
+	copy(head[0:6], hop.MAC[:])
 	copy(head[6:12], l.mac[:])
 	head[12], head[13] = 0x08, 0x00
 	if o.Head[0]>>4 == 6 {
@@ -123,6 +108,7 @@ func (p *cardPort) put(o *netif.Outgoing, mac [6]byte) netif.Result {
 	}
 	p.body = bodyReader{pieces: o.Body}
 	done := 0
+	before := t.n
 	if !t.frames(&p.out, &p.body, &done) {
 		if done == 0 {
 			return netif.Full
@@ -131,6 +117,7 @@ func (p *cardPort) put(o *netif.Outgoing, mac [6]byte) netif.Result {
 		// TCP sends it again.
 		t.counters.inc(txDropNoBuffer)
 	}
+	p.wake(before)
 	return netif.Sent
 }
 
@@ -267,7 +254,14 @@ func classifyPacket(b []byte) (frameInfo, counter, bool) {
 }
 
 // Flush implements netif.Port.
-func (p *cardPort) Flush() { p.s.link.tx.flushSoon() }
+func (p *cardPort) Flush() {
+	t := p.s.link.tx
+	t.mu.Lock()
+	if !t.turn {
+		t.flush()
+	}
+	t.mu.Unlock()
+}
 
 // Resolve implements netif.Port.
 func (p *cardPort) Resolve(remote netip.Addr, done func(bool)) {

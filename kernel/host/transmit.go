@@ -8,24 +8,24 @@ package host
 import (
 	"encoding/binary"
 	"sync"
-	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
-	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
 // transmitBatch is the most frames that wait for one notification.
 const transmitBatch = 64
 
-// queued is a packet of gVisor's on its way into frames.
+// queued is a packet that found no room in the ring.
 type queued struct {
 	pkt *stack.PacketBuffer
 	// done is how many bytes of its payload went out in segments already.
 	done int
+	// held is how many bytes of memory it keeps.
+	held int
 }
 
 type transmitter struct {
@@ -38,11 +38,10 @@ type transmitter struct {
 	batch []nic.Packet // the first n are reserved and filled
 	n     int
 	turn  bool // the poller is in its turn and will flush at its end
-	// queue is what waits for room in the ring, and limit how many bytes the ring may
-	// hold: with now, the machine's time.
-	queue *classQueue
-	limit aqm.RingLimit
-	now   func() time.Duration
+	// queue is a ring: length packets from first on, which keep size bytes.
+	queue         []queued
+	first, length int
+	size, sizeMax int
 	// head is where the headers of the frame at hand are put together, whole
 	// where those of a packet that is cut are kept, and reader walks gVisor's
 	// packet into to.
@@ -53,23 +52,16 @@ type transmitter struct {
 	watcher     watcher
 }
 
-func newTransmitter(dev nic.Device, o nic.Offloads, lim limits, c *counters, now func() time.Duration) *transmitter {
+func newTransmitter(dev nic.Device, o nic.Offloads, lim limits, c *counters) *transmitter {
 	return &transmitter{
 		dev:      dev,
 		offloads: o,
 		counters: c,
 		wake:     make(chan struct{}, 1),
 		batch:    nic.NewBatch(transmitBatch),
-		queue:    newClassQueue(lim.txQueue, c),
-		limit:    aqm.NewRingLimit(0, 0),
-		now:      now,
+		queue:    make([]queued, txQueuePackets),
+		sizeMax:  lim.txQueue,
 	}
-}
-
-// sinceStart is the time since it was called.
-func sinceStart(clock tcpip.Clock) func() time.Duration {
-	start := clock.NowMonotonic()
-	return func() time.Duration { return clock.NowMonotonic().Sub(start) }
 }
 
 // write sends packets. It returns how many were taken, and an error when the
@@ -106,15 +98,41 @@ func (t *transmitter) wakeFlusher() {
 func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 	q := queued{pkt: pkt}
 	t.drain()
-	if t.queue.length() == 0 && t.room() && t.emit(&q) {
+	if t.length == 0 && t.emit(&q) {
 		return nil
 	}
-	if !t.queue.holdHost(t.now(), pkt, q.done) {
+	if !t.hold(q) {
 		t.counters.inc(txDropQueueFull)
 		return &tcpip.ErrNoBufferSpace{}
 	}
 	t.counters.inc(txQueued)
 	return nil
+}
+
+// hold queues a packet, or reports false when the queue is full. A short packet
+// can keep 64 KiB, which it has in common with others of its stream as long as
+// the stream lives: of such a one it keeps a copy. t.mu is held.
+func (t *transmitter) hold(q queued) bool {
+	size := q.pkt.Size()
+	q.held = packetMemory(q.pkt)
+	copied := q.held > 2*size+packetBytes
+	if copied {
+		q.held = 2*size + packetBytes
+	}
+	if t.length == len(t.queue) || t.size+q.held > t.sizeMax {
+		return false
+	}
+	if copied {
+		route, gso := q.pkt.EgressRoute, q.pkt.GSOOptions
+		q.pkt = q.pkt.DeepCopyForForwarding(0)
+		q.pkt.EgressRoute, q.pkt.GSOOptions = route, gso
+	} else {
+		q.pkt.IncRef()
+	}
+	t.queue[(t.first+t.length)%len(t.queue)] = q
+	t.length++
+	t.size += q.held
+	return true
 }
 
 // packetMemory is what a packet keeps, in bytes.
@@ -127,68 +145,15 @@ func packetMemory(pkt *stack.PacketBuffer) int {
 	return n
 }
 
-// drain sends from the queue while there is room. When it returns with something in the
-// queue, the card will interrupt: all that there is was given to it. t.mu is held.
+// drain sends from the queue while there is room. t.mu is held.
 func (t *transmitter) drain() {
-	q := t.queue
-	for {
-		if q.current < 0 {
-			if q.queue.Len() == 0 || !t.room() || !q.queue.Dequeue(t.now(), &q.of) {
-				return
-			}
-			q.current = int32(q.of.Handle)
-			if q.of.Mark {
-				q.slots[q.current].mark()
-			}
-		}
-		if !t.leave(&q.slots[q.current]) {
-			return
-		}
-		q.put(q.current)
-		q.current = -1
+	for t.length > 0 && t.emit(&t.queue[t.first]) {
+		t.size -= t.queue[t.first].held
+		t.queue[t.first].pkt.DecRef()
+		t.queue[t.first] = queued{}
+		t.first = (t.first + 1) % len(t.queue)
+		t.length--
 	}
-}
-
-// leave sends a packet that has waited. It reports false when the ring was full. t.mu is
-// held.
-func (t *transmitter) leave(w *waitingPacket) bool {
-	if w.pkt == nil {
-		d := &w.copy
-		return d.port.put(t.queue.memory.outgoing(d), d.mac) != netif.Full
-	}
-	q := queued{w.pkt, w.done}
-	sent := t.emit(&q)
-	w.done = q.done
-	return sent
-}
-
-// room says whether the ring is to be given a packet more. If not, the card will interrupt
-// when it has finished some. t.mu is held.
-func (t *transmitter) room() bool {
-	if t.limit.Room() {
-		return true
-	}
-	// What the device has not been told of it cannot finish.
-	t.flush()
-	for !t.limit.Room() {
-		if t.dev.Await() {
-			return false
-		}
-		if t.look() == 0 {
-			t.limit.Reset() // the card has nothing
-		}
-	}
-	return true
-}
-
-// look takes into account what the card has finished, and returns how many bytes that
-// were. t.mu is held.
-func (t *transmitter) look() int {
-	n := t.dev.Finished()
-	if n > 0 {
-		t.limit.Completed(t.now(), n)
-	}
-	return n
 }
 
 // reserve returns an empty packet with buffers for n bytes, the next of the
@@ -216,7 +181,6 @@ func (t *transmitter) reserve(n int) *nic.Packet {
 func (t *transmitter) commit(p *nic.Packet, n int) {
 	p.Len = n
 	t.n++
-	t.limit.Sent(n)
 	t.counters.inc(txFrames)
 	t.counters.add(txBytes, uint64(n))
 }
@@ -232,22 +196,6 @@ func (t *transmitter) flush() {
 	t.counters.inc(txNotifies)
 	t.dev.Transmit(t.batch[:t.n])
 	t.n = 0
-	t.look()
-}
-
-// finish sends what waits, as far as there is room, and the batch. t.mu is held.
-func (t *transmitter) finish() {
-	for {
-		t.drain()
-		if t.n == 0 {
-			return
-		}
-		// The card does not interrupt for those who waited before it was given more.
-		t.flush()
-		if t.queue.length() == 0 {
-			return
-		}
-	}
 }
 
 // beginTurn says that the poller works and will flush.
@@ -257,28 +205,15 @@ func (t *transmitter) beginTurn() {
 	t.mu.Unlock()
 }
 
-// endTurn sends what waits for room, and the batch. It reports whether domains that were
-// refused are to be told that there is room.
+// endTurn sends what waits for room, and the batch. It reports whether nothing
+// waits any more.
 func (t *transmitter) endTurn() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turn = false
-	t.finish()
-	return t.queue.room()
-}
-
-// flushSoon sends what waits and the batch for others than the poller, which is woken
-// when it is to tell domains that there is room.
-func (t *transmitter) flushSoon() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.turn {
-		return // it is done at its end
-	}
-	t.finish()
-	if t.queue.refused && t.queue.freed {
-		t.dev.Kick()
-	}
+	t.drain()
+	t.flush()
+	return t.length == 0
 }
 
 // runFlusher sends what goroutines other than the poller wrote, until stop.
@@ -286,7 +221,9 @@ func (t *transmitter) runFlusher(stop <-chan struct{}) {
 	for {
 		select {
 		case <-t.wake:
-			t.flushSoon()
+			t.mu.Lock()
+			t.flush()
+			t.mu.Unlock()
 		case <-stop:
 			return
 		}
@@ -297,16 +234,25 @@ func (t *transmitter) runFlusher(stop <-chan struct{}) {
 func (t *transmitter) discard() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.queue.discard(t.now())
+	for ; t.length > 0; t.length-- {
+		t.queue[t.first].pkt.DecRef()
+		t.queue[t.first] = queued{}
+		t.first = (t.first + 1) % len(t.queue)
+		t.counters.inc(txDropLinkDown)
+	}
+	t.size = 0
 }
 
-// writeRaw sends one frame that was put together elsewhere, before what waits: it is one
-// now and then. A full ring drops it: what is sent this way is repeated by a timer.
+// writeRaw sends one frame that was put together elsewhere. A full ring drops
+// it: what is sent this way is repeated by a timer.
 func (t *transmitter) writeRaw(frame []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.drain()
-	p := t.reserve(len(frame))
+	t.drain() // what waits goes first
+	var p *nic.Packet
+	if t.length == 0 {
+		p = t.reserve(len(frame))
+	}
 	if p == nil {
 		t.counters.inc(txDropNoBuffer)
 		return
@@ -315,7 +261,7 @@ func (t *transmitter) writeRaw(frame []byte) {
 	w.write(frame)
 	t.commit(p, len(frame))
 	if !t.turn {
-		t.finish()
+		t.flush()
 	}
 }
 

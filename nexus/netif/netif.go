@@ -12,13 +12,6 @@ type Hop struct {
 	Generation uint64 // 0: not known
 }
 
-// Backlog is what waits of one channel in front of the card. It belongs to the channel;
-// the card's side changes it and nobody else.
-type Backlog struct {
-	Held   int  // pieces of the card's memory for packets that wait
-	Paused bool // a flow of the channel has sent too much: it is Full until that has left
-}
-
 // Outgoing is an IP packet that the flow switch has admitted.
 type Outgoing struct {
 	// Head begins with the IP and transport headers, of IP and Transport bytes:
@@ -40,22 +33,15 @@ type Outgoing struct {
 	// Fragment says that the packet is one already. It has no transport header then,
 	// unless it is the first.
 	Fragment bool
-	// Channel, Flow and Generation say whose the packet is, and Class is the service
-	// class that it asks for (abi.Packet.Class). Backlog is the channel's; nil: the
-	// packet is nobody's, and is kept as long as there is room at all.
-	Channel, Flow, Generation uint32
-	Class                     uint32
-	Backlog                   *Backlog
 }
 
 // Result is what became of a packet.
 type Result uint8
 
 const (
-	// Sent packets are with the card, or wait for their turn in front of it.
+	// Sent packets are with the card.
 	Sent Result = iota
-	// Full says that no more of the channel's are taken now. Room is called when they
-	// are.
+	// Full says that the card takes no more now. Room is called when it does.
 	Full
 	// Unreachable packets were dropped: there is no way to the peer.
 	Unreachable
