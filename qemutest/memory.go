@@ -50,9 +50,13 @@ func (v *VM) Memory(t testing.TB, collect bool) *Memory {
 	if collect {
 		line = "mem -g -a -j"
 	}
-	text := v.Command(t, line)
+	// What the test has typed or not read does not matter: the line ends, and the answer
+	// is the next one that there is.
+	before := len(v.Output())
+	v.Type(t, "\n"+line+"\n")
+	text := v.Times(t, before, `(?m)^(?:sluice> )*(\{"total":.*\})\r?$`, 1)[1]
 	m := &Memory{}
-	if err := json.Unmarshal([]byte(jsonLine(text)), m); err != nil {
+	if err := json.Unmarshal([]byte(text), m); err != nil {
 		t.Fatalf("qemutest: %s printed %q: %v", line, text, err)
 	}
 	return m
@@ -107,14 +111,4 @@ func (v *VM) checkAtEnd(t testing.TB) {
 		return
 	}
 	v.CheckMemory(t)
-}
-
-// jsonLine returns the line of a text that is JSON: log lines may stand beside it.
-func jsonLine(text string) string {
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); strings.HasPrefix(line, "{") || strings.HasPrefix(line, "[{") {
-			return line
-		}
-	}
-	return text
 }

@@ -29,7 +29,7 @@ func TestIOMMU(t *testing.T) {
 	}
 	checkTCPEcho(t, vm, peer.Dial, peer.Address4())
 	c := counters(t, vm)
-	device := regexp.MustCompile(`(?m)^Device:\s+(\d+)`).FindStringSubmatch(vm.Command(t, "mem"))
+	device := regexp.MustCompile(`(?m)^devices\s+(\d+)`).FindStringSubmatch(vm.Command(t, "mem"))
 	if device == nil || c["dma_bytes"] != uint64(number(t, device[1]))<<10 || c["dma_bytes"] == 0 {
 		t.Errorf("devices reach %d bytes, mem says %q KiB", c["dma_bytes"], device)
 	}
