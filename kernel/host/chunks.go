@@ -67,8 +67,8 @@ func (c *chunks) admits(o *netif.Outgoing, b *netif.Backlog) bool {
 }
 
 // take copies a packet that is admitted.
-func (c *chunks) take(d *domainPacket, p *cardPort, o *netif.Outgoing, hop *netif.Hop) {
-	*d = domainPacket{port: p, out: *o, mac: hop.MAC, first: c.free, count: need(o), backlog: o.Backlog}
+func (c *chunks) take(d *domainPacket, p *cardPort, o *netif.Outgoing, mac macAddr) {
+	*d = domainPacket{port: p, out: *o, mac: mac, first: c.free, count: need(o), backlog: o.Backlog}
 	d.out.Body, d.out.Head = nil, nil
 	copy(d.head[:], o.Head[:o.IP+o.Transport])
 	at, last := c.free, int32(-1)

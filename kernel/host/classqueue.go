@@ -226,7 +226,7 @@ func (q *classQueue) describe(ip, transport []byte, class uint32, size, mss int)
 }
 
 // holdDomain copies a domain's packet and queues it. false: its channel is to wait.
-func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoing, hop *netif.Hop) bool {
+func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoing, mac macAddr) bool {
 	b, i := o.Backlog, int32(-1)
 	if (b == nil || !b.Paused) && q.memory.admits(o, b) {
 		i = q.take()
@@ -235,13 +235,16 @@ func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoin
 		q.refused = true
 		return false
 	}
-	q.memory.take(&q.slots[i].copy, p, o, hop)
+	q.memory.take(&q.slots[i].copy, p, o, mac)
 	q.of = aqm.Packet{Handle: uint32(i)}
 	if b != nil {
 		// Its channel can be told, and is: it is refused.
 		q.of.Flow, q.of.Advised = aqm.Flow{Channel: o.Channel, ID: o.Flow, Generation: o.Generation}, true
 	}
 	q.describe(o.Head[:o.IP], o.Head[o.IP:o.IP+o.Transport], o.Class, o.IP+o.Transport+o.PayloadLen, o.SegmentSize)
+	if o.EtherType != 0 {
+		q.of.Class = aqm.ClassOf(o.Class, 0)
+	}
 	v := q.queue.Enqueue(now, &q.of)
 	if v.Outcome == aqm.Refused {
 		// Nothing is without bytes or longer than the queue takes: see describe.

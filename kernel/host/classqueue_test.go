@@ -219,7 +219,7 @@ func TestManyBodiesInChunks(t *testing.T) {
 			check(n % len(kept))
 		}
 		d := &domainPacket{}
-		c.take(d, &cardPort{}, o, &netif.Hop{})
+		c.take(d, &cardPort{}, o, macAddr{})
 		kept, want = append(kept, d), append(want, data)
 	}
 	for len(kept) > 0 {

@@ -80,21 +80,36 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	if hop.Generation != l.neighbours.generation.Load() && !p.find(o.Remote, hop) {
 		return netif.Unknown
 	}
-	t := l.tx
+	return p.offer(o, hop.MAC)
+}
+
+// offer sends a packet to a link address, or has it wait for its turn.
+func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
+	t := p.s.link.tx
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := t.n
 	t.drain()
 	r := netif.Full
 	if t.queue.length() == 0 && t.room() {
-		r = p.put(o, hop.MAC)
+		r = p.put(o, mac)
 	}
-	if r == netif.Full && t.queue.holdDomain(t.now(), p, o, hop) {
+	if r == netif.Full && t.queue.holdDomain(t.now(), p, o, mac) {
 		t.counters.inc(txQueued)
 		r = netif.Sent
 	}
 	p.wake(before)
 	return r
+}
+
+func etherTypeOf(o *netif.Outgoing) uint16 {
+	switch {
+	case o.EtherType != 0:
+		return o.EtherType
+	case o.Head[0]>>4 == 6:
+		return uint16(header.IPv6ProtocolNumber)
+	}
+	return uint16(header.IPv4ProtocolNumber)
 }
 
 // put copies a packet into frames. Full: nothing of it. t.mu is held.
@@ -107,11 +122,8 @@ func (p *cardPort) put(o *netif.Outgoing, mac [6]byte) netif.Result {
 	head := t.head[:ethHeader+o.IP+o.Transport]
 	copy(head[0:6], mac[:])
 	copy(head[6:12], l.mac[:])
-	head[12], head[13] = 0x08, 0x00
-	if o.Head[0]>>4 == 6 {
-		head[12], head[13] = 0x86, 0xdd
-	}
-	if n := o.IP + o.Transport + o.PayloadLen; o.SegmentSize == 0 && !o.Fragment && mayBeCut(o.Head) {
+	binary.BigEndian.PutUint16(head[12:], etherTypeOf(o))
+	if n := o.IP + o.Transport + o.PayloadLen; o.EtherType == 0 && o.SegmentSize == 0 && !o.Fragment && mayBeCut(o.Head) {
 		if mtu := l.paths.mtu(o.Remote, int(l.MTU())); n > mtu {
 			return p.fragments(o, head, mtu)
 		}
