@@ -51,6 +51,11 @@ func ReadCR4() uint64
 func WriteCR3(v uint64)
 func WriteCR4(v uint64)
 
+// FlushTLB drops the translations of all pages that are not global. The page table stays
+// the one that it is, whoever runs meanwhile: reading CR3 and writing it back later could
+// bring a table back whose frames are somebody else's by then.
+func FlushTLB()
+
 // Invlpg drops the translation of one page from the TLB.
 func Invlpg(addr uintptr)
 

@@ -34,7 +34,7 @@ const refreshEvery = 100_000_000
 func (t *token) refresh(now int64) {
 	if now-t.refreshed >= refreshEvery {
 		t.refreshed = now
-		cpu.WriteCR3(cpu.ReadCR3())
+		cpu.FlushTLB()
 	}
 }
 

@@ -36,8 +36,8 @@ func (c *Channel) SetBroken(f func(*Violation)) {
 const StallMax = time.Minute
 
 // SetStalled has f called when others have had no memory for StallMax while the domain owed
-// some because nobody takes what it sends: the channel's memory is to be taken back. f must not block and not use
-// the channel.
+// some because nobody takes what it sends: the channel's memory is to be taken back. f must
+// not block and not use the channel.
 func (c *Channel) SetStalled(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
