@@ -66,17 +66,18 @@ func (e *End) Sync() error {
 	return err
 }
 
-// over says who has ended the pipe; nil: nobody.
+// over says who has ended the pipe; nil: nobody. That the pipe is over is read first: it
+// is set after the mark of the end that did it, which therefore shows here.
 func (e *End) over() error {
 	switch {
+	case !e.pipe.over.Load():
+		return nil
 	case e.closed.Load():
 		return channel.ErrClosed
 	case e.defunct.Load():
 		return channel.ErrDefunct
-	case e.pipe.over.Load():
-		return ErrPeerClosed
 	}
-	return nil
+	return ErrPeerClosed
 }
 
 // Close ends the channel and the pipe with it: the peer gets an event, may read what it
