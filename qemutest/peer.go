@@ -27,6 +27,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
+	"gvisor.dev/gvisor/pkg/waiter"
 )
 
 const (
@@ -204,6 +205,39 @@ func (p *Peer) Listen(t testing.TB, port int) net.Listener {
 	}
 	t.Cleanup(func() { l.Close() })
 	return l
+}
+
+// Packets returns a socket of datagrams at a port of the peer, which may send to all. At a
+// group it is a member.
+func (p *Peer) Packets(t testing.TB, at netip.AddrPort) net.PacketConn {
+	t.Helper()
+	protocol := ipv4.ProtocolNumber
+	if at.Addr().Is6() {
+		protocol = ipv6.ProtocolNumber
+	}
+	var wq waiter.Queue
+	ep, problem := p.stack.NewEndpoint(udp.ProtocolNumber, protocol, &wq)
+	if problem != nil {
+		t.Fatalf("qemutest: peer: %v", problem)
+	}
+	ep.SocketOptions().SetBroadcast(true)
+	if at.Addr().Is6() {
+		problem = ep.SetSockOptInt(tcpip.IPv6MulticastInterfaceOption, int(peerNIC))
+	} else {
+		problem = ep.SetSockOpt(&tcpip.MulticastInterfaceOption{NIC: peerNIC})
+	}
+	if problem == nil && at.Addr().IsMulticast() {
+		problem = ep.SetSockOpt(&tcpip.AddMembershipOption{NIC: peerNIC, MulticastAddr: addressOf(at.Addr())})
+	}
+	if problem == nil {
+		problem = ep.Bind(tcpip.FullAddress{Port: at.Port()})
+	}
+	if problem != nil {
+		t.Fatalf("qemutest: peer: datagrams at %v: %v", at, problem)
+	}
+	c := gonet.NewUDPConn(&wq, ep)
+	t.Cleanup(func() { c.Close() })
+	return c
 }
 
 // HTTP returns a client that connects through the peer's stack.

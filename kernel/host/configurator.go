@@ -95,6 +95,7 @@ func (c *configurator) newIPv6() stack.NetworkProtocolFactory {
 		AutoGenLinkLocal: c.s.cfg.IPv6.Enabled(),
 		NDPDisp:          c.router,
 		DADConfigs:       stack.DefaultDADConfigurations(),
+		MLD:              ipv6.MLDOptions{Enabled: true},
 	})
 }
 
@@ -275,7 +276,7 @@ func (c *configurator) apply() {
 	c.s.net.SetRouteTable(table)
 	c.s.link.neighbours.setRoutes(routes)
 
-	local := &localAddresses{}
+	local := &localAddresses{broadcast: broadcasts(routes)}
 	if info, ok := c.s.net.SingleNICInfo(cardID); ok {
 		for _, a := range info.ProtocolAddresses { // without tentative ones
 			local.add(a.AddressWithPrefix.Address)

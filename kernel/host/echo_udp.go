@@ -10,6 +10,7 @@ package host
 
 import (
 	"bytes"
+	"net/netip"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -36,6 +37,8 @@ type localAddresses struct {
 	n4, n6 int
 	// generation is another in each snapshot that was in use.
 	generation uint64
+	// broadcast are the addresses of all in the networks of IPv4 on the link.
+	broadcast []netip.Addr
 }
 
 func (l *localAddresses) add(a tcpip.Address) {

@@ -160,7 +160,7 @@ func New(dev nic.Device, cfg Config) (*Stack, error) {
 	s.config = newConfigurator(s, seed)
 	s.net = stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
-			arp.NewProtocol, ipv4.NewProtocol, s.config.newIPv6(),
+			arp.NewProtocol, ipv4.NewProtocolWithOptions(ipv4.Options{IGMP: ipv4.IGMPOptions{Enabled: true}}), s.config.newIPv6(),
 		},
 		TransportProtocols: []stack.TransportProtocolFactory{
 			tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6,

@@ -133,6 +133,10 @@ func (p *cardPort) wake(before int) {
 // asked for meanwhile.
 func (p *cardPort) find(remote netip.Addr, hop *netif.Hop) bool {
 	n := p.s.link.neighbours
+	if mac, ok := p.groupMAC(remote); ok {
+		hop.MAC, hop.Generation = mac, n.generation.Load()
+		return true
+	}
 	next, known, generation := n.lookup(remote)
 	if !known.usable() {
 		return false
@@ -266,7 +270,7 @@ func (p *cardPort) Flush() {
 // Resolve implements netif.Port.
 func (p *cardPort) Resolve(remote netip.Addr, done func(bool)) {
 	next, known, _ := p.s.link.neighbours.lookup(remote)
-	if known.usable() || p.Local(remote) {
+	if _, many := p.groupMAC(remote); many || known.usable() || p.Local(remote) {
 		done(true)
 		return
 	}

@@ -116,6 +116,10 @@ const (
 	FlowConnect
 	// FlowClose says that the domain's socket is gone.
 	FlowClose
+	// FlowJoin has a bound flow of UDP receive what is sent to the group Remote, and
+	// FlowLeave ends that.
+	FlowJoin
+	FlowLeave
 )
 
 // Flags of a FlowRequest.

@@ -88,7 +88,7 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 		return TxProtocol
 	case in.More && (in.Proto == packet.TCP || isError(in)): // TCP finds the path's MTU, and errors are short
 		return TxFragment
-	case !unicast(in):
+	case !s.mayReach(from, f, in):
 		return TxDestination
 	case c.segment == 0 && c.length > mtu && (in.Proto == packet.TCP || in.HasOptions || in.More):
 		return TxTooLong

@@ -150,6 +150,9 @@ func TestCapability82Forgeries(t *testing.T) {
 		{"broadcast", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.dst = netip.MustParseAddr("255.255.255.255")
 		}, "tx_destination"},
+		{"nobody", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.dst = netip.IPv4Unspecified()
+		}, "tx_destination"},
 		{"headers cut", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.payload = -2
 		}, "tx_bad_transport"},

@@ -21,7 +21,7 @@ const (
 	TxTooLong      // longer than the MTU, and not to be cut
 	TxNotAllowed   // the manifest does not allow this peer
 	TxSource       // the source address is not the machine's
-	TxDestination  // to a group, everybody, nobody or a loopback
+	TxDestination  // to nobody, a loopback, or a group or everybody, which the flow may not
 	TxSegmentation // a request for segmentation that makes no sense
 	TxQuote        // an ICMP error to another peer than that of the packet in it
 	TxUnreachable  // no way to the peer

@@ -17,7 +17,7 @@ func (s *Switch) Match(head []byte, length int) any {
 		return nil
 	}
 	in, why := packet.Parse(head, length)
-	if why != packet.OK || !s.port.Local(in.DstAddr()) || !s.outside(in.SrcAddr()) {
+	if why != packet.OK || !s.destined(&in) || !s.outside(in.SrcAddr()) {
 		return nil
 	}
 	if in.Fragment() {
@@ -68,7 +68,7 @@ func (s *Switch) owner(head []byte, in *packet.Info) *flow.Flow {
 	f := s.table.Lookup(&key)
 	switch {
 	case f == nil, f.Flags()&(flow.FlagTornDown|flow.FlagNonviable) != 0,
-		in.Proto == packet.TCP && f.Kind() == flow.Bound:
+		in.Proto == packet.TCP && f.Kind() == flow.Bound, !s.among(f, in):
 		return nil
 	}
 	return f

@@ -42,6 +42,10 @@ func (s *Switch) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
 		return s.listen(f)
 	case r.Op == abi.FlowConnect:
 		return s.connect(a, f, r)
+	case r.Op == abi.FlowJoin && f != nil:
+		return s.join(a, f, r)
+	case r.Op == abi.FlowLeave && f != nil:
+		return s.leave(f, r)
 	case r.Op == abi.FlowClose && f != nil:
 		s.table.Close(s.now(), f, flow.LingerMax)
 		s.Reap()
@@ -216,7 +220,7 @@ func (s *Switch) connect(a *attached, f *flow.Flow, r *abi.FlowRequest) syscall.
 	switch {
 	case remote.Addr().IsUnspecified() || ports && remote.Port() == 0:
 		return syscall.EINVAL
-	case remote.Addr().IsMulticast():
+	case remote.Addr().IsMulticast() && proto != packet.UDP:
 		return syscall.EADDRNOTAVAIL
 	case ports && !a.policy.MayConnect(proto, remote):
 		return syscall.EACCES

@@ -39,6 +39,7 @@ type Switch struct {
 	// ending is held while the flows of a channel are ended, and no channel comes
 	// meanwhile: the last one of an owner takes all that the owner has along.
 	ending sync.Mutex
+	groups groups
 
 	// attachments is how many channels there are: without one nothing is looked up.
 	attachments atomic.Int32
@@ -256,6 +257,7 @@ func (s *Switch) Reap() {
 	}
 	s.mu.Unlock()
 	for _, e := range ended {
+		s.leaveAll(e.Flow)
 		if e.Send {
 			s.sendReset(&e.RST)
 		}

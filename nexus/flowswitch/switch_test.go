@@ -43,6 +43,11 @@ var (
 	outside6 = netip.MustParseAddr("2001:db8::2")
 	// elsewhere is the machine's address when it has moved.
 	elsewhere = netip.MustParseAddr("192.0.2.3")
+	// All, and all in the machine's network.
+	everybody = netip.MustParseAddr("255.255.255.255")
+	network   = netip.MustParseAddr("192.0.2.255")
+	// unjoinable is a group that the card does not take.
+	unjoinable = netip.MustParseAddr("239.255.255.255")
 )
 
 // world is a machine with a flow switch, and a peer on its wire.
@@ -86,11 +91,12 @@ type world struct {
 	// lost says that there is no way to anybody.
 	lost bool
 	// moved says that the machine has lost its address.
-	moved atomic.Bool
+	moved  atomic.Bool
+	joined map[netip.Addr]int // how often each group is
 }
 
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, wire: pipe.New(1024, 1500, ""), others: map[netip.Addr]bool{}, paths: map[netip.Addr]int{}}
+	w := &world{t: t, wire: pipe.New(1024, 1500, ""), others: map[netip.Addr]bool{}, paths: map[netip.Addr]int{}, joined: map[netip.Addr]int{}}
 	w.names = netns.New(netns.Config{})
 	w.sw = flowswitch.New(w, w.names, func() time.Duration { w.mu.Lock(); defer w.mu.Unlock(); return w.now }, 1, 0)
 	w.peer = newStack(t, w.wire, outside)
@@ -258,6 +264,27 @@ func (w *world) MTU() int {
 		w.between()
 	}
 	return 1500
+}
+
+// Broadcast, Join and Leave implement netif.Port.
+func (w *world) Broadcast(a netip.Addr) bool { return a == everybody || a == network }
+
+func (w *world) Join(group netip.Addr) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if group == unjoinable {
+		return errors.New("a group of others")
+	}
+	w.joined[group]++
+	return nil
+}
+
+func (w *world) Leave(group netip.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.joined[group]--; w.joined[group] == 0 {
+		delete(w.joined, group)
+	}
 }
 
 // Source implements netif.Port.

@@ -67,6 +67,9 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.passed(f)
 		return true
 	}
+	if !x.c.again && s.many(&x.c.in) {
+		x.neighbours()
+	}
 	r := s.port.Output(&x.out, x.way(f))
 	if r == netif.Full {
 		// Room that came before it was known that somebody waits is not told again.

@@ -83,6 +83,13 @@ type Port interface {
 	// Addresses is a number that is another each time that Local may have come to
 	// answer otherwise. It is not 0.
 	Addresses() uint64
+	// Broadcast says whether an address is that of all on the link, or in one of its
+	// networks.
+	Broadcast(netip.Addr) bool
+	// Join has the card take what is sent to a group, and routers told of that; Leave
+	// ends it. Each Join has its Leave.
+	Join(group netip.Addr) error
+	Leave(group netip.Addr)
 	// MTU is that of the link, in bytes.
 	MTU() int
 	// PathMTU is the longest packet that a peer can be sent in one piece, in bytes.

@@ -99,13 +99,13 @@ func (l local) overlaps(m local) bool {
 func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 // checkPeer returns local and remote of a flow in plain form. The local port may
-// be 0.
-func checkPeer(l, r netip.AddrPort) (netip.AddrPort, netip.AddrPort, error) {
+// be 0. Datagrams have groups as peers.
+func checkPeer(proto uint8, l, r netip.AddrPort) (netip.AddrPort, netip.AddrPort, error) {
 	la, ra := plain(l.Addr()), plain(r.Addr())
 	if !la.IsValid() || !ra.IsValid() || la.IsUnspecified() || ra.IsUnspecified() || la.Is4() != ra.Is4() || r.Port() == 0 {
 		return l, r, ErrInvalid
 	}
-	if la.IsMulticast() || ra.IsMulticast() || la.IsLoopback() || ra.IsLoopback() {
+	if la.IsMulticast() || ra.IsMulticast() && proto != UDP || la.IsLoopback() || ra.IsLoopback() {
 		return l, r, ErrAddress
 	}
 	return netip.AddrPortFrom(la, l.Port()), netip.AddrPortFrom(ra, r.Port()), nil
@@ -132,7 +132,7 @@ func (r *Request) entry() (*entry, error) {
 		return nil, ErrInvalid
 	}
 	if peer {
-		l, remote, err := checkPeer(r.Local, r.Remote)
+		l, remote, err := checkPeer(r.Proto, r.Local, r.Remote)
 		if err != nil {
 			return nil, err
 		}

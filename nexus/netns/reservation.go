@@ -82,7 +82,7 @@ func (r Reservation) Connect(now time.Duration, from netip.Addr, remote netip.Ad
 	if e.proto == TCP && e.kind == Listener {
 		return ErrInvalid
 	}
-	l, remote, err := checkPeer(netip.AddrPortFrom(from, e.port), remote)
+	l, remote, err := checkPeer(e.proto, netip.AddrPortFrom(from, e.port), remote)
 	if err != nil {
 		return err
 	}

@@ -81,6 +81,7 @@ func TestRules(t *testing.T) {
 		{"restricted, the host", []Request{host(TCP, "0.0.0.0:22")}, nil},
 		{"group", []Request{listen(1, UDP, "224.0.0.251:5353")}, ErrAddress},
 		{"peer is a group", []Request{flow(1, a, "224.0.0.251:5353")}, ErrAddress},
+		{"peer of datagrams is a group", []Request{{Owner: 1, Kind: Connected, Proto: UDP, Local: ap(a), Remote: ap("224.0.0.251:5353")}}, nil},
 		{"loopback", []Request{listen(1, TCP, "127.0.0.1:80")}, ErrAddress},
 		{"loopback 6", []Request{listen(1, TCP, "[::1]:80")}, ErrAddress},
 		{"no such protocol", []Request{listen(1, 1, a)}, ErrInvalid},

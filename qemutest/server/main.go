@@ -150,6 +150,11 @@ func main() {
 		case words[0] == "lookup":
 			a, err := net.LookupHost(words[1])
 			say(fmt.Sprintf("lookup %s %v", words[1], a), err)
+		case words[0] == "group":
+			say(strings.Join(words, " "), joined(words[1], words[2]))
+		case words[0] == "who":
+			from, err := answer(words[1], words[2])
+			say(fmt.Sprintf("%s: %v", strings.Join(words, " "), from), err)
 		case words[0] == "addresses":
 			a, err := net.InterfaceAddrs()
 			say(fmt.Sprint("addresses ", a), err)

@@ -348,6 +348,62 @@ func TestFactsChange(t *testing.T) {
 	powerOff(t, vm)
 }
 
+// TestGroups has a domain join groups and hear what is sent to all, from the wire and from
+// its neighbour, and send there. Without the right it does not.
+func TestGroups(t *testing.T) {
+	a := serverDomain(t, "a", []string{"udp/7", "udp/5353", "udp/5354"}, nil, "udp/7")
+	b := serverDomain(t, "b", nil, []string{"udp/224.0.0.251:*", "udp/*:9999"})
+	vm := start(t, qemutest.Config{
+		Memory: 256, Image: imageWith(t, "microvm", a, b), Net: qemutest.RawWire, Append: "ip6=2001:db8:2::99/64",
+	})
+	peer := vm.Peer(t, qemutest.PeerConfig{})
+	vm.Seen(t, "a: serving")
+	vm.Seen(t, "b: serving")
+	vm.Seen(t, "dhcp: address acquired address=10.0.2.15/24")
+	peer.Ping(t, netip.MustParseAddr("2001:db8:2::99"))
+	do := func(name, command, answer string) {
+		t.Helper()
+		vm.Command(t, "domain send "+name+" "+command)
+		vm.Times(t, 0, name+": "+regexp.QuoteMeta(command)+": "+answer, 1)
+	}
+	// heard sends to many and expects an echo.
+	heard := func(from, to string) {
+		t.Helper()
+		c := peer.Packets(t, netip.MustParseAddrPort(from))
+		defer c.Close()
+		address := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(to))
+		if _, err := c.WriteTo([]byte(to), address); err != nil {
+			t.Fatal(err)
+		}
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		text := make([]byte, 100)
+		n, who, err := c.ReadFrom(text)
+		if err != nil || string(text[:n]) != to {
+			t.Fatalf("%s: %q of %v, %v", to, text[:n], who, err)
+		}
+	}
+	do("a", "group udp4 224.0.0.251:5353", "ok")
+	heard("0.0.0.0:4001", "224.0.0.251:5353")
+	do("a", "group udp6 [ff15::1234]:5354", "ok")
+	heard("[::]:4001", "[ff15::1234]:5354")
+	heard("0.0.0.0:4002", "10.0.2.255:7")
+	do("b", "group udp4 224.0.0.251:5355", ".*permission denied")
+
+	do("b", "who udp4 224.0.0.251:5353", "10.0.2.15:5353: ok")
+	for _, to := range []string{"224.0.0.251:9999", "10.0.2.255:9999", "255.255.255.255:9999"} {
+		c := peer.Packets(t, netip.MustParseAddrPort(strings.Replace(to, "255.255.255.255", "0.0.0.0", 1)))
+		go func() {
+			b := make([]byte, 100)
+			if n, from, err := c.ReadFrom(b); err == nil {
+				c.WriteTo(b[:n], from)
+			}
+		}()
+		do("b", "who udp4 "+to, "10.0.2.2:9999: ok")
+		c.Close()
+	}
+	powerOff(t, vm)
+}
+
 // TestMonitor has a domain watch the network interface and the channels of its
 // neighbours: it sees what they receive and send. Another one may not.
 func TestMonitor(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/userland/socket"
@@ -46,7 +47,9 @@ func (n *node) follow() {
 		}
 	}
 	for _, have := range n.stack.AllAddresses()[channelID] {
-		if _, keep := wanted[have.AddressWithPrefix.Address]; !keep {
+		// gVisor has the broadcast address among its own.
+		a := have.AddressWithPrefix.Address
+		if _, keep := wanted[a]; !keep && a != header.IPv4Broadcast {
 			n.stack.RemoveAddress(channelID, have.AddressWithPrefix.Address)
 		}
 	}

@@ -5,6 +5,7 @@ package names
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -47,6 +48,7 @@ type claim struct {
 	flags    uint32
 	listens  bool
 	remote   netip.AddrPort // valid: it is connected
+	groups   []netip.Addr
 	// flow and generation are the kernel's names for it; 0: it has none.
 	flow, generation uint32
 	over             bool // a connection of a channel that is defunct
@@ -170,6 +172,25 @@ func (n *Names) Connect(right socket.Claim, protocol uint8, remote netip.AddrPor
 func connect(protocol uint8, remote netip.AddrPort) *abi.FlowRequest {
 	return &abi.FlowRequest{
 		Op: abi.FlowConnect, Protocol: uint32(protocol), Remote: remote.Addr().As16(), RemotePort: uint32(remote.Port()),
+	}
+}
+
+// Join implements socket.Names.
+func (n *Names) Join(right socket.Claim, group netip.Addr) syscall.Errno {
+	c := right.(*claim)
+	return n.ask(c, &abi.FlowRequest{Op: abi.FlowJoin, Remote: group.As16()}, func() { c.groups = append(c.groups, group) })
+}
+
+// Leave implements socket.Names.
+func (n *Names) Leave(right socket.Claim, group netip.Addr) {
+	c := right.(*claim)
+	n.gate.RLock()
+	defer n.gate.RUnlock()
+	if i := slices.Index(c.groups, group); i >= 0 {
+		c.groups = slices.Delete(c.groups, i, i+1)
+	}
+	if c.flow != 0 {
+		n.kernel(&abi.FlowRequest{Op: abi.FlowLeave, Flow: c.flow, Generation: c.generation, Remote: group.As16()})
 	}
 }
 

@@ -30,7 +30,8 @@ func (k *kernel) ask(r *abi.FlowRequest) syscall.Errno {
 	if r.Flow != 0 && r.Flow/100 != k.channel {
 		return syscall.ENOENT
 	}
-	op := map[uint32]string{abi.FlowBind: "bind", abi.FlowListen: "listen", abi.FlowConnect: "connect", abi.FlowClose: "close"}[r.Op]
+	op := map[uint32]string{abi.FlowBind: "bind", abi.FlowListen: "listen", abi.FlowConnect: "connect", abi.FlowClose: "close",
+		abi.FlowJoin: "join", abi.FlowLeave: "leave"}[r.Op]
 	switch r.Op {
 	case abi.FlowBind:
 		if errno := k.refuse[r.LocalPort]; errno != 0 {
@@ -40,6 +41,8 @@ func (k *kernel) ask(r *abi.FlowRequest) syscall.Errno {
 			r.LocalPort = 40000
 		}
 		op += fmt.Sprintf(" %d", r.LocalPort)
+	case abi.FlowJoin, abi.FlowLeave:
+		op += fmt.Sprintf(" %v", netip.AddrFrom16(r.Remote).Unmap())
 	case abi.FlowConnect:
 		op += fmt.Sprintf(" %d", r.RemotePort)
 		if r.Flow == 0 {
@@ -130,6 +133,31 @@ func TestRenew(t *testing.T) {
 	if len(n.claims) != 0 {
 		t.Errorf("%d claims are left", len(n.claims))
 	}
+}
+
+// TestGroupsAreRenewed: who is in a group when the channel is defunct is in it again, and
+// who has left meanwhile is not.
+func TestGroupsAreRenewed(t *testing.T) {
+	k := &kernel{channel: 1}
+	n := New(k.ask)
+	_, c, _ := n.Bind(udp, netip.MustParseAddrPort("0.0.0.0:5353"), false, false)
+	groups := []netip.Addr{netip.MustParseAddr("224.0.0.1"), netip.MustParseAddr("224.0.0.2"), netip.MustParseAddr("224.0.0.3")}
+	for _, g := range groups {
+		if errno := n.Join(c, g); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	n.Leave(c, groups[0])
+	k.expect(t, "bind 5353", "join 224.0.0.1", "join 224.0.0.2", "join 224.0.0.3", "leave 224.0.0.1")
+	k.open(0)
+	err := n.Renew(func() {}, func() error { k.open(2); return nil })
+	if err != nil || n.Missing() != 0 {
+		t.Fatal(err)
+	}
+	k.expect(t, "bind 5353", "join 224.0.0.2", "join 224.0.0.3")
+	n.Leave(c, groups[1])
+	n.Release(c)
+	k.expect(t, "leave 224.0.0.2", "close")
 }
 
 // TestMissing: a port that is another's meanwhile is asked for again until it is free.

@@ -66,6 +66,9 @@ func (n *Names) renew(c *claim) syscall.Errno {
 		r.Flow, r.Generation = flow, generation
 		err = n.kernel(r)
 	}
+	for i := 0; i < len(c.groups) && err == 0 && !c.remote.IsValid(); i++ {
+		err = n.kernel(&abi.FlowRequest{Op: abi.FlowJoin, Flow: flow, Generation: generation, Remote: c.groups[i].As16()})
+	}
 	if err != 0 {
 		n.kernel(&abi.FlowRequest{Op: abi.FlowClose, Flow: flow, Generation: generation})
 		return err

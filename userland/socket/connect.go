@@ -36,9 +36,18 @@ func (k *sock) bind(local netip.AddrPort) syscall.Errno {
 		k.bound = true
 		return 0
 	}
+	wanted, v6only := named(local), k.v6only
+	if k.protocol == syscall.IPPROTO_UDP && wanted.Addr().IsMulticast() {
+		// A group is no address of the machine's: gVisor tells what is for it from the rest.
+		wanted, v6only = netip.AddrPortFrom(unspecified(wanted.Addr()), wanted.Port()), true
+	}
 	for range tries {
-		at, claim, err := k.s.Names.Bind(uint8(k.protocol), named(local), k.v6only, k.reuse || k.share)
+		at, claim, err := k.s.Names.Bind(uint8(k.protocol), wanted, v6only, k.reuse || k.share)
 		if err != 0 {
+			return err
+		}
+		if err := k.joinAll(claim); err != 0 {
+			k.s.Names.Release(claim)
 			return err
 		}
 		problem := k.ep.Bind(full(netip.AddrPortFrom(local.Addr(), at.Port())))
@@ -53,6 +62,14 @@ func (k *sock) bind(local netip.AddrPort) syscall.Errno {
 		}
 	}
 	return syscall.EADDRINUSE
+}
+
+// unspecified is the address of a's family that is any.
+func unspecified(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
 }
 
 // any is the unspecified address of the socket's family.

@@ -7,7 +7,14 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 )
 
-// Options about multicast: RFC 1112 for IPv4, RFC 3493 section 5.2 for IPv6.
+// Options about multicast: RFC 1112 for IPv4, RFC 3493 section 5.2 for IPv6, RFC 3678
+// section 5.1.1 for both.
+
+// Options that package syscall does not name.
+const (
+	mcastJoinGroup  = 42
+	mcastLeaveGroup = 45
+)
 
 // multicast says whether an option is one of these.
 func multicast(level, name int) bool {
@@ -15,13 +22,13 @@ func multicast(level, name int) bool {
 	case level == syscall.IPPROTO_IP:
 		switch name {
 		case syscall.IP_MULTICAST_IF, syscall.IP_MULTICAST_TTL, syscall.IP_MULTICAST_LOOP,
-			syscall.IP_ADD_MEMBERSHIP, syscall.IP_DROP_MEMBERSHIP:
+			syscall.IP_ADD_MEMBERSHIP, syscall.IP_DROP_MEMBERSHIP, mcastJoinGroup, mcastLeaveGroup:
 			return true
 		}
 	case level == syscall.IPPROTO_IPV6:
 		switch name {
 		case syscall.IPV6_MULTICAST_IF, syscall.IPV6_MULTICAST_HOPS, syscall.IPV6_MULTICAST_LOOP,
-			syscall.IPV6_JOIN_GROUP, syscall.IPV6_LEAVE_GROUP:
+			syscall.IPV6_JOIN_GROUP, syscall.IPV6_LEAVE_GROUP, mcastJoinGroup, mcastLeaveGroup:
 			return true
 		}
 	}
@@ -29,6 +36,9 @@ func multicast(level, name int) bool {
 }
 
 func (k *sock) setMulticast(level, name int, value []byte) syscall.Errno {
+	if name == mcastJoinGroup || name == mcastLeaveGroup {
+		return k.setGroup(level, value, name == mcastJoinGroup)
+	}
 	if level == syscall.IPPROTO_IP {
 		return k.setMulticast4(name, value)
 	}
@@ -128,16 +138,6 @@ func (k *sock) setMulticast6(name int, value []byte) syscall.Errno {
 		return err
 	}
 	return errno(k.ep.SetSockOptInt(tcpip.MulticastTTLOption, n))
-}
-
-// member joins or leaves a group.
-func (k *sock) member(o tcpip.MembershipOption, join bool) syscall.Errno {
-	if join {
-		add := tcpip.AddMembershipOption(o)
-		return errno(k.ep.SetSockOpt(&add))
-	}
-	remove := tcpip.RemoveMembershipOption(o)
-	return errno(k.ep.SetSockOpt(&remove))
 }
 
 // address4 returns an IPv4 address; any is none.

@@ -1,6 +1,7 @@
 package socket_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,6 +19,8 @@ type names struct {
 	next  uint16
 	live  map[socket.Claim]bool
 	fail  syscall.Errno
+	// failJoin is that of Join alone.
+	failJoin syscall.Errno
 }
 
 func newNames() *names { return &names{next: 5000, live: map[socket.Claim]bool{}} }
@@ -72,6 +75,19 @@ func (n *names) Connect(c socket.Claim, protocol uint8, remote netip.AddrPort) (
 		n.next++
 	}
 	return netip.AddrPortFrom(outside, c.(*claim).port), c, 0
+}
+
+func (n *names) Join(c socket.Claim, group netip.Addr) syscall.Errno {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.note("join %d %v", c.(*claim).port, group)
+	return cmp.Or(n.failJoin, n.fail)
+}
+
+func (n *names) Leave(c socket.Claim, group netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.note("leave %d %v", c.(*claim).port, group)
 }
 
 func (n *names) Release(c socket.Claim) {

@@ -38,6 +38,10 @@ type Names interface {
 	// Connect gives a claim its peer, or makes one if it is nil. It returns the
 	// source address and port.
 	Connect(c Claim, protocol uint8, remote netip.AddrPort) (netip.AddrPort, Claim, syscall.Errno)
+	// Join has a bound claim of UDP receive what is sent to a group, until Leave or its
+	// end.
+	Join(c Claim, group netip.Addr) syscall.Errno
+	Leave(c Claim, group netip.Addr)
 	// Release gives a claim back. What TCP still has to say may follow.
 	Release(Claim)
 	// Over says that a claim was a connection's and is worth nothing any more.
@@ -84,8 +88,9 @@ type sock struct {
 	started   bool // a connection was asked for
 	shut      bool // for sending
 	v6only    bool
-	reuse     bool // SO_REUSEADDR
-	share     bool // SO_REUSEPORT
+	reuse     bool         // SO_REUSEADDR
+	groups    []netip.Addr // that the machine is to know of
+	share     bool         // SO_REUSEPORT
 
 	// What follows is of sockets whose datagrams go past gVisor: see direct.go.
 	local  netip.Addr
