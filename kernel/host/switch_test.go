@@ -37,7 +37,7 @@ type neighbourDomain struct {
 // attachDomain gives a stack that was not started a flow switch with a domain.
 func attachDomain(t testing.TB, s *Stack) *neighbourDomain {
 	t.Helper()
-	policy, err := netns.ParsePolicy([]string{"udp/5000", "tcp/5000"}, []string{"udp/*:*"})
+	policy, err := netns.ParsePolicy([]string{"udp/5000", "tcp/5000"}, []string{"udp/*:*", "tcp/*:*"})
 	if err != nil {
 		t.Fatal(err)
 	}
