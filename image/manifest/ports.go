@@ -4,10 +4,12 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/sluice-os/sluice/nexus/netns"
 )
 
 // ports checks what domains may do on the network. listen is a list of
-// PROTOCOL/PORT; connect is a list of PROTOCOL/HOST:PORT. PROTOCOL is tcp or udp;
+// PROTOCOL/PORT, or ip/N for all of a protocol that has no ports; connect is a list of PROTOCOL/HOST:PORT. PROTOCOL is tcp or udp;
 // HOST is an address, a prefix, a name or *; PORT is a number or *. IPv6
 // addresses stand in brackets. Two domains may both listen on *: they share out
 // the ports when they run.
@@ -42,6 +44,10 @@ func validProtocol(s string) bool { return s == "tcp" || s == "udp" }
 
 func validListen(word string) bool {
 	protocol, port, ok := strings.Cut(word, "/")
+	if protocol == "ip" {
+		n, err := strconv.ParseUint(port, 10, 8)
+		return err == nil && port[0] != '0' && !netns.IsHostProtocol(uint8(n))
+	}
 	return ok && validProtocol(protocol) && validPort(port)
 }
 

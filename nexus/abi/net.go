@@ -93,7 +93,7 @@ type ResizeRequest struct {
 type FlowRequest struct {
 	Op       uint32
 	Channel  uint32
-	Protocol uint32 // 6 or 17, or that of an echo (1 or 58)
+	Protocol uint32 // 6 or 17, that of an echo (1 or 58), or all of another one
 	Flags    uint32
 	// Local and Remote are addresses, IPv4 as ::ffff:a.b.c.d. Zero is any
 	// address of IPv6, ::ffff:0.0.0.0 any of IPv4.
@@ -108,7 +108,8 @@ type FlowRequest struct {
 
 // Operations of a FlowRequest.
 const (
-	// FlowBind takes a port (0: any that is free) of Local.
+	// FlowBind takes a port (0: any that is free) of Local, or all of a protocol that has
+	// no ports.
 	FlowBind = iota + 1
 	// FlowListen makes a bound flow take connections.
 	FlowListen
@@ -116,7 +117,7 @@ const (
 	FlowConnect
 	// FlowClose says that the domain's socket is gone.
 	FlowClose
-	// FlowJoin has a bound flow of UDP receive what is sent to the group Remote, and
+	// FlowJoin has a bound flow, not of TCP, receive what is sent to the group Remote, and
 	// FlowLeave ends that.
 	FlowJoin
 	FlowLeave

@@ -4,8 +4,7 @@ import "github.com/sluice-os/sluice/nexus/packet"
 
 // This file owns which parts of a key count.
 
-// Mask says by which parts of its key a flow is found. Local ports and protocols
-// always count.
+// Mask says by which parts of its key a flow is found. The protocol always counts.
 type Mask uint8
 
 // The masks, from the most to the least specific.
@@ -15,10 +14,11 @@ const (
 	Tuple3                    // IP version, local address
 	Tuple2Version             // IP version: a wildcard of IPv4 or IPv6 alone
 	Tuple2                    // nothing else: a wildcard of both versions
+	Protocol                  // not even the port: all of a protocol
 	maskCount
 )
 
-var maskNames = [maskCount]string{"5-tuple", "4-tuple", "3-tuple", "2-tuple of a version", "2-tuple"}
+var maskNames = [maskCount]string{"5-tuple", "4-tuple", "3-tuple", "2-tuple of a version", "2-tuple", "protocol"}
 
 // String is the mask's name.
 func (m Mask) String() string {
@@ -41,6 +41,9 @@ func (m Mask) apply(k packet.Key) packet.Key {
 	}
 	if m >= Tuple2 {
 		k.Version = 0
+	}
+	if m >= Protocol {
+		k.LocalPort = 0
 	}
 	return k
 }

@@ -100,6 +100,9 @@ func (s *Spec) valid() bool {
 	}
 	k := &s.Key
 	ports := k.Proto == packet.TCP || k.Proto == packet.UDP
+	if s.Mask == Protocol {
+		return !ports && k.Proto != packet.ICMP && k.Proto != packet.ICMPv6
+	}
 	// What is no echo has no port: a flow without one would have all of that.
 	if k.LocalPort == 0 || ports && s.Mask <= Tuple4 && k.RemotePort == 0 {
 		return false

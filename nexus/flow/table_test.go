@@ -49,10 +49,10 @@ func add(t testing.TB, tab *Table, s Spec) *Flow {
 // TestLookupOrder: the most specific flow has the packet, for each set of flows.
 func TestLookupOrder(t *testing.T) {
 	k := key(packet.UDP, "192.0.2.1:53", "198.51.100.7:4000")
-	for set := range 1 << maskCount {
+	for set := range 1 << Protocol {
 		tab := table(t, Config{Seed: 1})
 		want := maskCount
-		for m := maskCount; m > 0; {
+		for m := Protocol; m > 0; {
 			m--
 			if set&(1<<m) != 0 {
 				kind := Bound
@@ -89,7 +89,7 @@ func TestLookupParts(t *testing.T) {
 		Tuple2Version: {"same", "remote address", "remote port", "local address"},
 		Tuple2:        {"same", "remote address", "remote port", "local address", "version"},
 	}
-	for m := range maskCount {
+	for m := range Protocol {
 		tab := table(t, Config{})
 		kind := Bound
 		if m == Tuple5 {
@@ -100,6 +100,36 @@ func TestLookupParts(t *testing.T) {
 			if got, want := tab.Lookup(&k) != nil, slices.Contains(found[m], name); got != want {
 				t.Errorf("%v with another %s: found is %v", m, name, got)
 			}
+		}
+	}
+}
+
+// TestLookupProtocol: all of a protocol without ports is one flow's, of both versions, and
+// no other protocol is.
+func TestLookupProtocol(t *testing.T) {
+	tab := table(t, Config{})
+	f := add(t, tab, Spec{Key: packet.Key{Proto: 89}, Mask: Protocol, Owner: 1, Port: 2})
+	for _, tt := range []struct {
+		name string
+		key  packet.Key
+		want *Flow
+	}{
+		{"IPv4", key(89, "192.0.2.1:0", "198.51.100.7:0"), f},
+		{"IPv6", key(89, "[2001:db8::1]:0", "[2001:db8::2]:0"), f},
+		{"another", key(90, "192.0.2.1:0", "198.51.100.7:0"), nil},
+		{"UDP", key(packet.UDP, "192.0.2.1:0", "198.51.100.7:0"), nil},
+	} {
+		if got := tab.Lookup(&tt.key); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+	in := packet.Info{Version: 4, Proto: 89, Length: 100, HeaderLen: 20}
+	if v := tab.Receive(1, &in); v.Flow != f || !v.Goes() {
+		t.Errorf("received: %+v", v)
+	}
+	for c, goes := range map[Claim]bool{{Port: 2}: true, {Port: 2, Flow: f.ID, Generation: f.Generation}: true, {Port: 3}: false, {Port: 2, Flow: f.ID + 1}: false} {
+		if v := tab.Transmit(1, tab.Outgoing(&in), c, &in); v.Goes() != goes {
+			t.Errorf("%+v: %+v", c, v)
 		}
 	}
 }
@@ -122,6 +152,9 @@ func TestAddErrors(t *testing.T) {
 		"version 0":           edit(bound, func(s *Spec) { s.Key.Version = 0 }),
 		"IPv4 local":          edit(good, func(s *Spec) { s.Key.Local = [16]byte{1} }),
 		"IPv4 without remote": edit(good, func(s *Spec) { s.Key.Remote = [16]byte{} }),
+		"all of UDP":          edit(bound, func(s *Spec) { s.Mask = Protocol }),
+		"all of an ICMP":      {Kind: Bound, Key: packet.Key{Proto: packet.ICMPv6}, Mask: Protocol},
+		"peer, whole":         {Kind: Connected, Key: packet.Key{Proto: 89}, Mask: Protocol},
 		"MTU":                 edit(good, func(s *Spec) { s.MTU = 65536 }),
 	} {
 		if _, err := table(t, Config{}).Add(0, s); !errors.Is(err, ErrInvalid) {
@@ -256,6 +289,9 @@ func FuzzTable(f *testing.F) {
 				k.Version = 6
 			}
 			m := Mask(s[2]) % maskCount
+			if m == Protocol {
+				k = packet.Key{Version: k.Version, Proto: 89 + s[1]&1, Remote: k.Remote}
+			}
 			kind := Bound
 			if m == Tuple5 {
 				kind = Connected

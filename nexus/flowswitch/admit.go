@@ -84,9 +84,9 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 		return TxSegmentation
 	case !in.First():
 		return s.continues(f, c, mtu)
-	case in.TransportLen == 0 || !ports && in.SrcPort == 0 && !isError(in):
+	case !whole(in) && (in.TransportLen == 0 || !ports && in.SrcPort == 0 && !isError(in)):
 		return TxProtocol
-	case in.More && (in.Proto == packet.TCP || isError(in)): // TCP finds the path's MTU, and errors are short
+	case in.More && (in.Proto == packet.TCP || isError(in) || whole(in)): // TCP finds the path's MTU, errors are short, the rest the kernel cuts
 		return TxFragment
 	case !s.mayReach(from, f, in):
 		return TxDestination

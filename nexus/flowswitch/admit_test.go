@@ -113,6 +113,9 @@ func TestCapability82Forgeries(t *testing.T) {
 		{"protocol", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) { p.proto = 6 }, "tx_not_found"},
 		{"protocol that has no flows", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.change = func(b []byte) { b[9] = 47 }
+		}, "tx_not_found"},
+		{"protocol of the host's", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
+			p.change = func(b []byte) { b[9] = 2 }
 		}, "tx_protocol"},
 		{"version", func(p *packet, _ *channel.Outgoing, _, _ abi.FlowRequest) {
 			p.change = func(b []byte) { b[0] = 0x55 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/flow"
+	"github.com/sluice-os/sluice/nexus/netns"
 	"github.com/sluice-os/sluice/nexus/packet"
 )
 
@@ -47,15 +48,19 @@ func (g *groups) has(group netip.Addr, flow uint32) bool {
 	return ok
 }
 
+// groupable says whether packets of a protocol go to groups: datagrams, and what a domain
+// has whole.
+func groupable(proto uint8) bool { return proto == packet.UDP || !netns.IsHostProtocol(proto) }
+
 // join is abi.FlowJoin.
 func (s *Switch) join(a *attached, f *flow.Flow, r *abi.FlowRequest) syscall.Errno {
 	g, group := &s.groups, netip.AddrFrom16(r.Remote).Unmap()
 	switch {
-	case !group.IsMulticast() || f.Key.Proto != packet.UDP || f.Kind() != flow.Bound:
+	case !group.IsMulticast() || !groupable(f.Key.Proto) || f.Kind() != flow.Bound:
 		return syscall.EINVAL
-	case f.Mask != flow.Tuple2 && version(group) != f.Key.Version:
+	case f.Mask < flow.Tuple2 && version(group) != f.Key.Version:
 		return syscall.EINVAL
-	case !a.policy.MayListen(packet.UDP, f.Key.LocalPort):
+	case !a.policy.MayListen(f.Key.Proto, f.Key.LocalPort):
 		return syscall.EACCES
 	}
 	g.changing.Lock()
@@ -98,7 +103,7 @@ func (s *Switch) leave(f *flow.Flow, r *abi.FlowRequest) syscall.Errno {
 // leaveAll ends all memberships of a flow that has ended.
 func (s *Switch) leaveAll(f *flow.Flow) {
 	g := &s.groups
-	if g.count.Load() == 0 || f.Key.Proto != packet.UDP {
+	if g.count.Load() == 0 || !groupable(f.Key.Proto) {
 		return
 	}
 	g.changing.Lock()
@@ -134,12 +139,12 @@ func (s *Switch) destined(in *packet.Info) bool {
 	switch {
 	case s.port.Local(to):
 		return true
-	case in.Proto != packet.UDP:
+	case !groupable(in.Proto):
 		return false
 	case to.IsMulticast():
 		return s.groups.count.Load() > 0
 	}
-	return s.port.Broadcast(to)
+	return in.Proto == packet.UDP && s.port.Broadcast(to)
 }
 
 // among says whether a flow is one of those to whom a packet to many goes.
@@ -148,11 +153,14 @@ func (s *Switch) among(f *flow.Flow, in *packet.Info) bool {
 	if s.port.Local(to) {
 		return true
 	}
-	if in.Proto != packet.UDP || f.Kind() != flow.Bound {
+	if !groupable(in.Proto) || f.Kind() != flow.Bound {
 		return false
 	}
 	if to.IsMulticast() {
 		return s.groups.has(to, f.ID)
+	}
+	if in.Proto != packet.UDP {
+		return false
 	}
 	a := s.channel(f.Port)
 	return a != nil && a.policy.MayListen(packet.UDP, f.Key.LocalPort) && s.port.Broadcast(to)
@@ -165,14 +173,16 @@ func (s *Switch) many(in *packet.Info) bool {
 }
 
 // mayReach says whether a packet may go where it goes: to one machine, or to a group or to
-// all as a datagram of a flow that is in the group, or that may connect there. f is nil for
-// a packet without a flow.
+// all as a datagram of a flow that is in the group, or that may connect there, or to a group
+// as one of a protocol that is the domain's. f is nil for a packet without a flow.
 func (s *Switch) mayReach(from *attached, f *flow.Flow, in *packet.Info) bool {
 	switch {
 	case !s.many(in):
 		return unicast(in)
-	case f == nil || in.Proto != packet.UDP:
+	case f == nil:
 		return false
+	case in.Proto != packet.UDP:
+		return whole(in) && in.DstAddr().IsMulticast()
 	}
 	to := in.DstAddr()
 	return s.groups.has(to, f.ID) || from.policy.MayConnect(packet.UDP, netip.AddrPortFrom(to, in.DstPort))

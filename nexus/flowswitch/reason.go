@@ -16,7 +16,7 @@ const (
 	Admitted Reason = iota
 	// Of packets that a domain sends.
 	TxLength       // the IP length is not that of the packet
-	TxProtocol     // neither TCP, UDP, an echo request nor an ICMP error
+	TxProtocol     // neither TCP, UDP, an echo request, an ICMP error, nor what a domain may have whole
 	TxFragment     // a fragment that does not directly follow its own first one
 	TxTooLong      // longer than the MTU, and not to be cut
 	TxNotAllowed   // the manifest does not allow this peer

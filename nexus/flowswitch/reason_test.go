@@ -108,7 +108,7 @@ func (x *scene) between(p packet, change func()) {
 // causes meet each reason at least once.
 var causes = map[string]func(x *scene){
 	"tx_length":   func(x *scene) { x.try(func(b []byte) []byte { return append(b, 0) }) },
-	"tx_protocol": func(x *scene) { x.try(func(b []byte) []byte { b[9] = 47; return b }) },
+	"tx_protocol": func(x *scene) { x.try(func(b []byte) []byte { b[9] = 2; return b }) },
 	"tx_fragment": func(x *scene) { x.try(func(b []byte) []byte { b[7] = 1; return b }) },
 	"tx_too_long": func(x *scene) {
 		r, errno := x.d.connect(6, outside, 80)

@@ -40,8 +40,8 @@ func (s *Switch) outside(a netip.Addr) bool {
 	return (a.IsGlobalUnicast() || a.IsLinkLocalUnicast()) && !a.Is4In6() && !s.port.Local(a)
 }
 
-// mayOwn says whether what a fragment is of may be a domain's: a datagram or an echo, as
-// nothing else comes in fragments. All others are the host stack's, to be judged by its
+// mayOwn says whether what a fragment is of may be a domain's: a datagram, an echo, or of a
+// protocol that it has whole, as nothing else comes in fragments. All others are the host stack's, to be judged by its
 // own rules, and so are those that no flow can have.
 func (s *Switch) mayOwn(in *packet.Info) bool {
 	switch in.Proto {
@@ -51,7 +51,9 @@ func (s *Switch) mayOwn(in *packet.Info) bool {
 			return false
 		}
 	default:
-		return false
+		if !whole(in) {
+			return false
+		}
 	}
 	return in.Bare() && s.table.Has(in.Proto)
 }

@@ -47,7 +47,7 @@ func (s *Switch) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
 	case r.Op == abi.FlowLeave && f != nil:
 		return s.leave(f, r)
 	case r.Op == abi.FlowClose && f != nil:
-		s.table.Close(s.now(), f, flow.LingerMax)
+		s.close(f)
 		s.Reap()
 		return 0
 	}
@@ -84,7 +84,7 @@ func errno(err error) syscall.Errno {
 func (s *Switch) bind(a *attached, r *abi.FlowRequest) syscall.Errno {
 	proto, ok := protocol(r)
 	if !ok {
-		return syscall.EPROTONOSUPPORT
+		return s.bindProtocol(a, r)
 	}
 	addr, port := netip.AddrFrom16(r.Local).Unmap(), uint16(r.LocalPort)
 	if !addr.IsUnspecified() && !s.port.Local(addr) {

@@ -41,7 +41,10 @@ func TestRequests(t *testing.T) {
 		{"port 0 (xfertcpportzero)", func() (abi.FlowRequest, syscall.Errno) { return d.connect(6, outside, 0) }, syscall.EINVAL},
 		{"port 0 (xferudpportzero)", func() (abi.FlowRequest, syscall.Errno) { return d.connect(17, outside, 0) }, syscall.EINVAL},
 		{"a group", func() (abi.FlowRequest, syscall.Errno) { return d.connect(6, netip.MustParseAddr("224.0.0.1"), 80) }, syscall.EADDRNOTAVAIL},
-		{"an unknown protocol", func() (abi.FlowRequest, syscall.Errno) { return d.bind(132, 80) }, syscall.EPROTONOSUPPORT},
+		{"a protocol that the manifest does not name", func() (abi.FlowRequest, syscall.Errno) { return d.bind(132, 0) }, syscall.EACCES},
+		{"a protocol of the host's", func() (abi.FlowRequest, syscall.Errno) { return d.bind(2, 0) }, syscall.EPROTONOSUPPORT},
+		{"no protocol", func() (abi.FlowRequest, syscall.Errno) { return d.bind(256, 0) }, syscall.EPROTONOSUPPORT},
+		{"a peer of a protocol", func() (abi.FlowRequest, syscall.Errno) { return d.connect(132, outside, 80) }, syscall.EPROTONOSUPPORT},
 		{"a port beyond 65535", func() (abi.FlowRequest, syscall.Errno) {
 			return d.request(abi.FlowRequest{Op: abi.FlowBind, Protocol: 17, LocalPort: 1 << 16})
 		}, syscall.EINVAL},

@@ -40,6 +40,8 @@ type Switch struct {
 	// meanwhile: the last one of an owner takes all that the owner has along.
 	ending sync.Mutex
 	groups groups
+	// whole is held while a whole protocol is taken or given back.
+	whole sync.Mutex
 
 	// attachments is how many channels there are: without one nothing is looked up.
 	attachments atomic.Int32
@@ -258,6 +260,7 @@ func (s *Switch) Reap() {
 	s.mu.Unlock()
 	for _, e := range ended {
 		s.leaveAll(e.Flow)
+		s.freeProtocol(e.Flow)
 		if e.Send {
 			s.sendReset(&e.RST)
 		}

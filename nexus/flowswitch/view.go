@@ -49,6 +49,10 @@ func (s *Switch) Flows() *view.Table {
 	for _, f := range s.table.All() {
 		v := f.View()
 		local, remote, mtu := fmt.Sprintf("*:%d", v.Key.LocalPort), "*", s.port.MTU()
+		proto := protocols[v.Key.Proto]
+		if v.Mask == flow.Protocol {
+			local, proto = "*", strconv.Itoa(int(v.Key.Proto))
+		}
 		if v.Mask <= flow.Tuple3 {
 			local = netip.AddrPortFrom(v.Key.LocalAddr(), v.Key.LocalPort).String()
 		}
@@ -60,7 +64,7 @@ func (s *Switch) Flows() *view.Table {
 		if v.Kind == flow.Connected && v.Key.Proto == packet.TCP {
 			state = v.State.String()
 		}
-		t.Add(v.ID, protocols[v.Key.Proto], state, local, remote, s.nameOf(v.Port), v.Port,
+		t.Add(v.ID, proto, state, local, remote, s.nameOf(v.Port), v.Port,
 			v.TxPackets, v.TxBytes, v.RxPackets, v.RxBytes, v.TxAgain, v.RxAgain, mtu, v.RTT.Microseconds())
 	}
 	return t

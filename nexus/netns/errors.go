@@ -14,6 +14,8 @@ var (
 	ErrInUse = errors.New("netns: port in use")
 	// ErrExists says that the owner holds this very 5-tuple. EEXIST.
 	ErrExists = errors.New("netns: connection exists")
+	// ErrProtocol says that another owner has the protocol. EEXIST.
+	ErrProtocol = errors.New("netns: protocol of another")
 	// ErrNoPort says that no ephemeral port is left. EADDRNOTAVAIL.
 	ErrNoPort = errors.New("netns: no ephemeral port left")
 	// ErrRestricted says that no domain may have the port. EADDRNOTAVAIL.
@@ -44,6 +46,7 @@ var errnos = []struct {
 }{
 	{ErrInUse, syscall.EADDRINUSE},
 	{ErrExists, syscall.EEXIST},
+	{ErrProtocol, syscall.EEXIST},
 	{ErrNoPort, syscall.EADDRNOTAVAIL},
 	{ErrRestricted, syscall.EADDRNOTAVAIL},
 	{ErrAddress, syscall.EADDRNOTAVAIL},

@@ -17,6 +17,7 @@ func TestErrno(t *testing.T) {
 		{ErrNoPort, syscall.EADDRNOTAVAIL},
 		{ErrRestricted, syscall.EADDRNOTAVAIL},
 		{ErrAddress, syscall.EADDRNOTAVAIL},
+		{ErrProtocol, syscall.EEXIST},
 		{ErrDenied, syscall.EACCES},
 		{ErrTableFull, syscall.ENOMEM},
 		{ErrOwnerLimit, syscall.ENOMEM},
@@ -32,7 +33,7 @@ func TestErrno(t *testing.T) {
 			t.Errorf("%v: got %v, want %v", c.err, got, c.want)
 		}
 	}
-	if len(errnos) != 12 {
-		t.Errorf("%d errors have a number, and 12 are tested", len(errnos))
+	if len(errnos) != 13 {
+		t.Errorf("%d errors have a number, and 13 are tested", len(errnos))
 	}
 }

@@ -26,8 +26,8 @@ type host struct {
 	addresses atomic.Pointer[[]netip.Addr]
 }
 
-// ParsePolicy makes a Policy of a manifest's words: "tcp/80" or "tcp/*" (any
-// port) for listen; "tcp/*:443", "udp/192.0.2.1:53", "tcp/10.0.0.0/8:*",
+// ParsePolicy makes a Policy of a manifest's words: "tcp/80", "tcp/*" (any
+// port) or "ip/89" (all of a protocol) for listen; "tcp/*:443", "udp/192.0.2.1:53", "tcp/10.0.0.0/8:*",
 // "tcp/[2001:db8::/32]:443" or "tcp/example.com:443" for connect. It takes what
 // the manifest's own check takes. The error wraps ErrWord and quotes the word.
 func ParsePolicy(listen, connect []string) (*Policy, error) {
@@ -122,6 +122,10 @@ func (p *Policy) MayListen(proto uint8, port uint16) bool {
 	}
 	return false
 }
+
+// MayHave says whether the domain may have all of a protocol that is not the host's, to
+// receive and to send to anybody.
+func (p *Policy) MayHave(proto uint8) bool { return !IsHostProtocol(proto) && p.MayListen(proto, 0) }
 
 // MayBindEphemeral says whether the domain may bind a port that the kernel picks, or that
 // the kernel has picked for it before, which is any of the ephemeral ones: if it may connect to anything over proto, or listen on any port of it. To listen

@@ -49,6 +49,23 @@ func TestPolicyListen(t *testing.T) {
 	}
 }
 
+func TestPolicyProtocols(t *testing.T) {
+	p := policy(t, "ip/89 udp/* tcp/*", "udp/*:*")
+	for proto, want := range map[uint8]bool{89: true, 90: false, TCP: false, UDP: false, 1: false, 0: false} {
+		if got := p.MayHave(proto); got != want {
+			t.Errorf("MayHave(%d) is %v", proto, got)
+		}
+	}
+	for _, word := range []string{"ip/6", "ip/17", "ip/1", "ip/58", "ip/0", "ip/255", "ip/256", "ip/-1", "ip/089", "ip/*", "ip/", "ip"} {
+		if _, err := ParsePolicy([]string{word}, nil); !errors.Is(err, ErrWord) {
+			t.Errorf("%q: %v", word, err)
+		}
+	}
+	if _, err := ParsePolicy(nil, []string{"ip/*:1"}); !errors.Is(err, ErrWord) {
+		t.Error(err)
+	}
+}
+
 func TestPolicyConnect(t *testing.T) {
 	for _, c := range []struct {
 		words  string

@@ -52,6 +52,7 @@ type Space struct {
 	tuples     map[tuple]*entry
 	owners     map[Owner]*holdings
 	lingering  lingerHeap
+	protocols  map[uint8]protocol
 	count      int
 	last       uint64 // id
 }
@@ -73,7 +74,7 @@ func New(c Config) *Space {
 	if c.Random == nil {
 		c.Random = func() uint32 { return 0 }
 	}
-	s := &Space{config: c, restricted: map[Port]bool{}, tuples: map[tuple]*entry{}, owners: map[Owner]*holdings{}}
+	s := &Space{config: c, restricted: map[Port]bool{}, tuples: map[tuple]*entry{}, owners: map[Owner]*holdings{}, protocols: map[uint8]protocol{}}
 	for i := range s.buckets {
 		s.buckets[i] = map[uint16]*bucket{}
 	}
@@ -141,10 +142,11 @@ func (s *Space) full(o Owner) (bool, error) {
 }
 
 // ReleaseOwner gives back all that an owner holds, at once, the lingering ones
-// too. It returns how many there were.
+// too. It returns how many ports there were.
 func (s *Space) ReleaseOwner(o Owner) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.releaseProtocols(o)
 	h := s.owners[o]
 	if h == nil {
 		return 0

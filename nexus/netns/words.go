@@ -9,9 +9,13 @@ import (
 
 // This file owns the words of a manifest's listen and connect lists.
 
-// parseListen reads PROTOCOL/PORT. PORT is a number or *, which is 0 here.
+// parseListen reads PROTOCOL/PORT, where PORT is a number or *, which is 0 here, or ip/N for
+// a whole protocol, which has no other ports than 0.
 func parseListen(word string) (Port, error) {
 	name, port, ok := strings.Cut(word, "/")
+	if n, number := parsePort(port); name == "ip" && number && n > 0 && n < 256 && !IsHostProtocol(uint8(n)) {
+		return Port{Proto: uint8(n)}, nil
+	}
 	p := Port{Proto: parseProto(name)}
 	if !ok || p.Proto == 0 {
 		return p, malformed("listen", word)

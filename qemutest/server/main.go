@@ -152,6 +152,12 @@ func main() {
 			say(fmt.Sprintf("lookup %s %v", words[1], a), err)
 		case words[0] == "group":
 			say(strings.Join(words, " "), joined(words[1], words[2]))
+		case words[0] == "ip":
+			c, err := net.ListenPacket(words[1], "0.0.0.0")
+			if err == nil {
+				go echoPackets(c)
+			}
+			say(strings.Join(words, " "), err)
 		case words[0] == "who":
 			from, err := answer(words[1], words[2])
 			say(fmt.Sprintf("%s: %v", strings.Join(words, " "), from), err)

@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+
 	"github.com/sluice-os/sluice/image/build"
 	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/kernel/domain/restart"
@@ -400,6 +403,53 @@ func TestGroups(t *testing.T) {
 		}()
 		do("b", "who udp4 "+to, "10.0.2.2:9999: ok")
 		c.Close()
+	}
+	powerOff(t, vm)
+}
+
+// TestWholeProtocol has a domain speak a protocol without ports, by Go's raw sockets. Another
+// one may not.
+func TestWholeProtocol(t *testing.T) {
+	const ospf = 89
+	a := serverDomain(t, "a", []string{"ip/89"}, nil)
+	b := serverDomain(t, "b", []string{"udp/*", "ip/112"}, nil)
+	vm := start(t, qemutest.Config{Memory: 256, Image: imageWith(t, "microvm", a, b), Net: qemutest.RawWire})
+	peer := vm.Peer(t, qemutest.PeerConfig{})
+	answers := vm.Capture(t, func(f []byte) bool {
+		return len(f) > 14+20 && header.Ethernet(f).Type() == header.IPv4ProtocolNumber && f[14+9] == ospf && f[14+16] == 10
+	})
+	vm.Seen(t, "a: serving")
+	vm.Seen(t, "b: serving")
+	vm.Seen(t, "dhcp: address acquired address=10.0.2.15/24")
+	peer.Ping(t, peer.Address4()) // both know each other's link address
+	for name, answer := range map[string]string{
+		"a ip ip4:89":  "a: ip ip4:89: ok",
+		"b ip ip4:89":  "b: ip ip4:89: .*operation not permitted",
+		"b ip ip4:112": "b: ip ip4:112: ok",
+		"b ip ip4:6":   "b: ip ip4:6: .*operation not permitted",
+	} {
+		vm.Command(t, "domain send "+name)
+		vm.Times(t, 0, answer, 1)
+	}
+	from, to := netip.MustParseAddr("10.0.2.2"), peer.Address4()
+	payload := []byte("a packet of a routing protocol")
+	frame := make([]byte, 14+20+len(payload))
+	header.Ethernet(frame).Encode(&header.EthernetFields{SrcAddr: qemutest.PeerMAC, DstAddr: "\x52\x54\x00\x12\x34\x56", Type: header.IPv4ProtocolNumber})
+	ip := header.IPv4(frame[14:])
+	ip.Encode(&header.IPv4Fields{
+		TotalLength: uint16(20 + len(payload)), TTL: 1, Protocol: ospf, SrcAddr: tcpip.AddrFrom4(from.As4()), DstAddr: tcpip.AddrFrom4(to.As4()),
+	})
+	ip.SetChecksum(^ip.CalculateChecksum())
+	copy(ip[20:], payload)
+	if err := vm.Wire(t).Send(frame); err != nil {
+		t.Fatal(err)
+	}
+	got := header.IPv4(answers.Next(t)[14:])
+	if !got.IsValid(len(got)) || got.SourceAddress() != ip.DestinationAddress() || got.DestinationAddress() != ip.SourceAddress() || !bytes.Equal(got.Payload(), payload) {
+		t.Errorf("the answer is % x", []byte(got))
+	}
+	if text := vm.Command(t, "flows"); !regexp.MustCompile(`\b89 +bound +\* +\* +a\b`).MatchString(text) {
+		t.Errorf("flows shows\n%s", text)
 	}
 	powerOff(t, vm)
 }

@@ -131,6 +131,9 @@ func (n *node) start(s *socket.Stack) {
 	n.link.Datagram = func(in *link.Datagram) bool {
 		return s.Deliver(&socket.Datagram{From: in.From, To: in.To, Pieces: in.Pieces, Length: in.Length, Valid: in.Valid})
 	}
+	n.link.Raw = func(in *link.Datagram) bool {
+		return s.DeliverRaw(in.Protocol, &socket.Datagram{From: in.From, To: in.To, Pieces: in.Pieces, Length: in.Length, Valid: in.Valid})
+	}
 	n.link.Room = s.Room
 	n.link.Events = func(events []abi.Slot, lost bool) { n.noticed(s, events, lost) }
 	acks := &delayed{signal: n.link.Signal}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 
@@ -11,8 +12,9 @@ import (
 	"github.com/sluice-os/sluice/userland/channel"
 )
 
-// Datagram is one of UDP that has arrived.
+// Datagram is one of UDP that has arrived, or a packet for Endpoint.Raw.
 type Datagram struct {
+	Protocol uint8
 	From, To netip.AddrPort
 	Pieces   [][]byte // of the payload, valid during the call
 	Length   int      // of the payload in bytes
@@ -65,6 +67,32 @@ func (d *Datagram) parse(in *channel.Received) bool {
 	d.Pieces[0] = udp[udpHeader:]
 	d.Length = in.Length - at - udpHeader
 	return d.From.Port() != 0
+}
+
+// parseRaw reads a packet of a protocol that gVisor does not know. It is false for all
+// others, and for those with extension headers. What is left of one of IPv6 is the payload.
+func (d *Datagram) parseRaw(in *channel.Received) bool {
+	head := in.Pieces[0]
+	at := 0
+	var from, to netip.Addr
+	switch {
+	case len(head) >= v4Header && head[0]>>4 == 4:
+		d.Protocol = head[9]
+		from, to = netip.AddrFrom4([4]byte(head[12:])), netip.AddrFrom4([4]byte(head[16:]))
+	case len(head) >= v6Header && head[0]>>4 == 6:
+		d.Protocol, at = head[6], v6Header
+		from, to = netip.AddrFrom16([16]byte(head[8:])), netip.AddrFrom16([16]byte(head[24:]))
+	default:
+		return false
+	}
+	switch tcpip.TransportProtocolNumber(d.Protocol) {
+	case header.TCPProtocolNumber, header.UDPProtocolNumber, header.ICMPv4ProtocolNumber, header.ICMPv6ProtocolNumber:
+		return false
+	}
+	d.From, d.To = netip.AddrPortFrom(from, 0), netip.AddrPortFrom(to, 0)
+	d.Pieces = append(d.pieces[:0], in.Pieces...)
+	d.Pieces[0], d.Length = head[at:], in.Length-at
+	return true
 }
 
 // datagram is one that is sent: headers, and then what the caller gave.

@@ -40,6 +40,9 @@ type Endpoint struct {
 	Datagram func(*Datagram) bool
 	Room     func()
 	in       Datagram
+	// Raw, if it is set, is offered each packet of a protocol that gVisor does not know, as
+	// Datagram is.
+	Raw func(*Datagram) bool
 
 	// Events, if it is set, is told in the receiver's goroutine what else has come:
 	// see channel.Channel.Events.

@@ -64,6 +64,9 @@ func (e *Endpoint) deliver(in *channel.Received) {
 	if e.Datagram != nil && in.Verified && e.in.parse(in) && e.Datagram(&e.in) {
 		return
 	}
+	if e.Raw != nil && e.in.parseRaw(in) && e.Raw(&e.in) {
+		return
+	}
 	network := header.IPv4ProtocolNumber
 	if in.Pieces[0][0]>>4 == 6 {
 		network = header.IPv6ProtocolNumber

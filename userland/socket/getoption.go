@@ -69,6 +69,9 @@ func (k *sock) getSocket(name int) (int, syscall.Errno) {
 		}
 		return int(errno(err)), 0
 	case syscall.SO_TYPE:
+		if k.kind != 0 {
+			return k.kind, 0
+		}
 		if k.protocol == syscall.IPPROTO_TCP {
 			return syscall.SOCK_STREAM, 0
 		}

@@ -58,7 +58,7 @@ func (s *Stack) Claims(f func(Claim)) {
 func (s *Stack) AddressGone(has func(netip.Addr) bool) {
 	var ended []*sock
 	for _, k := range s.all.list() {
-		if !lost(k.ep, has) {
+		if !k.lost(has) {
 			continue
 		}
 		why := syscall.EADDRNOTAVAIL
@@ -82,6 +82,15 @@ func (s *Stack) AddressGone(has func(netip.Addr) bool) {
 	}
 }
 
+func (k *sock) lost(has func(netip.Addr) bool) bool {
+	if k.kind != syscall.SOCK_RAW {
+		return lost(k.ep, has)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return gone(k.local, has)
+}
+
 // lost says whether an endpoint is bound to an address that is not there.
 func lost(ep tcpip.Endpoint, has func(netip.Addr) bool) bool {
 	a, err := ep.GetLocalAddress()
@@ -92,7 +101,10 @@ func lost(ep tcpip.Endpoint, has func(netip.Addr) bool) bool {
 	if !ok {
 		return false // any
 	}
-	local = local.Unmap()
+	return gone(local.Unmap(), has)
+}
+
+func gone(local netip.Addr, has func(netip.Addr) bool) bool {
 	return !local.IsUnspecified() && !local.IsMulticast() && !private(local) && !has(local)
 }
 

@@ -69,6 +69,7 @@ type Stack struct {
 	direct  direct
 	starved starved
 	all     all
+	raws    raws
 }
 
 // sock is a socket. It implements posix.Socket.
@@ -76,6 +77,7 @@ type sock struct {
 	s        *Stack
 	v6       bool
 	protocol int // syscall.IPPROTO_TCP and its like
+	kind     int // SOCK_RAW; 0: what the protocol has
 	ep       tcpip.Endpoint
 	wq       *waiter.Queue
 	entry    waiter.Entry
@@ -121,7 +123,7 @@ func (s *Stack) Socket(domain, kind, protocol int) (posix.Socket, syscall.Errno)
 	case kind == syscall.SOCK_DGRAM && protocol == syscall.IPPROTO_ICMPV6 && k.v6:
 		transport, k.protocol = icmp.ProtocolNumber6, protocol
 	case kind == syscall.SOCK_RAW:
-		return nil, syscall.EPERM
+		return s.raw(k, protocol)
 	case kind == syscall.SOCK_STREAM || kind == syscall.SOCK_DGRAM:
 		return nil, syscall.EPROTONOSUPPORT
 	default:
