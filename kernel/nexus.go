@@ -189,6 +189,11 @@ func (c *netChannel) Flow(r *abi.FlowRequest) syscall.Errno {
 	return c.nexus.Switch.Flow(c.Channel, r)
 }
 
+// Branch implements domain.Flows.
+func (c *netChannel) Branch(r *abi.BranchRequest) syscall.Errno {
+	return c.nexus.Switch.Branch(c.Channel, r)
+}
+
 // Names implements domain.Flows.
 func (c *netChannel) Names(r *abi.FlowRequest) (list []<-chan struct{}) {
 	if r.Op != abi.FlowConnect {

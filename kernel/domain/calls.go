@@ -199,6 +199,8 @@ func (d *Domain) network(request, addr, n uint64) uint64 {
 		return exchange(d, addr, n, func(r *abi.OpenRequest) uint64 { return d.closeChannel(r.Channel) })
 	case abi.ControlFlow:
 		return exchange(d, addr, n, d.flow)
+	case abi.ControlBranch:
+		return exchange(d, addr, n, d.branch)
 	case abi.ControlResize:
 		return exchange(d, addr, n, d.resize)
 	case abi.ControlStats:

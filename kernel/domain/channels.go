@@ -55,6 +55,8 @@ type Flows interface {
 	Used() time.Duration
 	// Flow answers a request about a flow. It does not wait.
 	Flow(*abi.FlowRequest) syscall.Errno
+	// Branch does the same.
+	Branch(*abi.BranchRequest) syscall.Errno
 	// Names is asked when Flow has answered EACCES: the request may be answered
 	// otherwise when what it returns is closed, as names are looked up. Empty: it
 	// will not.
@@ -322,6 +324,22 @@ func (d *Domain) flow(r *abi.FlowRequest) uint64 {
 			errno = c.Flow(r)
 		}
 	}
+	return flowResult(errno)
+}
+
+// branch is ControlBranch.
+func (d *Domain) branch(r *abi.BranchRequest) uint64 {
+	if r.Channel >= abi.ChannelsMax {
+		return result(abi.BadArgument)
+	}
+	c, ok := d.channels[r.Channel].(Flows)
+	if !ok {
+		return result(abi.BadArgument)
+	}
+	return flowResult(c.Branch(r))
+}
+
+func flowResult(errno syscall.Errno) uint64 {
 	if errno != 0 {
 		return result(abi.Errno(-abi.FlowErrno - int64(errno)))
 	}

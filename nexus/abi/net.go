@@ -54,6 +54,9 @@ const (
 	// address; its flows are gone. NotNow: it is not defunct. OverQuota: the domain or
 	// the machine has not enough memory left; it is defunct as before.
 	ControlReopen
+	// ControlBranch makes a branch of a flow of UDP: a BranchRequest. Refusals are as of
+	// ControlFlow.
+	ControlBranch
 )
 
 // FlowErrno is added to the errno of a refused ControlFlow.
@@ -104,6 +107,30 @@ type FlowRequest struct {
 	Flow, Generation uint32
 	MTU              uint32 // answer
 	_                uint32
+}
+
+// PatternsMax is how many patterns a branch may have, PatternMax how many bytes one.
+const (
+	PatternsMax = 4
+	PatternMax  = 32
+)
+
+// BranchRequest makes a flow of those datagrams of another flow that have all patterns.
+// What arrives of them names it, and what is sent may. It has no port of its own, ends with
+// the other flow, and is closed as one.
+type BranchRequest struct {
+	Channel uint32
+	// Flow and Generation name the other flow; the answer is the branch.
+	Flow, Generation uint32
+	Count            uint32 // of patterns
+	Patterns         [PatternsMax]Pattern
+}
+
+// Pattern is bytes that the payload of a datagram has at an offset: Length of Bytes, of
+// which the last is within the first 1000 of the payload.
+type Pattern struct {
+	Offset, Length uint32
+	Bytes          [PatternMax]byte
 }
 
 // Operations of a FlowRequest.

@@ -56,6 +56,8 @@ type Flow struct {
 	Mask Mask
 	// Listener is the ID of the flow whose child this was; 0: it was none.
 	Listener uint32
+	// Trunk is the ID of the flow whose branch this is; 0: it is none.
+	Trunk uint32
 	// Created is when it was made.
 	Created time.Duration
 	// Hop is the way to the peer of a flow that has one. It belongs to who sends
@@ -69,6 +71,11 @@ type Flow struct {
 	checked  atomic.Uint64
 	lastUsed atomic.Int64
 	count    [2]traffic
+
+	// branches are those of a trunk. trunk and patterns are a branch's, and do not change.
+	branches atomic.Pointer[[]*Flow]
+	trunk    *Flow
+	patterns []Pattern
 
 	mu    sync.Mutex // guards track; taken after Table.mu
 	track tracker
@@ -132,7 +139,7 @@ func (f *Flow) passed(now time.Duration, direction, length int) {
 
 // View is what lists show of a flow: a copy.
 type View struct {
-	ID, Generation, Port, Listener         uint32
+	ID, Generation, Port, Listener, Trunk  uint32
 	Owner                                  uint64
 	Key                                    packet.Key
 	Mask                                   Mask
@@ -157,7 +164,7 @@ func (f *Flow) View() View {
 		state = StateListen
 	}
 	return View{
-		ID: f.ID, Generation: f.Generation, Port: f.Port, Listener: f.Listener, Owner: f.Owner,
+		ID: f.ID, Generation: f.Generation, Port: f.Port, Listener: f.Listener, Trunk: f.Trunk, Owner: f.Owner,
 		Key: f.Key, Mask: f.Mask, Kind: f.Kind(), Flags: f.Flags(), State: state, MTU: f.MTU(),
 		Created: f.Created, LastUsed: f.LastUsed(),
 		RxPackets: f.count[rx].packets.Load(), RxBytes: f.count[rx].bytes.Load(),

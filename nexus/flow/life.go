@@ -26,7 +26,7 @@ const (
 	LingerOver                  // its owner has closed it, and the peer did not in time
 	OwnerGone                   // its owner is no more
 	PortGone                    // its channel is no more
-	ParentGone                  // half-open, and its listener has ended
+	ParentGone                  // half-open or a branch, and its listener or trunk has ended
 	HandshakeTimeout            // half-open for too long
 	Invalidated                 // it could not work any more
 	Replaced                    // another has its addresses and ports
@@ -61,6 +61,7 @@ func (t *Table) live(f *Flow) bool { return f != nil && t.byID[f.ID] == f }
 func (t *Table) remove(f *Flow) {
 	f.set(FlagTornDown)
 	t.unlink(f)
+	t.cut(f)
 	f.unqueue()
 	f.parent = nil
 	t.discount(f)
@@ -70,13 +71,16 @@ func (t *Table) remove(f *Flow) {
 	delete(t.byID, f.ID)
 }
 
-// end removes a flow, with its half-open children, and remembers to report it. t.mu
+// end removes a flow, with its half-open children and its branches, and remembers to report it. t.mu
 // is held.
 func (t *Table) end(f *Flow, why End) {
 	for _, q := range []*queue{&f.syns, &f.cookies} {
 		for q.head != nil {
 			t.end(q.head, childrenEnd(why))
 		}
+	}
+	for _, b := range f.all() {
+		t.end(b, childrenEnd(why))
 	}
 	t.remove(f)
 	e := Ended{Flow: f, Why: why}
@@ -208,13 +212,17 @@ func (t *Table) gone(why End, which func(*Flow) bool) (n int) {
 	return n
 }
 
-// tearChildren stops what passes over half-open children. t.mu is held.
+// tearChildren stops what passes over half-open children and branches. t.mu is held.
 func (t *Table) tearChildren(f *Flow, why End) {
 	for _, q := range []*queue{&f.syns, &f.cookies} {
 		for c := q.head; c != nil; c = c.next {
 			c.why = why
 			c.set(FlagNonviable)
 		}
+	}
+	for _, b := range f.all() {
+		b.why = why
+		b.set(FlagNonviable)
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 type Claim struct {
 	// Port is the channel that it came from. Only its flows are its.
 	Port uint32
-	// Flow and Generation are what the packet's metadata says; Flow 0: nothing.
+	// Flow and Generation are what the packet's metadata says: the flow of its addresses,
+	// or a branch of that; Flow 0: nothing.
 	Flow, Generation uint32
 	// Segmented says that the packet will be cut into shorter ones.
 	Segmented bool
@@ -44,11 +45,13 @@ func (t *Table) Transmit(now time.Duration, f *Flow, c Claim, in *packet.Info) V
 		return Verdict{nil, Drop, Options}
 	case f == nil:
 		return Verdict{nil, Drop, NotFound}
-	case f.Port != c.Port || c.Flow != 0 && (c.Flow != f.ID || c.Generation != f.Generation):
+	}
+	named := f.named(c.Flow, c.Generation)
+	if f.Port != c.Port || named == nil {
 		return Verdict{nil, Drop, BadFlow}
 	}
 	v := Verdict{Flow: f}
-	switch g := f.Flags(); {
+	switch g := f.Flags() | named.Flags(); {
 	case g&FlagTornDown != 0:
 		return Verdict{f, Drop, TornDown}
 	case g&FlagNonviable != 0:
@@ -60,6 +63,9 @@ func (t *Table) Transmit(now time.Duration, f *Flow, c Claim, in *packet.Info) V
 	}
 	if v.Goes() && !c.Again {
 		f.passed(now, tx, in.Length)
+		if named != f {
+			named.passed(now, tx, in.Length)
+		}
 	}
 	return v
 }

@@ -190,12 +190,20 @@ func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *at
 	if a == nil {
 		return nil
 	}
+	fill := in.Fill
+	if f.Branched() && info.First() && !isError(info) {
+		front := aheads.Get().(*ahead)
+		defer aheads.Put(front)
+		head := front.read(in.Length, in.Fill)
+		f = f.Branch(s.now(), info, head[min(len(head), info.HeaderLen+info.TransportLen):])
+		fill = front.all
+	}
 	d := channel.Delivery{
 		Length: in.Length, Verified: in.Verified, SegmentSize: in.SegmentSize,
 		Flow: f.ID, Generation: f.Generation,
 	}
 	a.used.Store(int64(now))
-	if !a.Channel.Deliver(&d, in.Fill) {
+	if !a.Channel.Deliver(&d, fill) {
 		s.dropRx(RxNoRoom)
 		return nil
 	}

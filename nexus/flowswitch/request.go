@@ -31,6 +31,9 @@ func (s *Switch) Flow(c *channel.Channel, r *abi.FlowRequest) syscall.Errno {
 		if f == nil || f.Port != c.ID || f.Generation != r.Generation {
 			return syscall.ENOENT
 		}
+		if f.Trunk != 0 && r.Op != abi.FlowClose {
+			return syscall.EINVAL // it has no port
+		}
 	}
 	if r.LocalPort > 0xffff || r.RemotePort > 0xffff {
 		return syscall.EINVAL

@@ -64,6 +64,9 @@ func (s *Switch) Flows() *view.Table {
 		if v.Kind == flow.Connected && v.Key.Proto == packet.TCP {
 			state = v.State.String()
 		}
+		if v.Trunk != 0 {
+			state = "branch"
+		}
 		t.Add(v.ID, proto, state, local, remote, s.nameOf(v.Port), v.Port,
 			v.TxPackets, v.TxBytes, v.RxPackets, v.RxBytes, v.TxAgain, v.RxAgain, mtu, v.RTT.Microseconds())
 	}

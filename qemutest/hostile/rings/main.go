@@ -103,6 +103,24 @@ func main() {
 		kit.Check(kit.Call(abi.SysControl, abi.ControlFlow, uintptr(unsafe.Pointer(flow)), unsafe.Sizeof(*flow), 0) < 0, "an unknown request was taken")
 		flow = &abi.FlowRequest{Op: abi.FlowBind, Protocol: 6, LocalPort: 80}
 		kit.Check(kit.Call(abi.SysControl, abi.ControlFlow, uintptr(unsafe.Pointer(flow)), unsafe.Sizeof(*flow), 0) < 0, "a port was given that the manifest does not name")
+		const denied, nowhere, senseless = 13, 2, 22 // EACCES, ENOENT, EINVAL
+		ask := func(f *abi.FlowRequest) int64 {
+			return kit.Call(abi.SysControl, abi.ControlFlow, uintptr(unsafe.Pointer(f)), unsafe.Sizeof(*f), 0)
+		}
+		branch := func(b *abi.BranchRequest) int64 {
+			return kit.Call(abi.SysControl, abi.ControlBranch, uintptr(unsafe.Pointer(b)), unsafe.Sizeof(*b), 0)
+		}
+		kit.Check(ask(&abi.FlowRequest{Op: abi.FlowBind, Protocol: 89}) == -abi.FlowErrno-denied, "a protocol was given that the manifest does not name")
+		echo := &abi.FlowRequest{Op: abi.FlowBind, Protocol: 58}
+		kit.Check(ask(echo) == 0, "no echo was given")
+		kit.Check(ask(&abi.FlowRequest{Op: abi.FlowJoin, Flow: echo.Flow, Generation: echo.Generation, Remote: [16]byte{0xff, 0x02}}) == -abi.FlowErrno-senseless,
+			"an echo is in a group")
+		kit.Check(branch(&abi.BranchRequest{Channel: 1 << 30}) == int64(abi.BadArgument), "a channel that there is not has a branch")
+		kit.Check(branch(&abi.BranchRequest{Flow: 99, Count: 1}) == -abi.FlowErrno-nowhere, "nothing has a branch")
+		parts := &abi.BranchRequest{Flow: echo.Flow, Generation: echo.Generation, Count: 1 << 20}
+		kit.Check(branch(parts) == -abi.FlowErrno-senseless, "an endless branch was made")
+		parts.Count, parts.Patterns[0].Length = 1, 1
+		kit.Check(branch(parts) == -abi.FlowErrno-senseless, "an echo has a branch")
 		os.Exit(0)
 	}
 	kit.Survived(lines.Text())
