@@ -40,7 +40,7 @@ func (m *machine) startDomains() {
 	if m.nexus != nil {
 		watch.card = m.nexus.card
 		m.nexus.Others(m.otherChannels)
-		env.Network = m.nexus
+		env.Network, env.Links = m.nexus, m.nexus.links
 		env.Stats = func() []byte { return m.nexus.Stats(m.domains.Table().AppendJSON(nil)) }
 	}
 	manager, err := domain.NewManager(archive, env)
@@ -56,9 +56,13 @@ func (m *machine) startDomains() {
 	manager.StartAll(m.options.Run)
 }
 
-// otherChannels lists the channels of pipes and monitors.
+// otherChannels lists the channels of pipes, monitors and frames.
 func (m *machine) otherChannels() []channel.Listed {
-	return append(m.pipes.list(), m.monitors.list()...)
+	list := append(m.pipes.list(), m.monitors.list()...)
+	if m.nexus != nil {
+		list = append(list, m.nexus.links.list()...)
+	}
+	return list
 }
 
 // channels lists all channels.

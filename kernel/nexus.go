@@ -20,8 +20,10 @@ import (
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/budget"
 	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/direct"
 	"github.com/sluice-os/sluice/nexus/flowswitch"
 	"github.com/sluice-os/sluice/nexus/monitor"
+	"github.com/sluice-os/sluice/nexus/netif"
 	"github.com/sluice-os/sluice/nexus/netns"
 	"github.com/sluice-os/sluice/nexus/view"
 )
@@ -39,8 +41,9 @@ type nexus struct {
 	taken []string
 	stack *host.Stack
 	// card is where its frames can be watched.
-	card *monitor.Point
-	mu   sync.Mutex
+	card  *monitor.Point
+	links *links
+	mu    sync.Mutex
 	// permits are what domains that opened a channel may do, by name. They stay when a
 	// domain ends: what its names stand for is known when it starts again.
 	permits map[string]*permit
@@ -69,6 +72,11 @@ func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 	s.Attach(n.Switch)
 	n.card = monitor.NewPoint(cardNumber)
 	s.Tap(n.card)
+	n.links = &links{nexus: n, open: map[*linkEnd]string{}}
+	s.Frames(func(p netif.FramePort) netif.FrameReceiver {
+		n.links.card = direct.NewCard(p)
+		return n.links.card
+	})
 	s.Follow(n.publish)
 	s.Reserve(n.reserve)
 	return n, nil

@@ -62,7 +62,9 @@ func (m *machine) runShell() {
 		host := sys.Counters
 		sys.Counters = func() []netinfo.Counter {
 			list := host()
-			n.Drops(func(name string, v uint64) { list = append(list, netinfo.Counter{Name: name, Value: v}) })
+			add := func(name string, v uint64) { list = append(list, netinfo.Counter{Name: name, Value: v}) }
+			n.Drops(add)
+			n.links.card.Drops(add)
 			return list
 		}
 	}

@@ -60,6 +60,7 @@ func (c *checker) manifest(doc *document) *Manifest {
 	}
 	c.ports(m)
 	c.pipes(m)
+	c.links(m)
 	if sum+KernelMemory > m.Memory {
 		c.report([]string{"memory"}, "the domains that start with the machine may take %d MiB and the kernel needs %d, but the machine has %d MiB: want memory = \"%dMiB\" or smaller domains",
 			sum>>20, KernelMemory>>20, m.Memory>>20, (sum+KernelMemory+1<<20-1)>>20)
@@ -102,7 +103,7 @@ func (c *checker) domain(name string, t *domainTable) Domain {
 	d.Name, d.Args, d.Start, d.Observe, d.Pinned = name, t.Args, true, t.Observe, t.Pinned
 	d.Quota, d.Weight, d.Policy = defaultQuota, picker.DefaultWeight, restart.OnFailure
 	d.Backoff, d.BackoffMax = defaultBackoff, defaultBackoffMax
-	d.Listen, d.Connect, d.Pipes = t.Listen, t.Connect, t.Pipes
+	d.Listen, d.Connect, d.Pipes, d.Link = t.Listen, t.Connect, t.Pipes, t.Link
 	if t.Package == "" {
 		c.report(at("package"), "domain %s has no package: want package = \"./FOLDER\" or an import path", name)
 	} else if strings.HasPrefix(t.Package, "-") || strings.ContainsAny(t.Package, " \t\n") {

@@ -77,7 +77,7 @@ func (c *checker) note(p *unstable.Parser, table []string, key unstable.Iterator
 var known = map[string][]string{
 	"":       {"board", "memory", "host", "domain"},
 	"host":   {"ip", "gw", "dns", "ip6"},
-	"domain": {"package", "args", "env", "memory", "weight", "cap", "restart", "backoff", "backoff-max", "files", "listen", "connect", "pipes", "observe", "pinned", "start"},
+	"domain": {"package", "args", "env", "memory", "weight", "cap", "restart", "backoff", "backoff-max", "files", "listen", "connect", "pipes", "link", "observe", "pinned", "start"},
 }
 
 // nearest says which key may have been meant.

@@ -68,6 +68,7 @@ type domainTable struct {
 	Listen     []string          `toml:"listen"`
 	Pipes      []string          `toml:"pipes"`
 	Connect    []string          `toml:"connect"`
+	Link       []string          `toml:"link"`
 	Observe    bool              `toml:"observe"`
 	Pinned     bool              `toml:"pinned"`
 	Start      *bool             `toml:"start"`

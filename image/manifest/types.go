@@ -27,7 +27,7 @@ var shapes = map[string]shape{
 	"ip":   text, "gw": text, "dns": texts, "ip6": text,
 	"package": text, "args": texts, "env": table, "weight": whole,
 	"cap": text, "restart": text, "backoff": text, "backoff-max": text,
-	"files": table, "listen": texts, "connect": texts, "pipes": texts,
+	"files": table, "listen": texts, "connect": texts, "pipes": texts, "link": texts,
 	"observe": truth, "pinned": truth, "start": truth,
 }
 

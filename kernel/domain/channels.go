@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/direct"
 	"github.com/sluice-os/sluice/nexus/pipe"
 )
 
@@ -93,6 +94,13 @@ type Watch struct {
 	Snap      int // bytes of a packet
 }
 
+// Links are channels of frames.
+type Links interface {
+	// OpenLink opens one, as Network.Open does, for frames of an EtherType that the
+	// domain may have. The error is direct.ErrBusy when another one has it.
+	OpenLink(id uint64, c *config.Domain, etherType uint16, o *Opening) (Channel, error)
+}
+
 // ErrNoTarget says that there is nothing to watch, or not so.
 var ErrNoTarget = errors.New("no such target")
 
@@ -147,6 +155,12 @@ func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno)
 	case r.Watch != 0:
 		w := Watch{Kind: r.Watch, Target: r.Target, Direction: r.Direction, Snap: int(r.Snap)}
 		open = func() (Channel, error) { return d.env.Monitors.OpenMonitor(d.id, d.config, w, o) }
+	case r.EtherType != 0 && !d.config.MayLink(r.EtherType):
+		return nil, abi.NotAllowed
+	case r.EtherType != 0 && d.env.Links == nil:
+		return nil, abi.NotNow
+	case r.EtherType != 0:
+		open = func() (Channel, error) { return d.env.Links.OpenLink(d.id, d.config, uint16(r.EtherType), o) }
 	case name != "" && d.env.pipes == nil:
 		return nil, abi.NotNow
 	case name != "":
@@ -163,7 +177,7 @@ func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno)
 	case err == nil:
 	case errors.Is(err, arena.ErrBounds), errors.Is(err, ErrNoPipe), errors.Is(err, ErrNoTarget):
 		return nil, abi.BadArgument
-	case errors.Is(err, pipe.ErrBusy), errors.Is(err, pipe.ErrPeerClosed):
+	case errors.Is(err, pipe.ErrBusy), errors.Is(err, pipe.ErrPeerClosed), errors.Is(err, direct.ErrBusy):
 		return nil, abi.NotNow
 	default:
 		return nil, abi.OverQuota

@@ -65,6 +65,8 @@ type Environment struct {
 	Console func(name string, line []byte)
 	// Network is the machine's nexus; nil: there is none.
 	Network Network
+	// Links are channels of frames; nil: there is no network interface.
+	Links Links
 	// NewPipes makes the pipes that the domains of the image name.
 	NewPipes func([]config.Domain) Pipes
 	pipes    Pipes
@@ -118,6 +120,9 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	}
 	if c.Observe && env.Stats != nil {
 		b.Flags |= abi.BootObserve
+	}
+	if len(c.Link) > 0 && env.Links != nil {
+		b.Flags |= abi.BootLink
 	}
 	if fsgs {
 		b.Flags |= abi.BootFSGSBASE

@@ -52,6 +52,8 @@ type link struct {
 	tap netif.Tap
 	// nexus sees packets before gVisor; nil: there are no domains.
 	nexus netif.Receiver
+	// frames takes frames of other protocols; nil: nobody does.
+	frames netif.FrameReceiver
 
 	// onLinkChange and onDHCP are called by the poller and must not block.
 	onLinkChange func(up bool)

@@ -50,6 +50,7 @@ type poller struct {
 	arrived netif.Arrived
 	fill    filler
 	watcher watcher
+	pieces  [][]byte // see offerFrame
 }
 
 func newPoller(l *link) *poller {
@@ -91,9 +92,17 @@ func (p *poller) turn() int {
 		if l.nexus != nil {
 			l.nexus.Flush()
 		}
+		if l.frames != nil {
+			l.frames.Flush()
+		}
 	}
-	if l.tx.endTurn() && l.nexus != nil {
-		l.nexus.Room()
+	if l.tx.endTurn() {
+		if l.nexus != nil {
+			l.nexus.Room()
+		}
+		if l.frames != nil {
+			l.frames.Room()
+		}
 	}
 	return n
 }
@@ -147,7 +156,9 @@ func (p *poller) look(pkt *nic.Packet, in *received) {
 	head := gatherHead(pkt, &in.room)
 	info, reason, ok := classify(head, pkt.Len, p.link.mac)
 	if !ok {
-		p.link.counters.inc(reason)
+		if reason != rxDropEthertype || !p.offerFrame(pkt, head) {
+			p.link.counters.inc(reason)
+		}
 		return
 	}
 	share, reason, bad := refuse(head[ethHeader:], &info)

@@ -79,6 +79,22 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	if hop.Generation != l.neighbours.generation.Load() && !p.find(o.Remote, hop) {
 		return netif.Unknown
 	}
+	return p.offer(o, hop.MAC)
+}
+
+func etherTypeOf(o *netif.Outgoing) uint16 {
+	switch {
+	case o.EtherType != 0:
+		return o.EtherType
+	case o.Head[0]>>4 == 6:
+		return uint16(header.IPv6ProtocolNumber)
+	}
+	return uint16(header.IPv4ProtocolNumber)
+}
+
+// offer sends a packet to a link address.
+func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
+	l := p.s.link
 	t := l.tx
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,13 +106,10 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 		return netif.Unreachable
 	}
 	head := t.head[:ethHeader+o.IP+o.Transport]
-	copy(head[0:6], hop.MAC[:])
+	copy(head[0:6], mac[:])
 	copy(head[6:12], l.mac[:])
-	head[12], head[13] = 0x08, 0x00
-	if o.Head[0]>>4 == 6 {
-		head[12], head[13] = 0x86, 0xdd
-	}
-	if n := o.IP + o.Transport + o.PayloadLen; o.SegmentSize == 0 && !o.Fragment && mayBeCut(o.Head) {
+	binary.BigEndian.PutUint16(head[12:], etherTypeOf(o))
+	if n := o.IP + o.Transport + o.PayloadLen; o.EtherType == 0 && o.SegmentSize == 0 && !o.Fragment && mayBeCut(o.Head) {
 		if mtu := l.paths.mtu(o.Remote, int(l.MTU())); n > mtu {
 			return p.fragments(o, head, mtu)
 		}

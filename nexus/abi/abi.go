@@ -186,6 +186,8 @@ const (
 	BootXSAVE = 1 << 1
 	// BootObserve says that ControlStats is answered.
 	BootObserve = 1 << 2
+	// BootLink says that the domain may open channels of frames.
+	BootLink = 1 << 3
 )
 
 // BootVector is the offset of the argument vector in the boot page, which ends

@@ -77,7 +77,10 @@ type OpenRequest struct {
 	Target    uint32
 	Direction uint32
 	Snap      uint32
-	_         uint32
+	// EtherType makes it a channel of a network interface's frames of that type, with
+	// their link headers; 0: it is none. Only a domain whose manifest names it has any.
+	// The source of a frame that is sent is the interface's own, and may be left 0.
+	EtherType uint32
 	Channel   uint64 // answer: the number
 	Base      uint64 // answer: the arena's address
 }

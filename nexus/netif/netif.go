@@ -12,7 +12,7 @@ type Hop struct {
 	Generation uint64 // 0: not known
 }
 
-// Outgoing is an IP packet that the flow switch has admitted.
+// Outgoing is an IP packet that the flow switch has admitted, or a frame of another protocol.
 type Outgoing struct {
 	// Head begins with the IP and transport headers, of IP and Transport bytes:
 	// the copy that was checked, and that is sent. It may be changed.
@@ -33,6 +33,8 @@ type Outgoing struct {
 	// Fragment says that the packet is one already. It has no transport header then,
 	// unless it is the first.
 	Fragment bool
+	// EtherType, if it is not 0, is that of a frame that has no IP: Head is empty.
+	EtherType uint16
 }
 
 // Result is what became of a packet.
@@ -140,4 +142,28 @@ type Receiver interface {
 	// its own sockets wants; false: no domain does either. Unlike the others it may
 	// be called by many at once.
 	Inside(p *Arrived) bool
+}
+
+// FramePort sends frames that are not of the host stack's protocols.
+type FramePort interface {
+	// Send sends a frame to a link address, from the card's own: Full, or Sent. The Body of
+	// o is what comes behind the link header, at most MTU bytes. The card is told at the
+	// next Flush.
+	Send(o *Outgoing, to [6]byte) Result
+	// Address is the card's link address.
+	Address() [6]byte
+	MTU() int
+	Flush()
+}
+
+// FrameReceiver takes such frames. Its methods are called by one goroutine.
+type FrameReceiver interface {
+	// Wants says whether frames of an EtherType are taken.
+	Wants(etherType uint16) bool
+	// Frame takes one, with its link header: length bytes in pieces.
+	Frame(etherType uint16, length int, pieces [][]byte)
+	// Flush ends a batch.
+	Flush()
+	// Room says that the card takes frames again.
+	Room()
 }

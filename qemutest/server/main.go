@@ -158,6 +158,8 @@ func main() {
 				go echoPackets(c)
 			}
 			say(strings.Join(words, " "), err)
+		case words[0] == "link":
+			say(strings.Join(words, " "), frames(words[1]))
 		case words[0] == "who":
 			from, err := answer(words[1], words[2])
 			say(fmt.Sprintf("%s: %v", strings.Join(words, " "), from), err)

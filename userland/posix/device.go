@@ -21,6 +21,7 @@ const (
 	// DevChannel is the number of the file that Process.Channel is about.
 	DevChannel = 240<<8 | 4
 	devMonitor = 240<<8 | 5
+	devLink    = 240<<8 | 6
 )
 
 // device returns what a device does.
@@ -45,6 +46,10 @@ func (p *Process) device(number uint64) (object, syscall.Errno) {
 	case devMonitor:
 		if p.OpenMonitor != nil {
 			return packets(p.OpenMonitor())
+		}
+	case devLink:
+		if p.OpenLink != nil {
+			return packets(p.OpenLink())
 		}
 	case devTTY:
 		if p.Terminal {

@@ -62,25 +62,30 @@ func TestPipeDevices(t *testing.T) {
 	}
 }
 
-// TestMonitorDevice: /dev/monitor is there for who may observe, and each opening is
-// another.
+// TestMonitorDevice: /dev/monitor is there for who may observe, /dev/link for who may have
+// frames, and each opening is another.
 func TestMonitorDevice(t *testing.T) {
-	c := newProcess(t, nil)
-	c.fails(syscall.ENOENT, syscall.SYS_OPENAT, atCwd, str("/dev/monitor"), syscall.O_RDWR, 0)
-	var ends []*stub
-	c = newProcess(t, func(p *posix.Process) {
-		p.OpenMonitor = func() (posix.Socket, syscall.Errno) {
-			ends = append(ends, &stub{packet: "record"})
-			return ends[len(ends)-1], 0
+	for path, of := range map[string]func(*posix.Process) *func() (posix.Socket, syscall.Errno){
+		"/dev/monitor": func(p *posix.Process) *func() (posix.Socket, syscall.Errno) { return &p.OpenMonitor },
+		"/dev/link":    func(p *posix.Process) *func() (posix.Socket, syscall.Errno) { return &p.OpenLink },
+	} {
+		c := newProcess(t, nil)
+		c.fails(syscall.ENOENT, syscall.SYS_OPENAT, atCwd, str(path), syscall.O_RDWR, 0)
+		var ends []*stub
+		c = newProcess(t, func(p *posix.Process) {
+			*of(p) = func() (posix.Socket, syscall.Errno) {
+				ends = append(ends, &stub{packet: "record"})
+				return ends[len(ends)-1], 0
+			}
+		})
+		a, b := c.open(path, syscall.O_RDWR), c.open(path, syscall.O_RDWR)
+		c.write(a, "eth0")
+		if got, err := c.read(b, 100); got != "record" || err != 0 || len(ends) != 2 || ends[0].sent != "eth0" {
+			t.Errorf("%s: read %q, %v; %d are open", path, got, err, len(ends))
 		}
-	})
-	a, b := c.open("/dev/monitor", syscall.O_RDWR), c.open("/dev/monitor", syscall.O_RDWR)
-	c.write(a, "eth0")
-	if got, err := c.read(b, 100); got != "record" || err != 0 || len(ends) != 2 || ends[0].sent != "eth0" {
-		t.Errorf("read %q, %v; %d are open", got, err, len(ends))
-	}
-	c.must(syscall.SYS_CLOSE, a)
-	if !ends[0].closed || ends[1].closed {
-		t.Error("another was closed")
+		c.must(syscall.SYS_CLOSE, a)
+		if !ends[0].closed || ends[1].closed {
+			t.Errorf("%s: another was closed", path)
+		}
 	}
 }

@@ -74,6 +74,8 @@ type Process struct {
 	// OpenMonitor opens /dev/monitor, which keeps packets apart. Default: there is
 	// none.
 	OpenMonitor func() (Socket, syscall.Errno)
+	// OpenLink opens /dev/link, which keeps packets apart. Default: there is none.
+	OpenLink func() (Socket, syscall.Errno)
 	// Kill takes a signal that the process sends to itself. Default: Exit
 	// with the status that a shell shows.
 	Kill func(sig int)

@@ -36,6 +36,11 @@ func (p *Process) plant() syscall.Errno {
 			return err
 		}
 	}
+	if p.OpenLink != nil {
+		if err := p.FS.AddDevice("/dev/link", devLink, 0o666); err != 0 {
+			return err
+		}
+	}
 	for i, name := range p.Pipes {
 		if err := p.FS.AddDevice("/dev/pipe/"+name, devPipes+uint64(i), 0o666); err != 0 {
 			return err

@@ -64,6 +64,9 @@ func init() {
 	if boot.Flags&abi.BootObserve != 0 {
 		process.Stats, process.OpenMonitor = stats, openMonitor
 	}
+	if boot.Flags&abi.BootLink != 0 {
+		process.OpenLink = openLink
+	}
 	if err := process.Init(); err != 0 {
 		panic("sluice: the memory of this domain is too small for its files")
 	}

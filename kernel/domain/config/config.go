@@ -4,12 +4,14 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/domain/picker"
 	"github.com/sluice-os/sluice/kernel/domain/restart"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/direct"
 )
 
 const (
@@ -53,6 +55,9 @@ type Domain struct {
 	Connect []string
 	// Pipes are the names of those that it is an end of.
 	Pipes []string
+	// Link are the EtherTypes of the frames that it may receive and send, in the
+	// manifest's words.
+	Link []string
 	// Observe says that it may read what goes on in the whole machine.
 	Observe bool
 	// Pinned says that its channels keep their memory as long as they are open.
@@ -91,6 +96,14 @@ func (d *Domain) Check() error {
 		return fmt.Errorf("arguments and environment take %d bytes with their pointers: want %d at most", size, StringsMax)
 	}
 	return nil
+}
+
+// MayLink says whether the domain may have the frames of an EtherType.
+func (d *Domain) MayLink(etherType uint32) bool {
+	return slices.ContainsFunc(d.Link, func(word string) bool {
+		t, ok := direct.Parse(word)
+		return ok && uint32(t) == etherType
+	})
 }
 
 func validName(s string) bool {

@@ -12,7 +12,7 @@ import (
 func good() Domain {
 	return Domain{Name: "web-1", Args: []string{"-v"}, Env: []string{"A=b"}, Quota: 8 << 20, Weight: 100,
 		Cap: 250, Start: true, Policy: restart.OnFailure, Backoff: time.Second, BackoffMax: time.Minute,
-		Listen: []string{"tcp/80"}, Pipes: []string{"log", "other"}, Pinned: true}
+		Listen: []string{"tcp/80"}, Pipes: []string{"log", "other"}, Link: []string{"88cc"}, Pinned: true}
 }
 
 func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
@@ -22,6 +22,15 @@ func TestDecodeReadsWhatEncodeWrote(t *testing.T) {
 	got, err := Decode(Encode(want))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v (%v)", got, err)
+	}
+}
+
+func TestMayLink(t *testing.T) {
+	d := Domain{Link: []string{"88cc", "0800", "nothing"}}
+	for etherType, want := range map[uint32]bool{0x88cc: true, 0x88cd: false, 0x0800: false, 0: false, 0x188cc: false} {
+		if d.MayLink(etherType) != want {
+			t.Errorf("%#x: %v", etherType, !want)
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ func Encode(domains []Domain) []byte {
 		text("listen", d.Listen...)
 		text("pipe", d.Pipes...)
 		text("connect", d.Connect...)
+		text("link", d.Link...)
 	}
 	return []byte(b.String())
 }
@@ -92,6 +93,8 @@ func (d *Domain) set(key, value string) (err error) {
 		return add(&d.Connect, value)
 	case "pipe":
 		return add(&d.Pipes, value)
+	case "link":
+		return add(&d.Link, value)
 	}
 	if v, err = strconv.ParseInt(value, 10, 64); err != nil {
 		return err
