@@ -176,6 +176,20 @@ var domainEdits = []edit{
 	{"runtime/stack.go",
 		"\tif avg < fixedStack {\n\t\tavg = fixedStack\n",
 		"\tif avg < sluiceStackLeast {\n\t\tavg = sluiceStackLeast\n"},
+	// A domain has one processor: what it puts away and takes again, as a network stack
+	// does for each packet, needs no queue that others may steal from.
+	{"sync/pool.go",
+		"\tprivate any       // Can be used only by the respective P.\n",
+		"\tprivate any       // Can be used only by the respective P.\n\tmore    [6]any    // So can these, of which the first held are there.\n\theld    int\n"},
+	{"sync/pool.go",
+		"\t\tl.private = x\n\t} else {\n\t\tl.shared.pushHead(x)\n",
+		"\t\tl.private = x\n\t} else if l.held < len(l.more) {\n\t\tl.more[l.held] = x\n\t\tl.held++\n\t} else {\n\t\tl.shared.pushHead(x)\n"},
+	{"sync/pool.go",
+		"\tl.private = nil\n\tif x == nil {\n\t\t// Try to pop",
+		"\tl.private = nil\n\tif x == nil && l.held > 0 {\n\t\tl.held--\n\t\tx = l.more[l.held]\n\t\tl.more[l.held] = nil\n\t}\n\tif x == nil {\n\t\t// Try to pop"},
+	{"sync/pool.go",
+		"\t\tl.private = nil\n\t\treturn x\n\t}\n",
+		"\t\tl.private = nil\n\t\treturn x\n\t}\n\tif l.held > 0 {\n\t\tl.held--\n\t\tx := l.more[l.held]\n\t\tl.more[l.held] = nil\n\t\treturn x\n\t}\n"},
 	// Every program with a network has a stack for it.
 	{"net/net.go",
 		"import (\n",

@@ -105,10 +105,47 @@ var rules = map[string]rule{
 				"func (s *Stack) FindNICNameFromID(id tcpip.NICID) string {\n",
 				"func (s *Stack) FindNICNameFromID(id tcpip.NICID) string {\n\tif sluiceNoRules {\n\t\treturn \"\"\n\t}\n\n"},
 			{"stack.go", "// FindNICNameFromID returns", "const sluiceNoRules = true\n\n// FindNICNameFromID returns"},
+			// The counters are a struct of two kilobytes, which every count would copy.
+			{"stack.go",
+				"func (s *Stack) Stats() tcpip.Stats {\n\treturn s.stats\n}\n",
+				"func (s *Stack) Stats() *tcpip.Stats {\n\treturn &s.stats\n}\n"},
+			{"route.go", "func (r *Route) Stats() tcpip.Stats {\n", "func (r *Route) Stats() *tcpip.Stats {\n"},
+			{"packet_buffer.go",
+				"\tview := pk.headerView(typ)\n\treturn view.AsSlice(), true\n",
+				"\treturn PacketHeader{pk: pk, typ: typ}.Slice(), true\n"},
+			{"packet_buffer.go",
+				"\tview := pk.headerView(typ)\n\treturn view.AsSlice()\n",
+				"\treturn PacketHeader{pk: pk, typ: typ}.Slice()\n"},
+			{"packet_buffer.go",
+				"\tview, ok := d.pk.buf.PullUp(d.pk.dataOffset(), size)\n\treturn view.AsSlice(), ok\n",
+				"\tif s := d.pk.buf.SluiceFront(d.pk.dataOffset(), size); s != nil {\n\t\treturn s, true\n\t}\n" +
+					"\tview, ok := d.pk.buf.PullUp(d.pk.dataOffset(), size)\n\treturn view.AsSlice(), ok\n"},
 			{"packet_buffer.go",
 				"\tview := h.pk.headerView(h.typ)\n\treturn view.AsSlice()\n",
 				"\tif s := h.pk.buf.SluiceFront(h.pk.headerOffsetOf(h.typ), h.pk.headers[h.typ].length); s != nil {\n\t\treturn s\n\t}\n" +
 					"\tview := h.pk.headerView(h.typ)\n\treturn view.AsSlice()\n"},
+		},
+	},
+	// Counters of an endpoint are a struct that is copied, more than a kilobyte, unless it
+	// is pointed at.
+	gvisor + "tcpip/network/ipv4": {
+		edits: []edit{
+			{"ipv4.go", "\tstats := e.stats.ip\n\n\tstats.PacketsReceived", "\tstats := &e.stats.ip\n\n\tstats.PacketsReceived"},
+			{"ipv4.go", "\tstats := e.stats.ip\n\n\tnetworkMTU,", "\tstats := &e.stats.ip\n\n\tnetworkMTU,"},
+			{"ipv4.go", "\tstats := e.stats\n\tstats.ip.Valid", "\tstats := &e.stats\n\tstats.ip.Valid"},
+			{"ipv4.go", "\tstats := e.stats\n\tstk := ", "\tstats := &e.stats\n\tstk := "},
+			// The address keeps its subnet.
+			{"ipv4.go", "addressEndpoint.AddressWithPrefix().Subnet()", "addressEndpoint.Subnet()"},
+		},
+	},
+	gvisor + "tcpip/network/ipv6": {
+		edits: []edit{
+			{"ipv6.go", "\tstats := e.stats.ip\n\n\tstats.PacketsReceived", "\tstats := &e.stats.ip\n\n\tstats.PacketsReceived"},
+			{"ipv6.go", "\tstats := e.stats.ip\n\tstats.PacketsReceived", "\tstats := &e.stats.ip\n\tstats.PacketsReceived"},
+			{"ipv6.go", "func checkV4Mapped(h header.IPv6, stats ip.MultiCounterIPStats)", "func checkV4Mapped(h header.IPv6, stats *ip.MultiCounterIPStats)"},
+			{"ipv6.go", "\tstats := e.stats.ip\n\tnetworkMTU,", "\tstats := &e.stats.ip\n\tnetworkMTU,"},
+			{"ipv6.go", "\tstats := e.stats.ip\n\tstats.Valid", "\tstats := &e.stats.ip\n\tstats.Valid"},
+			{"ipv6.go", "\tstats := e.stats.ip\n\tstk := e.protocol.stack\n\tif ok := stk.IPTables().CheckInput", "\tstats := &e.stats.ip\n\tstk := e.protocol.stack\n\tif ok := stk.IPTables().CheckInput"},
 		},
 	},
 	// What has arrived is acknowledged when the link asks for it, and not at all
@@ -149,6 +186,33 @@ var rules = map[string]rule{
 			{"endpoint.go",
 				"\t\te.timeWaitTimer.Stop()\n",
 				"\t\te.timeWaitTimer.Stop()\n\t\te.timeWaitTimer = nil\n\t\tsluiceTimeWaits.Add(-1)\n"},
+			// Options of the protocol, asked for without an interface, need no memory.
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &ss)", ":= sluiceOption(s, &ss)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &rs)", ":= sluiceOption(s, &rs)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &cs)", ":= sluiceOption(s, &cs)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &mrb)", ":= sluiceOption(s, &mrb)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &de)", ":= sluiceOption(s, &de)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &tcpLT)", ":= sluiceOption(s, &tcpLT)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &synRetries)", ":= sluiceOption(s, &synRetries)"},
+			{"endpoint.go", "e.stack.TransportProtocolOption(ProtocolNumber, &rs); err != nil", "sluiceOption(e.stack, &rs); err != nil"},
+			{"endpoint.go", "e.stack.TransportProtocolOption(ProtocolNumber, &v)", "sluiceOption(e.stack, &v)"},
+			{"endpoint.go", "e.stack.TransportProtocolOption(ProtocolNumber, &e.tcpRecovery)", "sluiceOption(e.stack, &e.tcpRecovery)"},
+			{"snd.go", "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &minRTO)", "sluiceOption(ep.snd.ep.stack, &minRTO)"},
+			{"snd.go", "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &maxRTO)", "sluiceOption(ep.snd.ep.stack, &maxRTO)"},
+			{"snd.go", "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &maxRetries)", "sluiceOption(ep.snd.ep.stack, &maxRetries)"},
+			{"connect.go", "h.ep.stack.TransportProtocolOption(ProtocolNumber, &sackEnabled)", "sluiceOption(h.ep.stack, &sackEnabled)"},
+			{"connect.go", "e.stack.TransportProtocolOption(ProtocolNumber, &tcpTW)", "sluiceOption(e.stack, &tcpTW)"},
+			{"accept.go", "e.stack.TransportProtocolOption(header.TCPProtocolNumber, &alwaysUseSynCookies)", "sluiceOption(e.stack, &alwaysUseSynCookies)"},
+			// Nodes of trees that few connections fill are kept for all of them.
+			{"sack_scoreboard.go",
+				"\t\tranges:    btree.NewG[header.SACKBlock](defaultBtreeDegree, sackBlockLess),\n",
+				"\t\tranges:    btree.NewWithFreeListG(defaultBtreeDegree, sackBlockLess, sluiceSACKNodes),\n"},
+			{"sack_scoreboard.go",
+				"\ts.ranges = btree.NewG[header.SACKBlock](defaultBtreeDegree, sackBlockLess)\n",
+				"\ts.ranges = btree.NewWithFreeListG(defaultBtreeDegree, sackBlockLess, sluiceSACKNodes)\n"},
+			{"sack_scoreboard.go",
+				"// sackBlockLess is",
+				"var sluiceSACKNodes = btree.NewFreeListG[header.SACKBlock](btree.DefaultFreeListSize)\n\n// sackBlockLess is"},
 			// A window is told in units of 1<<RcvWndScale, rounded down, which
 			// moves its right edge back by less than one. What the peer has sent
 			// up to the edge it was told before stays acceptable (RFC 7323, section
@@ -196,6 +260,12 @@ var rules = map[string]rule{
 		edits: []edit{
 			{"tcpip.go", "\t\"net\"\n", ""},
 			{"tcpip.go", "make(net.HardwareAddr, LinkAddressSize)", "make([]byte, LinkAddressSize)"},
+			// An address is asked several times for each packet, and is nearly always
+			// another one.
+			{"tcpip.go",
+				"\treturn s.Prefix() <= 30 && s.Broadcast() == address\n",
+				"\tfor i := range ipv4AddressSize {\n\t\tif address.addr[i]|s.mask.mask[i] != 0xff || (address.addr[i]^s.address.addr[i])&s.mask.mask[i] != 0 {\n" +
+					"\t\t\treturn false\n\t\t}\n\t}\n\treturn s.Prefix() <= 30 && s.Broadcast() == address\n"},
 			// The same sums without the calendar.
 			{"tcpip.go",
 				"\t\tnanoseconds: time.Unix(0, mt.nanoseconds).Add(d).Sub(time.Unix(0, 0)).Nanoseconds(),\n",
