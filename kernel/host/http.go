@@ -79,7 +79,7 @@ func (s *Stack) serveHTTP() error {
 		MaxHeaderBytes:    httpHeaderMax,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // mostly what clients do wrong
 	}
-	s.services = append(s.services, server)
+	s.services = append(s.services, server, l)
 	s.wg.Go(func() { server.Serve(l) })
 	return nil
 }

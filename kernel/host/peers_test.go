@@ -171,6 +171,12 @@ func TestPeersHoldWhatIsCounted(t *testing.T) {
 	}
 	step("packets for unresolved neighbours", 1, unresolvedBytes+neighbourEntries*neighbourBytes)
 
+	var http *listener
+	for _, service := range x.s.services {
+		if l, ok := service.(*listener); ok && l.max == lim.httpConnections {
+			http = l
+		}
+	}
 	for range lim.closedMax {
 		c := x.connect(httpPort, nil)
 		c.send([]byte("GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
@@ -179,6 +185,14 @@ func TestPeersHoldWhatIsCounted(t *testing.T) {
 		}
 		c.acknowledge(0)
 		x.give(c.segment(header.TCPFlagAck|header.TCPFlagFin, nil, nil))
+		// Its slot is free when HTTP has seen the end, which is later than that the
+		// peer has.
+		until(t, "a closed connection holds no slot", func() bool {
+			http.reap()
+			http.mu.Lock()
+			defer http.mu.Unlock()
+			return http.open == slow
+		})
 	}
 	step("closed connections", lim.closedMax, lim.closedMax*endpointBytes)
 	for range lim.httpConnections - slow {
