@@ -48,10 +48,11 @@ test-all: test
 test-host: qemu gcc
 	@$(GO) test -race -json $(HOST) | $(GO) run ./qemutest/slowest
 
-# A million of each thing that a domain or a peer can ask for: without -race, which makes
-# it ten times as long.
+# A million of each thing that a domain or a peer can ask for, ten million slots of rings,
+# and hundreds of thousands of datagrams: without -race, which makes it a hundred times as
+# long.
 test-million:
-	SLUICE_ALL=1 $(GO) test -count=1 -run '^TestMillions$$' ./nexus/flowswitch
+	SLUICE_ALL=1 $(GO) test -count=1 -run '^Test(Million|Xfer)' ./nexus/flowswitch ./nexus/pipe ./nexus/channel
 
 test-qemu: qemu images
 	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -json -count=1 -timeout 30m ./qemutest/suites/... | $(GO) run ./qemutest/slowest

@@ -280,9 +280,9 @@ func TestCapability74SyncsAndReopening(t *testing.T) {
 	y.works(t)
 }
 
-// TestShutdown (shutdown*): a domain that waits is woken when its channel becomes defunct,
-// and once: then its sync says why.
-func TestShutdown(t *testing.T) {
+// TestShutdown2 (shutdown2us, -up, -uk; -ks, -kp, -kk): a domain that waits is woken when its
+// channel becomes defunct, and once: then its sync says why.
+func TestShutdown2(t *testing.T) {
 	x := newDefunctable(t)
 	event := make(chan struct{}, 1)
 	x.Notify = func() { event <- struct{}{} }
@@ -304,9 +304,9 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestShutdown2 (shutdown2*): one that became defunct before it waits finds the event
+// TestShutdown (shutdownus, -up, -uk; -ks, -kp, -kk): one that became defunct before it waits finds the event
 // there already, and one that never waits finds it inactive.
-func TestShutdown2(t *testing.T) {
+func TestShutdown(t *testing.T) {
 	x := newDefunctable(t)
 	event := make(chan struct{}, 1)
 	x.Notify = func() { event <- struct{}{} }

@@ -15,8 +15,8 @@ import (
 
 // This file owns the slots of a pipe; names in comments are those of skywalk 7.2.
 
-// TestOneSlot: one packet passes each way, and an event tells (oneslotus, oneslotks: a
-// domain has one way to wait).
+// TestOneSlot (oneslotus, oneslotup, oneslotuk): one packet passes each way, and an event
+// tells: a domain has one way to wait.
 func TestOneSlot(t *testing.T) {
 	a, b := newPipe(t, arena.Params{})
 	for i, way := range [][2]*side{{a, b}, {b, a}} {
@@ -38,8 +38,8 @@ func TestOneSlot(t *testing.T) {
 	b.idle()
 }
 
-// TestManySlots: batches of every size go round the rings (nslots, mslots), with one
-// event each.
+// TestManySlots (nslotsus, nslotsup, nslotsuk): batches of every size go round the rings,
+// with one event each.
 func TestManySlots(t *testing.T) {
 	const slots = 16
 	a, b := newPipe(t, rings(slots))
@@ -66,7 +66,7 @@ func TestManySlots(t *testing.T) {
 	b.idle()
 }
 
-// TestEverySize: packets of all sizes are copied as they are, with what they ask for.
+// TestEverySize (debug_verify_u): packets of all sizes are copied as they are, with what they ask for.
 func TestEverySize(t *testing.T) {
 	a, b := newPipe(t, arena.Params{Large: 64})
 	for _, n := range []int{1, 2047, 2048, 2049, 4097, 16384, 40000, abi.PacketMax} {
