@@ -52,7 +52,7 @@ test-host: qemu gcc
 # and hundreds of thousands of datagrams: without -race, which makes it a hundred times as
 # long.
 test-million:
-	SLUICE_ALL=1 $(GO) test -count=1 -run '^Test(Million|Xfer)' ./nexus/flowswitch ./nexus/pipe ./nexus/channel
+	SLUICE_ALL=1 $(GO) test -count=1 -run '^Test(Million|Xfer)' ./nexus/flowswitch ./nexus/pipe ./nexus/channel ./kernel/host
 
 test-qemu: qemu images
 	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -json -count=1 -timeout 30m ./qemutest/suites/... | $(GO) run ./qemutest/slowest

@@ -28,6 +28,8 @@ type port struct {
 	info  nic.Info
 	piece int // bytes of one buffer
 	peer  *port
+	// trailer returns what the link has behind each frame that leaves; nil: nothing.
+	trailer func(frame []byte) []byte
 	// onTransmit sees each frame that leaves, complete but uncut, and may
 	// change or (false) drop it.
 	onTransmit func(frame []byte, p *nic.Packet) bool
@@ -194,6 +196,9 @@ func (p *port) send(s *slot) {
 	}
 	if !to.RxChecksum && s.p.NeedsChecksum {
 		fillChecksum(s.mem[:s.p.Len], &s.p)
+	}
+	if p.trailer != nil {
+		s.p.Len += copy(s.mem[s.p.Len:], p.trailer(s.mem[:s.p.Len]))
 	}
 	verified := s.p.Verified
 	s.p.Verified = to.RxChecksum && !s.p.NeedsChecksum && verified

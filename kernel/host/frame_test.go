@@ -73,7 +73,15 @@ func udpFrame(port uint16, payload []byte) []byte {
 	return f
 }
 
-func TestMalformedFramesAreCountedByReason(t *testing.T) {
+// malformed is a frame and the counter of why it is dropped.
+type malformed struct {
+	name  string
+	frame []byte
+	want  counter
+}
+
+// malformedFrames are of each kind.
+func malformedFrames() []malformed {
 	good := udpFrame(echoPort, []byte("hello"))
 	change := func(f func(b []byte)) []byte {
 		b := bytes.Clone(good)
@@ -84,11 +92,7 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 		return change(func(b []byte) { binary.BigEndian.PutUint16(b[12:], v) })
 	}
 	v6 := ethertype(uint16(header.IPv6ProtocolNumber))
-	for _, tt := range []struct {
-		name  string
-		frame []byte
-		want  counter
-	}{
+	return []malformed{
 		{"one byte", good[:1], rxDropShort},
 		{"13 bytes", good[:13], rxDropShort},
 		{"header alone", good[:14], rxDropIPLength},
@@ -108,7 +112,11 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 		{"version 4 as 6", append(bytes.Clone(v6), make([]byte, 20)...), rxDropIPVersion},
 		{"short IPv6", v6[:14+30], rxDropIPLength},
 		{"IPv6 payload", append(append(bytes.Clone(v6[:14]), 0x60, 0, 0, 0, 0, 99), make([]byte, 50)...), rxDropIPLength},
-	} {
+	}
+}
+
+func TestMalformedFramesAreCountedByReason(t *testing.T) {
+	for _, tt := range malformedFrames() {
 		t.Run(tt.name, func(t *testing.T) {
 			p, l, _ := newBench(t, noOffloads)
 			l.dev.(*port).arrive(tt.frame, false)
@@ -126,7 +134,7 @@ func TestMalformedFramesAreCountedByReason(t *testing.T) {
 	}
 	t.Run("control", func(t *testing.T) {
 		p, l, _ := newBench(t, noOffloads)
-		l.dev.(*port).arrive(good, false)
+		l.dev.(*port).arrive(udpFrame(echoPort, []byte("hello")), false)
 		p.turn()
 		if l.counters.get(udpEchoFast) != 1 {
 			t.Error("the good frame was not answered")
@@ -146,7 +154,14 @@ func newBench(t testing.TB, o nic.Offloads) (*poller, *link, *port) {
 func newBenchStack(t testing.TB, o nic.Offloads) (*Stack, *poller, *port) {
 	t.Helper()
 	pa, pb := newCable(o, o)
-	s, err := New(pa, static("192.0.2.1/24"))
+	s, p := newBenchStackOn(t, pa, "192.0.2.1/24")
+	return s, p, pb
+}
+
+// newBenchStackOn is newBenchStack on one end of a cable.
+func newBenchStackOn(t testing.TB, dev *port, address string) (*Stack, *poller) {
+	t.Helper()
+	s, err := New(dev, static(address))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +171,7 @@ func newBenchStack(t testing.TB, o nic.Offloads) (*Stack, *poller, *port) {
 	}
 	s.config.inUse = true
 	s.config.apply()
-	return s, newPoller(s.link), pb
+	return s, newPoller(s.link)
 }
 
 // drainPort takes what the far end received, and hands the memory back.

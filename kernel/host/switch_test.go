@@ -5,6 +5,7 @@ package host
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -32,16 +33,36 @@ type neighbourDomain struct {
 	sw      *flowswitch.Switch
 	channel *channel.Channel
 	user    *user.Channel
+	memory  unsafe.Pointer  // as the domain sees it
+	flow    abi.FlowRequest // of UDP over IPv4
 }
 
 // attachDomain gives a stack that was not started a flow switch with a domain.
 func attachDomain(t testing.TB, s *Stack) *neighbourDomain {
 	t.Helper()
-	policy, err := netns.ParsePolicy([]string{"udp/5000", "tcp/5000"}, []string{"udp/*:*", "tcp/*:*"})
+	return attachDomainOf(t, s, arena.Params{Large: 16})
+}
+
+// attachDomainOf is attachDomain with an arena of another size.
+func attachDomainOf(t testing.TB, s *Stack, params arena.Params) *neighbourDomain {
+	t.Helper()
+	sw := flowswitch.New(s.Port(), netns.New(netns.Config{}), func() time.Duration { return s.now() }, 1, 0)
+	s.Attach(sw)
+	local := *s.link.local.Load()
+	local.add(toAddress(netip.MustParseAddr("2001:db8::1")))
+	s.link.local.Store(&local)
+	return joinDomain(t, sw, params, 1, 5000)
+}
+
+// joinDomain gives a switch a domain that has a port of UDP and of TCP, and a hundredth of it
+// for the identifier of its echoes.
+func joinDomain(t testing.TB, sw *flowswitch.Switch, params arena.Params, owner uint64, port uint16) *neighbourDomain {
+	t.Helper()
+	policy, err := netns.ParsePolicy([]string{fmt.Sprintf("udp/%d", port), fmt.Sprintf("tcp/%d", port)}, []string{"udp/*:*", "tcp/*:*"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := arena.NewLayout(arena.Params{Large: 16})
+	l, err := arena.NewLayout(params)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,16 +71,11 @@ func attachDomain(t testing.TB, s *Stack) *neighbourDomain {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &neighbourDomain{channel: channel.New(a, 3)}
-	d.channel.Owner = 1
-	d.sw = flowswitch.New(s.Port(), netns.New(netns.Config{}), func() time.Duration { return s.now() }, 1, 0)
-	s.Attach(d.sw)
-	local := *s.link.local.Load()
-	local.add(toAddress(netip.MustParseAddr("2001:db8::1")))
-	s.link.local.Store(&local)
+	d := &neighbourDomain{sw: sw, channel: channel.New(a, 3), memory: memory.Domain()}
+	d.channel.Owner = owner
 	d.sw.Attach(d.channel, policy)
 	t.Cleanup(func() { d.sw.Detach(d.channel) })
-	d.user, err = user.New(unsafe.Pointer(memory.Domain()), func() {
+	d.user, err = user.New(d.memory, func() {
 		if err := d.sw.Sync(d.channel); err != nil {
 			t.Error(err)
 		}
@@ -68,15 +84,18 @@ func attachDomain(t testing.TB, s *Stack) *neighbourDomain {
 		t.Fatal(err)
 	}
 	for _, r := range []abi.FlowRequest{
-		{Protocol: 17, LocalPort: 5000, Local: netip.IPv4Unspecified().As16()},
-		{Protocol: 17, LocalPort: 5000},
-		{Protocol: 6, LocalPort: 5000},
-		{Protocol: 1, LocalPort: 50, Local: netip.IPv4Unspecified().As16()},
-		{Protocol: 58, LocalPort: 50},
+		{Protocol: 17, LocalPort: uint32(port), Local: netip.IPv4Unspecified().As16()},
+		{Protocol: 17, LocalPort: uint32(port)},
+		{Protocol: 6, LocalPort: uint32(port)},
+		{Protocol: 1, LocalPort: uint32(port) / 100, Local: netip.IPv4Unspecified().As16()},
+		{Protocol: 58, LocalPort: uint32(port) / 100},
 	} {
 		r.Op = abi.FlowBind
 		if errno := d.sw.Flow(d.channel, &r); errno != 0 {
 			t.Fatal(r.Protocol, errno)
+		}
+		if d.flow.Flow == 0 {
+			d.flow = r
 		}
 	}
 	return d
