@@ -3,6 +3,7 @@ package flowswitch_test
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -51,6 +52,8 @@ func newCrowd(t *testing.T, channels int) *crowd {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
+	w.lossy = nobody
+	w.names = netns.New(netns.Config{Random: rand.New(rand.NewPCG(1, 1)).Uint32}) // called with the space locked
 	w.sw = flowswitch.New(w, w.names, func() time.Duration { w.mu.Lock(); defer w.mu.Unlock(); return w.now }, 1, flowswitch.FlowsMax)
 	return &crowd{w, l, arenatest.New(t, l.Size*channels), policy}
 }
@@ -110,7 +113,6 @@ func (d *domain) works(r abi.FlowRequest) {
 func TestManyChannels(t *testing.T) {
 	for _, n := range []int{63, 200, machineMost} {
 		c := newCrowd(t, n)
-		c.lossy = func([]byte, int) bool { return false } // nobody answers
 		all, flows := make([]*domain, n), make([]abi.FlowRequest, n)
 		for i := range all {
 			all[i] = c.must(uint64(1 + i/abi.ChannelsMax))
@@ -264,7 +266,6 @@ func TestFlowsOfManyChannels(t *testing.T) {
 			channels, each := size[0], size[1]
 			t.Run(name+strconv.Itoa(channels)+"x"+strconv.Itoa(each), func(t *testing.T) {
 				c := newCrowd(t, channels)
-				c.lossy = func([]byte, int) bool { return false }
 				most := channels * each
 				if name == "mf" {
 					most = min(most, 512)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/netif"
 	pkt "github.com/sluice-os/sluice/nexus/packet"
 	"github.com/sluice-os/sluice/userland/channel"
@@ -171,7 +172,7 @@ var causes = map[string]func(x *scene){
 
 	"tx_not_found": func(x *scene) { p := x.connected(); p.dport++; x.send(p) },
 	"tx_torn_down": func(x *scene) { p := x.connected(); x.sw.Table().OwnerGone(x.d.channel.Owner); x.send(p) },
-	"tx_nonviable": func(x *scene) { p := x.connected(); x.sw.Table().Invalidate(x.sw.Table().All()[0]); x.send(p) },
+	"tx_nonviable": func(x *scene) { p := x.connected(); x.sw.Table().Invalidate(x.first()); x.send(p) },
 	"tx_no_listener": func(x *scene) {
 		x.d.bind(6, 80)
 		x.send(segment(true, 80, 5000, syn, 1, 0, 0))
@@ -278,7 +279,7 @@ var causes = map[string]func(x *scene){
 	},
 	"rx_nonviable": func(x *scene) {
 		p := x.answered()
-		x.between(p, func() { x.sw.Table().Invalidate(x.sw.Table().All()[0]) })
+		x.between(p, func() { x.sw.Table().Invalidate(x.first()) })
 	},
 	"rx_no_listener": func(x *scene) { // from another domain of the machine
 		x.d.bind(6, 80)
@@ -324,6 +325,12 @@ var causes = map[string]func(x *scene){
 			x.arrive(segment(false, 80, 5000+i, syn, 1, 0, 0).bytes())
 		}
 	},
+}
+
+// first is the first of the domain's flows.
+func (x *scene) first() *flow.Flow {
+	all := x.sw.Table().All()
+	return all[slices.IndexFunc(all, func(f *flow.Flow) bool { return f.Port == x.d.channel.ID })]
 }
 
 // part has a fragment arrive that may be the domain's.
