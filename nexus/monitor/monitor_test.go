@@ -112,6 +112,39 @@ func TestSeveralMonitors(t *testing.T) {
 	}
 }
 
+// TestRecordsOutliveThePackets: what a monitor shows is a copy. The packet may be read, its
+// memory given to another one, or taken back from the domain as a whole, before the monitor
+// looks: the record holds what passed. (Where skywalk has a monitor without copying, of which
+// there is one a ring, and which keeps the packets of others: here a packet's memory is its
+// domain's alone.)
+func TestRecordsOutliveThePackets(t *testing.T) {
+	p := arena.Params{Packets: 16, Buffers: 16, Advisory: 64}
+	p.Slots[abi.RingRx], p.Slots[abi.RingTx] = 8, 8
+	x, w := newDomain(t, 7, p), newWatch(t, 0, arena.Params{})
+	w.Watch(x.Channel, monitor.Both)
+	const packets = 100 // in the memory of a few
+	for i := range packets {
+		x.send(content(100 + i))
+		x.deliver(content(300 + i))
+		x.Flush()
+		if len(x.receive()) != 1 {
+			t.Fatal("not received")
+		}
+		x.user.Flush()
+	}
+	if _, err := x.Defunct(); err != nil {
+		t.Fatal(err)
+	}
+	got := w.records()
+	if len(got) != 2*packets {
+		t.Fatalf("%d records", len(got))
+	}
+	for i := range packets {
+		got[2*i].is(t, 7, abi.RecordChannel, abi.RecordTx, 0, content(100+i), monitor.SnapMax)
+		got[2*i+1].is(t, 7, abi.RecordChannel, abi.RecordRx, 0, content(300+i), monitor.SnapMax)
+	}
+}
+
 // TestReceiveOnly: a monitor that sends gets an error each time, its packets go nowhere,
 // and it receives as before.
 func TestReceiveOnly(t *testing.T) {

@@ -79,12 +79,16 @@ func (w *watchers) tell(mode int) {
 	}
 }
 
-// abandon has until return, and never wait again: the last descriptor was closed.
+// abandon has until return, and never wait again: the last descriptor was closed. Who polled
+// it is told of that, and of nothing more.
 func (w *watchers) abandon() {
 	w.mu.Lock()
 	w.gone = true
 	w.mu.Unlock()
 	w.tell(modeBoth)
+	w.mu.Lock()
+	w.pollers = nil
+	w.mu.Unlock()
 }
 
 // set names the poller of a descriptor, which has none.
