@@ -52,9 +52,9 @@ func partial(t *testing.T, src, dst netip.Addr, proto tcpip.TransportProtocolNum
 	return b, start, offset
 }
 
-// TestPartialChecksum: what a domain leaves to the card to sum is right on the wire, whether
-// the card can or not, and however its bytes lie. A sum that is asked for at another place is
-// nobody's: the packet leaves as it is.
+// TestPartialChecksum (csumoffload, csumoffloadn): what a domain leaves to the card to sum is
+// right on the wire, whether the card can or not, and however its bytes lie. A sum that is
+// asked for at another place is nobody's: the packet leaves as it is.
 func TestPartialChecksum(t *testing.T) {
 	for _, offloads := range []nic.Offloads{noOffloads, {TxChecksum: true}} {
 		s, _, far := newBenchStack(t, offloads)

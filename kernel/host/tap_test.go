@@ -42,8 +42,8 @@ func (r *recorder) Flush() {
 	r.open = false
 }
 
-// TestTap: who watches a card sees each of its frames once, whole and in order, and the
-// ends of batches; nothing is shown while nobody watches.
+// TestTap (filternative): who watches a card sees each of its frames once, whole and in order,
+// and the ends of batches; nothing is shown while nobody watches.
 func TestTap(t *testing.T) {
 	tap := &recorder{}
 	var mu sync.Mutex

@@ -257,7 +257,7 @@ func (b *deadBench) flows(t *testing.T, waiting int) {
 	}
 }
 
-// TestDeadCardGivenUp: when the driver gives the card up, its link is down, and
+// TestDeadCardGivenUp (netifdelete): when the driver gives the card up, its link is down, and
 // what waits is dropped for that.
 func TestDeadCardGivenUp(t *testing.T) {
 	b := newDeadBench(t)

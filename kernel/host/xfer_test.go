@@ -321,8 +321,8 @@ func TestXferUDP(t *testing.T) {
 	}
 }
 
-// TestXferUDPOverwhelm (xferudpoverwhelm, -n, -nsp, -long, -longn): 2048 datagrams come for a
-// ring of 1024 before anybody reads. Those that find room are whole and in order, the others
+// TestXferUDPOverwhelm (xferudpoverwhelm and its like): 2048 datagrams come for a ring of 1024
+// before anybody reads. Those that find room are whole and in order, the others
 // are counted, each; then all is as before.
 func TestXferUDPOverwhelm(t *testing.T) {
 	const burst = 2048

@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/aqm"
 )
 
+// TestClassOf (fastlane, rfc4594): the class is that of the metadata, else that of the DSCP.
 func TestClassOf(t *testing.T) {
 	// The service classes of RFC 4594 and where RFC 8325 puts those that it has no
 	// queue for.

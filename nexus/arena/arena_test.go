@@ -11,8 +11,9 @@ import (
 	"github.com/sluice-os/sluice/nexus/arena/arenatest"
 )
 
-// TestRights repeats the contract of the region table: what the domain may do with
-// each, what a device may be pointed at, and what a defunct channel still shows.
+// TestRights (verifynxadv, writeif, readsmap, writesmap) repeats the contract of the region
+// table: what the domain may do with each, what a device may be pointed at, and what a defunct
+// channel still shows.
 func TestRights(t *testing.T) {
 	for id, want := range map[arena.ID]arena.Info{
 		arena.Schema:   {Name: "schema", User: arena.ReadOnly},

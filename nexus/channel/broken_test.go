@@ -14,8 +14,9 @@ import (
 // This file owns what becomes of a broken channel that is looked at in another way than by
 // its domain's notification.
 
-// TestBadRingsEachWay: a head or a tail that cannot be, in each ring and found in each way in
-// which the kernel looks, ends the domain at its next sync at the latest, for that ring. A
+// TestBadRingsEachWay (badringtl, badringtp, badringtk, badringts, badringrl, badringrp,
+// badringrk, badringrs): a head or a tail that cannot be, in each ring and found in each way
+// in which the kernel looks, ends the domain at its next sync at the latest, for that ring. A
 // channel that is broken can be taken back as any other.
 func TestBadRingsEachWay(t *testing.T) {
 	ways := map[string]func(x *pair, kind int){

@@ -237,6 +237,8 @@ func TestLongestPacketFits(t *testing.T) {
 	}
 }
 
+// TestNothingLeaks (utunleak, memory): whatever is sent, delivered, read and given back, in
+// any order, no packet and no buffer is lost.
 func TestNothingLeaks(t *testing.T) {
 	x := newPair(t, arena.Params{Packets: 64, Buffers: 64, Large: 8})
 	r := rand.New(rand.NewPCG(1, 2))

@@ -280,8 +280,9 @@ func TestCapability74SyncsAndReopening(t *testing.T) {
 	y.works(t)
 }
 
-// TestShutdown2 (shutdown2us, -up, -uk; -ks, -kp, -kk): a domain that waits is woken when its
-// channel becomes defunct, and once: then its sync says why.
+// TestShutdown2 (shutdown2us, shutdown2up, shutdown2uk, shutdown2ks, shutdown2kp, shutdown2kk):
+// a domain that waits is woken when its channel becomes defunct, and once: then its sync says
+// why.
 func TestShutdown2(t *testing.T) {
 	x := newDefunctable(t)
 	event := make(chan struct{}, 1)
@@ -304,8 +305,9 @@ func TestShutdown2(t *testing.T) {
 	}
 }
 
-// TestShutdown (shutdownus, -up, -uk; -ks, -kp, -kk): one that became defunct before it waits finds the event
-// there already, and one that never waits finds it inactive.
+// TestShutdown (shutdownus, shutdownup, shutdownuk, shutdownks, shutdownkp, shutdownkk): one that
+// became defunct before it waits finds the event there already, and one that never waits
+// finds it inactive.
 func TestShutdown(t *testing.T) {
 	x := newDefunctable(t)
 	event := make(chan struct{}, 1)

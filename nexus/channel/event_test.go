@@ -155,8 +155,8 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// TestEventsWhileTheyAreRead posts and reads at the same time: what comes is in order,
-// and nothing is missed without being told.
+// TestEventsWhileTheyAreRead (chaneventsasync) posts and reads at the same time: what comes is
+// in order, and nothing is missed without being told.
 func TestEventsWhileTheyAreRead(t *testing.T) {
 	const n = 50000
 	x := newPair(t, arena.Params{})

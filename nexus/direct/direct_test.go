@@ -71,7 +71,12 @@ type end struct {
 
 func open(t testing.TB, c *direct.Card, etherType uint16) *end {
 	t.Helper()
-	l, err := arena.NewLayout(arena.Params{})
+	return openWith(t, c, etherType, arena.Params{})
+}
+
+func openWith(t testing.TB, c *direct.Card, etherType uint16, p arena.Params) *end {
+	t.Helper()
+	l, err := arena.NewLayout(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,15 +129,26 @@ func drops(c *direct.Card) map[string]uint64 {
 	return m
 }
 
-// TestNetifDirect (netifdirect): a channel sends and receives the frames of its EtherType,
-// whole, from the card's own address, and no others.
+// TestNetifDirect (netifdirecttxrx; netifdirecttxrxsp with little memory, of which what arrives
+// and what is sent have a part each): a channel sends and receives the frames of its
+// EtherType, whole, from the card's own address, and no others.
 func TestNetifDirect(t *testing.T) {
+	small := arena.Params{Packets: 16, Buffers: 16, Advisory: 64}
+	for kind := range small.Slots {
+		small.Slots[kind] = 16
+	}
+	for name, p := range map[string]arena.Params{"netifdirecttxrx": {}, "netifdirecttxrxsp": small} {
+		t.Run(name, func(t *testing.T) { netifDirect(t, p) })
+	}
+}
+
+func netifDirect(t *testing.T, p arena.Params) {
 	w := &wire{}
 	c := direct.NewCard(w)
 	if c.Wants(lldp) {
 		t.Error("frames are wanted that nobody has asked for")
 	}
-	a, b := open(t, c, lldp), open(t, c, 0x88b5)
+	a, b := openWith(t, c, lldp, p), openWith(t, c, 0x88b5, p)
 	for n := range 1501 {
 		if n > 100 && n < 1490 {
 			continue
@@ -214,6 +230,8 @@ func TestForgedFrames(t *testing.T) {
 	}
 }
 
+// TestEtherTypes (bindnetifkey, netiffsw): an EtherType is one channel's, and those of the
+// host stack and of tags are nobody's.
 func TestEtherTypes(t *testing.T) {
 	c := direct.NewCard(&wire{})
 	e := open(t, c, lldp)
@@ -292,7 +310,7 @@ func TestNoRoomIsCounted(t *testing.T) {
 	}
 }
 
-// TestClosedWhileItRuns closes channels while frames arrive and leave.
+// TestClosedWhileItRuns (utun27646755) closes channels while frames arrive and leave.
 func TestClosedWhileItRuns(t *testing.T) {
 	w := &wire{}
 	c := direct.NewCard(w)

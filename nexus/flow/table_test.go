@@ -46,7 +46,7 @@ func add(t testing.TB, tab *Table, s Spec) *Flow {
 	return f
 }
 
-// TestLookupOrder: the most specific flow has the packet, for each set of flows.
+// TestLookupOrder (flowlookup): the most specific flow has the packet, for each set of flows.
 func TestLookupOrder(t *testing.T) {
 	k := key(packet.UDP, "192.0.2.1:53", "198.51.100.7:4000")
 	for set := range 1 << Protocol {

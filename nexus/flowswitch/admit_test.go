@@ -243,7 +243,7 @@ func TestCapability81NothingBeforeTheFlow(t *testing.T) {
 	}
 }
 
-// TestListenerSendsResetsAlone: what skywalk section 9 lets a listener send.
+// TestListenerSendsResetsAlone (listenertcprst): what skywalk section 9 lets a listener send.
 func TestListenerSendsResetsAlone(t *testing.T) {
 	w := newWorld(t)
 	d := w.domain([]string{"tcp/80"}, nil)

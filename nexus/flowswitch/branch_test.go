@@ -26,9 +26,10 @@ func (d *domain) arrivals() (flows []uint32, packets [][]byte) {
 	return flows, packets
 }
 
-// TestParentChildFlow (parentchildflow, offset_400): datagrams with certain bytes are a flow
-// of their own, however long they are, whether they come from outside, in fragments or from a
-// neighbour; they are the whole flow's again when that is closed.
+// TestParentChildFlow (parentchildflow, parentchildflown, parentchildflow_offset_400,
+// parentchildflown_offset_400: the switch does not know cards apart): datagrams with certain
+// bytes are a flow of their own, however long they are, whether they come from outside, in
+// fragments or from a neighbour; they are the whole flow's again when that is closed.
 func TestParentChildFlow(t *testing.T) {
 	w := newWorld(t)
 	d := w.domain([]string{"udp/5000", "udp/5001"}, nil)

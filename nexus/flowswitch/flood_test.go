@@ -38,7 +38,7 @@ func (x *scene) state(remote uint16) string {
 	return ""
 }
 
-// TestResetFlood (rstflood): resets from everywhere, to a listener, to ports that nobody has
+// TestResetFlood (xfertcprstflood): resets from everywhere, to a listener, to ports that nobody has
 // and into a connection, make no flow, take no memory, are answered by nothing, and end
 // nothing. The one that is right ends the connection.
 func TestResetFlood(t *testing.T) {

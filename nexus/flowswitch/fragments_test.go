@@ -56,8 +56,8 @@ func (d *domain) received() (list [][]byte) {
 	return list
 }
 
-// TestFragmentsBecomeDatagrams: what arrives in parts, in any order, is whole for the
-// domain, and for the host stack when it is nobody's.
+// TestFragmentsBecomeDatagrams (reass, reass_default_setting): what arrives in parts, in any
+// order, is whole for the domain, and for the host stack when it is nobody's.
 func TestFragmentsBecomeDatagrams(t *testing.T) {
 	w := newWorld(t)
 	d := w.domain([]string{"udp/5000"}, nil)
@@ -199,8 +199,8 @@ func TestFragmentsOfOthers(t *testing.T) {
 	}
 }
 
-// TestLongDatagramsLeave: a datagram beyond the MTU is one packet for the card's side,
-// which cuts it, and so is a long echo; of TCP it is refused.
+// TestLongDatagramsLeave (udpfrags): a datagram beyond the MTU is one packet for the card's
+// side, which cuts it, and so is a long echo; of TCP it is refused.
 func TestLongDatagramsLeave(t *testing.T) {
 	w := newWorld(t)
 	d := w.domain([]string{"udp/5000"}, []string{"udp/*:*"})

@@ -145,9 +145,10 @@ func TestManyChannels(t *testing.T) {
 	}
 }
 
-// TestBinding (fswbindany, fswbind0, fswbind1, fswbind512; fswbind2, fswbind5, fswbind25): a
-// channel has the number that the kernel gives it, which nobody has had; a flow is that of
-// the channel which asked for it, and no request reaches a channel that is not there.
+// TestBinding (fswbindany, fswbind0, fswbind1, fswbind512; fswbind2, fswbind5, fswbind25;
+// bindfswanon, bindfswkey): a channel has the number that the kernel gives it, which nobody
+// has had; a flow is that of the channel which asked for it, and no request reaches a channel
+// that is not there.
 func TestBinding(t *testing.T) {
 	c := newCrowd(t, 16)
 	last := uint32(0)

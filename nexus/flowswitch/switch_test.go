@@ -486,6 +486,7 @@ func exchange(t testing.TB, c *gonet.TCPConn, n int) {
 	c.Close()
 }
 
+// TestListenerAcceptsFromOutside (listener): peers connect to a domain, one after the other.
 func TestListenerAcceptsFromOutside(t *testing.T) {
 	w := newWorld(t)
 	d := w.domain([]string{"tcp/80"}, nil).start()
@@ -521,6 +522,7 @@ func TestConnectToOutside(t *testing.T) {
 	}
 }
 
+// TestTwoDomainsOfOneMachine (utunloop): what one sends the other does not leave the machine.
 func TestTwoDomainsOfOneMachine(t *testing.T) {
 	w := newWorld(t)
 	a := w.domain([]string{"tcp/7"}, nil).start()

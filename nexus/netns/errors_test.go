@@ -6,6 +6,7 @@ import (
 	"testing"
 )
 
+// TestErrno (restricted_port is EADDRNOTAVAIL): each mistake has its number for programs.
 func TestErrno(t *testing.T) {
 	for _, c := range []struct {
 		err  error

@@ -8,7 +8,8 @@ import (
 
 const sec = time.Second
 
-// TestRules takes one reservation after the other; the last one is judged.
+// TestRules (flowswitch_ns_reserve, restricted_port) takes one reservation after the other;
+// the last one is judged.
 func TestRules(t *testing.T) {
 	host := func(proto uint8, local string) Request { return Request{Kind: Host, Proto: proto, Local: ap(local)} }
 	listen := func(o Owner, proto uint8, local string) Request {
@@ -124,6 +125,8 @@ func mustReserve(t *testing.T, s *Space, now time.Duration, r Request) Reservati
 	return got
 }
 
+// TestListenAndConnect (flowswitch_ns_reserve2): a reservation becomes a listener, or a flow,
+// as often as it can and no more often.
 func TestListenAndConnect(t *testing.T) {
 	s := New(Config{})
 	from, peer := netip.MustParseAddr("192.0.2.1"), ap("198.51.100.1:5")
@@ -195,8 +198,8 @@ func TestListenAndConnect(t *testing.T) {
 	}
 }
 
-// TestReuseOfAcceptedFlows: a server that starts again while its connections live
-// gets its port, because they have the listener's Reuse.
+// TestReuseOfAcceptedFlows (listener_reuse): a server that starts again while its connections
+// live gets its port, because they have the listener's Reuse.
 func TestReuseOfAcceptedFlows(t *testing.T) {
 	s := New(Config{})
 	listen := Request{Owner: 1, Kind: Listener, Proto: TCP, Local: ap("0.0.0.0:80"), Reuse: true}

@@ -5,6 +5,7 @@ import (
 	"testing"
 )
 
+// TestParse (reass_bad_fraglen): each packet is read as what it is, or refused for one reason.
 func TestParse(t *testing.T) {
 	type want struct {
 		why                                Reason

@@ -91,7 +91,7 @@ func TestReassemblyWhole(t *testing.T) {
 	}
 }
 
-// TestReassemblyAtomic is reass_atomic_fragment (RFC 6946): it is whole at once, and
+// TestReassemblyAtomic is reass_atomic (RFC 6946): it is whole at once, and
 // has nothing to do with fragments of the same identification.
 func TestReassemblyAtomic(t *testing.T) {
 	r := reassembler(t, Limits{})
@@ -229,6 +229,8 @@ func TestReassemblyTimeout(t *testing.T) {
 	}
 }
 
+// TestReassemblyLimits (reass_fuzz_queue_limit): what waits is bounded, in all and for each
+// source.
 func TestReassemblyLimits(t *testing.T) {
 	r := reassembler(t, Limits{Packets: 4, PerSource: 2})
 	from := func(b []byte, last byte) []byte { b[15] = last; return summed(b) }

@@ -39,8 +39,9 @@ func (s *side) numbers(next, limit int) (n int) {
 	})
 }
 
-// TestMillionSlots (mslots, mmslots; debug_verify_u): what the ring takes at a time goes
-// over, then the next, until it was millions. Each slot holds what was put into it.
+// TestMillionSlots (mslotsus, mslotsup, mslotsuk, mmslotsus, mmslotsup, mmslotsuk;
+// debug_verify_u): what the ring takes at a time goes over, then the next, until it was
+// millions. Each slot holds what was put into it.
 func TestMillionSlots(t *testing.T) {
 	a, b := newPipe(t, rings(256))
 	want, sent, got := millions(), 0, 0

@@ -231,8 +231,8 @@ func TestTooLongForThePeer(t *testing.T) {
 	}
 }
 
-// TestPortID (ringidtx, ringidrx): each port is one channel's; others are refused, and
-// what is attached works on.
+// TestPortID (ringidtx, ringidrx, bindupipeanon): each port is one channel's; others are
+// refused, and what is attached works on.
 func TestPortID(t *testing.T) {
 	var p pipe.Pipe
 	a, b, c := newSide(t, rings(8)), newSide(t, rings(8)), newSide(t, rings(8))

@@ -245,8 +245,9 @@ func TestTeardownRandom(t *testing.T) {
 	}
 }
 
-// TestTornDownWhileItRuns closes one end while both send and receive: the other one's
-// goroutine ends by the error, and nothing is read of memory that is gone.
+// TestTornDownWhileItRuns (utun27302538a, utun27302538b, utun27302538c, utun27302538d) closes
+// one end while both send and receive: the other one's goroutine ends by the error, and
+// nothing is read of memory that is gone.
 func TestTornDownWhileItRuns(t *testing.T) {
 	for i := range 40 {
 		a, b := newPipe(t, rings(16))

@@ -427,7 +427,7 @@ func TestMonitor(t *testing.T) {
 	powerOff(t, vm)
 }
 
-// TestPipe has two domains open both ends of a pipe, and lose one another.
+// TestPipe (bindupipekey) has two domains open both ends of a pipe, and lose one another.
 func TestPipe(t *testing.T) {
 	a, b, c := serverDomain(t, "a", nil, nil), serverDomain(t, "b", nil, nil), serverDomain(t, "c", nil, nil)
 	a.Pipes, b.Pipes = []string{"other", "log"}, []string{"log"}

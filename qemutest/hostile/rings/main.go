@@ -46,6 +46,26 @@ func main() {
 		copy(watch.Schema[:], "small")
 		kit.Check(kit.Call(abi.SysControl, abi.ControlOpen, uintptr(unsafe.Pointer(watch)), unsafe.Sizeof(*watch), 0) == int64(abi.NotAllowed), "it may watch")
 		kit.Check(resize(9, 64) == int64(abi.BadArgument), "another ring was resized")
+		// A domain has ChannelsMax channels, and one more when it has closed one.
+		more := &abi.OpenRequest{}
+		copy(more.Schema[:], "small")
+		about := func(what uintptr) int64 {
+			return kit.Call(abi.SysControl, what, uintptr(unsafe.Pointer(more)), unsafe.Sizeof(*more), 0)
+		}
+		for i := int64(1); i < abi.ChannelsMax; i++ {
+			kit.Check(about(abi.ControlOpen) == i, "no channel %d", i)
+		}
+		kit.Check(about(abi.ControlOpen) == int64(abi.BadArgument), "there is one channel too many")
+		more.Channel = 5
+		kit.Check(about(abi.ControlClose) == 0 && about(abi.ControlOpen) == 5, "a closed channel makes no room")
+		kit.Check(about(abi.ControlOpen) == int64(abi.BadArgument), "there is one channel too many")
+		for more.Channel = 1; more.Channel < abi.ChannelsMax; more.Channel++ {
+			kit.Check(about(abi.ControlClose) == 0, "channel %d is not closed", more.Channel)
+		}
+		for _, n := range []uint64{1, abi.ChannelsMax, 1 << 40} {
+			more.Channel = n
+			kit.Check(about(abi.ControlClose) == int64(abi.BadArgument), "channel %d was closed", n)
+		}
 		kit.Check(resize(abi.RingAlloc, 2) == int64(abi.NotNow), "a full ring became small")
 		fmt.Println("kept the contract")
 	case "old-head":
