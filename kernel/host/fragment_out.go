@@ -3,12 +3,6 @@ package host
 // Fragments of what domains send: a datagram is checked as a whole and cut here.
 
 import (
-	"encoding/binary"
-
-	"gvisor.dev/gvisor/pkg/buffer"
-	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/stack"
-
 	"github.com/sluice-os/sluice/nexus/netif"
 	fronts "github.com/sluice-os/sluice/nexus/packet"
 )
@@ -28,19 +22,6 @@ func mayBeCut(head []byte) bool {
 		at = 6
 	}
 	return head[at] != fronts.TCP
-}
-
-// held makes a packet of the fragment at hand, which waits in the transmitter's queue: the
-// others of its datagram are on their way. head is its link header with that of IP behind it,
-// of n bytes.
-func (f *fragmenter) held(head []byte, n int) *stack.PacketBuffer {
-	data := buffer.MakeWithData(head[ethHeader:][:n])
-	data.Append(buffer.NewViewWithData(f.piece[0]))
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data})
-	pkt.NetworkProtocolNumber = tcpip.NetworkProtocolNumber(binary.BigEndian.Uint16(head[12:]))
-	pkt.EgressRoute.RemoteLinkAddress = tcpip.LinkAddress(head[0:6])
-	pkt.EgressRoute.LocalLinkAddress = tcpip.LinkAddress(head[6:12])
-	return pkt
 }
 
 // fragments sends o in fragments of mtu bytes at most. ethernet begins with their link
@@ -73,15 +54,9 @@ func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte, mtu int) netif.
 		if offset == 0 {
 			return netif.Full
 		}
-		pkt := f.held(p.out.head, len(ip))
-		held := t.hold(queued{pkt: pkt})
-		pkt.DecRef()
-		if !held {
-			// The rest is lost with it, as on any link.
-			t.counters.inc(txDropNoBuffer)
-			break
+		if !p.wait(queued{pkt: f.held(p.out.head, len(ip))}) {
+			break // the others are of no use without it
 		}
-		t.counters.inc(txQueued)
 	}
 	t.counters.inc(txFragmented)
 	p.wake(before)

@@ -126,9 +126,7 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 		if done == 0 {
 			return netif.Full
 		}
-		// Some segments are on their way: the rest is lost, as on any link, and
-		// TCP sends it again.
-		t.counters.inc(txDropNoBuffer)
+		p.holdRest(o, head, done)
 	}
 	p.wake(before)
 	return netif.Sent
