@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/fakehw"
 	"github.com/sluice-os/sluice/drivers/virtio"
 	"github.com/sluice-os/sluice/drivers/virtio/internal/fake"
 )
@@ -55,7 +56,7 @@ func FuzzRegisters(f *testing.F) {
 	f.Add(word(magic, 0xffffffff, 2, 1, 1, 1, 0), uint16(0x104))
 	f.Fuzz(func(t *testing.T, answers []byte, size uint16) {
 		r := &liar{t, answers, uint64(size)}
-		irq := fake.NewInterrupt()
+		irq := fakehw.NewInterrupt()
 		dev, err := New(r, 0xfeb02e00, irq)
 		if err != nil {
 			return

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-os/sluice/drivers/internal/fakehw"
 	"github.com/sluice-os/sluice/drivers/virtio"
-	"github.com/sluice-os/sluice/drivers/virtio/internal/fake"
 )
 
 // registers is a window with plain memory behind it, but for the registers that
@@ -100,7 +100,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-func mustNew(t *testing.T, r *registers, irq fake.Interrupt) *Transport {
+func mustNew(t *testing.T, r *registers, irq fakehw.Interrupt) *Transport {
 	t.Helper()
 	dev, err := New(r, 0xfeb02e00, irq)
 	if err != nil {
@@ -184,7 +184,7 @@ func TestWait(t *testing.T) {
 		{slices.Repeat([]uint32{1}, 1000), false, 1000 - acknowledgePolls},
 	} {
 		r := newRegisters()
-		irq := fake.NewInterrupt()
+		irq := fakehw.NewInterrupt()
 		dev := mustNew(t, r, irq)
 		r.interrupts = c.interrupts
 		dev.Kick()

@@ -98,7 +98,7 @@ func FuzzDevice(f *testing.F) {
 			if owned[ownerPoller] != len(held) || owned[ownerDriver] != len(d.rx.idle) {
 				t.Fatalf("poller holds %d buffers, %d recorded; driver %d, %d idle", len(held), owned[ownerPoller], owned[ownerDriver], len(d.rx.idle))
 			}
-			if !d.recovery.pending() && !d.recovery.stopped.Load() && d.rx.q.Err() == nil && owned[ownerDevice] != d.rx.q.InFlight() {
+			if !d.recovery.Pending() && !d.recovery.Stopped() && d.rx.q.Err() == nil && owned[ownerDevice] != d.rx.q.InFlight() {
 				t.Fatalf("device holds %d buffers, %d in flight", owned[ownerDevice], d.rx.q.InFlight())
 			}
 		}

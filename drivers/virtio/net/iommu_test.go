@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/qtest"
 	"github.com/sluice-os/sluice/drivers/nic"
-	"github.com/sluice-os/sluice/drivers/virtio/internal/qtest"
 	virtionet "github.com/sluice-os/sluice/drivers/virtio/net"
 	"github.com/sluice-os/sluice/drivers/vtd"
 )

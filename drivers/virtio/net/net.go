@@ -33,6 +33,8 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/arena"
+	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
@@ -54,7 +56,7 @@ const (
 
 	RxBufferMin = 2048 // so that FrameMax fits into nic.BuffersMax
 	RxBufferMax = 65536
-	TxArenaMin  = 2 * (headerBytes + nic.FrameMax + arenaAlign)
+	TxArenaMin  = 2 * (headerBytes + nic.FrameMax + arena.Align)
 	TxArenaMax  = 64 << 20
 )
 
@@ -121,7 +123,7 @@ type Device struct {
 	rx       receiver
 	tx       transmitter
 	ctl      control
-	recovery recovery
+	recovery recovery.State[counter]
 	linkUp   atomic.Bool
 	counters counters
 }
@@ -168,7 +170,7 @@ func (d *Device) open(mem *hw.DMA) error {
 		return err
 	}
 	d.info.RxRing, d.info.TxRing = d.rx.q.Size(), d.tx.q.Size()
-	d.recovery.budget = resetsMax
+	d.recovery.Start()
 	return d.run()
 }
 
@@ -204,10 +206,10 @@ func (d *Device) Info() nic.Info { return d.info }
 
 // Arm turns receive and link interrupts on.
 func (d *Device) Arm() bool {
-	if d.recovery.pending() {
+	if d.recovery.Pending() {
 		return false
 	}
-	if d.recovery.stopped.Load() {
+	if d.recovery.Stopped() {
 		return true
 	}
 	d.rx.q.Settle()
@@ -220,7 +222,7 @@ func (d *Device) Arm() bool {
 
 // Disarm turns receive interrupts off. A change of the link still interrupts.
 func (d *Device) Disarm() {
-	if !d.recovery.stopped.Load() {
+	if !d.recovery.Stopped() {
 		d.rx.q.DisableInterrupt()
 	}
 }
@@ -229,7 +231,7 @@ func (d *Device) Disarm() {
 func (d *Device) Wait() {
 	changed := d.t.Wait()
 	d.counters.add(wakeups, 1)
-	if changed && !d.recovery.stopped.Load() {
+	if changed && !d.recovery.Stopped() {
 		d.configChanged()
 	}
 }

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/qtest"
 	"github.com/sluice-os/sluice/drivers/nic"
 	bus "github.com/sluice-os/sluice/drivers/pci"
 	"github.com/sluice-os/sluice/drivers/virtio"
-	"github.com/sluice-os/sluice/drivers/virtio/internal/qtest"
 	"github.com/sluice-os/sluice/drivers/virtio/mmio"
 	virtionet "github.com/sluice-os/sluice/drivers/virtio/net"
 	virtiopci "github.com/sluice-os/sluice/drivers/virtio/pci"

@@ -6,50 +6,16 @@ package net
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
 
-const (
-	// resetsMax is how often a device may be reset without moving
-	// progressFrames frames in between. After that it is left stopped.
-	resetsMax      = 8
-	progressFrames = 1024
-)
-
 var errNeedsReset = errors.New("device asks for a reset")
-
-// fault is why the device must be reset.
-type fault struct {
-	reason counter
-	err    error
-}
-
-type recovery struct {
-	fault   atomic.Pointer[fault]
-	stopped atomic.Bool   // for good
-	moved   atomic.Uint32 // frames since the last reset, up to progressFrames
-	budget  int           // resets left; the poller's
-}
-
-// pending reports whether a reset is due.
-func (r *recovery) pending() bool { return r.fault.Load() != nil }
-
-// progress notes n frames moved, which earn the device its resets back.
-func (r *recovery) progress(n int) {
-	if r.moved.Load() < progressFrames {
-		r.moved.Add(uint32(n))
-	}
-}
 
 // fault asks the poller for a reset; its next Receive does it. The first cause
 // counts.
 func (d *Device) fault(reason counter, err error) {
-	if d.recovery.stopped.Load() {
-		return
-	}
-	if d.recovery.fault.CompareAndSwap(nil, &fault{reason, err}) {
+	if d.recovery.Ask(reason, err) {
 		d.t.Kick()
 	}
 }
@@ -60,7 +26,7 @@ func (d *Device) checkQueue(q *virtio.Queue) bool {
 	if err == nil {
 		return false
 	}
-	if v := (*virtio.ViolationError)(nil); errors.As(err, &v) && !d.recovery.pending() {
+	if v := (*virtio.ViolationError)(nil); errors.As(err, &v) && !d.recovery.Pending() {
 		d.fault(resetUsedIndex+counter(v.Reason), err)
 	}
 	return true
@@ -70,26 +36,21 @@ func (d *Device) checkQueue(q *virtio.Queue) bool {
 func (d *Device) recover() {
 	d.tx.mu.Lock()
 	defer d.tx.mu.Unlock()
-	// Whatever goes wrong from here on is a new fault, for the next Receive.
-	f := d.recovery.fault.Swap(nil)
+	f := d.recovery.Take()
 	if f == nil {
 		return
 	}
-	d.counters.add(f.reason, 1)
-	if d.recovery.moved.Swap(0) >= progressFrames {
-		d.recovery.budget = resetsMax
-	}
+	d.counters.add(f.Reason, 1)
 	// A device that is only slow resets at the pace of TxTimeout, and may.
-	if f.reason != resetTxTimeout {
-		if d.recovery.budget == 0 {
-			d.stop(fmt.Errorf("reset %d times with fewer than %d frames between: %w", resetsMax, progressFrames, f.err))
+	if f.Reason != resetTxTimeout {
+		if err := d.recovery.Spend(f.Err); err != nil {
+			d.stop(err)
 			return
 		}
-		d.recovery.budget--
 	}
-	d.cfg.Log.Warn("virtio-net device is reset", "device", d.t.Location(), "reason", f.reason.String(), "err", f.err)
+	d.cfg.Log.Warn("virtio-net device is reset", "device", d.t.Location(), "reason", f.Reason.String(), "err", f.Err)
 	if err := d.restart(); err != nil {
-		d.stop(fmt.Errorf("%w, after: %w", err, f.err))
+		d.stop(fmt.Errorf("%w, after: %w", err, f.Err))
 		return
 	}
 	// Whoever waits for room to transmit has it now, and no interrupt says so.
@@ -121,8 +82,7 @@ func (d *Device) restart() error {
 // still writes there.
 func (d *Device) stop(err error) {
 	d.t.SetStatus(virtio.StatusFailed)
-	d.recovery.stopped.Store(true)
-	d.recovery.fault.Store(nil)
+	d.recovery.Stop()
 	d.counters.add(stops, 1)
 	d.setLink(false)
 	d.cfg.Log.Error("virtio-net device is given up", "device", d.t.Location(), "err", err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
@@ -121,13 +122,13 @@ func TestIncorrigible(t *testing.T) {
 	c := newCard(full)
 	d := mustOpen(t, c, Config{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	batch := nic.NewBatch(4)
-	for range 10 * resetsMax {
+	for range 10 * recovery.ResetsMax {
 		c.SetUsedIndex(queueReceive, 999)
 		d.Receive(batch)
 		d.Receive(batch)
 	}
-	if n := count(d, "reset_used_index"); n != resetsMax+1 || c.Resets() != resetsMax+1 {
-		t.Errorf("%d faults and %d resets, want %d", n, c.Resets(), resetsMax+1)
+	if n := count(d, "reset_used_index"); n != recovery.ResetsMax+1 || c.Resets() != recovery.ResetsMax+1 {
+		t.Errorf("%d faults and %d resets, want %d", n, c.Resets(), recovery.ResetsMax+1)
 	}
 	if d.Link().Up || count(d, "stopped") != 1 || c.Status()&virtio.StatusFailed == 0 {
 		t.Errorf("link %v, stopped %d, status %#x", d.Link(), count(d, "stopped"), c.Status())
@@ -154,8 +155,8 @@ func TestProgressEarnsResets(t *testing.T) {
 	c := newCard(full)
 	d := mustOpen(t, c, Config{})
 	batch := nic.NewBatch(8)
-	for range 3 * resetsMax {
-		for range progressFrames {
+	for range 3 * recovery.ResetsMax {
+		for range recovery.ProgressFrames {
 			c.deliver(header{}, frameOf(60, 0))
 			d.Release(batch[:d.Receive(batch)])
 		}
@@ -164,7 +165,7 @@ func TestProgressEarnsResets(t *testing.T) {
 		d.Receive(batch)
 	}
 	works(t, d, c)
-	if count(d, "stopped") != 0 || count(d, "reset_used_index") != 3*resetsMax {
+	if count(d, "stopped") != 0 || count(d, "reset_used_index") != 3*recovery.ResetsMax {
 		t.Errorf("stopped %d, resets %d", count(d, "stopped"), count(d, "reset_used_index"))
 	}
 }
@@ -220,7 +221,7 @@ func TestBlocked(t *testing.T) {
 		t.Errorf("%d resets, %d and %d counted", c.Resets(), count(d, "reset_blocked"), count(d, "reset_needs_reset"))
 	}
 	works(t, d, c)
-	for range resetsMax + 1 {
+	for range recovery.ResetsMax + 1 {
 		d.Blocked(errors.New("write at 0x1000"))
 		d.Receive(batch)
 	}

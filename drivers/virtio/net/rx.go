@@ -133,10 +133,10 @@ func (r *receiver) drop(p *nic.Packet) {
 
 // Receive fills batch with frames that have arrived.
 func (d *Device) Receive(batch []nic.Packet) int {
-	if d.recovery.pending() {
+	if d.recovery.Pending() {
 		d.recover()
 	}
-	if d.recovery.stopped.Load() {
+	if d.recovery.Stopped() {
 		return 0
 	}
 	n, bytes := 0, 0
@@ -172,7 +172,7 @@ func (d *Device) Receive(batch []nic.Packet) int {
 	if n > 0 {
 		d.counters.add(rxFrames, n)
 		d.counters.add(rxBytes, bytes)
-		d.recovery.progress(n)
+		d.recovery.Progress(n)
 	}
 	return n
 }
@@ -235,7 +235,7 @@ func (d *Device) Release(batch []nic.Packet) {
 		}
 		p.Reset()
 	}
-	if !d.recovery.pending() && !d.recovery.stopped.Load() {
+	if !d.recovery.Pending() && !d.recovery.Stopped() {
 		d.rx.refill(d)
 	}
 }

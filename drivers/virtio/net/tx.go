@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/arena"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
@@ -32,7 +33,7 @@ type txFrame struct {
 	state frameState
 	need  uint8 // descriptors
 	len   int   // bytes reserved for the frame, without the virtio header
-	span  span
+	span  arena.Span
 }
 
 // transmitter is used by the caller of Reserve and Transmit, and by the poller
@@ -41,7 +42,7 @@ type transmitter struct {
 	mu     sync.Mutex
 	q      *virtio.Queue
 	memory hw.Memory
-	arena  arena
+	arena  arena.Arena
 
 	frames []txFrame // ring, a power of two; the index is nic.Buffer.ID
 	oldest uint32    // free-running indexes into frames
@@ -58,11 +59,10 @@ func (x *transmitter) open(d *Device, mem *hw.DMA) error {
 	if x.q, err = virtio.NewQueue(d.t, queueTransmit, d.features, mem, d.cfg.TxRing, txSegments); err != nil {
 		return err
 	}
-	size := d.cfg.TxArena &^ (arenaAlign - 1)
-	if x.memory, err = mem.Alloc(size, hw.ToDevice); err != nil {
+	x.arena = arena.New(d.cfg.TxArena, headerBytes)
+	if x.memory, err = mem.Alloc(x.arena.Size(), hw.ToDevice); err != nil {
 		return fmt.Errorf("memory for the transmit arena: %w", err)
 	}
-	x.arena.size = size
 	x.frames = make([]txFrame, x.q.Size())
 	return nil
 }
@@ -99,7 +99,7 @@ func (x *transmitter) retire() {
 		if f.state != frameFree {
 			return
 		}
-		x.arena.giveBack(f.span)
+		x.arena.GiveBack(f.span)
 		x.oldest++
 	}
 }
@@ -123,7 +123,7 @@ func (x *transmitter) reclaim(d *Device) {
 	if n > 0 {
 		x.retire()
 		x.stalledSince = time.Time{}
-		d.recovery.progress(n)
+		d.recovery.Progress(n)
 	}
 }
 
@@ -138,7 +138,7 @@ func (d *Device) Reserve(p *nic.Packet, n int) bool {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if d.recovery.pending() || d.recovery.stopped.Load() {
+	if d.recovery.Pending() || d.recovery.Stopped() {
 		d.counters.add(txRefused, 1)
 		return false
 	}
@@ -168,12 +168,12 @@ func (x *transmitter) reserve(p *nic.Packet, n int) bool {
 	if x.q.Room()-x.promised < x.q.Needs(txSegments) {
 		return false
 	}
-	s, fits := x.arena.take(headerBytes + n)
+	s, fits := x.arena.Take(headerBytes + n)
 	if !fits {
 		return false
 	}
 	need := 1
-	if s.rest > 0 {
+	if s.Rest > 0 {
 		need = x.q.Needs(txSegments)
 	}
 	index := x.newest & uint32(len(x.frames)-1)
@@ -182,10 +182,10 @@ func (x *transmitter) reserve(p *nic.Packet, n int) bool {
 	x.promised += need
 
 	b := x.memory.Bytes
-	end := s.start + s.first
-	p.Buffers = append(p.Buffers, nic.Buffer{Bytes: b[s.start+headerBytes : end : end], ID: index})
-	if s.rest > 0 {
-		p.Buffers = append(p.Buffers, nic.Buffer{Bytes: b[:s.rest:s.rest], ID: index})
+	end := s.Start + s.First
+	p.Buffers = append(p.Buffers, nic.Buffer{Bytes: b[s.Start+headerBytes : end : end], ID: index})
+	if s.Rest > 0 {
+		p.Buffers = append(p.Buffers, nic.Buffer{Bytes: b[:s.Rest:s.Rest], ID: index})
 	}
 	p.Len = n
 	return true
@@ -212,7 +212,7 @@ func (d *Device) Transmit(batch []nic.Packet) {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	stopped := d.recovery.stopped.Load()
+	stopped := d.recovery.Stopped()
 	if !stopped {
 		x.reclaim(d)
 	}
@@ -262,11 +262,11 @@ func (x *transmitter) lend(p *nic.Packet, features uint64) counter {
 	if !valid {
 		return txBadOffload
 	}
-	h.put(x.memory.Bytes[f.span.start:])
+	h.put(x.memory.Bytes[f.span.Start:])
 	total := headerBytes + p.Len
-	first := min(f.span.first, total)
+	first := min(f.span.First, total)
 	segments := [txSegments]virtio.Segment{
-		{Addr: x.memory.Bus + uint64(f.span.start), Len: uint32(first)},
+		{Addr: x.memory.Bus + uint64(f.span.Start), Len: uint32(first)},
 		{Addr: x.memory.Bus, Len: uint32(total - first)},
 	}
 	n := 1

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-os/sluice/drivers/internal/arena"
+	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
@@ -134,7 +136,7 @@ func TestTransmitMany(t *testing.T) {
 						refused++
 						break
 					}
-					if first := len(batch[n].Buffers[0].Bytes); first < min(length, arenaFirst) {
+					if first := len(batch[n].Buffers[0].Bytes); first < min(length, arena.Headers) {
 						t.Fatalf("first buffer has %d bytes of %d", first, length)
 					}
 					want = append(want, frameOf(length, byte(round+n)))
@@ -236,7 +238,7 @@ func TestTransmitTimeout(t *testing.T) {
 	clock := &clock{time.Unix(0, 0)}
 	d := mustOpen(t, c, Config{TxRing: 16, Now: clock.Now})
 	batch := nic.NewBatch(1)
-	for round := 1; round <= 2*resetsMax; round++ {
+	for round := 1; round <= 2*recovery.ResetsMax; round++ {
 		for d.Reserve(&batch[0], 60) {
 			d.Transmit(batch)
 		}
@@ -253,36 +255,4 @@ func TestTransmitTimeout(t *testing.T) {
 		}
 	}
 	works(t, d, c)
-}
-
-func TestArena(t *testing.T) {
-	const size = 4096
-	a := arena{size: size}
-	random := rand.New(rand.NewPCG(3, 4))
-	var out []span
-	for range 100_000 {
-		n := headerBytes + 1 + random.IntN(size/2-headerBytes)
-		s, ok := a.take(n)
-		if ok {
-			if s.first+s.rest != n || s.rest < 0 || s.start%arenaAlign != 0 || s.start+s.first > size {
-				t.Fatalf("span %+v for %d bytes", s, n)
-			}
-			for _, o := range out {
-				for _, x := range [][2]int{{s.start, s.first}, {0, s.rest}} {
-					for _, y := range [][2]int{{o.start, o.first}, {0, o.rest}} {
-						if x[0] < y[0]+y[1] && y[0] < x[0]+x[1] {
-							t.Fatalf("%+v overlaps %+v", s, o)
-						}
-					}
-				}
-			}
-			out = append(out, s)
-		} else if len(out) == 0 {
-			t.Fatalf("%d bytes do not fit into an empty arena", n)
-		}
-		if !ok || random.IntN(2) == 0 {
-			a.giveBack(out[0])
-			out = out[1:]
-		}
-	}
 }

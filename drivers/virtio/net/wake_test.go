@@ -56,7 +56,8 @@ func TestRecoveryWakes(t *testing.T) {
 			needsReset(c, d, now)
 		}},
 		{"reset too often", false, func(c *lazy, d *Device, now *clock) {
-			d.recovery.budget = 0
+			for d.recovery.Spend(nil) == nil {
+			}
 			needsReset(c, d, now)
 		}},
 	} {

@@ -9,9 +9,9 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/fakehw"
 	bus "github.com/sluice-os/sluice/drivers/pci"
 	"github.com/sluice-os/sluice/drivers/virtio"
-	"github.com/sluice-os/sluice/drivers/virtio/internal/fake"
 )
 
 const barAddress = 0x8_e0000000
@@ -149,7 +149,7 @@ func (w registers) Write32(off uint64, v uint32) {
 	binary.LittleEndian.PutUint32(w.at(off, 4), v)
 }
 
-func interrupts() Interrupts { return Interrupts{fake.NewInterrupt(), fake.NewInterrupt()} }
+func interrupts() Interrupts { return Interrupts{fakehw.NewInterrupt(), fakehw.NewInterrupt()} }
 
 func mustNew(t *testing.T, c *card, irq Interrupts) *Transport {
 	t.Helper()
@@ -228,7 +228,7 @@ func TestNewRefusals(t *testing.T) {
 		})
 	}
 	c := newCard()
-	if _, err := New(c.function(t), c.mapper, Interrupts{Queues: fake.NewInterrupt()}); err == nil {
+	if _, err := New(c.function(t), c.mapper, Interrupts{Queues: fakehw.NewInterrupt()}); err == nil {
 		t.Error("one interrupt of two taken")
 	}
 	if _, err := New(c.function(t), c.mapper, Interrupts{line{}, line{}}); err == nil || !strings.Contains(err.Error(), "message-signalled") {

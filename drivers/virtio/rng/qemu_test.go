@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-os/sluice/drivers/internal/qtest"
 	bus "github.com/sluice-os/sluice/drivers/pci"
-	"github.com/sluice-os/sluice/drivers/virtio/internal/qtest"
 	virtiopci "github.com/sluice-os/sluice/drivers/virtio/pci"
 	"github.com/sluice-os/sluice/drivers/virtio/rng"
 )

@@ -1,5 +1,5 @@
-// This file owns the transport: registers and configuration of a device.
-
+// Package fake plays the device's side for the tests of the virtio drivers: a
+// transport, and rings that it can read properly or fill with lies.
 package fake
 
 import (
@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/fakehw"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
 
@@ -18,9 +19,9 @@ const Queues = 4
 // fields before the driver opens it; methods may be called concurrently.
 type Device struct {
 	// Memory is what DMA hands to the driver.
-	Memory    *Allocator
+	Memory    *fakehw.Allocator
 	DMA       *hw.DMA
-	Irq       Interrupt
+	Irq       fakehw.Interrupt
 	Type      uint32
 	Offered   uint64
 	QueueSize int
@@ -45,8 +46,8 @@ var _ virtio.Transport = (*Device)(nil)
 
 // New returns a device with configuration config.
 func New(deviceType uint32, offered uint64, config []byte) *Device {
-	memory := &Allocator{}
-	return &Device{Memory: memory, DMA: hw.NewDMA(memory, memory), Irq: NewInterrupt(), Type: deviceType, Offered: offered, QueueSize: 256, config: config}
+	memory := &fakehw.Allocator{}
+	return &Device{Memory: memory, DMA: hw.NewDMA(memory, memory), Irq: fakehw.NewInterrupt(), Type: deviceType, Offered: offered, QueueSize: 256, config: config}
 }
 
 // DeviceType implements virtio.Transport.
@@ -172,7 +173,7 @@ func (d *Device) Kick() { d.Irq.Raise() }
 
 // at returns n bytes as the device reaches them. It must hold its lock.
 func (d *Device) at(addr uint64, n int, way hw.Direction) ([]byte, error) {
-	return d.Memory.at(addr, n, way, d.accepted&virtio.FeatureAccessPlatform != 0)
+	return d.Memory.At(addr, n, way, d.accepted&virtio.FeatureAccessPlatform != 0)
 }
 
 // ErrDisabled reports a queue that the driver has not enabled.

@@ -1,7 +1,6 @@
-// Package fake plays the device's side for the tests of the virtio drivers:
-// memory, interrupts, a transport, and rings that it can read properly or fill
-// with lies.
-package fake
+// Package fakehw is the machine under the drivers in their tests: memory at invented
+// addresses, of which a device reaches what it was given, and interrupts.
+package fakehw
 
 import (
 	"fmt"
@@ -111,10 +110,10 @@ func (a *Allocator) Used() int {
 	return a.used
 }
 
-// at returns n bytes as the device would reach them in the given way: through its
+// At returns n bytes as the device would reach them in the given way: through its
 // bus, where only what was mapped for that way is there, or past it at physical
 // addresses, where all memory is.
-func (a *Allocator) at(addr uint64, n int, way hw.Direction, bus bool) ([]byte, error) {
+func (a *Allocator) At(addr uint64, n int, way hw.Direction, bus bool) ([]byte, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	if !bus {
