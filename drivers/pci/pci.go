@@ -1,6 +1,6 @@
 // Package pci finds the functions on the PCI buses and gives drivers what they
-// need of them: base addresses, capabilities, the command register and MSI-X
-// (PCI Local Bus 3.0, chapter 6; PCI Express 3.0, chapter 7).
+// need of them: base addresses, capabilities, the command register, MSI and
+// MSI-X (PCI Local Bus 3.0, chapter 6; PCI Express 3.0, chapter 7).
 //
 // Firmware has assigned bus numbers and base addresses; they are used as they
 // are. What a function reports is not believed: every list is bounded, every
@@ -46,6 +46,9 @@ const (
 	regBuses        = 0x18 // bridge: primary, secondary << 8, subordinate << 16
 	regSubsystem    = 0x2c // vendor, device << 16
 	regCapabilities = 0x34 // offset of the first capability
+
+	regInterruptLine = 0x3c // a byte
+	regInterruptPin  = 0x3d // a byte
 
 	statusCapabilities = 1 << 20 // in regCommand's word
 )

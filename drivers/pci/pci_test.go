@@ -505,6 +505,10 @@ func FuzzConfigSpace(f *testing.F) {
 					t.Fatalf("%+v", bar)
 				}
 			}
+			if line, ok := fn.InterruptLine(); ok && (line < 0 || line > interruptLineMax) {
+				t.Fatalf("interrupt line %d", line)
+			}
+			_ = fn.EnableMSI(0xfee00000, 0x41)
 			if m, err := fn.MSIX(func(phys, size uint64) (hw.Registers, error) { return make(table, size/4), nil }); err == nil {
 				for v := range m.Vectors() {
 					m.Unmask(v)

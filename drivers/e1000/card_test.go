@@ -1,0 +1,441 @@
+// This file owns the card's side for the tests: a register file, and an engine that moves
+// frames through the rings as the manual says, in test memory. wire_test.go owns what it
+// does to the frames.
+
+package e1000
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/fakehw"
+	"github.com/sluice-os/sluice/drivers/nic"
+)
+
+var testMAC = [6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x56}
+
+// card is a controller. Its methods may be called concurrently.
+type card struct {
+	model  *model
+	memory *fakehw.Allocator
+	dma    *hw.DMA
+	irq    fakehw.Interrupt
+
+	mu       sync.Mutex
+	regs     map[uint64]uint32
+	icr, ims uint32
+	nvm      [nvmWords]uint16
+	noNVM    bool
+	linkUp   bool
+	gone     bool // the card was pulled
+	hangs    bool // a reset does not end
+	keeps    bool // a reset keeps the registers, as QEMU's does
+	resets   int
+	silenced int
+	spoilt   bool // addresses in its rings may be anything
+	notifies map[uint64]int
+
+	auto    bool   // frames are sent as soon as they are queued
+	wire    []sent // what was sent
+	context [2]uint64
+	pending []byte // data of the frame at hand
+	options uint64 // its first data descriptor
+	descs   int
+}
+
+func newCard(m *model) *card {
+	memory := &fakehw.Allocator{}
+	c := &card{model: m, memory: memory, dma: hw.NewDMA(memory, memory), irq: fakehw.NewInterrupt(),
+		regs: map[uint64]uint32{}, linkUp: true, notifies: map[uint64]int{}}
+	for i := range 3 {
+		c.nvm[i] = uint16(testMAC[2*i]) | uint16(testMAC[2*i+1])<<8
+	}
+	c.fixSum()
+	c.clear()
+	return c
+}
+
+// fixSum makes the sum of the EEPROM right.
+func (c *card) fixSum() {
+	sum := uint16(0)
+	for _, w := range c.nvm[:nvmWords-1] {
+		sum += w
+	}
+	c.nvm[nvmWords-1] = nvmChecksum - sum
+}
+
+// clear is what a reset does.
+func (c *card) clear() {
+	clear(c.regs)
+	c.icr, c.ims = 0, 0
+	c.regs[regRAL0] = binary.LittleEndian.Uint32(testMAC[:])
+	c.regs[regRAH0] = uint32(testMAC[4]) | uint32(testMAC[5])<<8 | rahAV
+	c.regs[regTARC0] = 1<<10 | 3
+	c.pending, c.descs = nil, 0
+}
+
+func (c *card) Size() uint64           { return windowBytes }
+func (c *card) Read8(uint64) uint8     { panic("8-bit access") }
+func (c *card) Read16(uint64) uint16   { panic("16-bit access") }
+func (c *card) Write8(uint64, uint8)   { panic("8-bit access") }
+func (c *card) Write16(uint64, uint16) { panic("16-bit access") }
+
+func (c *card) Read32(off uint64) uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return allOnes
+	}
+	switch off {
+	case regSTATUS:
+		v := uint32(0)
+		if c.linkUp {
+			v = statusLU
+		}
+		if c.regs[regCTRL]&ctrlGIOMasterDisable == 0 {
+			v |= statusGIOMasterEnable
+		}
+		return v
+	case regEECD:
+		return eecdAutoRD
+	case regEERD:
+		return c.readEERD()
+	case regICR:
+		v := c.icr
+		if !c.model.express || c.ims == 0 {
+			c.icr = 0
+		}
+		return v
+	case regICS:
+		return c.icr
+	case regIMS:
+		return c.ims
+	}
+	v := c.regs[off]
+	if off >= statistics[0].offset && off < regRXCSUM {
+		delete(c.regs, off)
+	}
+	return v
+}
+
+func (c *card) readEERD() uint32 {
+	v := c.regs[regEERD]
+	if v&eerdStart == 0 || c.noNVM {
+		return v
+	}
+	word := (v &^ eerdStart) >> c.model.eerdAddress
+	return v&^eerdStart | c.model.eerdDone | uint32(c.nvm[word%nvmWords])<<eerdData
+}
+
+func (c *card) Write32(off uint64, v uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return
+	}
+	if off%4 != 0 || off >= windowBytes {
+		panic(fmt.Sprintf("write at %#x", off))
+	}
+	c.notifies[off]++
+	switch off {
+	case regIMS:
+		c.ims |= v
+	case regIMC:
+		c.ims &^= v
+	case regICR:
+		c.icr &^= v
+	case regICS:
+		c.icr |= v
+	case regCTRL:
+		c.regs[off] = v
+		if v&ctrlRST != 0 && !c.hangs {
+			c.resets++
+			if !c.keeps {
+				c.clear()
+			}
+			c.regs[regCTRL] &^= ctrlRST
+		}
+	case regTDT:
+		c.regs[off] = v
+		if c.auto {
+			c.transmit()
+		}
+	default:
+		c.regs[off] = v
+	}
+	c.interrupt()
+}
+
+// cause sets causes of an interrupt.
+func (c *card) cause(v uint32) {
+	c.icr |= v
+	c.interrupt()
+}
+
+func (c *card) interrupt() {
+	if c.icr&c.ims != 0 {
+		c.irq.Raise()
+	}
+}
+
+// setLink changes the link.
+func (c *card) setLink(up bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.linkUp != up {
+		c.linkUp = up
+		c.cause(causeLSC)
+	}
+}
+
+// reg returns what the driver has written to a register.
+func (c *card) reg(off uint64) uint32 { c.mu.Lock(); defer c.mu.Unlock(); return c.regs[off] }
+
+func (c *card) set(off uint64, v uint32) { c.mu.Lock(); defer c.mu.Unlock(); c.regs[off] = v }
+
+// at returns memory as the card reaches it, and panics where it was given none.
+func (c *card) at(addr uint64, n int, way hw.Direction) []byte {
+	b, err := c.memory.At(addr, n, way, true)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// desc returns a descriptor: its address, and where its word is.
+func (c *card) desc(low, high uint64, index uint32) (addr uint64, word *uint64) {
+	base := uint64(c.regs[high])<<32 | uint64(c.regs[low])
+	b := c.at(base+uint64(index)*descBytes, descBytes, hw.Both)
+	// Rings start at pages, so that both halves are aligned.
+	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&b[0]))), (*uint64)(unsafe.Pointer(&b[8]))
+}
+
+var errNoRoom = errors.New("no receive buffer")
+
+// deliver has a frame arrive.
+func (c *card) deliver(frame []byte) bool { return c.arrive(frame, rxEOP|rxIXSM, len(frame)) == nil }
+
+// arrive has a frame arrive with those bits in its descriptor, under a length that may
+// be a lie.
+func (c *card) arrive(frame []byte, bits uint64, length int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.accepts(frame) {
+		return errors.New("frame does not pass the filter")
+	}
+	head, tail := c.regs[regRDH], c.regs[regRDT]
+	if c.regs[regRCTL]&rctlEN == 0 || head == tail {
+		c.regs[0x4010]++ // MPC
+		c.cause(causeRXO)
+		return errNoRoom
+	}
+	addr, word := c.desc(regRDBAL, regRDBAH, head)
+	if !c.spoilt {
+		copy(c.at(addr, rxBuffer, hw.FromDevice), frame)
+	}
+	atomic.StoreUint64(word, uint64(length)|bits|rxDD)
+	c.regs[regRDH] = (head + 1) % (c.regs[regRDLEN] / descBytes)
+	c.cause(causeRXT0)
+	return nil
+}
+
+// accepts is the filter of receive addresses.
+func (c *card) accepts(frame []byte) bool {
+	rctl := c.regs[regRCTL]
+	switch {
+	case len(frame) < 6:
+		return true // for tests of what no card does
+	case bytes.Equal(frame[:6], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}):
+		return rctl&rctlBAM != 0
+	case frame[0]&1 != 0:
+		return rctl&rctlMPE != 0
+	}
+	own := binary.LittleEndian.AppendUint32(nil, c.regs[regRAL0])
+	own = binary.LittleEndian.AppendUint16(own, uint16(c.regs[regRAH0]))
+	return c.regs[regRAH0]&rahAV != 0 && bytes.Equal(frame[:6], own)
+}
+
+// held returns how many receive buffers the card has.
+func (c *card) held() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size := c.regs[regRDLEN] / descBytes
+	return int((c.regs[regRDT] + size - c.regs[regRDH]) % size)
+}
+
+// transmitAll sends what is queued and returns all that was sent since the last time.
+func (c *card) transmitAll() []sent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.transmit()
+	list := c.wire
+	c.wire = nil
+	return list
+}
+
+// transmit sends what is queued.
+func (c *card) transmit() {
+	if c.regs[regTCTL]&tctlEN == 0 {
+		return
+	}
+	causes := uint32(0)
+	for c.regs[regTDH] != c.regs[regTDT] {
+		addr, word := c.desc(regTDBAL, regTDBAH, c.regs[regTDH])
+		v := atomic.LoadUint64(word)
+		c.take(addr, v)
+		if v&txRS != 0 {
+			atomic.StoreUint64(word, v|txDD)
+			causes |= causeTXDW
+		}
+		c.regs[regTDH] = (c.regs[regTDH] + 1) % (c.regs[regTDLEN] / descBytes)
+	}
+	c.cause(causes)
+}
+
+// clock is a virtual clock that moves a millisecond each time it is read, and by what
+// is slept.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(time.Millisecond)
+	return c.now
+}
+
+func (c *clock) Sleep(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// tryOpen opens the card on a virtual clock.
+func tryOpen(c *card, cfg Config) (*Device, error) {
+	now := &clock{now: time.Unix(0, 0)}
+	if cfg.Now == nil {
+		cfg.Now = now.Now
+	}
+	if cfg.Sleep == nil {
+		cfg.Sleep = now.Sleep
+	}
+	return open(c, c.irq, c.model, "fake", func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.silenced++
+	}, c.dma, cfg)
+}
+
+func mustOpen(t testing.TB, c *card, cfg Config) *Device {
+	t.Helper()
+	d, err := tryOpen(c, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// each runs a test with each model, whose reset clears registers or keeps them.
+func each(t *testing.T, f func(t *testing.T, c *card)) {
+	for i := range models {
+		for _, keeps := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s keeps=%t", models[i].name, keeps), func(t *testing.T) {
+				c := newCard(&models[i])
+				c.keeps = keeps
+				f(t, c)
+			})
+		}
+	}
+}
+
+// frameOf returns a frame of n bytes to the card, with a pattern that depends on seed.
+func frameOf(n int, seed byte) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i)*7 + byte(i>>8) + seed
+	}
+	copy(b, testMAC[:])
+	return b
+}
+
+func contents(p *nic.Packet) []byte {
+	var pieces [][]byte
+	for _, b := range p.Buffers {
+		pieces = append(pieces, b.Bytes)
+	}
+	return bytes.Join(pieces, nil)
+}
+
+func count(d *Device, name string) (value uint64) {
+	found := false
+	d.Counters(func(n string, v uint64) {
+		if n == name {
+			found, value = true, v
+		}
+	})
+	if !found {
+		panic("no counter " + name)
+	}
+	return value
+}
+
+// fill writes frame into a reserved packet.
+func fill(p *nic.Packet, frame []byte) {
+	for _, b := range p.Buffers {
+		frame = frame[copy(b.Bytes, frame):]
+	}
+}
+
+// send reserves, writes and transmits one frame.
+func send(t testing.TB, d *Device, frame []byte) {
+	t.Helper()
+	batch := nic.NewBatch(1)
+	if !d.Reserve(&batch[0], len(frame)) {
+		t.Fatal("no room to transmit")
+	}
+	fill(&batch[0], frame)
+	d.Transmit(batch)
+}
+
+// works checks that a frame goes each way and that no buffer is lost.
+func works(t testing.TB, d *Device, c *card) {
+	t.Helper()
+	batch := nic.NewBatch(4)
+	frame := frameOf(100, 9)
+	if !c.deliver(frame) {
+		t.Fatal("the driver has lent no buffers")
+	}
+	if n := d.Receive(batch); n != 1 || !bytes.Equal(contents(&batch[0]), frame) {
+		t.Fatalf("received %d frames", n)
+	}
+	d.Release(batch[:1])
+	c.transmitAll()
+	send(t, d, frame)
+	if got := c.transmitAll(); len(got) != 1 || !bytes.Equal(got[0].frame, frame) {
+		t.Fatalf("card sent %d frames", len(got))
+	}
+	if n := c.held(); n != d.Info().RxRing {
+		t.Fatalf("the device holds %d receive buffers, want %d", n, d.Info().RxRing)
+	}
+}
+
+// transmitQuietly marks all that is queued as sent, without looking at it.
+func (c *card) transmitQuietly() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.regs[regTDH] != c.regs[regTDT] {
+		_, word := c.desc(regTDBAL, regTDBAH, c.regs[regTDH])
+		atomic.StoreUint64(word, atomic.LoadUint64(word)|txDD)
+		c.regs[regTDH] = (c.regs[regTDH] + 1) % (c.regs[regTDLEN] / descBytes)
+	}
+}

@@ -1,0 +1,318 @@
+// Package e1000 drives Intel's gigabit controllers 82540EM, 82545EM and 82574L (QEMU's
+// e1000, e1000-82545em and e1000e) behind the batch interface of package nic. "The
+// manual" is the PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's
+// Manual (8254x), whose names and chapters are used; the 82574's datasheet has the rest.
+//
+// # Buffers
+//
+// Received frames lie in buffers of 2 KiB, one for each. Transmit has one contiguous
+// arena, used as a ring: the writer fills one piece of memory for a frame of any size,
+// and descriptors of at most 8 KiB each point into it. Both rings have legacy
+// receive and extended transmit descriptors, which all three controllers understand.
+//
+// # Interrupts
+//
+// While the poller is busy, receive interrupts are masked; a change of the link is not.
+// Frames that were sent interrupt only while somebody waits for room. The device keeps
+// a pause between two interrupts. Causes are read, and so cleared, in Wait.
+//
+// # Hostile devices
+//
+// The device writes into buffers and into the second half of each descriptor. Of the
+// latter each word is read once. A length beyond the buffer, registers that read as all
+// ones, and frames that are not sent in time end in a reset; a frame with errors is
+// dropped and counted. A device that is reset again and again without moving frames
+// is left stopped, its link down. Registers are believed in nothing but link, MAC
+// address, causes and statistics, and each wait for one is bounded.
+package e1000
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/arena"
+	"github.com/sluice-os/sluice/drivers/internal/recovery"
+	"github.com/sluice-os/sluice/drivers/nic"
+	bus "github.com/sluice-os/sluice/drivers/pci"
+)
+
+// Defaults and limits of Config.
+const (
+	DefaultRing      = 256
+	DefaultTxArena   = 1 << 20
+	DefaultTxTimeout = 5 * time.Second
+
+	TxArenaMin = 2 * (nic.FrameMax + arena.Align)
+	TxArenaMax = 64 << 20
+)
+
+// mtu is the largest IP packet: frames longer than Ethernet's are not received.
+const mtu = 1500
+
+// Config sets a device up. The zero value is good for most: about 1.5 MiB of device
+// memory.
+type Config struct {
+	RxRing, TxRing int // descriptors, powers of two
+	TxArena        int // bytes for frames on their way out, TxArenaMin to TxArenaMax
+
+	// MAC is used when the device has none of its own.
+	MAC [6]byte
+
+	// TxTimeout is how long the device may keep a frame, with its link up, before it
+	// is reset.
+	TxTimeout time.Duration
+	// Now is the clock for it, time.Now if nil. Sleep waits for a reset to be done,
+	// time.Sleep if nil.
+	Now   func() time.Time
+	Sleep func(time.Duration)
+
+	Log *slog.Logger // nil: no log
+}
+
+// withDefaults fills in what is zero and checks the rest.
+func (c Config) withDefaults() (Config, error) {
+	setDefault(&c.RxRing, DefaultRing)
+	setDefault(&c.TxRing, DefaultRing)
+	setDefault(&c.TxArena, DefaultTxArena)
+	setDefault(&c.TxTimeout, DefaultTxTimeout)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Sleep == nil {
+		c.Sleep = time.Sleep
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	ring := func(n int) bool { return n >= ringMin && n <= ringMax && n&(n-1) == 0 }
+	switch {
+	case !ring(c.RxRing) || !ring(c.TxRing):
+		return c, fmt.Errorf("rings of %d and %d descriptors, need powers of two from %d to %d", c.RxRing, c.TxRing, ringMin, ringMax)
+	case c.TxRing <= txNeedMax:
+		return c, fmt.Errorf("transmit ring of %d descriptors, the longest frame needs %d", c.TxRing, txNeedMax)
+	case c.TxArena < TxArenaMin || c.TxArena > TxArenaMax:
+		return c, fmt.Errorf("transmit arena of %d bytes, need %d to %d", c.TxArena, TxArenaMin, TxArenaMax)
+	case c.TxTimeout < 0:
+		return c, fmt.Errorf("timeout of %v, need a positive one", c.TxTimeout)
+	}
+	return c, nil
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Device is an open network card.
+type Device struct {
+	regs  hw.Registers
+	irq   hw.Interrupt
+	model *model
+	// silence keeps the function off the bus.
+	silence func()
+	cfg     Config
+	info    nic.Info
+
+	rx       receiver
+	tx       transmitter
+	recovery recovery.State[counter]
+	linkUp   atomic.Bool
+	counters counters
+}
+
+var _ nic.Device = (*Device)(nil)
+
+// errGone reports registers that read as all ones, as those of no device do.
+var errGone = errors.New("device does not answer: its registers read as all ones")
+
+// Open maps the registers of f, resets the controller, sets its rings up and starts it
+// with interrupts off. irq is signalled by a message when it can be, otherwise it is
+// the line of f. The memory from mem is the device's for good.
+func Open(f *bus.Function, mapper bus.Mapper, irq hw.Interrupt, mem *hw.DMA, cfg Config) (*Device, error) {
+	m := modelOf(f)
+	if m == nil {
+		return nil, fmt.Errorf("e1000: pci %v is %04x:%04x, want %04x:100e, 100f or 10d3", f.Address, f.Vendor, f.Device, vendorIntel)
+	}
+	location := "pci " + f.Address.String()
+	if emulated(f) && m.tso6 {
+		// Before version 8.0 QEMU's 82574L takes IPv6 for IPv4 when it cuts, where its
+		// back end takes no large frames. Those of IPv4 it cuts into IP fragments.
+		without := *m
+		without.tso6 = false
+		m = &without
+	}
+	regs, err := mapFunction(f, mapper, irq)
+	if err != nil {
+		return nil, fmt.Errorf("e1000 at %s: %w", location, err)
+	}
+	return open(regs, irq, m, location, func() {
+		f.Disable(bus.CommandBusMaster)
+		f.Enable(bus.CommandINTxDisable)
+	}, mem, cfg)
+}
+
+// mapFunction maps the registers, which the first base address shows, and turns the
+// function and its interrupt on.
+func mapFunction(f *bus.Function, mapper bus.Mapper, irq hw.Interrupt) (hw.Registers, error) {
+	bar, err := f.BAR(0)
+	if err != nil {
+		return nil, err
+	}
+	if bar.IO || bar.Size < windowBytes {
+		return nil, fmt.Errorf("registers of %#x bytes (ports: %t), want memory of %#x", bar.Size, bar.IO, windowBytes)
+	}
+	regs, err := mapper(bar.Address, windowBytes)
+	if err != nil {
+		return nil, err
+	}
+	if addr, data, ok := irq.MSI(); ok {
+		if err := f.EnableMSI(addr, data); err != nil {
+			return nil, err
+		}
+		f.Enable(bus.CommandINTxDisable)
+	} else {
+		f.Disable(bus.CommandINTxDisable)
+	}
+	f.Enable(bus.CommandMemory | bus.CommandBusMaster)
+	return regs, nil
+}
+
+func open(regs hw.Registers, irq hw.Interrupt, m *model, location string, silence func(), mem *hw.DMA, cfg Config) (*Device, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("e1000: %w", err)
+	}
+	d := &Device{regs: regs, irq: irq, model: m, silence: silence, cfg: cfg}
+	d.info = nic.Info{
+		Driver: "e1000", Location: location, MTU: mtu,
+		RxRing: cfg.RxRing - 1, TxRing: cfg.TxRing / 2,
+		Offloads: nic.Offloads{TxChecksum: true, RxChecksum: true, TSO4: true, TSO6: m.tso6},
+	}
+	if err := d.setUp(mem); err != nil {
+		silence()
+		// The device must not touch memory that is given back.
+		if d.reset() == nil {
+			d.rx.free(mem)
+			d.tx.free(mem)
+		}
+		return nil, fmt.Errorf("e1000 at %s: %w", location, err)
+	}
+	return d, nil
+}
+
+func (d *Device) setUp(mem *hw.DMA) error {
+	err := d.reset()
+	if err != nil {
+		return err
+	}
+	if d.info.MAC, err = d.readMAC(); err != nil {
+		return err
+	}
+	if err = d.rx.open(d, mem); err != nil {
+		return err
+	}
+	if err = d.tx.open(d, mem); err != nil {
+		return err
+	}
+	d.recovery.Start()
+	d.start()
+	up, err := d.readLink()
+	d.linkUp.Store(up)
+	return err
+}
+
+// Info describes the device.
+func (d *Device) Info() nic.Info { return d.info }
+
+// Link returns the state last reported by the device.
+func (d *Device) Link() nic.Link { return nic.Link{Up: d.linkUp.Load()} }
+
+// readLink asks the device for the state of its link.
+func (d *Device) readLink() (up bool, err error) {
+	status := d.regs.Read32(regSTATUS)
+	if status == allOnes {
+		return false, errGone
+	}
+	return status&statusLU != 0, nil
+}
+
+// lookAtLink takes the link's state from the device, and finds out if that is gone. It
+// reports whether the state has changed.
+func (d *Device) lookAtLink() (changed bool) {
+	up, err := d.readLink()
+	if err != nil {
+		d.fault(resetGone, err)
+		return true
+	}
+	return d.setLink(up)
+}
+
+func (d *Device) setLink(up bool) (changed bool) {
+	if d.linkUp.Swap(up) == up {
+		return false
+	}
+	d.counters.add(linkChanges, 1)
+	state := "down"
+	if up {
+		state = "up"
+	}
+	d.cfg.Log.Info("e1000 link "+state, "device", d.info.Location)
+	return true
+}
+
+// Arm turns receive interrupts on.
+func (d *Device) Arm() bool {
+	if d.recovery.Pending() {
+		return false
+	}
+	if d.recovery.Stopped() {
+		return true
+	}
+	// What has been polled already is no reason to interrupt.
+	d.regs.Write32(regICR, causesReceive)
+	d.regs.Write32(regIMS, causesReceive)
+	// The answer comes after both writes have reached the device, and frames that it
+	// received before are in memory then.
+	if d.lookAtLink() || d.rx.waiting() {
+		d.regs.Write32(regIMC, causesReceive)
+		return false
+	}
+	return true
+}
+
+// Disarm turns receive interrupts off. A change of the link still interrupts.
+func (d *Device) Disarm() {
+	if !d.recovery.Stopped() {
+		d.regs.Write32(regIMC, causesReceive)
+	}
+}
+
+// Wait parks the poller until the device interrupts or Kick is called.
+func (d *Device) Wait() {
+	d.irq.Wait()
+	d.counters.add(wakeups, 1)
+	if d.recovery.Stopped() {
+		return
+	}
+	causes := d.regs.Read32(regICR)
+	if causes == allOnes {
+		d.fault(resetGone, errGone)
+		return
+	}
+	if d.model.express && causes != 0 {
+		// Reading clears them only where an interrupt was asserted.
+		d.regs.Write32(regICR, causes)
+	}
+	if causes&causeLSC != 0 {
+		d.lookAtLink()
+	}
+}
+
+// Kick makes a Wait, this one or the next, return.
+func (d *Device) Kick() { d.irq.Raise() }

@@ -1,0 +1,67 @@
+// This file owns MSI: one interrupt as a memory write (PCI 3.0, section 6.8.1), and
+// which line a function without it interrupts by (section 6.2.4).
+
+package pci
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrNoMSI reports a function without the MSI capability.
+var ErrNoMSI = errors.New("no MSI capability")
+
+const (
+	msiAddress = 4
+	msiBytes32 = 12 // of a capability with addresses of 32 bits
+	msiBytes64 = 16
+
+	// In the capability's first word, whose upper half is message control.
+	msiEnable       = 1 << 16
+	msiMultipleMask = 7 << 20 // messages that the function may use: 0 is one
+	msi64           = 1 << 23
+
+	msiData = 0xffff
+)
+
+// EnableMSI makes the function signal by writing data to addr, a multiple of 4, and
+// no more by its line. It fails with ErrNoMSI when the function cannot.
+func (f *Function) EnableMSI(addr uint64, data uint32) error {
+	c, ok := f.Capability(CapMSI)
+	if !ok {
+		return fmt.Errorf("pci %v: %w", f.Address, ErrNoMSI)
+	}
+	control := f.Read32(c.Offset)
+	size, dataAt := uint16(msiBytes32), c.Offset+msiAddress+4
+	if control&msi64 != 0 {
+		size, dataAt = msiBytes64, dataAt+4
+	}
+	switch {
+	case c.Offset+size > ConfigBytes:
+		return fmt.Errorf("pci %v: %w that fits into its space", f.Address, ErrNoMSI)
+	case addr%4 != 0 || data > msiData || addr>>32 != 0 && control&msi64 == 0:
+		return fmt.Errorf("pci %v: MSI cannot write %#x to %#x", f.Address, data, addr)
+	}
+	control &^= msiEnable | msiMultipleMask
+	f.Write32(c.Offset, control)
+	f.Write32(c.Offset+msiAddress, uint32(addr))
+	if control&msi64 != 0 {
+		f.Write32(c.Offset+msiAddress+4, uint32(addr>>32))
+	}
+	// The other half of the word is reserved, or the mask of a capability that has one.
+	f.Write32(dataAt, f.Read32(dataAt)&^msiData|data)
+	f.Write32(c.Offset, control|msiEnable)
+	return nil
+}
+
+const (
+	interruptPinMax  = 4
+	interruptLineMax = 15
+)
+
+// InterruptLine returns the ISA interrupt, 0 to 15, that firmware has routed the
+// function's pin to. ok is false when it has no pin or firmware names none.
+func (f *Function) InterruptLine() (line int, ok bool) {
+	pin, n := f.Read8(regInterruptPin), f.Read8(regInterruptLine)
+	return int(n), pin >= 1 && pin <= interruptPinMax && n <= interruptLineMax
+}
