@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/sluice-os/sluice/drivers/e1000"
 	"github.com/sluice-os/sluice/drivers/hw"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/pci"
@@ -64,9 +65,14 @@ func (d *devices) add(t virtio.Transport, bus hw.Bus) {
 	if err != nil {
 		d.log.Error("device left out", "device", t.Location(), "reason", err)
 	}
+	d.own(t.Location(), dma, bus)
+}
+
+// own notes the memory of the device at a place, if it has any.
+func (d *devices) own(location string, dma *hw.DMA, bus hw.Bus) {
 	if dma.Counters().Maps > 0 {
 		_, identity := bus.(hw.Identity)
-		d.memory = append(d.memory, deviceMemory{t.Location(), !identity, dma})
+		d.memory = append(d.memory, deviceMemory{location, !identity, dma})
 	}
 }
 
@@ -117,7 +123,7 @@ type ports struct{}
 func (ports) In32(port uint16) uint32     { return cpu.In32(port) }
 func (ports) Out32(port uint16, v uint32) { cpu.Out32(port, v) }
 
-// probePCI opens the virtio devices on the PCI bus. ecam is the physical
+// probePCI opens the devices on the PCI bus that there are drivers for. ecam is the physical
 // address of the memory-mapped configuration space of buses first to last, 0
 // when there is none.
 func (d *devices) probePCI(ecam uint64, first, last uint8) {
@@ -141,18 +147,60 @@ func (d *devices) probePCI(ecam uint64, first, last uint8) {
 	}
 	d.iommus.start()
 	for _, f := range d.pci {
-		if !virtiopci.IsDevice(f) {
-			continue
+		var err error
+		switch {
+		case virtiopci.IsDevice(f):
+			err = d.probeVirtIO(f)
+		case e1000.IsDevice(f):
+			err = d.probeE1000(f)
+		case !f.Bridge:
+			// Nobody would ever look after a line that it asserts.
+			f.Enable(pci.CommandINTxDisable)
 		}
-		if err := d.probeFunction(f); err != nil {
-			d.log.Error("device left out", "device", "pci "+f.Address.String(), "reason", err)
+		if err != nil {
+			d.log.Error("device left out", "device", location(f), "reason", err)
 		}
 	}
 	d.tellBypasses()
 	d.iommus.serve()
 }
 
-func (d *devices) probeFunction(f *pci.Function) error {
+// location is where a function sits, as drivers say it.
+func location(f *pci.Function) string { return "pci " + f.Address.String() }
+
+// probeE1000 opens one of Intel's cards.
+func (d *devices) probeE1000(f *pci.Function) error {
+	bus, err := d.iommus.busOf(f, d.pci)
+	if err != nil {
+		return err
+	}
+	interrupt, err := interruptOf(f)
+	if err != nil {
+		return err
+	}
+	dma := hw.NewDMA(vm.DMA{}, bus)
+	card, err := e1000.Open(f, mapRegisters, interrupt, dma, e1000.Config{Log: d.log})
+	if err == nil {
+		d.cards = append(d.cards, card)
+	}
+	d.own(location(f), dma, bus)
+	return err
+}
+
+// interruptOf returns a function's interrupt: by message when it can, else by its line.
+func interruptOf(f *pci.Function) (hw.Interrupt, error) {
+	if _, ok := f.Capability(pci.CapMSI); ok {
+		return irq.MSI(location(f))
+	}
+	isa, ok := f.InterruptLine()
+	if !ok {
+		return nil, errors.New("it signals no messages, and firmware names no line for it")
+	}
+	return irq.PCI(isa, location(f))
+}
+
+// probeVirtIO opens the virtio device at a function.
+func (d *devices) probeVirtIO(f *pci.Function) error {
 	bus, err := d.iommus.busOf(f, d.pci)
 	if err != nil {
 		return err

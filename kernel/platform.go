@@ -23,13 +23,13 @@ func (m *machine) findPlatform() {
 	fatal.Reset = func() { m.power.reset() }
 
 	var controllers []irq.Controller
-	overrides := map[int]int{}
+	overrides := map[int]irq.Override{}
 	if t := m.acpi.MADT; t != nil {
 		for _, c := range t.IOAPICs {
 			controllers = append(controllers, irq.Controller{Phys: c.Address, GSIBase: int(c.GSIBase)})
 		}
 		for _, o := range t.Overrides {
-			overrides[int(o.ISA)] = int(o.GSI)
+			overrides[int(o.ISA)] = irq.Override{GSI: int(o.GSI), ActiveLow: o.ActiveLow}
 		}
 	} else {
 		slog.Warn("the machine's tables name no interrupt controllers (no MADT): give QEMU acpi=on")

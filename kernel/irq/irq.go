@@ -30,7 +30,7 @@ var (
 	local    = &lapic.LAPIC{Base: layout.LocalAPIC}
 	ioapics  []*ioapic.IOAPIC
 	next     = uint(trap.EventTick + 1)
-	override = map[int]int{} // ISA interrupt to global system interrupt
+	override = map[int]Override{}
 )
 
 // InitLocal maps and enables the local APIC. It runs before the heap exists.
@@ -54,9 +54,15 @@ type Controller struct {
 	GSIBase int    // its first global system interrupt
 }
 
-// Init maps the I/O APICs. overrides maps the ISA interrupts that are wired to
-// another global system interrupt.
-func Init(controllers []Controller, overrides map[int]int) error {
+// Override is where an ISA interrupt is wired to, and how (ACPI 6.4, 5.2.12.5).
+type Override struct {
+	GSI       int // global system interrupt
+	ActiveLow bool
+}
+
+// Init maps the I/O APICs. overrides are the ISA interrupts that are wired in another
+// way than by their number.
+func Init(controllers []Controller, overrides map[int]Override) error {
 	if len(controllers) > layout.IOAPICMax {
 		return fmt.Errorf("%d I/O APICs: at most %d are supported", len(controllers), layout.IOAPICMax)
 	}
@@ -99,23 +105,35 @@ func MSI(name string) (*Event, error) {
 // Line returns an event for a global system interrupt, edge triggered and
 // active high.
 func Line(gsi int, name string) (*Event, error) {
-	for _, io := range ioapics {
-		if gsi < io.GSIBase || gsi >= io.GSIBase+io.Entries() {
-			continue
-		}
-		e, err := allocate(name)
-		if err == nil {
-			io.EnableInterrupt(gsi, trap.FirstVector+int(e.n))
-		}
-		return e, err
+	io, err := controllerOf(gsi)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return nil, fmt.Errorf("%s: no I/O APIC has interrupt %d", name, gsi)
+	e, err := allocate(name)
+	if err == nil {
+		flags := cpu.DisableInterrupts()
+		io.EnableInterrupt(gsi, trap.FirstVector+int(e.n))
+		cpu.Restore(flags)
+	}
+	return e, err
+}
+
+// controllerOf returns the I/O APIC that a global system interrupt comes in at.
+func controllerOf(gsi int) (*ioapic.IOAPIC, error) {
+	// The handler uses the same registers.
+	defer cpu.Restore(cpu.DisableInterrupts())
+	for _, io := range ioapics {
+		if gsi >= io.GSIBase && gsi < io.GSIBase+io.Entries() {
+			return io, nil
+		}
+	}
+	return nil, fmt.Errorf("no I/O APIC has interrupt %d", gsi)
 }
 
 // ISA returns an event for one of the sixteen ISA interrupts.
 func ISA(isa int, name string) (*Event, error) {
-	if gsi, ok := override[isa]; ok {
-		isa = gsi
+	if o, ok := override[isa]; ok {
+		isa = o.GSI
 	}
 	return Line(isa, name)
 }

@@ -172,6 +172,21 @@ TEXT ·interruptUser(SB),NOSPLIT|NOFRAME,$0
 	SUBL	$const_FirstVector, AX
 	LOCK
 	BTSQ	AX, runtime∕goos·Pending(SB)
+	MOVQ	AX, CX
+	SHLQ	$const_lineShift, CX
+	MOVQ	$·lines(SB), BX
+	ADDQ	BX, CX
+	MOVQ	Line_Select(CX), BX
+	TESTQ	BX, BX
+	JEQ	eoi
+	MOVL	Line_Index(CX), DX	// hold the line back: see Line
+	MOVL	DX, (BX)
+	MOVL	Line_Masked(CX), DX
+	MOVL	DX, const_lineWindow(BX)
+	MOVQ	Line_Events(CX), DX
+	LOCK
+	ORQ	DX, runtime∕goos·Pending(SB)
+eoi:
 	MOVQ	$const_eoiAddress, CX
 	MOVL	$0, (CX)
 	MOVQ	runtime∕goos·Yield(SB), BX

@@ -29,8 +29,8 @@ TEXT ·vectorsAddr(SB),NOSPLIT,$0-8
 	RET
 
 // interrupt takes vectors 32 to 95 on the interrupt stack, interrupts off. It
-// sets the event's bit, acknowledges the local APIC, and asks the running
-// goroutine to yield. It runs no Go and clobbers nothing.
+// sets the event's bit, holds a level-triggered line back, acknowledges the local
+// APIC, and asks the running goroutine to yield. It runs no Go and clobbers nothing.
 //
 // Stack: return address into ·vectors, RIP, CS, RFLAGS, RSP, SS.
 TEXT ·interrupt(SB),NOSPLIT|NOFRAME,$0
@@ -50,6 +50,21 @@ TEXT ·interrupt(SB),NOSPLIT|NOFRAME,$0
 	SUBL	$const_FirstVector, AX
 	LOCK
 	BTSQ	AX, runtime∕goos·Pending(SB)
+	MOVQ	AX, CX
+	SHLQ	$const_lineShift, CX
+	MOVQ	$·lines(SB), BX
+	ADDQ	BX, CX
+	MOVQ	Line_Select(CX), BX
+	TESTQ	BX, BX
+	JEQ	eoi
+	MOVL	Line_Index(CX), DX	// hold the line back: see Line
+	MOVL	DX, (BX)
+	MOVL	Line_Masked(CX), DX
+	MOVL	DX, const_lineWindow(BX)
+	MOVQ	Line_Events(CX), DX
+	LOCK
+	ORQ	DX, runtime∕goos·Pending(SB)
+eoi:
 	MOVQ	$const_eoiAddress, CX
 	MOVL	$0, (CX)
 	TESTL	AX, AX			// event 0 is the tick

@@ -1,0 +1,89 @@
+package irq
+
+// Lines of PCI functions: level triggered, and shared by several of them.
+
+import (
+	"fmt"
+
+	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/trap"
+	"github.com/sluice-os/sluice/kernel/vm"
+	"github.com/usbarmory/tamago/soc/intel/ioapic"
+)
+
+// Bits of a redirection entry's lower half beside the vector (82093AA, 3.2.4).
+const (
+	entryActiveLow = 1 << 13
+	entryLevel     = 1 << 15
+	entryMasked    = 1 << 16
+)
+
+// line is one such line. Its handler masks it: see trap.Line.
+type line struct {
+	held  trap.Line
+	event uint
+}
+
+// pciLines are the lines in use, by global system interrupt.
+var pciLines = map[int]*line{}
+
+// Shared is one function's share of a line. It implements hw.Interrupt.
+type Shared struct {
+	*Event
+	line *line
+}
+
+// PCI returns an event for the function whose pin firmware has routed to ISA interrupt
+// isa. It is called before anybody waits for a line.
+//
+// What firmware names is the route through the 8259s; that the I/O APIC has it too is
+// so where the chipset joins both (the PIIX, and QEMU's q35) and not where lines of PCI
+// have pins of their own, which only ACPI's _PRT tells.
+func PCI(isa int, name string) (*Shared, error) {
+	gsi, low := isa, true
+	if o, ok := override[isa]; ok {
+		gsi, low = o.GSI, o.ActiveLow
+	}
+	io, err := controllerOf(gsi)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	e, err := allocate(name)
+	if err != nil {
+		return nil, err
+	}
+	l := pciLines[gsi]
+	if l == nil {
+		entry := uint32(trap.FirstVector+e.n) | entryLevel | entryMasked
+		if low {
+			entry |= entryActiveLow
+		}
+		l = &line{event: e.n, held: trap.Line{
+			Select: uint64(io.Base), Masked: entry,
+			Index: uint32(ioapic.IOAPICREDTBLn + 2*(gsi-io.GSIBase)),
+		}}
+		pciLines[gsi] = l
+	}
+	l.held.Events |= 1 << e.n
+	flags := cpu.DisableInterrupts()
+	trap.SetLine(l.event, l.held)
+	l.write(1, uint32(local.ID())<<24) // physical destination
+	l.write(0, l.held.Masked)
+	cpu.Restore(flags)
+	return &Shared{e, l}, nil
+}
+
+// write writes half of the line's entry: 0 is the lower one. Interrupts are off.
+func (l *line) write(half, v uint32) {
+	vm.Store32(uintptr(l.held.Select), l.held.Index+half)
+	vm.Store32(uintptr(l.held.Select)+ioapic.IOWIN, v)
+}
+
+// Wait implements hw.Interrupt. The caller has looked after its function; another one
+// that still asserts the line interrupts again, for all.
+func (s *Shared) Wait() {
+	flags := cpu.DisableInterrupts()
+	s.line.write(0, s.line.held.Masked&^entryMasked)
+	cpu.Restore(flags)
+	s.Event.Wait()
+}
