@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/sluice-os/sluice/image/build"
@@ -31,6 +32,7 @@ func runRun(ctx context.Context, args []string) error {
 	cmdline := fs.String("append", "", "kernel options, for example \"log=debug ip6=off\"")
 	http := fs.Int("http", 8080, "`port` on 127.0.0.1 that leads to the image's TCP port 80; 0 for none")
 	echo := fs.Int("echo", 0, "`port` on 127.0.0.1 that leads to the image's TCP port 7; 0 for none")
+	card := fs.String("card", qemu.CardVirtIO, "network card: "+strings.Join(qemu.Cards, ", ")+"; all but the first on q35 or pc")
 	iommu := fs.Bool("iommu", false, "put the devices behind an IOMMU, so that they reach their own memory only; machine q35")
 	dry := fs.Bool("n", false, "print the QEMU line and do not run it")
 	if err := parse(fs, args, 0); err != nil {
@@ -75,7 +77,7 @@ func runRun(ctx context.Context, args []string) error {
 	}
 	line, err := qemu.Config{
 		Machine: *machine, Memory: *memory, Image: o.Output, Append: *cmdline,
-		Accel: os.Getenv("ACCEL"), Netdev: netdev, IOMMU: *iommu,
+		Accel: os.Getenv("ACCEL"), Netdev: netdev, Card: *card, IOMMU: *iommu,
 	}.Args()
 	if err != nil {
 		return usageError{err}

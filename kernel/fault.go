@@ -15,7 +15,7 @@ import (
 // fault makes the kernel or its driver fail in a way that a test asks for, by the
 // shell's hidden command. It returns an error for a way that it does not know.
 func (m *machine) fault(how string) error {
-	if err, ok := m.strayFault(how); ok {
+	if err, ok := m.cardFault(how); ok {
 		return err
 	}
 	return fault(how)
@@ -68,7 +68,7 @@ func fault(how string) (err error) {
 	case "delay":
 		return fmt.Errorf("worst delay beside a looping goroutine: %d us", worstDelay().Microseconds())
 	}
-	return errors.New("ways to fail: nil, divide, wild, canonical, text, alias, guard, data, stack, panic, leak, charge, loop, delay, stray, stray-mapped, stray-look")
+	return errors.New("ways to fail: nil, divide, wild, canonical, text, alias, guard, data, stack, panic, leak, charge, loop, delay, stray, stray-mapped, stray-look, reset-card")
 }
 
 // worstDelay returns by how much a sleep came late at worst while a goroutine

@@ -63,7 +63,7 @@ type machine struct {
 	nexus     *nexus          // nil without domains or network
 	pipes     *pipes          // nil without domains
 	monitors  *monitors       // likewise
-	// stray is the page of strayFault.
+	// stray is the page of cardFault.
 	stray  []byte
 	budget *budget.Budget // nil without domains
 }

@@ -68,6 +68,8 @@ type Config struct {
 	Net Net
 	// Forward lists ports of the machine as "tcp/80" or "udp/7"; UserNet only.
 	Forward []string
+	// Card is the network card, one of qemu.Cards; "" is virtio's.
+	Card string
 	// MAC is the card's address; "" lets QEMU choose, which gives every
 	// machine the same one.
 	MAC string
@@ -158,7 +160,7 @@ func deadline(t testing.TB, limit time.Duration) time.Time {
 func (v *VM) start(program string, c Config, dir string) (err error) {
 	q := qemu.Config{
 		Machine: c.Machine, Memory: c.Memory, Image: c.Image, Append: c.Append,
-		Accel: os.Getenv("ACCEL"), MAC: c.MAC, NoRNG: c.NoRNG, IOMMU: c.IOMMU, Extra: c.Extra,
+		Accel: os.Getenv("ACCEL"), Card: c.Card, MAC: c.MAC, NoRNG: c.NoRNG, IOMMU: c.IOMMU, Extra: c.Extra,
 	}
 	if len(c.Forward) > 0 && c.Net != UserNet {
 		return errors.New("ports are forwarded by the user network only: set Net to UserNet")

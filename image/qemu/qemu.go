@@ -6,6 +6,7 @@ package qemu
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,14 @@ func MachineFor(board string) string {
 	return board
 }
 
+// CardVirtIO is the network card of a machine that is not asked for another: virtio's,
+// over PCI or memory-mapped as the machine has it.
+const CardVirtIO = "virtio"
+
+// Cards are the network cards that there are drivers for, by QEMU's names of devices but
+// for CardVirtIO. All but that one want PCI.
+var Cards = []string{CardVirtIO, "e1000", "e1000-82545em", "e1000e"}
+
 // MemoryMin is the least memory that an image starts with, in MiB.
 const MemoryMin = 64
 
@@ -42,6 +51,7 @@ type Config struct {
 	Append  string // kernel command line
 	Accel   string // "tcg" (the default) or "kvm"
 	Netdev  string
+	Card    string   // one of Cards; "" is CardVirtIO
 	MAC     string   // of the network card; "" lets QEMU choose
 	NoRNG   bool     // leave virtio-rng out
 	IOMMU   bool     // put the devices behind Intel's IOMMU; q35 only
@@ -67,6 +77,13 @@ func (c Config) Args() ([]string, error) {
 		return nil, fmt.Errorf("machine %s has no IOMMU: q35 does", c.Machine)
 	}
 	micro := c.Machine == "microvm"
+	virtio := c.Card == "" || c.Card == CardVirtIO
+	if !virtio && !slices.Contains(Cards, c.Card) {
+		return nil, fmt.Errorf("unknown network card %q: the cards are %s", c.Card, strings.Join(Cards, ", "))
+	}
+	if !virtio && micro {
+		return nil, fmt.Errorf("machine %s has no PCI for the card %s: q35 and pc do", c.Machine, c.Card)
+	}
 	machine := c.Machine + ",accel=" + accel
 	if micro {
 		machine += ",pic=off,rtc=on,isa-serial=on,acpi=on"
@@ -92,11 +109,13 @@ func (c Config) Args() ([]string, error) {
 		if rest != "" {
 			netdev += "," + rest
 		}
-		card := "virtio-net-pci,netdev=n0,romfile=,disable-legacy=on"
-		if micro {
+		card := "virtio-net-pci,netdev=n0,romfile=,disable-legacy=on" + platform
+		switch {
+		case !virtio:
+			card = c.Card + ",netdev=n0,romfile="
+		case micro:
 			card = "virtio-net-device,netdev=n0"
 		}
-		card += platform
 		if c.MAC != "" {
 			card += ",mac=" + c.MAC
 		}

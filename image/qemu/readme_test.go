@@ -11,17 +11,18 @@ import (
 // ones that the builder and the tests use.
 func TestReadmesShowTheLines(t *testing.T) {
 	for _, c := range []struct {
-		file, machine, append string
-		iommu                 bool
+		file, machine, append, card string
+		iommu                       bool
 	}{
-		{"../../README.md", "microvm", "log=info", false},
-		{"../../README.md", "q35", "log=info", false},
-		{"../../boards/microvm/README.md", "microvm", "", false},
-		{"../../boards/pc/README.md", "q35", "", false},
-		{"../../boards/pc/README.md", "q35", "", true},
+		{"../../README.md", "microvm", "log=info", "", false},
+		{"../../README.md", "q35", "log=info", "", false},
+		{"../../boards/microvm/README.md", "microvm", "", "", false},
+		{"../../boards/pc/README.md", "q35", "", "", false},
+		{"../../boards/pc/README.md", "q35", "", "", true},
+		{"../../boards/pc/README.md", "q35", "", "e1000e", false},
 	} {
 		want, err := Config{
-			Machine: c.machine, Memory: MemoryMin, Append: c.append, IOMMU: c.iommu,
+			Machine: c.machine, Memory: MemoryMin, Append: c.append, Card: c.card, IOMMU: c.iommu,
 			Image:  "build/sluice-" + Machines[c.machine] + ".elf",
 			Netdev: "user,hostfwd=tcp:127.0.0.1:8080-:80",
 		}.Args()

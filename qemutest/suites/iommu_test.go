@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/qemutest"
 )
 
@@ -22,7 +23,13 @@ func blocked(values map[string]uint64) (n uint64) {
 // blocked, and what devices can reach is the memory that was taken for them, to the
 // byte.
 func TestIOMMU(t *testing.T) {
-	vm, peer := startWithPeer(t, qemutest.Config{Machine: "q35", IOMMU: true})
+	for _, card := range []string{qemu.CardVirtIO, "e1000", "e1000e"} {
+		t.Run(card, func(t *testing.T) { checkIOMMU(t, card) })
+	}
+}
+
+func checkIOMMU(t *testing.T, card string) {
+	vm, peer := startWithPeer(t, qemutest.Config{Machine: "q35", Card: card, IOMMU: true})
 	vm.Seen(t, "INFO  iommu registers=0xfed90000")
 	if body := get(t, peer.HTTP(), url(peer.Address4(), "/healthz")); body != "ok\n" {
 		t.Errorf("/healthz says %q, want ok", body)
@@ -112,6 +119,28 @@ func TestIOMMUBlocks(t *testing.T) {
 		}
 		powerOff(t, vm)
 	})
+	// Intel's cards write on when one write is blocked: nothing of the page, and the
+	// driver is told.
+	for _, card := range []string{"e1000", "e1000e"} {
+		t.Run("IOMMU "+card, func(t *testing.T) {
+			vm, peer := startWithPeer(t, qemutest.Config{Machine: "q35", Card: card, IOMMU: true})
+			from := len(vm.Output())
+			if text := vm.Command(t, "fault stray"); !strings.Contains(text, "receive buffers lie at bus address") {
+				t.Fatalf("fault stray printed %q", text)
+			}
+			peer.Ping(t, peer.Address4())
+			vm.Times(t, from, `WARN  iommu: access blocked device="pci 00:01.0" access=write address=0x1[0-9a-f]{8} reason=write_denied`, 1)
+			vm.Times(t, from, `e1000 device is reset`, 1)
+			if text := vm.Command(t, "fault stray-look"); !regexp.MustCompile(`\b0 bytes of the page were written`).MatchString(text) {
+				t.Errorf("fault stray-look printed %q", text)
+			}
+			c := counters(t, vm)
+			if c["iommu_fault_write_denied"] == 0 || blocked(c) != c["iommu_fault_write_denied"] || c["reset_blocked"] == 0 || c["stopped"] != 0 {
+				t.Errorf("%d writes were denied, %d accesses blocked, %d resets", c["iommu_fault_write_denied"], blocked(c), c["reset_blocked"])
+			}
+			powerOff(t, vm)
+		})
+	}
 	for name, c := range map[string]qemutest.Config{
 		"no IOMMU":       {Machine: "q35"},
 		"IOMMU off":      {Machine: "q35", IOMMU: true, Append: "iommu=off"},

@@ -1,7 +1,7 @@
 package kernel
 
-// A bug in the card's driver, for tests: receive buffers that lie in a page which
-// was taken away from the card.
+// Faults of the card for tests: a bug in its driver, receive buffers that lie in a page
+// which was taken away from the card, and a reset.
 
 import (
 	"errors"
@@ -13,10 +13,10 @@ import (
 // strayByte fills the page before the card is led there.
 const strayByte = 0xa5
 
-// strayFault does what the shell's hidden command asks for: "stray" takes the page
-// away before, "stray-mapped" leaves it, "stray-look" says what became of it. It
-// reports false for any other way to fail.
-func (m *machine) strayFault(how string) (err error, ok bool) {
+// cardFault does what the shell's hidden command asks for: "stray" takes the page
+// away before, "stray-mapped" leaves it, "stray-look" says what became of it, and
+// "reset-card" has the driver reset the card. It reports false for any other way to fail.
+func (m *machine) cardFault(how string) (err error, ok bool) {
 	switch how {
 	case "stray":
 		return m.misdirect(true), true
@@ -33,8 +33,24 @@ func (m *machine) strayFault(how string) (err error, ok bool) {
 			}
 		}
 		return fmt.Errorf("%d bytes of the page were written", written), true
+	case "reset-card":
+		return m.resetCard(), true
 	}
 	return nil, false
+}
+
+// errAsked is why a card is reset that has done nothing wrong.
+var errAsked = errors.New("the console asked for it")
+
+// resetCard has the card's driver reset it.
+func (m *machine) resetCard() error {
+	for _, card := range m.devices.cards {
+		if c, ok := card.(interface{ Blocked(error) }); ok {
+			c.Blocked(errAsked)
+			return errors.New("the card is reset")
+		}
+	}
+	return errors.New("there is no card that can be")
 }
 
 // misdirect leads the card to a page that was its own, and still is without take.
