@@ -131,9 +131,13 @@ func parse(fs *flag.FlagSet, args []string, most int) error {
 func buildFlags(fs *flag.FlagSet) (o *build.Options) {
 	o = &build.Options{Report: os.Stderr, Redraw: term.IsTerminal(int(os.Stderr.Fd())), Tamago: os.Getenv("TAMAGO")}
 	fs.StringVar(&o.Board, "board", "", "board to build for: "+strings.Join(build.Boards, ", ")+" (default the manifest's, else microvm)")
-	fs.StringVar(&o.Output, "o", "", "`file` to write (default build/sluice.elf, without a manifest build/sluice-BOARD.elf)")
+	fs.StringVar(&o.Format, "format", "elf", "form of the image: elf, for loaders that know PVH; raw, a disk that starts by BIOS and by\nUEFI; qcow2, the same for QEMU")
+	fs.StringVar(&o.Output, "o", "", "`file` to write (default build/sluice.elf, without a manifest build/sluice-BOARD.elf;\n.img and .qcow2 for disks)")
 	return o
 }
+
+// extensions of the files of build.Formats.
+var extensions = map[string]string{"elf": ".elf", "raw": ".img", "qcow2": ".qcow2"}
 
 // finish checks the board and fills in what follows from the other flags and
 // from the manifest, nil for none. The kernel alone and an image with domains do
@@ -145,16 +149,24 @@ func finish(o *build.Options, m *manifest.Manifest) error {
 	if !slices.Contains(build.Boards, o.Board) {
 		return usageError{fmt.Errorf("unknown board %q: the boards are %s", o.Board, strings.Join(build.Boards, ", "))}
 	}
-	if o.Output == "" && m != nil {
-		o.Output = filepath.Join("build", "sluice.elf")
-	} else if o.Output == "" {
-		o.Output = filepath.Join("build", "sluice-"+o.Board+".elf")
+	if o.Format == "" {
+		o.Format = build.Formats[0]
+	}
+	if err := build.CheckFormat(o.Board, o.Format); err != nil {
+		return usageError{err}
+	}
+	if o.Output == "" {
+		name := "sluice"
+		if m == nil {
+			name += "-" + o.Board
+		}
+		o.Output = filepath.Join("build", name+extensions[o.Format])
 	}
 	return nil
 }
 
 func runBuild(ctx context.Context, args []string) error {
-	fs := newFlags("build", "", "Compiles and links a bootable ELF with the Go toolchain on the path, or with\nthe TamaGo distribution's go command that the environment variable TAMAGO names.")
+	fs := newFlags("build", "", "Compiles and links a bootable image with the Go toolchain on the path, or with\nthe TamaGo distribution's go command that the environment variable TAMAGO names.")
 	o := buildFlags(fs)
 	path := manifestFlag(fs)
 	if err := parse(fs, args, 0); err != nil {

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluice-os/sluice/image/disk"
 	"github.com/sluice-os/sluice/image/elf"
 	"github.com/sluice-os/sluice/image/overlay"
 )
@@ -40,9 +41,29 @@ const (
 	release = "go1.26"
 )
 
+// Formats are the forms of an image: an ELF file for boot loaders that know PVH, and disks
+// that start by BIOS and by UEFI, byte by byte or in QEMU's form.
+var Formats = []string{"elf", "raw", "qcow2"}
+
+// diskBoard is the board whose images start from disks.
+const diskBoard = "pc"
+
+// CheckFormat reports whether there is an image of the board in the format. The error says
+// what there is.
+func CheckFormat(board, format string) error {
+	switch {
+	case !slices.Contains(Formats, format):
+		return fmt.Errorf("unknown format %q: the formats are %s", format, strings.Join(Formats, ", "))
+	case format != "elf" && board != diskBoard:
+		return fmt.Errorf("board %s starts no disk: format %s is for board %s", board, format, diskBoard)
+	}
+	return nil
+}
+
 // Options say what to build.
 type Options struct {
 	Board   string    // one of Boards
+	Format  string    // one of Formats; "" is "elf"
 	Output  string    // the file to write
 	Cache   string    // folder for generated files; "" means the user's cache folder
 	Domains []Program // what the image carries
@@ -62,12 +83,30 @@ type Result struct {
 	BuildID   string
 	GoVersion string
 	Board     string
+	Format    string
+}
+
+// write writes the image in its format and returns the file's size in bytes.
+func (o *Options) write(kernel []byte) (int64, error) {
+	switch o.Format {
+	case "raw":
+		return disk.Write(o.Output, disk.Contents{Kernel: kernel})
+	case "qcow2":
+		return disk.WriteQCOW2(o.Output, disk.Contents{Kernel: kernel})
+	}
+	return int64(len(kernel)), os.WriteFile(o.Output, kernel, 0o755)
 }
 
 // Build compiles, links and finishes an image.
 func Build(ctx context.Context, o Options) (*Result, error) {
 	if !slices.Contains(Boards, o.Board) {
 		return nil, fmt.Errorf("unknown board %q: the boards are %s", o.Board, strings.Join(Boards, ", "))
+	}
+	if o.Format == "" {
+		o.Format = Formats[0]
+	}
+	if err := CheckFormat(o.Board, o.Format); err != nil {
+		return nil, err
 	}
 	goCmd := "go"
 	if o.Tamago != "" {
@@ -134,10 +173,11 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err := os.MkdirAll(filepath.Dir(o.Output), 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(o.Output, file, 0o755); err != nil {
+	size, err := o.write(file)
+	if err != nil {
 		return nil, err
 	}
-	return &Result{Path: o.Output, Size: int64(len(file)), BuildID: id, GoVersion: env.GOVERSION, Board: o.Board}, nil
+	return &Result{Path: o.Output, Size: size, BuildID: id, GoVersion: env.GOVERSION, Board: o.Board, Format: o.Format}, nil
 }
 
 // goEnv is what is asked of `go env`.

@@ -1,6 +1,8 @@
 // Package options reads the kernel command line: words separated by white
 // space, most of them key=value. What it cannot use it reports in one line and
-// leaves at the default, so a typing error never keeps the machine from booting.
+// leaves at the default, so a typing error never keeps the machine from booting. A word
+// that begins with "#" and what follows it on its line is a comment: on a disk the words
+// stand in a text file.
 //
 //	ip=dhcp | ip=ADDR/PREFIX[,gw=ADDR][,dns=ADDR]...   IPv4 of the network card
 //	ip6=auto | ip6=off | ip6=ADDR/PREFIX               IPv6 of the network card
@@ -130,14 +132,19 @@ func Parse(line string) (Options, []string) {
 			line = ""
 		}
 	}
-	for word := range strings.FieldsSeq(line) {
-		key, value, ok := strings.Cut(word, "=")
-		if !ok {
-			report("%s: not a key=value word", quote(word))
-			continue
-		}
-		if err := o.set(key, value); err != nil {
-			report("%s: %v", quote(word), err)
+	for text := range strings.Lines(line) {
+		for word := range strings.FieldsSeq(text) {
+			if word[0] == '#' {
+				break
+			}
+			key, value, ok := strings.Cut(word, "=")
+			if !ok {
+				report("%s: not a key=value word", quote(word))
+				continue
+			}
+			if err := o.set(key, value); err != nil {
+				report("%s: %v", quote(word), err)
+			}
 		}
 	}
 	if omitted > 0 {

@@ -49,6 +49,7 @@ func TestParse(t *testing.T) {
 			o.IPv6 = IPv6{Address: netip.MustParsePrefix("2001:db8::5/64")}
 		})},
 		{"log=debug", with(func(o *Options) { o.Log = slog.LevelDebug })},
+		{"# log=warn\r\n log=debug # ip6=off\n#ip6=off\n", with(func(o *Options) { o.Log = slog.LevelDebug })},
 		{"log=debug log=warn", with(func(o *Options) { o.Log = slog.LevelWarn })},
 		{"panic=reboot", with(func(o *Options) { o.Panic = PanicReboot })},
 		{"panic=halt", with(func(o *Options) { o.Panic = PanicHalt })},
