@@ -77,6 +77,9 @@ type Config struct {
 	NoRNG bool
 	// IOMMU puts the devices behind an IOMMU; q35 only.
 	IOMMU bool
+	// Firmware starts Image, a disk, by "bios" or "uefi"; Bus is what the disk is plugged
+	// into: "ide", "virtio" or "usb". See qemu.Config.
+	Firmware, Bus string
 	// Extra holds further QEMU arguments.
 	Extra []string
 	// Unchecked leaves out the look at the machine's memory when its test is over: the
@@ -161,6 +164,7 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 	q := qemu.Config{
 		Machine: c.Machine, Memory: c.Memory, Image: c.Image, Append: c.Append,
 		Accel: os.Getenv("ACCEL"), Card: c.Card, MAC: c.MAC, NoRNG: c.NoRNG, IOMMU: c.IOMMU, Extra: c.Extra,
+		Firmware: c.Firmware, Bus: c.Bus,
 	}
 	if len(c.Forward) > 0 && c.Net != UserNet {
 		return errors.New("ports are forwarded by the user network only: set Net to UserNet")

@@ -5,6 +5,7 @@ package qemu
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -47,7 +48,7 @@ const MemoryMin = 64
 type Config struct {
 	Machine string // a key of Machines
 	Memory  int    // MiB
-	Image   string // path of the ELF
+	Image   string // path of the ELF, or of the disk with Firmware
 	Append  string // kernel command line
 	Accel   string // "tcg" (the default) or "kvm"
 	Netdev  string
@@ -56,6 +57,53 @@ type Config struct {
 	NoRNG   bool     // leave virtio-rng out
 	IOMMU   bool     // put the devices behind Intel's IOMMU; q35 only
 	Extra   []string // further arguments
+
+	// Firmware starts Image from a disk: one of Firmwares. With "" QEMU loads an ELF.
+	Firmware string
+	Bus      string // what the disk is plugged into: one of Buses; "" is the first
+}
+
+// Firmwares start disks: SeaBIOS and OVMF. Buses are what a disk may be plugged into.
+var (
+	Firmwares = []string{"bios", "uefi"}
+	Buses     = []string{"ide", "virtio", "usb"}
+)
+
+// ovmf is where Debian's and Ubuntu's package of that name has the firmware.
+const ovmf = "/usr/share/ovmf/OVMF.fd"
+
+// disk returns the arguments that start Image from a disk. What is written to it is lost.
+func (c Config) disk() ([]string, error) {
+	bus := c.Bus
+	if bus == "" {
+		bus = Buses[0]
+	}
+	device := map[string]string{"ide": "ide-hd", "virtio": "virtio-blk-pci", "usb": "usb-storage"}[bus]
+	switch {
+	case !slices.Contains(Firmwares, c.Firmware):
+		return nil, fmt.Errorf("unknown firmware %q: the firmwares are %s", c.Firmware, strings.Join(Firmwares, " and "))
+	case device == "":
+		return nil, fmt.Errorf("unknown bus %q: the buses are %s", c.Bus, strings.Join(Buses, ", "))
+	case c.Machine == "microvm":
+		return nil, fmt.Errorf("machine %s starts no disk: q35 and pc do", c.Machine)
+	case c.Append != "":
+		return nil, fmt.Errorf("kernel options of a disk stand in its file SLUICE.TXT")
+	}
+	format := "raw"
+	if strings.HasSuffix(c.Image, ".qcow2") {
+		format = "qcow2"
+	}
+	var args []string
+	if c.Firmware == "uefi" {
+		if _, err := os.Stat(ovmf); err != nil {
+			return nil, fmt.Errorf("%s was not found: install it with: sudo apt-get install ovmf", ovmf)
+		}
+		args = append(args, "-bios", ovmf)
+	}
+	if bus == "usb" {
+		args = append(args, "-device", "qemu-xhci")
+	}
+	return append(args, "-drive", "id=d0,if=none,snapshot=on,format="+format+",file="+c.Image, "-device", device+",drive=d0"), nil
 }
 
 // exitDevice lets the kernel end QEMU with a status of its choice.
@@ -129,6 +177,10 @@ func (c Config) Args() ([]string, error) {
 		args = append(args, "-device", rng+platform)
 	}
 	args = append(args, c.Extra...)
+	if c.Firmware != "" || c.Bus != "" {
+		disk, err := c.disk()
+		return append(args, disk...), err
+	}
 	args = append(args, "-kernel", c.Image)
 	if c.Append != "" {
 		args = append(args, "-append", c.Append)

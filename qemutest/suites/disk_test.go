@@ -1,0 +1,158 @@
+package suites
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/disk"
+	"github.com/sluice-os/sluice/qemutest"
+)
+
+// diskCase is one way to start a disk.
+type diskCase struct{ machine, firmware, bus, format string }
+
+func (c diskCase) String() string {
+	return strings.Join([]string{c.machine, c.firmware, c.bus, c.format}, "/")
+}
+
+// diskCases holds every value, and every pair of machine, firmware and bus; with
+// SLUICE_ALL it is the product.
+func diskCases() (cases []diskCase) {
+	formats := []string{"raw", "qcow2"}
+	for i, machine := range []string{"q35", "pc"} {
+		for j, firmware := range []string{"bios", "uefi"} {
+			for k, bus := range []string{"ide", "virtio", "usb"} {
+				for l, format := range formats {
+					if all || (i+j+k+l)%2 == 0 && (firmware == "bios" || (i+k)%3 == 0) {
+						cases = append(cases, diskCase{machine, firmware, bus, format})
+					}
+				}
+			}
+		}
+	}
+	return cases
+}
+
+// diskWith makes a disk of the server in a domain.
+func diskWith(t *testing.T, format, options string) string {
+	t.Helper()
+	kernel := imageWith(t, "pc", serverDomain(t, "server", []string{"tcp/80"}, nil, "http/80"))
+	b, err := os.ReadFile(kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "disk."+format)
+	write := disk.Write
+	if format == "qcow2" {
+		write = disk.WriteQCOW2
+	}
+	if _, err := write(name, disk.Contents{Kernel: b, Options: options}); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// bothWays moves 20 MiB to and from the server in a domain.
+func bothWays(t *testing.T, base string) {
+	t.Helper()
+	body := make([]byte, transferSize)
+	for i := range body {
+		body[i] = byte(i % (64 << 10) * 7)
+	}
+	if got := fetch(t, fmt.Sprintf("%s/bytes/%d", base, len(body))); !bytes.Equal(got, body) {
+		t.Errorf("%d bytes came, others than were sent", len(got))
+	}
+	rand.NewChaCha8([32]byte{20}).Read(body)
+	r, err := client.Post(base+"/sum", "", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	sum, err := io.ReadAll(r.Body)
+	if want := fmt.Sprintf("%x", sha256.Sum256(body)); err != nil || string(sum) != want {
+		t.Errorf("%v: the sum of what was sent is %s, not %s", err, want, sum)
+	}
+}
+
+// TestDisks starts disks by each firmware: the options are read, DHCP and HTTP of a domain
+// work, 20 MiB go each way, and the machine turns itself off.
+func TestDisks(t *testing.T) {
+	disks := map[string]string{}
+	for _, format := range []string{"raw", "qcow2"} {
+		disks[format] = diskWith(t, format, "# a comment\r\nlog=debug ip6=off # another one\n")
+	}
+	for _, c := range diskCases() {
+		t.Run(c.String(), func(t *testing.T) {
+			vm := qemutest.Start(t, qemutest.Config{
+				Machine: c.machine, Image: disks[c.format], Firmware: c.firmware, Bus: c.bus,
+				Memory: 256, Net: qemutest.UserNet, Forward: []string{"tcp/80"},
+			})
+			vm.Seen(t, "sluice: loading ..")
+			vm.Seen(t, "dhcp: address acquired")
+			vm.Seen(t, "DEBUG")
+			vm.Seen(t, "server: serving")
+			bothWays(t, "http://"+vm.Forwarded(t, "tcp/80"))
+			powerOff(t, vm)
+		})
+	}
+}
+
+// TestBadDisks starts disks that cannot work: the console says what is wrong and what to do.
+func TestBadDisks(t *testing.T) {
+	good, err := os.ReadFile(diskWith(t, "raw", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const fat = 2 << 20
+	replaced := func(old, new string) func([]byte) {
+		return func(b []byte) {
+			i := bytes.Index(b[fat:], []byte(old))
+			if i < 0 {
+				t.Fatalf("%q is not on the disk", old)
+			}
+			copy(b[fat+i:], new)
+		}
+	}
+	for _, c := range []struct {
+		name, firmware, want string
+		memory               int
+		change               func([]byte)
+	}{
+		{"no loader", "bios", "the image on this disk is damaged", 128, func(b []byte) { clear(b[1<<20:][:512]) }},
+		{"no file system", "bios", "FAT partition is damaged", 128, func(b []byte) { clear(b[fat:][:512]) }},
+		{"no kernel", "bios", "no SLUICE.ELF", 128, replaced("SLUICE  ELF", "SLUICE  OLD")},
+		{"no kernel", "uefi", "no SLUICE.ELF", 256, replaced("SLUICE  ELF", "SLUICE  OLD")},
+		{"damaged kernel", "bios", "SLUICE.ELF is damaged", 128, replaced("\x7fELF", "\x7fOUR")},
+		{"damaged kernel", "uefi", "SLUICE.ELF is damaged", 256, replaced("\x7fELF", "\x7fOUR")},
+		{"small machine", "bios", "too little memory", 16, func([]byte) {}},
+	} {
+		t.Run(c.name+"/"+c.firmware, func(t *testing.T) {
+			b := bytes.Clone(good)
+			c.change(b)
+			name := filepath.Join(t.TempDir(), "disk.raw")
+			if err := os.WriteFile(name, b, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			vm := qemutest.Start(t, qemutest.Config{Machine: "q35", Image: name, Firmware: c.firmware, Memory: c.memory, Unchecked: true})
+			vm.Seen(t, c.want)
+		})
+	}
+}
+
+// TestFormatsAreChecked: a format that a board does not have is refused before anything is
+// compiled.
+func TestFormatsAreChecked(t *testing.T) {
+	for _, o := range []build.Options{{Board: "microvm", Format: "raw"}, {Board: "pc", Format: "floppy"}} {
+		if _, err := build.Build(t.Context(), o); err == nil || !strings.Contains(err.Error(), o.Format) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+}
