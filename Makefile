@@ -22,7 +22,7 @@ HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.I
 
 SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
-.PHONY: all run test test-all test-host test-million test-qemu lint bench clean qemu gcc images FORCE
+.PHONY: all run test test-all test-host test-million test-qemu lint bench clean qemu gcc ovmf images FORCE
 
 all: images $(BUILD)/sluice.elf
 
@@ -54,7 +54,7 @@ test-host: qemu gcc
 test-million:
 	SLUICE_ALL=1 $(GO) test -count=1 -run '^Test(Million|Xfer)' ./nexus/flowswitch ./nexus/pipe ./nexus/channel ./kernel/host
 
-test-qemu: qemu images
+test-qemu: qemu ovmf images
 	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -json -count=1 -timeout 30m ./qemutest/suites/... | $(GO) run ./qemutest/slowest
 
 # The kernel imports packages that only the overlay has; vet and staticcheck
@@ -73,14 +73,16 @@ bench: qemu images
 clean:
 	rm -rf $(BUILD)
 
-# QEMU, and the C compiler that go test -race wants, are installed when they are
-# missing and that is possible without asking.
+# QEMU, firmware for it, and the C compiler that go test -race wants, are installed
+# when they are missing and that is possible without asking.
 qemu: PROGRAM = qemu-system-x86_64
 qemu: PACKAGES = qemu-system-x86
 gcc: PROGRAM = gcc
 gcc: PACKAGES = gcc libc6-dev
-qemu gcc:
-	@command -v $(PROGRAM) >/dev/null && exit 0; \
+ovmf: PROGRAM = /usr/share/ovmf/OVMF.fd
+ovmf: PACKAGES = ovmf
+qemu gcc ovmf:
+	@command -v $(PROGRAM) >/dev/null || test -e $(PROGRAM) && exit 0; \
 	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo='sudo -n'; \
 	else echo '$(PROGRAM) is missing. Type: sudo apt-get install --no-install-recommends $(PACKAGES)' >&2; exit 1; fi; \
 	echo 'installing $(PACKAGES)' >&2; \
