@@ -138,6 +138,11 @@ func (m *machine) readOptions() {
 		slog.Debug("the boot memory map has ranges that are left out", "problems", fmt.Sprintf("%+v", p))
 	}
 	u := vm.Usage()
+	if s := entry.Info.Screen; console.Screen.On() {
+		slog.Info("screen", "width", s.Width, "height", s.Height, "format", s.Format, "at", fmt.Sprintf("%#x", s.Base))
+	} else if s.Size != 0 {
+		slog.Warn("screen not used", "width", s.Width, "height", s.Height, "format", s.Format, "at", fmt.Sprintf("%#x", s.Base))
+	}
 	slog.Info("memory", "total", mib(u.Total), "free", mib(u.Free))
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/acpi"
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/entry"
 	"github.com/sluice-os/sluice/kernel/vm"
 )
 
@@ -21,6 +22,7 @@ type power struct {
 	resetBy   acpi.Access
 	resetErr  error
 	registers map[acpi.Register]hw.Registers // those that lie in memory
+	firmware  entry.Firmware
 }
 
 // Ports of the PC that reset it when ACPI does not.
@@ -35,7 +37,7 @@ const (
 )
 
 func newPower(info *acpi.Info) power {
-	p := power{registers: map[acpi.Register]hw.Registers{}}
+	p := power{registers: map[acpi.Register]hw.Registers{}, firmware: entry.FindFirmware()}
 	p.plan, p.planErr = info.PowerOff()
 	p.resetBy, p.resetErr = info.Reset()
 	for _, a := range p.plan.Writes {
@@ -101,8 +103,13 @@ func (p *power) do(a acpi.Access) {
 
 // off turns the machine off.
 func (p *power) off() error {
-	if p.planErr != nil {
+	if p.planErr != nil && !p.firmware.Present() {
 		return p.planErr
+	}
+	if p.planErr != nil {
+		slog.Info("power off", "by", "UEFI")
+		p.firmware.Reset(entry.ResetShutdown)
+		return errors.New("the machine is still on")
 	}
 	slog.Info("power off")
 	if e := p.plan.Enable; e != nil && p.read(e.Status)&e.Mask == 0 {
@@ -122,13 +129,18 @@ func (p *power) off() error {
 
 // reboot resets the machine for a person.
 func (p *power) reboot() error {
-	slog.Info("reboot")
+	if p.firmware.Present() {
+		slog.Info("reboot", "by", "UEFI")
+	} else {
+		slog.Info("reboot")
+	}
 	return p.reset()
 }
 
-// reset resets the machine: by ACPI, by the chipset, by the keyboard
-// controller. It neither allocates nor waits.
+// reset resets the machine: by UEFI where that has started it, by ACPI, by the chipset,
+// by the keyboard controller. It neither allocates nor waits.
 func (p *power) reset() error {
+	p.firmware.Reset(entry.ResetCold)
 	if p.resetErr == nil {
 		p.do(p.resetBy)
 	}

@@ -22,6 +22,7 @@ const (
 const (
 	offVersion  = 4
 	offModules  = 12
+	offList     = 16
 	offCommand  = 24
 	offRSDP     = 32
 	offTable    = 40
@@ -36,6 +37,7 @@ type Info struct {
 	RSDP    uint64 // physical address of the ACPI root pointer; 0: not told
 	Modules uint32 // entries of the module list
 	Memory  MemoryMap
+	Screen  Screen // zero when the loader said nothing of it
 	// Truncated says that the command line was longer than what is kept, 4096
 	// bytes, or that a part of it could not be read.
 	Truncated bool
@@ -63,6 +65,7 @@ func Parse(info *Info, start uint64, view func(phys uint64, n int) []byte) Probl
 	}
 	info.Modules = binary.LittleEndian.Uint32(b[offModules:])
 	info.RSDP = binary.LittleEndian.Uint64(b[offRSDP:])
+	info.readScreen(binary.LittleEndian.Uint64(b[offList:]), view)
 	info.readCommand(binary.LittleEndian.Uint64(b[offCommand:]), view)
 	info.Memory.parse(binary.LittleEndian.Uint64(b[offTable:]), binary.LittleEndian.Uint32(b[offTableLen:]), view)
 	if info.Memory.Total() == 0 {

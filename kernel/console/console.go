@@ -1,5 +1,5 @@
 // Package console is the serial port: output for everything that is printed,
-// input for the shell.
+// input for the shell. A screen that a loader has found shows the output too.
 package console
 
 import (
@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/screen"
 	"github.com/usbarmory/tamago/soc/intel/uart"
 )
 
@@ -42,6 +43,9 @@ func Init() {
 	cpu.Out8(ier, 0x01)
 }
 
+// Screen shows what is written to the port, once it has been opened.
+var Screen screen.Screen
+
 // Put writes one byte, waiting for room as long as a port can take at most: a
 // port that is not there loses the byte and stops nothing.
 //
@@ -53,6 +57,7 @@ func Put(c byte) {
 		}
 	}
 	cpu.Out8(thr, c)
+	Screen.Put(c)
 }
 
 // PutLine writes one byte and a carriage return before a line feed.

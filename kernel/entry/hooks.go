@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/hooks"
 	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/layout"
+	"github.com/sluice-os/sluice/kernel/screen"
 	"github.com/sluice-os/sluice/kernel/timebase"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
@@ -58,6 +59,7 @@ func hwinit0() {
 	if problem := bootinfo.Parse(&Info, startInfo, early); problem != "" {
 		die(string(problem))
 	}
+	shown := showEarly(&Info)
 	domains := uint64(len(vm.Archive()))
 	if total := Info.Memory.Total(); total < memoryMin+domains {
 		with := ""
@@ -68,6 +70,11 @@ func hwinit0() {
 	}
 	if err := vm.Init(&Info.Memory, StackGuard()); err != "" {
 		die(string(err))
+	}
+	if shown {
+		// What shows now is in vm's tables, or nowhere.
+		at, _ := vm.MapScreen(Info.Screen.Base, Info.Screen.Size)
+		console.Screen.Move(at)
 	}
 	var s trap.Stacks
 	ok := true
@@ -116,6 +123,22 @@ func hwinit0() {
 func hwinit1() {
 	clock.Start()
 	cpu.EnableInterrupts()
+}
+
+// showEarly opens the screen, if the loader has found one that the boot page tables reach
+// and that is no memory of the machine's.
+func showEarly(info *bootinfo.Info) bool {
+	s := info.Screen
+	if !screen.Fits(s) || s.Base+s.Size > 1<<32 {
+		return false
+	}
+	for i := range info.Memory.Len() {
+		if r := info.Memory.At(i); r.Type == bootinfo.RAM && s.Base < r.End && r.Start < s.Base+s.Size {
+			return false
+		}
+	}
+	console.Screen.Open(s, layout.DirectMap+uintptr(s.Base))
+	return true
 }
 
 // early reads physical memory through the boot page tables.

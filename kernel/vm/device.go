@@ -129,6 +129,16 @@ func MapRegisters(phys, size uint64) (*Registers, error) {
 	return &Registers{addr + uintptr(phys-first), size}, nil
 }
 
+// MapScreen maps a frame buffer, uncached, for good. It needs no heap.
+func MapScreen(phys, size uint64) (addr uintptr, ok bool) {
+	first := phys &^ (layout.PageSize - 1)
+	pages := (phys + size - first + layout.PageSize - 1) / layout.PageSize
+	if addr, ok = reserveWindow(pages); !ok || !mapRange(addr, first, pages*layout.PageSize, writable|noCache|noExec|global, false) {
+		return 0, false
+	}
+	return addr + uintptr(phys-first), true
+}
+
 // MapFixed maps one page of registers at a fixed address below the image.
 func MapFixed(addr uintptr, phys uint64) (ok bool) {
 	systemstack(func() { ok = mapPage(addr, phys&^(layout.PageSize-1), writable|noCache|noExec|global) })
