@@ -78,7 +78,7 @@ type Config struct {
 	// IOMMU puts the devices behind an IOMMU; q35 only.
 	IOMMU bool
 	// Firmware starts Image, a disk, by "bios" or "uefi"; Bus is what the disk is plugged
-	// into: "ide", "virtio" or "usb". See qemu.Config.
+	// into: "ide", "virtio", "usb" or "cd". See qemu.Config.
 	Firmware, Bus string
 	// Extra holds further QEMU arguments.
 	Extra []string

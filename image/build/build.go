@@ -43,7 +43,7 @@ const (
 
 // Formats are the forms of an image: an ELF file for boot loaders that know PVH, and disks
 // that start by BIOS and by UEFI, byte by byte or in QEMU's form.
-var Formats = []string{"elf", "raw", "qcow2"}
+var Formats = []string{"elf", "raw", "iso", "qcow2"}
 
 // diskBoard is the board whose images start from disks.
 const diskBoard = "pc"
@@ -91,6 +91,8 @@ func (o *Options) write(kernel []byte) (int64, error) {
 	switch o.Format {
 	case "raw":
 		return disk.Write(o.Output, disk.Contents{Kernel: kernel})
+	case "iso":
+		return disk.WriteISO(o.Output, disk.Contents{Kernel: kernel})
 	case "qcow2":
 		return disk.WriteQCOW2(o.Output, disk.Contents{Kernel: kernel})
 	}

@@ -65,12 +65,12 @@ func Write(name string, c Contents) (size int64, err error) {
 	if len(c.Options) > OptionsMost {
 		return 0, fmt.Errorf("%s: %d bytes, at most %d are read", OptionsFile, len(c.Options), OptionsMost)
 	}
-	fat := int64(max(fatLeast, (len(c.Kernel)+spare+mib-1)/mib*mib))
-	size = fatAt + fat + tableEnd
+	l := layout{loader: loaderAt, fat: fatAt, fatSize: fatSize(c)}
+	l.size = l.fat + l.fatSize + tableEnd
 	if err := os.Remove(name); err != nil && !os.IsNotExist(err) {
 		return 0, err
 	}
-	b, err := file.CreateFromPath(name, size)
+	b, err := file.CreateFromPath(name, l.size)
 	if err != nil {
 		return 0, err
 	}
@@ -86,46 +86,72 @@ func Write(name string, c Contents) (size int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := partitions(w, size, fat, sha256.Sum256(c.Kernel)); err != nil {
-		return 0, fmt.Errorf("partition table: %w", err)
+	if err := l.write(w, c); err != nil {
+		return 0, err
 	}
-	loader, err := bios.Loader(fatAt / bios.SectorSize)
+	return l.size, files(b, l.fatSize, l.fat, c)
+}
+
+// fatSize is the size of the file system for contents.
+func fatSize(c Contents) int64 {
+	return int64(max(fatLeast, (len(c.Kernel)+spare+mib-1)/mib*mib))
+}
+
+// layout is where things are on a disk, and its size, in bytes.
+type layout struct{ loader, fat, fatSize, size int64 }
+
+// write writes all but the file system.
+func (l layout) write(w backend.WritableFile, c Contents) error {
+	if err := l.partitions(w, sha256.Sum256(c.Kernel)); err != nil {
+		return fmt.Errorf("partition table: %w", err)
+	}
+	loader, err := bios.Loader(uint64(l.fat) / bios.SectorSize)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if _, err := w.WriteAt(bios.MBR(loaderAt/bios.SectorSize), 0); err != nil {
-		return 0, err
+	if _, err := w.WriteAt(bios.MBR(uint64(l.loader)/bios.SectorSize), 0); err != nil {
+		return err
 	}
-	if _, err := w.WriteAt(loader, loaderAt); err != nil {
-		return 0, err
-	}
-	return size, files(b, fat, c)
+	_, err = w.WriteAt(loader, l.loader)
+	return err
 }
 
 // partitions writes the partition table. Its names are made of hash.
-func partitions(w backend.WritableFile, size, fat int64, hash [sha256.Size]byte) error {
+func (l layout) partitions(w backend.WritableFile, hash [sha256.Size]byte) error {
 	name := func(what string) string {
 		return uuid.NewSHA1(uuid.NameSpaceOID, append(hash[:], what...)).String()
+	}
+	part := func(index int, at, size int64, kind gpt.Type, label string) *gpt.Partition {
+		return &gpt.Partition{
+			Index: index, Start: uint64(at) / bios.SectorSize, End: uint64(at+size)/bios.SectorSize - 1,
+			Type: kind, Name: label, GUID: name(label),
+		}
 	}
 	table := gpt.Table{
 		LogicalSectorSize: bios.SectorSize, PhysicalSectorSize: bios.SectorSize, ProtectiveMBR: true, GUID: name("disk"),
 		Partitions: []*gpt.Partition{
-			{Index: 1, Start: loaderAt / bios.SectorSize, End: fatAt/bios.SectorSize - 1, Type: gpt.BIOSBoot, Name: "loader", GUID: name("loader")},
-			{Index: 2, Start: fatAt / bios.SectorSize, End: uint64(fatAt+fat)/bios.SectorSize - 1, Type: gpt.EFISystemPartition, Name: "SLUICE", GUID: name("fat")},
+			part(1, l.loader, bios.LoaderSectors*bios.SectorSize, gpt.BIOSBoot, "loader"),
+			part(2, l.fat, l.fatSize, gpt.EFISystemPartition, "SLUICE"),
 		},
 	}
-	return table.Write(w, size)
+	return table.Write(w, l.size)
+}
+
+// fixedTime has the libraries write the same time each time, until what it returns is
+// called.
+func fixedTime() (undo func()) {
+	if _, ok := os.LookupEnv("SOURCE_DATE_EPOCH"); ok {
+		return func() {}
+	}
+	os.Setenv("SOURCE_DATE_EPOCH", "1577836800")
+	return func() { os.Unsetenv("SOURCE_DATE_EPOCH") }
 }
 
 // files makes the file system. The kernel comes first and so lies in one piece, which is
 // read fastest.
-func files(b backend.Storage, size int64, c Contents) error {
-	// Without this variable the library takes the time of day.
-	if _, ok := os.LookupEnv("SOURCE_DATE_EPOCH"); !ok {
-		os.Setenv("SOURCE_DATE_EPOCH", "1577836800")
-		defer os.Unsetenv("SOURCE_DATE_EPOCH")
-	}
-	fs, err := fat32.Create(b, size, fatAt, bios.SectorSize, "SLUICE", true)
+func files(b backend.Storage, size, at int64, c Contents) error {
+	defer fixedTime()()
+	fs, err := fat32.Create(b, size, at, bios.SectorSize, "SLUICE", true)
 	if err != nil {
 		return fmt.Errorf("file system: %w", err)
 	}

@@ -91,12 +91,59 @@ func mustFile(t *testing.T, name string) *os.File {
 	return f
 }
 
+// TestISO reads a CD back as a disk: its partitions are its files.
+func TestISO(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "cd.iso")
+	c := Contents{Kernel: kernel(3 << 20)}
+	size, err := WriteISO(name, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := diskfs.Open(name, diskfs.WithOpenMode(diskfs.ReadOnly), diskfs.WithSectorSize(diskfs.SectorSize512))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	table, err := d.GetPartitionTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := mustFile(t, name)
+	if err := table.Verify(f, uint64(size)); err != nil {
+		t.Error(err)
+	}
+	parts := table.(*gpt.Table).Partitions
+	loader := make([]byte, bios.LoaderSectors*512)
+	f.ReadAt(loader, int64(parts[0].Start)*512)
+	if want, _ := bios.Loader(parts[1].Start); !bytes.Equal(loader, want) || parts[1].Start%4 != 0 {
+		t.Errorf("the loader is not in its partition, or does not know of the other one, at %d", parts[1].Start)
+	}
+	fs, err := d.GetFilesystem(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := fs.OpenFile("/SLUICE.ELF", os.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(in); err != nil || !bytes.Equal(got, c.Kernel) {
+		t.Errorf("%v, %d bytes of %d", err, len(got), len(c.Kernel))
+	}
+}
+
 // TestSame: equal contents make equal disks.
 func TestSame(t *testing.T) {
+	for _, write := range []func(string, Contents) (int64, error){Write, WriteQCOW2} {
+		same(t, write)
+	}
+}
+
+func same(t *testing.T, write func(string, Contents) (int64, error)) {
+	t.Helper()
 	var sums [2][32]byte
 	for i := range sums {
 		name := filepath.Join(t.TempDir(), "disk")
-		if _, err := Write(name, Contents{Kernel: kernel(1 << 20)}); err != nil {
+		if _, err := write(name, Contents{Kernel: kernel(1 << 20)}); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(name)

@@ -66,7 +66,7 @@ type Config struct {
 // Firmwares start disks: SeaBIOS and OVMF. Buses are what a disk may be plugged into.
 var (
 	Firmwares = []string{"bios", "uefi"}
-	Buses     = []string{"ide", "virtio", "usb"}
+	Buses     = []string{"ide", "virtio", "usb", "cd"}
 )
 
 // ovmf is where Debian's and Ubuntu's package of that name has the firmware.
@@ -78,7 +78,7 @@ func (c Config) disk() ([]string, error) {
 	if bus == "" {
 		bus = Buses[0]
 	}
-	device := map[string]string{"ide": "ide-hd", "virtio": "virtio-blk-pci", "usb": "usb-storage"}[bus]
+	device := map[string]string{"ide": "ide-hd", "virtio": "virtio-blk-pci", "usb": "usb-storage", "cd": "ide-cd"}[bus]
 	switch {
 	case !slices.Contains(Firmwares, c.Firmware):
 		return nil, fmt.Errorf("unknown firmware %q: the firmwares are %s", c.Firmware, strings.Join(Firmwares, " and "))

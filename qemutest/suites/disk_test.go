@@ -23,14 +23,16 @@ func (c diskCase) String() string {
 	return strings.Join([]string{c.machine, c.firmware, c.bus, c.format}, "/")
 }
 
-// diskCases holds every value, and every pair of machine, firmware and bus; with
-// SLUICE_ALL it is the product.
+// diskCases holds every value, and every pair of firmware with bus, format and machine;
+// with SLUICE_ALL it is the product. A CD is an ISO.
 func diskCases() (cases []diskCase) {
-	formats := []string{"raw", "qcow2"}
 	for i, machine := range []string{"q35", "pc"} {
 		for j, firmware := range []string{"bios", "uefi"} {
-			for k, bus := range []string{"ide", "virtio", "usb"} {
-				for l, format := range formats {
+			for k, bus := range []string{"ide", "virtio", "usb", "cd"} {
+				for l, format := range []string{"raw", "qcow2", "iso"} {
+					if bus == "cd" != (format == "iso") && !(bus == "usb" && format == "iso") {
+						continue
+					}
 					if all || (i+j+k+l)%2 == 0 && (firmware == "bios" || (i+k)%3 == 0) {
 						cases = append(cases, diskCase{machine, firmware, bus, format})
 					}
@@ -50,11 +52,10 @@ func diskWith(t *testing.T, format, options string) string {
 		t.Fatal(err)
 	}
 	name := filepath.Join(t.TempDir(), "disk."+format)
-	write := disk.Write
-	if format == "qcow2" {
-		write = disk.WriteQCOW2
+	write := map[string]func(string, disk.Contents) (int64, error){
+		"raw": disk.Write, "iso": disk.WriteISO, "qcow2": disk.WriteQCOW2,
 	}
-	if _, err := write(name, disk.Contents{Kernel: b, Options: options}); err != nil {
+	if _, err := write[format](name, disk.Contents{Kernel: b, Options: options}); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -86,7 +87,7 @@ func bothWays(t *testing.T, base string) {
 // work, 20 MiB go each way, and the machine turns itself off.
 func TestDisks(t *testing.T) {
 	disks := map[string]string{}
-	for _, format := range []string{"raw", "qcow2"} {
+	for _, format := range []string{"raw", "iso", "qcow2"} {
 		disks[format] = diskWith(t, format, "# a comment\r\nlog=debug ip6=off # another one\n")
 	}
 	for _, c := range diskCases() {
