@@ -39,7 +39,7 @@ type txFrame struct {
 	need  int // descriptors at most
 	used  int // descriptors that it has
 	last  uint32
-	len   int // bytes reserved for the frame
+	len   int // bytes of the frame
 	span  arena.Span
 }
 
@@ -63,6 +63,10 @@ type transmitter struct {
 	room int    // free descriptors; one stays empty
 	// promised is the number of descriptors that reserved frames may need.
 	promised int
+
+	// finished is how many bytes of transmitted frames the device has done with and
+	// Finished has not told yet.
+	finished int
 
 	armed bool      // an interrupt was asked for after a refusal
 	since time.Time // when the oldest frame was first seen unfinished
@@ -95,7 +99,9 @@ func (x *transmitter) mask() uint32 { return uint32(len(x.desc) - 1) }
 // Reserved places stay reserved.
 func (x *transmitter) reset() (lost int) {
 	for ; x.done != x.given; x.done++ {
-		x.frames[x.lent[x.done&x.mask()]].state = frameFree
+		f := &x.frames[x.lent[x.done&x.mask()]]
+		f.state = frameFree
+		x.finished += f.len
 		lost++
 	}
 	x.retire()
@@ -128,6 +134,7 @@ func (x *transmitter) reclaim(d *Device) {
 		}
 		f.state = frameFree
 		x.room += f.used
+		x.finished += f.len
 		n++
 	}
 	if n > 0 {
@@ -209,6 +216,44 @@ func (x *transmitter) reserve(p *nic.Packet, n int) bool {
 	return true
 }
 
+// Finished reclaims frames and returns how many bytes are done with since the last call.
+func (d *Device) Finished() int {
+	x := &d.tx
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !d.recovery.Pending() && !d.recovery.Stopped() {
+		x.reclaim(d)
+	}
+	n := x.finished
+	x.finished = 0
+	return n
+}
+
+// Await asks for an interrupt when frames are finished: when the first is, as the cards that
+// wait for more do so for a time. A device that is about to be reset, or was given up, is
+// waited for: what it holds is finished then, or its link is down.
+func (d *Device) Await(int) bool {
+	x := &d.tx
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.finished > 0:
+		return false
+	case d.recovery.Pending() || d.recovery.Stopped():
+		return true
+	case x.done == x.given:
+		return false
+	}
+	x.armed = true
+	d.regs.Write32(regIMS, causeTXDW)
+	// What was sent before has no interrupt any more, if its cause was read.
+	if x.reclaim(d); x.finished > 0 {
+		return false
+	}
+	x.watch(d)
+	return true
+}
+
 // Transmit queues reserved packets and tells the device once. A packet may be shorter
 // than what was reserved for it: Len says how long its frame is. One that was not
 // reserved, or asks for what cannot be, is dropped and counted.
@@ -230,8 +275,10 @@ func (d *Device) Transmit(batch []nic.Packet) {
 		p := &batch[i]
 		if stopped {
 			d.counters.add(txLost, 1)
+			x.finished += max(p.Len, 0)
 		} else if dropped := x.lend(p, d.info.Offloads); dropped != ok {
 			d.counters.add(dropped, 1)
+			x.finished += max(p.Len, 0)
 		} else {
 			frames++
 			bytes += p.Len
@@ -278,7 +325,7 @@ func (x *transmitter) lend(p *nic.Packet, can nic.Offloads) counter {
 	x.room -= f.used
 	x.lent[x.given&x.mask()] = index
 	x.given++
-	f.state = frameLent
+	f.state, f.len = frameLent, p.Len
 	return ok
 }
 

@@ -109,8 +109,8 @@ type Link struct {
 // Device is a network card behind its driver.
 //
 // Receive, Release, Arm and Disarm belong to one goroutine, the poller.
-// Reserve and Transmit belong to one caller at a time. The two groups, and the
-// rest, may be used concurrently.
+// Reserve, Transmit, Finished and Await belong to one caller at a time. The two
+// groups, and the rest, may be used concurrently.
 type Device interface {
 	Info() Info
 	// Link returns the state last reported by the device.
@@ -133,6 +133,16 @@ type Device interface {
 	// Transmit queues reserved packets, tells the device once, and resets
 	// them. It takes them all: Reserve has secured their places.
 	Transmit(batch []Packet)
+	// Finished reclaims finished frames and returns how many bytes (Packet.Len) the
+	// device has finished of what it was given by Transmit since the last call. What it
+	// lost or was not lent at all counts: all that is transmitted is finished once.
+	Finished() int
+	// Await says that somebody waits for frames to be finished, as a refusal by Reserve
+	// does: after true, Wait returns once the device has finished so many (1 at least), or
+	// half of what it holds if that is less; a device that cannot count them, once it has
+	// finished one. It reports false when it has finished some
+	// meanwhile, or when there is nothing to wait for.
+	Await(frames int) bool
 
 	// Arm turns receive and link interrupts on. It reports false when work
 	// came in meanwhile: the poller polls again instead of waiting.

@@ -32,7 +32,7 @@ const (
 type txFrame struct {
 	state frameState
 	need  uint8 // descriptors
-	len   int   // bytes reserved for the frame, without the virtio header
+	len   int   // bytes of the frame, without the virtio header
 	span  arena.Span
 }
 
@@ -49,6 +49,10 @@ type transmitter struct {
 	newest uint32
 	// promised is the number of descriptors that reserved frames will need.
 	promised int
+
+	// finished is how many bytes of transmitted frames the device has done with and
+	// Finished has not told yet.
+	finished int
 
 	armed        bool      // an interrupt was asked for after a refusal
 	stalledSince time.Time // first refusal with nothing finished since
@@ -83,6 +87,7 @@ func (x *transmitter) reset() (lost int) {
 	for i := range x.frames {
 		if x.frames[i].state == frameLent {
 			x.frames[i].state = frameFree
+			x.finished += x.frames[i].len
 			lost++
 		}
 	}
@@ -117,6 +122,7 @@ func (x *transmitter) reclaim(d *Device) {
 			break
 		}
 		x.frames[token].state = frameFree
+		x.finished += x.frames[token].len
 		n++
 	}
 	d.checkQueue(x.q)
@@ -191,9 +197,52 @@ func (x *transmitter) reserve(p *nic.Packet, n int) bool {
 	return true
 }
 
-// refused counts, and resets a device that has finished nothing for too long.
+// Finished reclaims frames and returns how many bytes are done with since the last call.
+func (d *Device) Finished() int {
+	x := &d.tx
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !d.recovery.Pending() && !d.recovery.Stopped() {
+		x.reclaim(d)
+	}
+	n := x.finished
+	x.finished = 0
+	return n
+}
+
+// Await asks for an interrupt when so many frames are finished, or half of what the device
+// holds. One that is about to be reset, or was given up, is waited for: what it holds is
+// finished then, or its link is down.
+func (d *Device) Await(frames int) bool {
+	x := &d.tx
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch {
+	case x.finished > 0:
+		return false
+	case d.recovery.Pending() || d.recovery.Stopped():
+		return true
+	case x.q.InFlight() == 0:
+		return false
+	}
+	if !x.q.EnableInterrupt(max(1, min(frames, x.q.InFlight()/2))) && x.q.Err() == nil {
+		return false
+	}
+	d.checkQueue(x.q)
+	x.armed = true
+	x.stuck(d)
+	return true
+}
+
+// refused counts.
 func (x *transmitter) refused(d *Device) {
 	d.counters.add(txRefused, 1)
+	x.stuck(d)
+}
+
+// stuck is called when somebody has to wait, and resets a device that has finished nothing
+// for too long.
+func (x *transmitter) stuck(d *Device) {
 	if x.q.InFlight() == 0 {
 		return
 	}
@@ -226,8 +275,10 @@ func (d *Device) Transmit(batch []nic.Packet) {
 		p := &batch[i]
 		if stopped {
 			d.counters.add(txLost, 1)
+			x.finished += max(p.Len, 0)
 		} else if dropped := x.lend(p, d.features); dropped != ok {
 			d.counters.add(dropped, 1)
+			x.finished += max(p.Len, 0)
 		} else {
 			frames++
 			bytes += p.Len
@@ -276,6 +327,6 @@ func (x *transmitter) lend(p *nic.Packet, features uint64) counter {
 	if !x.q.Add(index, segments[:n]...) {
 		return txLost // the queue is broken: the device is about to be reset
 	}
-	f.state = frameLent
+	f.state, f.len = frameLent, p.Len
 	return ok
 }

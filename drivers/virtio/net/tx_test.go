@@ -256,3 +256,81 @@ func TestTransmitTimeout(t *testing.T) {
 	}
 	works(t, d, c)
 }
+
+// TestFinished counts what the card has done with, by each way that frames go, and has who
+// waits for that woken.
+func TestFinished(t *testing.T) {
+	c := newCard(full)
+	d := mustOpen(t, c, Config{TxRing: 16})
+	if d.Await(256) {
+		t.Error("something to wait for on an idle card")
+	}
+	for range 8 {
+		send(t, d, frameOf(100, 1))
+	}
+	_, heads := c.collect()
+	if n := d.Finished(); n != 0 || !d.Await(256) || c.Irq.Raised() {
+		t.Fatalf("%d bytes are finished of frames that the card has", n)
+	}
+	if !d.Await(2) {
+		t.Fatal("nothing to wait for")
+	}
+	c.finish(heads[0])
+	if c.Irq.Raised() {
+		t.Error("an interrupt for one frame, where two are waited for")
+	}
+	c.finish(heads[1:4]...)
+	d.Wait()
+	if d.Finished() != 400 || d.Finished() != 0 {
+		t.Error("not 400 bytes, or told twice")
+	}
+	c.finish(heads[4:]...)
+	if d.Await(256) {
+		t.Error("what is finished is waited for")
+	}
+	if n := d.Finished(); n != 400 {
+		t.Errorf("%d bytes, want 400", n)
+	}
+	// What is refused by Transmit, and what a reset takes back.
+	batch := nic.NewBatch(1)
+	if !d.Reserve(&batch[0], 60) {
+		t.Fatal("no room")
+	}
+	batch[0].GSO = 9
+	d.Transmit(batch)
+	send(t, d, frameOf(200, 1))
+	if n := d.Finished(); n != 60 {
+		t.Errorf("%d bytes, want 60", n)
+	}
+	d.Blocked(errNeedsReset)
+	if !d.Await(256) {
+		t.Error("a reset is not waited for")
+	}
+	d.Receive(batch)
+	if n := d.Finished(); n != 200 {
+		t.Errorf("%d bytes after a reset, want 200", n)
+	}
+	works(t, d, c)
+}
+
+// TestAwaitFindsOut: a device that finishes nothing is reset when somebody waits for it.
+func TestAwaitFindsOut(t *testing.T) {
+	c := newCard(full)
+	clock := &clock{time.Unix(0, 0)}
+	d := mustOpen(t, c, Config{Now: clock.Now})
+	send(t, d, frameOf(100, 1))
+	if !d.Await(256) {
+		t.Fatal("nothing to wait for")
+	}
+	batch := nic.NewBatch(1)
+	d.Receive(batch)
+	clock.now = clock.now.Add(DefaultTxTimeout)
+	if c.Resets() != 1 || !d.Await(256) {
+		t.Fatal("reset too early")
+	}
+	d.Wait()
+	d.Receive(batch)
+	if n := count(d, "reset_tx_timeout"); n != 1 || d.Finished() != 100 {
+		t.Errorf("%d resets", n)
+	}
+}
