@@ -47,17 +47,16 @@ func (m *machine) runShell() {
 		sys.Lookup = s.Lookup
 		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return s.NewPinger(to) }
 	}
+	sys.Tables = map[string]func() *view.Table{}
+	if s := m.stack; s != nil {
+		sys.Tables["qdisc"] = s.Qdisc
+	}
 	if m.domains != nil {
-		sys.Tables = map[string]func() *view.Table{
-			"channels": func() *view.Table { return channel.Table(m.channels()) },
-			"rings":    func() *view.Table { return channel.RingTable(m.channels()) },
-			"pools":    func() *view.Table { return channel.PoolTable(m.channels()) },
-		}
+		sys.Tables["channels"] = func() *view.Table { return channel.Table(m.channels()) }
+		sys.Tables["rings"] = func() *view.Table { return channel.RingTable(m.channels()) }
+		sys.Tables["pools"] = func() *view.Table { return channel.PoolTable(m.channels()) }
 	}
 	if n := m.nexus; n != nil {
-		if sys.Tables == nil {
-			sys.Tables = map[string]func() *view.Table{}
-		}
 		sys.Tables["flows"], sys.Tables["ss"] = n.Flows, n.sockets
 		host := sys.Counters
 		sys.Counters = func() []netinfo.Counter {

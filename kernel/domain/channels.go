@@ -27,6 +27,9 @@ type Channel interface {
 	Resize(kind, n int) error
 	// SetSlice has a function asked whether a Sync takes too long.
 	SetSlice(over func() bool)
+	// Owed takes the time for which the kernel has worked for the channel while nobody was
+	// charged, or somebody else.
+	Owed() time.Duration
 	// Regions is the memory that its arena has, in bytes.
 	Regions() [arena.Regions]int
 	// SetBroken has f called when the domain has broken the contract outside of a
@@ -282,6 +285,17 @@ func (d *Domain) closeChannels() {
 			d.endChannel(i)
 		}
 	}
+}
+
+// owed takes what the kernel has done for the domain's channels beside its turns, in
+// nanoseconds.
+func (d *Domain) owed() (ns int64) {
+	for _, c := range d.channels {
+		if c != nil {
+			ns += int64(c.Owed())
+		}
+	}
+	return ns
 }
 
 // notify is SysNotify.

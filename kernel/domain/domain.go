@@ -137,7 +137,7 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	d.user.Reset(img.Entry, abi.StackTop)
 	d.timer = time.NewTimer(time.Hour)
 	d.timer.Stop()
-	if d.turn, err = env.token.join(c.Weight, c.Cap); err != nil {
+	if d.turn, err = env.token.join(c.Weight, c.Cap, d.owed); err != nil {
 		return nil, err
 	}
 	return d, nil

@@ -46,6 +46,8 @@ type turn struct {
 	// since is when the slice began. All time from then on is charged, that in
 	// the kernel on the domain's behalf too.
 	since int64
+	// owed takes what is to be charged beside it, in nanoseconds.
+	owed func() int64
 }
 
 func newToken() *token {
@@ -54,14 +56,14 @@ func newToken() *token {
 	return t
 }
 
-func (t *token) join(weight, cap int) (*turn, error) {
+func (t *token) join(weight, cap int, owed func() int64) (*turn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c, err := t.picker.Add(weight, cap)
 	if err != nil {
 		return nil, err
 	}
-	return &turn{token: t, client: c, grant: make(chan struct{}, 1)}, nil
+	return &turn{token: t, client: c, grant: make(chan struct{}, 1), owed: owed}, nil
 }
 
 // leave gives up the place. The token must not be held.
@@ -96,6 +98,7 @@ func (u *turn) release() {
 	t := u.token
 	used := clock.Nanotime() - u.since
 	runtime.Gosched()
+	used += u.owed()
 	t.mu.Lock()
 	now := clock.Nanotime()
 	t.picker.Charge(u.client, used, now)
@@ -112,6 +115,7 @@ func (u *turn) release() {
 func (u *turn) yield() {
 	used := clock.Nanotime() - u.since
 	runtime.Gosched()
+	used += u.owed()
 	t := u.token
 	t.mu.Lock()
 	t.picker.Charge(u.client, used, clock.Nanotime())

@@ -21,6 +21,8 @@ type slot struct {
 	p   nic.Packet // what it says about itself; Buffers unused
 	id  uint32
 	src *port
+	// sent is how long the frame was that the card was given in it; 0: it was not.
+	sent int
 }
 
 // port is one end of a cable.
@@ -43,6 +45,7 @@ type port struct {
 	// armed: the next arrival interrupts; starved: so does the next free slot.
 	armed, starved bool
 	transmits      int
+	finished       int // bytes that Finished has not told
 }
 
 const cableSlots = 128
@@ -131,7 +134,7 @@ func (p *port) Release(batch []nic.Packet) {
 	src := p.peer
 	src.mu.Lock()
 	for i := range batch {
-		src.free = append(src.free, src.all[batch[i].Buffers[0].ID])
+		src.done(src.all[batch[i].Buffers[0].ID])
 		batch[i].Reset()
 	}
 	kick := src.starved
@@ -162,7 +165,7 @@ func (p *port) Transmit(batch []nic.Packet) {
 	for i := range batch {
 		s := p.all[batch[i].Buffers[0].ID]
 		s.p = batch[i]
-		s.p.Buffers = nil
+		s.p.Buffers, s.sent = nil, s.p.Len
 		batch[i].Reset()
 		if !p.up.Load() || p.onTransmit != nil && !p.onTransmit(s.mem[:s.p.Len], &s.p) {
 			p.giveBack(s)
@@ -172,9 +175,35 @@ func (p *port) Transmit(batch []nic.Packet) {
 	}
 }
 
+// done makes a slot free. p.mu is held.
+func (p *port) done(s *slot) {
+	p.finished += s.sent
+	s.sent = 0
+	p.free = append(p.free, s)
+}
+
+func (p *port) Finished() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.finished
+	p.finished = 0
+	return n
+}
+
+func (p *port) Await(int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := 0
+	for _, s := range p.all {
+		held += s.sent
+	}
+	p.starved = p.finished == 0 && held > 0
+	return p.starved
+}
+
 func (p *port) giveBack(s *slot) {
 	p.mu.Lock()
-	p.free = append(p.free, s)
+	p.done(s)
 	kick := p.starved
 	p.starved = false
 	p.mu.Unlock()

@@ -41,6 +41,7 @@ const (
 	txChecksumSoftware
 	txQueued
 	txDropQueueFull
+	txDropDelay
 	txDropLinkDown
 	txDropMalformed
 	txDropNoBuffer
@@ -91,6 +92,7 @@ var counterNames = [counterCount]string{
 	txChecksumSoftware:  "host_tx_checksum_software",
 	txQueued:            "host_tx_queued",
 	txDropQueueFull:     "host_tx_drop_queue_full",
+	txDropDelay:         "host_tx_drop_delay",
 	txDropLinkDown:      "host_tx_drop_link_down",
 	txDropMalformed:     "host_tx_drop_malformed",
 	txDropNoBuffer:      "host_tx_drop_no_buffer",

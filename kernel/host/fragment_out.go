@@ -24,9 +24,10 @@ func mayBeCut(head []byte) bool {
 	return head[at] != fronts.TCP
 }
 
-// fragments sends o in fragments of mtu bytes at most. ethernet begins with their link
-// header. t.mu is held.
-func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte, mtu int) netif.Result {
+// fragments sends o in fragments of the path's MTU, from where at says on. ethernet begins
+// with their link header. It reports false when the ring was full before the end, with at
+// moved forward. t.mu is held.
+func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte, at *progress) bool {
 	l, f := p.s.link, &p.cut
 	t := l.tx
 	version := o.Head[0] >> 4
@@ -37,28 +38,24 @@ func (p *cardPort) fragments(o *netif.Outgoing, ethernet []byte, mtu int) netif.
 	if o.Sum {
 		finishSum(f.whole, 0, o.SumOffset)
 	}
-	id := p.FragmentID()
-	step := fronts.FragmentPayload(version, mtu)
-	before := t.n
+	if at.id == 0 {
+		at.id = p.FragmentID()
+	}
+	step := fronts.FragmentPayload(version, l.paths.mtu(o.Remote, int(l.MTU())))
 	copy(f.head[:ethHeader], ethernet)
-	for offset := 0; offset < len(f.whole); offset += step {
+	for at.done < len(f.whole) {
+		offset := at.done
 		n := min(step, len(f.whole)-offset)
-		ip := fronts.Fragment(f.head[ethHeader:], o.Head, id, offset, n, offset+n < len(f.whole))
+		ip := fronts.Fragment(f.head[ethHeader:], o.Head, at.id, offset, n, offset+n < len(f.whole))
 		f.piece[0] = f.whole[offset : offset+n]
 		p.out = outgoing{head: f.head[:ethHeader+len(ip)], ip: len(ip), payload: n}
 		p.body = bodyReader{pieces: f.piece[:]}
-		// What comes behind one that waits waits as well.
-		if done := 0; t.length == 0 && t.frames(&p.out, &p.body, &done) {
-			continue
+		part := 0
+		if !t.frames(&p.out, &p.body, &part) {
+			return false
 		}
-		if offset == 0 {
-			return netif.Full
-		}
-		if !p.wait(queued{pkt: f.held(p.out.head, len(ip))}) {
-			break // the others are of no use without it
-		}
+		at.done += n
 	}
 	t.counters.inc(txFragmented)
-	p.wake(before)
-	return netif.Sent
+	return true
 }

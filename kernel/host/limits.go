@@ -12,7 +12,7 @@ import (
 const (
 	// MemoryBudgetMin is the least Config.MemoryBudget, in bytes: what a
 	// machine of 64 MiB can spare of a heap of 36 MiB.
-	MemoryBudgetMin = 24 << 20
+	MemoryBudgetMin = 25 << 20
 	// MemoryBudgetMax is the most that is made use of.
 	MemoryBudgetMax = 256 << 20
 )
@@ -74,8 +74,8 @@ const (
 	// routerBytes bounds what routers announce: gVisor keeps ten routers, ten
 	// prefixes and their addresses, we keep routerRoutesMax routes of a kind.
 	routerBytes = 128 << 10
-	// txQueuePackets is the number of packets that wait for room in the ring;
-	// the queue itself is there from the start.
+	// txQueuePackets is the number of packets of the stack's own that wait for room in
+	// the ring.
 	txQueuePackets = 1024
 )
 
@@ -95,8 +95,9 @@ type limits struct {
 	// closedMax is the most closed connections that gVisor keeps for one
 	// listener, in TIME-WAIT for the most part, which holds no buffers.
 	closedMax int
-	// txQueue bounds what waits for room in the ring, bytes.
-	txQueue int
+	// txQueue bounds what waits of the stack's own for room in the ring, bytes, and
+	// txChunks what waits of domains.
+	txQueue, txChunks int
 	// fragments bounds what waits for missing fragments, bytes.
 	fragments int
 }
@@ -104,14 +105,17 @@ type limits struct {
 // limitsFor divides a budget so that worst() stays within it.
 func limitsFor(budget int) limits {
 	budget = min(max(budget, MemoryBudgetMin), MemoryBudgetMax)
+	chunks := min(max(budget/(128<<10), chunksMin), chunksMax)
+	left := budget - queueMemory(chunks)
 	lim := limits{
-		receiveFirst:       min(max(budget/768, 32<<10), 64<<10),
-		receiveMax:         min(max(budget/192, 128<<10), 1<<20),
+		receiveFirst:       min(max(left/768, 32<<10), 64<<10),
+		receiveMax:         min(max(left/192, 128<<10), 1<<20),
 		discardConnections: 2,
-		backlog:            min(max(budget/(8<<20), 4), 8),
-		closedMax:          min(budget/(192<<10), 512),
-		txQueue:            min(budget/24, 8<<20),
-		fragments:          min(budget/32, 4<<20),
+		backlog:            min(max(left/(8<<20), 4), 8),
+		closedMax:          min(max(left/(192<<10), 128), 512),
+		txQueue:            min(left/24, 8<<20),
+		txChunks:           chunks,
+		fragments:          min(left/32, 4<<20),
 	}
 	lim.sendMax, lim.sendMin = lim.receiveMax, lim.receiveMax/4
 	// What is left when everything else is paid goes to HTTP and echo, four to
@@ -146,6 +150,7 @@ func (l limits) holdings() []holding {
 		{"UDP sockets", udpSockets * receiveBytes(udpReceive)},
 		{"ping", receiveBytes(pingReceive) + pingReceive/pingHeader*packetBytes},
 		{"transmit queue", l.txQueue},
+		{"class queue", queueMemory(l.txChunks)},
 		{"fragments", l.fragments},
 		{"neighbours", neighbourEntries * neighbourBytes},
 		{"packets for unresolved neighbours", unresolvedBytes},

@@ -72,7 +72,7 @@ func newLink(dev nic.Device, lim limits, c *counters, clock tcpip.Clock) *link {
 		fragments: newFragments(lim.fragments), neighbours: newNeighbours(clock), paths: newPaths(clock),
 	}
 	l.mtu.Store(uint32(info.MTU))
-	l.tx = newTransmitter(dev, info.Offloads, lim, c)
+	l.tx = newTransmitter(dev, info.Offloads, lim, c, sinceStart(clock))
 	l.local.Store(&localAddresses{generation: 1})
 	return l
 }

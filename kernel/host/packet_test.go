@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -47,7 +48,7 @@ func TestQueuedPacketsAreCounted(t *testing.T) {
 	for _, size := range []int{1000, chunkMax - 2*headers} {
 		near, _ := newCable(noOffloads, noOffloads)
 		near.free = nil // the ring is full
-		tx := newTransmitter(near, noOffloads, limitsFor(0), &counters{})
+		tx := newTransmitter(near, noOffloads, limitsFor(0), &counters{}, func() time.Duration { return 0 })
 		long := buffer.NewView(chunkMax)
 		data := make([]byte, size)
 		Pattern(data, 0)
@@ -62,14 +63,14 @@ func TestQueuedPacketsAreCounted(t *testing.T) {
 		}
 		pkt.DecRef()
 
-		q := &tx.queue[0]
+		q := &tx.queue.slots[0].host
 		memory := 0
 		views, _ := q.pkt.AsViewList()
 		for v := views.Front(); v != nil; v = v.Next() {
 			memory += v.Capacity()
 		}
-		if memory > tx.size || tx.size > 2*(size+headers)+packetBytes {
-			t.Errorf("a packet of %d bytes takes %d, counted are %d", size+headers, memory, tx.size)
+		if counted := tx.queue.bytes; memory > counted || counted > 2*(size+headers)+packetBytes {
+			t.Errorf("a packet of %d bytes takes %d, counted are %d", size+headers, memory, counted)
 		}
 		if got := bytes.Join(q.pkt.AsSlices(), nil); !bytes.Equal(got, want) || q.pkt.GSOOptions.MSS != 99 ||
 			!bytes.HasPrefix(q.pkt.NetworkHeader().Slice(), []byte("network")) ||
@@ -77,8 +78,8 @@ func TestQueuedPacketsAreCounted(t *testing.T) {
 			t.Errorf("a packet of %d bytes is not what was sent", size+headers)
 		}
 		tx.discard()
-		if tx.size != 0 || tx.length != 0 {
-			t.Errorf("an empty queue of %d bytes", tx.size)
+		if tx.queue.bytes != 0 || tx.queue.length() != 0 {
+			t.Errorf("an empty queue of %d bytes", tx.queue.bytes)
 		}
 	}
 }

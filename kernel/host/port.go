@@ -48,6 +48,7 @@ func (p *cardPort) FragmentID() uint32 {
 // stack sends to this machine and nobody of it wants. It is called before Start.
 func (s *Stack) Attach(r netif.Receiver) {
 	s.link.nexus = r
+	s.link.tx.queue.memory.open()
 	for _, protocol := range []tcpip.TransportProtocolNumber{
 		header.TCPProtocolNumber, header.UDPProtocolNumber, header.ICMPv4ProtocolNumber, header.ICMPv6ProtocolNumber,
 	} {
@@ -61,15 +62,38 @@ type bodyReader struct {
 	off    int // in pieces[0]
 }
 
+// next is what comes next in one piece, n bytes at most; nothing: there is no more.
+func (r *bodyReader) next(n int) []byte {
+	for len(r.pieces) > 0 && r.off == len(r.pieces[0]) {
+		r.pieces, r.off = r.pieces[1:], 0
+	}
+	if len(r.pieces) == 0 {
+		return nil
+	}
+	b := r.pieces[0][r.off:]
+	b = b[:min(n, len(b))]
+	r.off += len(b)
+	return b
+}
+
 func (r *bodyReader) copy(w *cursor, n int) {
-	for n > 0 && len(r.pieces) > 0 {
-		b := r.pieces[0][r.off:]
-		b = b[:min(n, len(b))]
+	for n > 0 {
+		b := r.next(n)
+		if len(b) == 0 {
+			return
+		}
 		w.write(b)
 		n -= len(b)
-		if r.off += len(b); r.off == len(r.pieces[0]) {
-			r.pieces, r.off = r.pieces[1:], 0
+	}
+}
+
+func (r *bodyReader) skip(n int) {
+	for n > 0 {
+		b := r.next(n)
+		if len(b) == 0 {
+			return
 		}
+		n -= len(b)
 	}
 }
 
@@ -82,6 +106,38 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 	return p.offer(o, hop.MAC)
 }
 
+// offer sends a packet to a link address, or has it wait for its turn.
+func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
+	t := p.s.link.tx
+	if ethHeader+o.IP+o.Transport > headMax {
+		return netif.Unreachable
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.n
+	defer p.wake(before)
+	t.drain(o.Backlog)
+	var at progress
+	part := t.part()
+	free := t.queue.length() == 0 && t.room()
+	if free && (o.SegmentSize == 0 || o.PayloadLen <= part) && p.put(o, mac, &at) {
+		return netif.Sent
+	}
+	if t.queue.holdDomain(t.now(), p, o, mac, at, part) {
+		t.counters.inc(txQueued)
+		if free {
+			t.drain(o.Backlog)
+		}
+		return netif.Sent
+	}
+	if at.done > 0 {
+		// A part is on its way: the rest is lost, as on any link.
+		t.counters.inc(txDropNoBuffer)
+		return netif.Sent
+	}
+	return netif.Full
+}
+
 func etherTypeOf(o *netif.Outgoing) uint16 {
 	switch {
 	case o.EtherType != 0:
@@ -92,26 +148,21 @@ func etherTypeOf(o *netif.Outgoing) uint16 {
 	return uint16(header.IPv4ProtocolNumber)
 }
 
-// offer sends a packet to a link address.
-func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
+// put copies a packet into frames, from where at says on. It reports false when the ring was
+// full before the end, with at moved forward. t.mu is held.
+func (p *cardPort) put(o *netif.Outgoing, mac [6]byte, at *progress) bool {
 	l := p.s.link
 	t := l.tx
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.drain()
-	if t.length > 0 {
-		return netif.Full
-	}
-	if ethHeader+o.IP+o.Transport > len(t.head) {
-		return netif.Unreachable
-	}
 	head := t.head[:ethHeader+o.IP+o.Transport]
 	copy(head[0:6], mac[:])
 	copy(head[6:12], l.mac[:])
 	binary.BigEndian.PutUint16(head[12:], etherTypeOf(o))
+	if at.id != 0 {
+		return p.fragments(o, head, at)
+	}
 	if n := o.IP + o.Transport + o.PayloadLen; o.EtherType == 0 && o.SegmentSize == 0 && !o.Fragment && mayBeCut(o.Head) {
 		if mtu := l.paths.mtu(o.Remote, int(l.MTU())); n > mtu {
-			return p.fragments(o, head, mtu)
+			return p.fragments(o, head, at)
 		}
 	}
 	copy(head[ethHeader:], o.Head)
@@ -120,16 +171,8 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 		mss: o.SegmentSize, sum: o.Sum, sumOffset: o.SumOffset,
 	}
 	p.body = bodyReader{pieces: o.Body}
-	done := 0
-	before := t.n
-	if !t.frames(&p.out, &p.body, &done) {
-		if done == 0 {
-			return netif.Full
-		}
-		p.holdRest(o, head, done)
-	}
-	p.wake(before)
-	return netif.Sent
+	p.body.skip(at.done)
+	return t.frames(&p.out, &p.body, &at.done)
 }
 
 // wake has what was put into the ring since it held before packets sent soon. t.mu is
@@ -269,14 +312,7 @@ func classifyPacket(b []byte) (frameInfo, counter, bool) {
 }
 
 // Flush implements netif.Port.
-func (p *cardPort) Flush() {
-	t := p.s.link.tx
-	t.mu.Lock()
-	if !t.turn {
-		t.flush()
-	}
-	t.mu.Unlock()
-}
+func (p *cardPort) Flush() { p.s.link.tx.flushSoon() }
 
 // Resolve implements netif.Port.
 func (p *cardPort) Resolve(remote netip.Addr, done func(bool)) {

@@ -67,10 +67,10 @@ type payloadSource interface {
 	copy(w *cursor, n int)
 }
 
-// emit copies q.pkt into frames from q.done on. It reports false when the ring
-// was full before the end, with q.done moved forward. t.mu is held.
-func (t *transmitter) emit(q *queued) bool {
-	pkt := q.pkt
+// emit copies a packet of gVisor's, or a part of it, into frames. It reports false when the
+// ring was full before the end, with h.done moved forward. t.mu is held.
+func (t *transmitter) emit(h *hostPacket) bool {
+	pkt := h.pkt
 	ip, tcp := pkt.NetworkHeader().Slice(), pkt.TransportHeader().Slice()
 	headers := len(ip) + len(tcp)
 	payload := pkt.Size() - headers
@@ -89,8 +89,12 @@ func (t *transmitter) emit(q *queued) bool {
 	putEthernet(o.head, pkt)
 	copy(o.head[ethHeader:], ip)
 	copy(o.head[ethHeader+len(ip):], tcp)
-	t.reader = newPayloadReader(pkt, headers+q.done)
-	return t.frames(&o, &t.reader, &q.done)
+	if h.length > 0 {
+		patchSegment(o.head[ethHeader:], ip, tcp, h.from, h.length, h.from/o.mss, h.from+h.length == payload)
+		o.payload = h.length
+	}
+	t.reader = newPayloadReader(pkt, headers+h.from+h.done)
+	return t.frames(&o, &t.reader, &h.done)
 }
 
 // frames copies a packet into frames, from *done bytes of its payload on. It

@@ -149,6 +149,14 @@ func (s *Stack) Counters() []netinfo.Counter {
 	for i, name := range counterNames {
 		list = append(list, netinfo.Counter{Name: name, Value: s.counters.get(counter(i))})
 	}
+	tx := s.link.tx
+	tx.mu.Lock()
+	c, limit, inFlight := tx.queue.queue.Counts(), tx.limit.Limit(), tx.limit.InFlight()
+	tx.mu.Unlock()
+	add := func(name string, value uint64) { list = append(list, netinfo.Counter{Name: name, Value: value}) }
+	c.Each(add)
+	add("tx_ring_limit_bytes", uint64(limit))
+	add("tx_ring_in_flight_bytes", uint64(inFlight))
 	return list
 }
 

@@ -7,30 +7,34 @@ package host
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
 // transmitBatch is the most frames that wait for one notification.
 const transmitBatch = 64
 
-// queued is a packet that found no room in the ring.
-type queued struct {
-	pkt *stack.PacketBuffer
-	// done is how many bytes of its payload went out in segments already.
+// hostPacket is a packet of gVisor's on its way into frames, or a part of one: length bytes
+// of its payload from from on; 0: all.
+type hostPacket struct {
+	pkt          *stack.PacketBuffer
+	from, length int
+	// done is how many bytes of that went out in segments already.
 	done int
-	// held is how many bytes of memory it keeps.
-	held int
 }
 
 type transmitter struct {
 	dev      nic.Device
 	offloads nic.Offloads
+	mtu      int // of the card
 	counters *counters
 	wake     chan struct{} // tells the flusher that frames wait
 
@@ -38,30 +42,40 @@ type transmitter struct {
 	batch []nic.Packet // the first n are reserved and filled
 	n     int
 	turn  bool // the poller is in its turn and will flush at its end
-	// queue is a ring: length packets from first on, which keep size bytes.
-	queue         []queued
-	first, length int
-	size, sizeMax int
+	// queue is what waits for room in the ring, and limit how many bytes the ring may
+	// hold: with now, the machine's time.
+	queue *classQueue
+	limit aqm.RingLimit
+	now   func() time.Duration
 	// head is where the headers of the frame at hand are put together, whole
 	// where those of a packet that is cut are kept, and reader walks gVisor's
 	// packet into to.
 	head, whole [headMax]byte
 	reader      payloadReader
 	to          cursor
-	tap         netif.Tap // nil: nobody watches
+	out         netif.Outgoing // a domain's packet that has waited
+	tap         netif.Tap      // nil: nobody watches
 	watcher     watcher
 }
 
-func newTransmitter(dev nic.Device, o nic.Offloads, lim limits, c *counters) *transmitter {
+func newTransmitter(dev nic.Device, o nic.Offloads, lim limits, c *counters, now func() time.Duration) *transmitter {
 	return &transmitter{
 		dev:      dev,
 		offloads: o,
+		mtu:      dev.Info().MTU,
 		counters: c,
 		wake:     make(chan struct{}, 1),
 		batch:    nic.NewBatch(transmitBatch),
-		queue:    make([]queued, txQueuePackets),
-		sizeMax:  lim.txQueue,
+		queue:    newClassQueue(lim, c),
+		limit:    aqm.NewRingLimit(0, 0),
+		now:      now,
 	}
+}
+
+// sinceStart is the time since it was called.
+func sinceStart(clock tcpip.Clock) func() time.Duration {
+	start := clock.NowMonotonic()
+	return func() time.Duration { return clock.NowMonotonic().Sub(start) }
 }
 
 // write sends packets. It returns how many were taken, and an error when the
@@ -96,44 +110,27 @@ func (t *transmitter) wakeFlusher() {
 // queue again, so that a card that has stopped is asked for room, and found out,
 // even when it interrupts for nothing. t.mu is held.
 func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
-	q := queued{pkt: pkt}
-	t.drain()
-	if t.length == 0 && t.emit(&q) {
+	h := hostPacket{pkt: pkt}
+	t.drain(nil)
+	part := t.part()
+	free := t.queue.length() == 0 && t.room()
+	if free && (pkt.GSOOptions.Type == stack.GSONone || pkt.Size() <= part) && t.emit(&h) {
 		return nil
 	}
-	if !t.hold(q) {
+	if !t.queue.holdHost(t.now(), h, part) {
 		t.counters.inc(txDropQueueFull)
 		return &tcpip.ErrNoBufferSpace{}
 	}
 	t.counters.inc(txQueued)
+	if free {
+		t.drain(nil)
+	}
 	return nil
 }
 
-// hold queues a packet, or reports false when the queue is full. A short packet
-// can keep 64 KiB, which it has in common with others of its stream as long as
-// the stream lives: of such a one it keeps a copy. t.mu is held.
-func (t *transmitter) hold(q queued) bool {
-	size := q.pkt.Size()
-	q.held = packetMemory(q.pkt)
-	copied := q.held > 2*size+packetBytes
-	if copied {
-		q.held = 2*size + packetBytes
-	}
-	if t.length == len(t.queue) || t.size+q.held > t.sizeMax {
-		return false
-	}
-	if copied {
-		route, gso := q.pkt.EgressRoute, q.pkt.GSOOptions
-		q.pkt = q.pkt.DeepCopyForForwarding(0)
-		q.pkt.EgressRoute, q.pkt.GSOOptions = route, gso
-	} else {
-		q.pkt.IncRef()
-	}
-	t.queue[(t.first+t.length)%len(t.queue)] = q
-	t.length++
-	t.size += q.held
-	return true
-}
+// part is how much payload a packet may have at a time, in bytes: what the link sends in a
+// millisecond, as nothing comes between the segments of one.
+func (t *transmitter) part() int { return aqm.Largest(t.limit.Rate(), t.mtu) }
 
 // packetMemory is what a packet keeps, in bytes.
 func packetMemory(pkt *stack.PacketBuffer) int {
@@ -145,15 +142,90 @@ func packetMemory(pkt *stack.PacketBuffer) int {
 	return n
 }
 
-// drain sends from the queue while there is room. t.mu is held.
-func (t *transmitter) drain() {
-	for t.length > 0 && t.emit(&t.queue[t.first]) {
-		t.size -= t.queue[t.first].held
-		t.queue[t.first].pkt.DecRef()
-		t.queue[t.first] = queued{}
-		t.first = (t.first + 1) % len(t.queue)
-		t.length--
+// drain sends from the queue while there is room. When it returns with something in the
+// queue, the card will interrupt: all that there is was given to it. The time that it takes
+// is charged to those whose packets leave, and not to whom it is done for. t.mu is held.
+func (t *transmitter) drain(by *netif.Backlog) {
+	q := t.queue
+	if q.length() == 0 {
+		return
 	}
+	start := t.now()
+	last := start
+	for {
+		if q.current < 0 {
+			if q.queue.Len() == 0 || !t.room() || !q.queue.Dequeue(last, &q.of) {
+				break
+			}
+			q.current = int32(q.of.Handle)
+			if q.of.Mark {
+				q.mark(&q.slots[q.current])
+			}
+		}
+		w := &q.slots[q.current]
+		gone, whose := t.leave(w), w.copy.backlog
+		if gone {
+			q.put(q.current)
+			q.current = -1
+		}
+		now := t.now()
+		whose.Owe(now - last)
+		last = now
+		if !gone {
+			break
+		}
+	}
+	by.Owe(start - last)
+}
+
+// leave sends a packet that has waited. It reports false when the ring was full. t.mu is
+// held.
+func (t *transmitter) leave(w *waitingPacket) bool {
+	if w.host.pkt != nil {
+		return t.emit(&w.host)
+	}
+	d := &w.copy
+	t.queue.memory.outgoing(d, &t.out)
+	return d.port.put(&t.out, d.mac, &d.progress)
+}
+
+// room says whether the ring is to be given a packet more. If not, the card will interrupt
+// when it has finished some. t.mu is held.
+func (t *transmitter) room() bool {
+	if t.limit.Room() {
+		return true
+	}
+	// What the device has not been told of it cannot finish.
+	t.flush()
+	for !t.limit.Room() {
+		if t.dev.Await(t.worth()) {
+			return false
+		}
+		if t.look() == 0 {
+			t.limit.Reset() // the card has nothing
+		}
+	}
+	return true
+}
+
+// worth is how many frames of the usual length are worth an interrupt: those of a
+// millisecond, or as many as the card likes if it is not known how fast it is.
+func (t *transmitter) worth() int {
+	rate := t.limit.Rate()
+	if rate == 0 {
+		return math.MaxInt
+	}
+	return max(rate.Bytes(time.Millisecond)/(ethHeader+t.mtu), 1)
+}
+
+// look takes into account what the card has finished, and returns how many bytes that
+// were. t.mu is held.
+func (t *transmitter) look() int {
+	n := t.dev.Finished()
+	if n > 0 {
+		t.limit.Completed(t.now(), n)
+	}
+	return n
 }
 
 // reserve returns an empty packet with buffers for n bytes, the next of the
@@ -181,6 +253,7 @@ func (t *transmitter) reserve(n int) *nic.Packet {
 func (t *transmitter) commit(p *nic.Packet, n int) {
 	p.Len = n
 	t.n++
+	t.limit.Sent(n)
 	t.counters.inc(txFrames)
 	t.counters.add(txBytes, uint64(n))
 }
@@ -196,6 +269,22 @@ func (t *transmitter) flush() {
 	t.counters.inc(txNotifies)
 	t.dev.Transmit(t.batch[:t.n])
 	t.n = 0
+	t.look()
+}
+
+// finish sends what waits, as far as there is room, and the batch. t.mu is held.
+func (t *transmitter) finish() {
+	for {
+		t.drain(nil)
+		if t.n == 0 {
+			return
+		}
+		// The card does not interrupt for those who waited before it was given more.
+		t.flush()
+		if t.queue.length() == 0 {
+			return
+		}
+	}
 }
 
 // beginTurn says that the poller works and will flush.
@@ -205,15 +294,28 @@ func (t *transmitter) beginTurn() {
 	t.mu.Unlock()
 }
 
-// endTurn sends what waits for room, and the batch. It reports whether nothing
-// waits any more.
+// endTurn sends what waits for room, and the batch. It reports whether domains that were
+// refused are to be told that there is room.
 func (t *transmitter) endTurn() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turn = false
-	t.drain()
-	t.flush()
-	return t.length == 0
+	t.finish()
+	return t.queue.room()
+}
+
+// flushSoon sends what waits and the batch for others than the poller, which is woken
+// when it is to tell domains that there is room.
+func (t *transmitter) flushSoon() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.turn {
+		return // it is done at its end
+	}
+	t.finish()
+	if t.queue.freed() {
+		t.dev.Kick()
+	}
 }
 
 // runFlusher sends what goroutines other than the poller wrote, until stop.
@@ -221,9 +323,7 @@ func (t *transmitter) runFlusher(stop <-chan struct{}) {
 	for {
 		select {
 		case <-t.wake:
-			t.mu.Lock()
-			t.flush()
-			t.mu.Unlock()
+			t.flushSoon()
 		case <-stop:
 			return
 		}
@@ -234,25 +334,16 @@ func (t *transmitter) runFlusher(stop <-chan struct{}) {
 func (t *transmitter) discard() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for ; t.length > 0; t.length-- {
-		t.queue[t.first].pkt.DecRef()
-		t.queue[t.first] = queued{}
-		t.first = (t.first + 1) % len(t.queue)
-		t.counters.inc(txDropLinkDown)
-	}
-	t.size = 0
+	t.queue.discard(t.now())
 }
 
-// writeRaw sends one frame that was put together elsewhere. A full ring drops
-// it: what is sent this way is repeated by a timer.
+// writeRaw sends one frame that was put together elsewhere, before what waits: it is one
+// now and then. A full ring drops it: what is sent this way is repeated by a timer.
 func (t *transmitter) writeRaw(frame []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.drain() // what waits goes first
-	var p *nic.Packet
-	if t.length == 0 {
-		p = t.reserve(len(frame))
-	}
+	t.drain(nil)
+	p := t.reserve(len(frame))
 	if p == nil {
 		t.counters.inc(txDropNoBuffer)
 		return
@@ -261,7 +352,7 @@ func (t *transmitter) writeRaw(frame []byte) {
 	w.write(frame)
 	t.commit(p, len(frame))
 	if !t.turn {
-		t.flush()
+		t.finish()
 	}
 }
 

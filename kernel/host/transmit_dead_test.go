@@ -15,6 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/aqm"
 )
 
 // deadAfter is how long a deadCard may finish nothing before it is reset.
@@ -38,6 +39,12 @@ func (c *deadCard) Reserve(p *nic.Packet, n int) bool {
 	if c.port.Reserve(p, n) {
 		return true
 	}
+	c.watch()
+	return false
+}
+
+// watch is called when somebody has to wait.
+func (c *deadCard) watch() {
 	switch {
 	case len(c.held) == 0:
 	case c.refused == 0:
@@ -46,7 +53,14 @@ func (c *deadCard) Reserve(p *nic.Packet, n int) bool {
 		c.due = true
 		c.Kick()
 	}
-	return false
+}
+
+func (c *deadCard) Await(n int) bool {
+	waits := c.due || c.port.Await(n)
+	if waits && !c.due {
+		c.watch()
+	}
+	return waits
 }
 
 func (c *deadCard) Transmit(batch []nic.Packet) {
@@ -55,6 +69,7 @@ func (c *deadCard) Transmit(batch []nic.Packet) {
 		return
 	}
 	for i := range batch {
+		c.all[batch[i].Buffers[0].ID].sent = batch[i].Len
 		c.held = append(c.held, batch[i].Buffers[0].ID)
 		batch[i].Reset()
 	}
@@ -63,7 +78,7 @@ func (c *deadCard) Transmit(batch []nic.Packet) {
 func (c *deadCard) Receive(batch []nic.Packet) int {
 	if c.due {
 		for _, id := range c.held {
-			c.free = append(c.free, c.all[id])
+			c.done(c.all[id])
 		}
 		c.held, c.refused, c.due = nil, 0, false
 		c.resets++
@@ -92,17 +107,27 @@ type deadBench struct {
 	far  *port
 	next uint32 // number of the next packet
 	sent uint64 // packets that the link took
+	ring int    // frames that the card is given: its ring, or what the byte limit lets through
 }
 
-func newDeadBench(t *testing.T) *deadBench {
+// newDeadBench has the ring be full before its byte limit is reached, or the other way
+// round. Time stands still for the queue: it drops nothing for waiting.
+func newDeadBench(t *testing.T, limited bool) *deadBench {
 	p, l, far := newBench(t, noOffloads)
-	b := &deadBench{t: t, p: p, l: l, far: far}
+	b := &deadBench{t: t, p: p, l: l, far: far, ring: cableSlots}
+	l.tx.now = func() time.Duration { return 0 }
+	l.tx.limit = aqm.NewRingLimit(1<<20, 1<<20)
 	b.card = &deadCard{port: l.dev.(*port), now: time.Second}
 	l.dev, l.tx.dev = b.card, b.card
 	p.turn()
 	drainPort(far, nic.NewBatch(cableSlots))
 	b.card.woken()
 	b.card.dead = true
+	if limited {
+		length := len(numbered(0))
+		l.tx.limit = aqm.NewRingLimit(20*length, 20*length)
+		b.ring = 20
+	}
 	return b
 }
 
@@ -139,7 +164,7 @@ func (b *deadBench) writeRaw() { b.l.tx.writeRaw(numbered(1 << 31)) }
 // fill writes until well after the queue is full.
 func (b *deadBench) fill() {
 	b.t.Helper()
-	for range cableSlots + len(b.l.tx.queue) + 500 {
+	for range cableSlots + txQueuePackets + 500 {
 		b.write()
 	}
 }
@@ -147,16 +172,16 @@ func (b *deadBench) fill() {
 // check compares what waits and the counters with what was written.
 func (b *deadBench) check(waiting int) {
 	b.t.Helper()
-	tx, get := b.l.tx, b.l.counters.get
-	if tx.length != waiting || waiting > len(tx.queue) || tx.size > tx.sizeMax || (tx.size == 0) != (waiting == 0) {
-		b.t.Fatalf("%d packets of %d bytes wait, want %d, at most %d of %d", tx.length, tx.size, waiting, len(tx.queue), tx.sizeMax)
+	tx, get := b.l.tx.queue, b.l.counters.get
+	if n := tx.length(); n != waiting || tx.packets != n || n > txQueuePackets || tx.bytes > tx.bytesMax || (tx.bytes == 0) != (n == 0) {
+		b.t.Fatalf("%d packets of %d bytes wait, want %d, at most %d of %d", n, tx.bytes, waiting, txQueuePackets, tx.bytesMax)
 	}
 	if dropped := uint64(b.next) - b.sent; get(txDropQueueFull) != dropped || dropped == 0 {
 		b.t.Errorf("%d drops for a full queue, want %d", get(txDropQueueFull), dropped)
 	}
 	kept := 0
-	for _, q := range tx.queue {
-		if q.pkt != nil {
+	for _, q := range tx.slots {
+		if q.host.pkt != nil {
 			kept++
 		}
 	}
@@ -169,34 +194,41 @@ func (b *deadBench) check(waiting int) {
 // the card out. It is dead after its first reset too, and works after the
 // second: what still waits goes out, in order.
 func TestDeadCardIsFoundOut(t *testing.T) {
-	for name, send := range map[string]func(*deadBench){
-		"packets": (*deadBench).write,
-		"raw":     (*deadBench).writeRaw,
+	for _, tt := range []struct {
+		name    string
+		send    func(*deadBench)
+		limited bool
+	}{
+		{"packets", (*deadBench).write, false},
+		{"raw", (*deadBench).writeRaw, false},
+		{"packets above the limit", (*deadBench).write, true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			b := newDeadBench(t)
+		t.Run(tt.name, func(t *testing.T) {
+			b := newDeadBench(t, tt.limited)
 			b.fill()
-			if len(b.card.held) != cableSlots {
-				t.Fatalf("the card has %d frames, want %d", len(b.card.held), cableSlots)
+			if len(b.card.held) != b.ring {
+				t.Fatalf("the card has %d frames, want %d", len(b.card.held), b.ring)
 			}
-			waiting := b.l.tx.length
-			if want := int(b.sent) - cableSlots; waiting != want {
+			waiting := b.l.tx.queue.length()
+			if want := int(b.sent) - b.ring; waiting != want {
 				t.Fatalf("%d packets wait, want %d", waiting, want)
 			}
 			for resets := range 2 {
 				b.fill() // and it grows no further
-				b.writeRaw()
-				b.check(waiting)
-				if n := b.l.counters.get(txDropNoBuffer); n == 0 {
-					t.Error("no drop for want of a buffer")
+				if !tt.limited {
+					b.writeRaw()
+					if n := b.l.counters.get(txDropNoBuffer); n == 0 {
+						t.Error("no drop for want of a buffer")
+					}
 				}
+				b.check(waiting)
 				b.p.turn()
 				if b.card.woken() || b.card.resets != resets {
 					t.Fatalf("%d resets, want %d", b.card.resets, resets)
 				}
 
 				b.card.now += deadAfter + 1
-				send(b)
+				tt.send(b)
 				if !b.card.woken() {
 					t.Fatal("the card is not found out, or the poller sleeps on")
 				}
@@ -206,7 +238,7 @@ func TestDeadCardIsFoundOut(t *testing.T) {
 				if b.card.resets != resets+1 {
 					t.Fatalf("%d resets, want %d", b.card.resets, resets+1)
 				}
-				waiting -= cableSlots
+				waiting -= b.ring
 				b.check(waiting)
 				if resets == 0 {
 					// There was room; it is filled before the next round.
@@ -238,7 +270,7 @@ func (b *deadBench) flows(t *testing.T, waiting int) {
 		b.p.turn()
 	}
 	b.check(0)
-	if want := waiting + cableSlots; len(numbers) != want {
+	if want := waiting + b.ring; len(numbers) != want {
 		t.Fatalf("%d frames arrived, want %d", len(numbers), want)
 	}
 	for i := range numbers[1:] {
@@ -260,9 +292,9 @@ func (b *deadBench) flows(t *testing.T, waiting int) {
 // TestDeadCardGivenUp (netifdelete): when the driver gives the card up, its link is down, and
 // what waits is dropped for that.
 func TestDeadCardGivenUp(t *testing.T) {
-	b := newDeadBench(t)
+	b := newDeadBench(t, false)
 	b.fill()
-	waiting := b.l.tx.length
+	waiting := b.l.tx.queue.length()
 	b.l.tx.discard()
 	if n := b.l.counters.get(txDropLinkDown); n != uint64(waiting) || waiting == 0 {
 		t.Errorf("%d drops for the link, want %d", n, waiting)

@@ -98,7 +98,7 @@ func (e *xferEnd) waits() bool {
 	tx := e.s.link.tx
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	return tx.length+tx.n > 0 || e.channel.Rings()[abi.RingTx].Used > 0
+	return tx.queue.length()+tx.n > 0 || e.channel.Rings()[abi.RingTx].Used > 0
 }
 
 // put sends a datagram with a number, and reports whether there was room.

@@ -25,6 +25,15 @@ type RingLimit struct {
 	// spare is the least that there was too much at any look since since.
 	spare int
 	since time.Duration
+	// learnt says that the limit is not the first one any more.
+	learnt bool
+
+	// looked is when the last look was, and busy that the card had work then. sent bytes
+	// in work are how fast it was of late.
+	looked time.Duration
+	busy   bool
+	sent   int
+	work   time.Duration
 }
 
 const (
@@ -33,17 +42,24 @@ const (
 	// packet for each place of a ring of 256.
 	RingLimitMin = 2 * 1514
 	RingLimitMax = 256 << 16
-	// ringHold is how long there must be too much for the limit to shrink.
-	ringHold = time.Second
+	// RingLimitFirst is what a limit begins with, in bytes: four of the longest packets.
+	// A fast link never has less than it can do, and a slow one has the less soon.
+	RingLimitFirst = 4 << 16
+	// ringHold is how long there must be too much for the limit to shrink, ringHoldFirst
+	// how long for the first one to.
+	ringHold, ringHoldFirst = time.Second, 100 * time.Millisecond
+	// ringWork is over how much of the card's time its rate is known.
+	ringWork = 100 * time.Millisecond
 )
 
 // NewRingLimit makes a limit between least and most bytes (0: RingLimitMin and
-// RingLimitMax), which is least at first. One that is below 1 or above the other is
+// RingLimitMax), which is RingLimitFirst at first. One that is below 1 or above the other is
 // brought within.
 func NewRingLimit(least, most int) RingLimit {
 	least, most = cmp.Or(least, RingLimitMin), cmp.Or(most, RingLimitMax)
 	least = max(least, 1)
-	return RingLimit{min: least, max: max(least, most), limit: least, spare: math.MaxInt}
+	most = max(least, most)
+	return RingLimit{min: least, max: most, limit: min(max(RingLimitFirst, least), most), spare: math.MaxInt}
 }
 
 // Room says whether the ring may be given a packet. It may take one beyond the limit. The
@@ -67,17 +83,23 @@ func (r *RingLimit) Completed(now time.Duration, n int) {
 	}
 	n = min(n, r.inFlight)
 	r.inFlight -= n
+	r.measure(now, n)
+	hold := ringHold
+	if !r.learnt {
+		hold = ringHoldFirst
+	}
 	switch {
 	case !r.short:
 		// What was asked of the card was less than it can do: that says nothing.
 		r.since, r.spare = now, math.MaxInt
 	case r.inFlight == 0:
-		r.limit = min(r.limit+n, r.max)
+		r.limit, r.learnt = min(r.limit+n, r.max), true
 		r.since, r.spare = now, math.MaxInt
 	default:
 		// As much again as it has finished is to be there for the next look.
 		r.spare = min(r.spare, max(r.inFlight-n, 0))
-		if now-r.since >= ringHold {
+		if now-r.since >= hold {
+			r.learnt = r.learnt || r.spare > 0
 			r.limit = max(r.limit-r.spare, r.min)
 			r.since, r.spare = now, math.MaxInt
 		}
@@ -85,8 +107,35 @@ func (r *RingLimit) Completed(now time.Duration, n int) {
 	r.short = false
 }
 
+// measure takes a look into account at which the card has finished n bytes. One that ran out
+// of work meanwhile was as fast at least.
+func (r *RingLimit) measure(now time.Duration, n int) {
+	took := now - r.looked
+	known := r.busy && took > 0 && n > 0
+	r.looked, r.busy = now, r.inFlight > 0
+	if !known || !r.busy && (!r.short || rateOf(n, took) <= r.Rate()) {
+		return
+	}
+	r.sent += n
+	if r.work += took; r.work > ringWork {
+		r.sent, r.work = r.sent/2, r.work/2
+	}
+}
+
+func rateOf(n int, took time.Duration) Rate { return Rate(float64(n) * 8 / took.Seconds()) }
+
+// Rate is how fast the card is, as far as it was seen at work without a pause; 0: not yet.
+func (r *RingLimit) Rate() Rate {
+	if r.work == 0 {
+		return 0
+	}
+	return rateOf(r.sent, r.work)
+}
+
 // Reset notes that the ring is empty, as the card was started anew.
-func (r *RingLimit) Reset() { r.inFlight, r.short, r.spare = 0, false, math.MaxInt }
+func (r *RingLimit) Reset() {
+	r.inFlight, r.short, r.spare, r.busy = 0, false, math.MaxInt, false
+}
 
 // Limit is the limit, InFlight what the ring holds, in bytes.
 func (r *RingLimit) Limit() int    { return r.limit }

@@ -152,22 +152,22 @@ func TestRingLimitIdle(t *testing.T) {
 // TestRingLimitAccount: what is in flight is what was sent and not completed, even when a
 // card says that it has finished more.
 func TestRingLimitAccount(t *testing.T) {
-	r := aqm.NewRingLimit(1000, 4000)
+	r := aqm.NewRingLimit(1000, 2000)
 	for range 2 {
 		if !r.Room() {
 			t.Fatal("no room in an empty ring")
 		}
-		r.Sent(1500)
-		if r.Room() || r.InFlight() != 1500 {
+		r.Sent(2500)
+		if r.Room() || r.InFlight() != 2500 {
 			t.Fatalf("room with %d of %d", r.InFlight(), r.Limit())
 		}
 		r.Completed(0, 0)
 		r.Completed(0, -5)
-		if r.InFlight() != 1500 {
+		if r.InFlight() != 2500 {
 			t.Fatalf("%d in flight", r.InFlight())
 		}
 		r.Reset()
-		if r.InFlight() != 0 || r.Limit() != 1000 {
+		if r.InFlight() != 0 || r.Limit() != 2000 {
 			t.Fatalf("%d of %d after a reset", r.InFlight(), r.Limit())
 		}
 	}
@@ -176,12 +176,60 @@ func TestRingLimitAccount(t *testing.T) {
 		r.Room()
 		r.Completed(0, 1<<40)
 	}
-	if r.InFlight() != 0 || r.Limit() != 4000 {
+	if r.InFlight() != 0 || r.Limit() != 2000 {
 		t.Errorf("%d in flight, limit %d", r.InFlight(), r.Limit())
 	}
-	for _, c := range [][3]int{{-5, -5, 1}, {10, 5, 10}, {0, 0, aqm.RingLimitMin}} {
+	for _, c := range [][3]int{{-5, -5, 1}, {10, 5, 10}, {0, 0, aqm.RingLimitFirst}, {1 << 20, 0, 1 << 20}} {
 		if r := aqm.NewRingLimit(c[0], c[1]); r.Limit() != c[2] {
 			t.Errorf("NewRingLimit(%d, %d) has %d", c[0], c[1], r.Limit())
 		}
 	}
+}
+
+// TestRingLimitBegins: a fast card is never kept waiting at first, and a slow one has little
+// in its ring after a quarter of a second, looked at for each frame.
+func TestRingLimitBegins(t *testing.T) {
+	r := aqm.NewRingLimit(0, 0)
+	for n := 0; n < 4; n++ {
+		if !r.Room() {
+			t.Errorf("no room for packet %d of the longest ones", n)
+		}
+		r.Sent(64 << 10)
+	}
+	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: 10 * aqm.Megabit}
+	for c.now < 250*ms {
+		c.pass(c.rate.Time(1514), 1514, plenty)
+	}
+	if c.Limit() > 4*1514 {
+		t.Errorf("the limit is %d", c.Limit())
+	}
+}
+
+// TestRingLimitRate: the rate is that of the link, whatever is asked of it, and follows it.
+func TestRingLimitRate(t *testing.T) {
+	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: 100 * aqm.Megabit}
+	if c.Rate() != 0 {
+		t.Errorf("%d bit/s before anything", c.Rate())
+	}
+	near := func(want aqm.Rate) {
+		t.Helper()
+		if r := c.Rate(); r < want*9/10 || r > want*11/10 {
+			t.Errorf("%d bit/s, want %d", r, want)
+		}
+	}
+	run := func(span time.Duration, want int) {
+		for end := c.now + span; c.now < end; {
+			c.pass(ms, 1514, want)
+		}
+	}
+	run(time.Second, plenty)
+	near(100 * aqm.Megabit)
+	run(time.Second, 2000) // a sixth of what it can do
+	near(100 * aqm.Megabit)
+	c.rate = 10 * aqm.Megabit
+	run(time.Second, plenty)
+	near(10 * aqm.Megabit)
+	c.rate = aqm.Gigabit
+	run(3*time.Second, plenty)
+	near(aqm.Gigabit)
 }

@@ -91,6 +91,8 @@ type Channel struct {
 	// held says that the domain was not told of what is in the rx ring, as it is
 	// below the low watermark, and starved that it is to be told nevertheless.
 	held, starved bool
+	// owed is the account of work that nobody was charged for yet.
+	owed atomic.Int64
 	// accepts is what Accepts returns; it changes with the alloc ring.
 	accepts atomic.Int64
 	// sliceOver is asked while packets are sent whether the sync has taken long enough,

@@ -83,9 +83,10 @@ type End struct {
 	stalled   atomic.Bool
 
 	// What follows belongs to the sender, of which the channel has one at a time.
-	pieces [][]byte
-	out    netif.Outgoing
-	send   func(*channel.Packet) bool
+	pieces  [][]byte
+	out     netif.Outgoing
+	backlog netif.Backlog // what waits in front of the card
+	send    func(*channel.Packet) bool
 }
 
 // Open gives a channel an EtherType. It fails with ErrReserved and ErrBusy.
@@ -94,7 +95,7 @@ func (c *Card) Open(ch *channel.Channel, etherType uint16) (*End, error) {
 		return nil, fmt.Errorf("%w: %#04x", ErrReserved, etherType)
 	}
 	e := &End{card: c, channel: ch, etherType: etherType}
-	e.send = e.pass
+	e.send, e.backlog.Owed = e.pass, ch.Account()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if (*c.ends.Load())[etherType] != nil {
@@ -206,7 +207,10 @@ func (e *End) pass(p *channel.Packet) bool {
 		return true
 	}
 	to := [6]byte(head[:6])
-	e.out = netif.Outgoing{EtherType: e.etherType, Body: e.pieces, PayloadLen: p.Length - HeaderLen}
+	e.out = netif.Outgoing{
+		EtherType: e.etherType, Body: e.pieces, PayloadLen: p.Length - HeaderLen,
+		Channel: e.channel.ID, Class: p.Class, Backlog: &e.backlog,
+	}
 	if c.port.Send(&e.out, to) != netif.Full {
 		return true
 	}

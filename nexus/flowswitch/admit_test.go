@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/nexus/abi"
@@ -362,9 +363,17 @@ func TestRoomBeforeItIsWaitedFor(t *testing.T) {
 		t.Error("a full card has sent")
 	}
 	w.full = false
+	// What is done for the domain then is not done in its own time, and is on its account.
+	w.lossy = func([]byte, int) bool { w.now += time.Millisecond; return true }
+	if d.channel.Owed() != 0 {
+		t.Error("something is owed before")
+	}
 	w.sw.Room()
 	if len(w.sent) != 2 {
 		t.Errorf("%d packets left", len(w.sent))
+	}
+	if owed := d.channel.Owed(); owed != time.Millisecond || d.channel.Owed() != 0 {
+		t.Errorf("%v are owed for a millisecond's work", owed)
 	}
 }
 

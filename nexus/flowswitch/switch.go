@@ -118,6 +118,7 @@ func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
 	a.out.s, a.out.from = s, a
 	a.out.here.Fill = a.out.fill.fill
 	a.send = a.out.send
+	a.out.backlog.Owed = c.Account()
 	s.channels[c.ID] = a
 	s.attachments.Add(1)
 }
@@ -235,8 +236,10 @@ func (s *Switch) Room() {
 	}
 	for _, a := range s.list() {
 		if a.stalled.Swap(false) {
+			began := s.now()
 			// A violation shows again when the domain asks for a sync.
 			_ = a.Resume(a.send)
+			a.Account().Add(int64(s.now() - began))
 		}
 	}
 	s.port.Flush()

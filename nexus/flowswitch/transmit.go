@@ -30,6 +30,8 @@ type sender struct {
 	whole [abi.BufletsMax + 2][]byte
 	// train are the fragments that come after the one at hand.
 	train train
+	// backlog is what waits of the channel in front of the card.
+	backlog netif.Backlog
 	// waits is the packet that was let pass and found the card full.
 	waits waiting
 }
@@ -62,6 +64,7 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.number()
 	}
 	x.describe(p)
+	x.out.Flow, x.out.Generation = f.ID, f.Generation
 	if s.port.Local(x.out.Remote) {
 		x.deliverHere(f)
 		x.passed(f)
@@ -126,6 +129,7 @@ func (x *sender) describe(p *channel.Packet) {
 	*o = netif.Outgoing{
 		Head: x.head[:headers], IP: in.HeaderLen, Transport: in.TransportLen,
 		PayloadLen: in.Length - headers, Remote: in.DstAddr(), SegmentSize: p.SegmentSize, Fragment: in.Fragment(),
+		Channel: x.from.ID, Class: p.Class, Backlog: &x.backlog,
 	}
 	// What was copied and checked is not read again: the body begins behind it.
 	o.Body = append(x.body[:0], x.head[headers:min(x.n, in.Length)])

@@ -3,13 +3,35 @@
 // routes.
 package netif
 
-import "net/netip"
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
 
 // Hop is where packets for a peer go. It belongs to a flow, whose first packet
 // finds it out; the card's side changes it and nobody else.
 type Hop struct {
 	MAC        [6]byte
 	Generation uint64 // 0: not known
+}
+
+// Backlog is what waits of one channel in front of the card. It belongs to the channel;
+// the card's side changes it and nobody else.
+type Backlog struct {
+	Held   int  // pieces of the card's memory for packets that wait
+	Paused bool // a flow of the channel has sent too much: it is Full until that has left
+	// Owed is for how long the kernel has worked for the channel's packets while others
+	// were charged, in nanoseconds, less what it has worked for others' meanwhile; nil:
+	// nobody asks.
+	Owed *atomic.Int64
+}
+
+// Owe adds to Owed. A nil Backlog is nobody's.
+func (b *Backlog) Owe(d time.Duration) {
+	if b != nil && b.Owed != nil {
+		b.Owed.Add(int64(d))
+	}
 }
 
 // Outgoing is an IP packet that the flow switch has admitted, or a frame of another protocol.
@@ -35,15 +57,22 @@ type Outgoing struct {
 	Fragment bool
 	// EtherType, if it is not 0, is that of a frame that has no IP: Head is empty.
 	EtherType uint16
+	// Channel, Flow and Generation say whose the packet is, and Class is the service
+	// class that it asks for (abi.Packet.Class). Backlog is the channel's; nil: the
+	// packet is nobody's, and is kept as long as there is room at all.
+	Channel, Flow, Generation uint32
+	Class                     uint32
+	Backlog                   *Backlog
 }
 
 // Result is what became of a packet.
 type Result uint8
 
 const (
-	// Sent packets are with the card.
+	// Sent packets are with the card, or wait for their turn in front of it.
 	Sent Result = iota
-	// Full says that the card takes no more now. Room is called when it does.
+	// Full says that no more of the channel's are taken now. Room is called when they
+	// are.
 	Full
 	// Unreachable packets were dropped: there is no way to the peer.
 	Unreachable

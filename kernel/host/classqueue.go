@@ -1,0 +1,338 @@
+package host
+
+// The class queue: what waits in front of the card's ring, of the host stack and of
+// domains, and the byte limit of the ring under it. Whose turn it is nexus/aqm knows; here
+// is what the packets are and where their bytes lie.
+
+import (
+	"hash/maphash"
+	"time"
+	"unsafe"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/nexus/aqm"
+	"github.com/sluice-os/sluice/nexus/netif"
+	fronts "github.com/sluice-os/sluice/nexus/packet"
+)
+
+// queueBytes is above what all may have, so that none costs another a packet: who has too
+// much is not served, instead.
+const queueBytes = 64 << 20
+
+// waitingPacket is one that waits: a packet of gVisor, or a copy of a domain's.
+type waitingPacket struct {
+	host hostPacket // pkt is nil for a domain's
+	// held is how many bytes of memory it keeps.
+	held int
+	copy domainPacket
+	next int32 // of the free ones
+}
+
+// classQueue belongs to the holder of the transmitter's lock.
+type classQueue struct {
+	queue *aqm.Queue
+	slots []waitingPacket
+	free  int32
+	left  int // slots
+	// of is the packet at hand, for Enqueue and Dequeue.
+	of aqm.Packet
+	// current is a packet that has left the queue and found no room in the ring, or not
+	// for all of it; -1: none.
+	current int32
+	// packets and bytes are what gVisor's packets keep, at most packetsMax and bytesMax.
+	packets, bytes, bytesMax int
+
+	memory chunks
+	// paused are the domains' queues that a flow of theirs was told to pause in.
+	paused map[uint32]*netif.Backlog
+	// refused says that a domain's packet was, with leftThen chunks free, and released that
+	// one may go on that was told to pause.
+	refused, released bool
+	leftThen          int
+	why               counter // of packets that are dropped
+	seed              maphash.Seed
+	counters          *counters
+	head              [fronts.FrontMax]byte
+}
+
+// queueConfig is the queue's for so many packets.
+func queueConfig(packets int) aqm.Config { return aqm.Config{Packets: packets, Bytes: queueBytes} }
+
+// queueMemory is what the queue takes with room for so many chunks of domains' packets, in
+// bytes: from the start, but for the chunks.
+func queueMemory(chunks int) int {
+	n, err := queueConfig(txQueuePackets + chunks).Memory()
+	if err != nil {
+		panic(err) // these numbers are allowed
+	}
+	return n + (txQueuePackets+chunks)*int(unsafe.Sizeof(waitingPacket{})) + chunks*(chunkBytes+4)
+}
+
+func newClassQueue(lim limits, c *counters) *classQueue {
+	q := &classQueue{
+		slots: make([]waitingPacket, txQueuePackets+lim.txChunks), current: -1, bytesMax: lim.txQueue,
+		memory: chunks{count: lim.txChunks},
+		paused: map[uint32]*netif.Backlog{}, seed: maphash.MakeSeed(), counters: c, why: txDropDelay,
+	}
+	for i := range q.slots {
+		q.slots[i].next = int32(i) + 1
+	}
+	q.left = len(q.slots)
+	q.slots[q.left-1].next = -1
+	config := queueConfig(len(q.slots))
+	config.Seed = maphash.Comparable(q.seed, 0)
+	config.Dropped, config.Released = q.dropped, q.goOn
+	queue, err := aqm.New(config)
+	if err != nil {
+		panic(err) // these numbers are allowed
+	}
+	q.queue = queue
+	return q
+}
+
+// length is how many packets wait.
+func (q *classQueue) length() int {
+	n := q.queue.Len()
+	if q.current >= 0 {
+		n++
+	}
+	return n
+}
+
+// take returns a slot; the caller has seen that there is one.
+func (q *classQueue) take() int32 {
+	i := q.free
+	q.free = q.slots[i].next
+	q.slots[i] = waitingPacket{}
+	q.left--
+	return i
+}
+
+// put gives a slot back with what is in it.
+func (q *classQueue) put(i int32) {
+	w := &q.slots[i]
+	if w.host.pkt != nil {
+		w.host.pkt.DecRef()
+		q.packets--
+		q.bytes -= w.held
+	} else {
+		q.memory.put(&w.copy)
+	}
+	*w = waitingPacket{next: q.free}
+	q.free = i
+	q.left++
+}
+
+// dropped is called by the queue.
+func (q *classQueue) dropped(p *aqm.Packet, _ aqm.Reason) {
+	q.counters.inc(q.why)
+	q.put(int32(p.Handle))
+}
+
+// goOn is called by the queue: a domain may.
+func (q *classQueue) goOn(f aqm.Flow) {
+	if b := q.paused[f.Channel]; b != nil {
+		b.Paused = false
+		delete(q.paused, f.Channel)
+		q.released = true
+	}
+}
+
+// freed says whether a domain that was refused is to be told that there may be room: when it
+// is worth the work.
+func (q *classQueue) freed() bool {
+	return q.refused && (q.released || q.length() == 0 || q.memory.left >= q.leftThen+q.memory.count/8)
+}
+
+// room is freed, and takes it that the domain is told.
+func (q *classQueue) room() bool {
+	if !q.freed() {
+		return false
+	}
+	q.refused, q.released = false, false
+	return true
+}
+
+// discard drops all.
+func (q *classQueue) discard(now time.Duration) {
+	if q.current >= 0 {
+		q.counters.inc(txDropLinkDown)
+		q.put(q.current)
+		q.current = -1
+	}
+	q.why = txDropLinkDown
+	q.queue.Purge(now)
+	q.why = txDropDelay
+}
+
+// holdHost queues a packet of gVisor's in parts of at most so many bytes of payload, or
+// reports false when there are too many. A short packet can keep 64 KiB, which it has in
+// common with others of its stream as long as the stream lives: of such a one it keeps a
+// copy. One of which something has left goes first.
+func (q *classQueue) holdHost(now time.Duration, h hostPacket, part int) bool {
+	pkt := h.pkt
+	size := pkt.Size()
+	held := packetMemory(pkt)
+	copied := held > 2*size+packetBytes
+	if copied {
+		held = 2*size + packetBytes
+	}
+	headers := len(pkt.NetworkHeader().Slice()) + len(pkt.TransportHeader().Slice())
+	payload := size - headers
+	parts := 1
+	if mss := int(pkt.GSOOptions.MSS); h.done == 0 && pkt.GSOOptions.Type != stack.GSONone {
+		part = wholeSegments(part, mss)
+		parts = max((payload+part-1)/part, 1)
+	}
+	if q.packets+parts > txQueuePackets || q.bytes+held > q.bytesMax || q.left < parts {
+		return false
+	}
+	if copied {
+		route, gso := pkt.EgressRoute, pkt.GSOOptions
+		pkt = pkt.DeepCopyForForwarding(0)
+		pkt.EgressRoute, pkt.GSOOptions = route, gso
+	} else {
+		pkt.IncRef()
+	}
+	h.pkt = pkt
+	// Only now: while its memory is shared a packet's headers may move.
+	ip, transport := pkt.NetworkHeader().Slice(), pkt.TransportHeader().Slice()
+	q.bytes += held
+	for k := range parts {
+		i := q.take()
+		if k > 0 {
+			pkt.IncRef()
+			held = 0 // the first one keeps it
+		}
+		if parts > 1 {
+			h.from, h.length = k*part, min(part, payload-k*part)
+		}
+		q.slots[i] = waitingPacket{host: h, held: held}
+		q.packets++
+		if h.done > 0 {
+			q.current = i
+			return true
+		}
+		q.of = aqm.Packet{Handle: uint32(i), Responsive: pkt.TransportProtocolNumber == header.TCPProtocolNumber}
+		n := size
+		if parts > 1 {
+			n = headers + h.length
+		}
+		q.describe(ip, transport, 0, n, int(pkt.GSOOptions.MSS))
+		q.enqueue(now, i)
+	}
+	return true
+}
+
+// wholeSegments is how much payload a part of a packet has that is cut into segments of mss
+// bytes: at most so many bytes, and one segment at least.
+func wholeSegments(part, mss int) int {
+	mss = max(mss, 1)
+	return max(part-part%mss, mss)
+}
+
+// enqueue puts the packet at hand, which is in slot i, into the queue.
+func (q *classQueue) enqueue(now time.Duration, i int32) aqm.Verdict {
+	v := q.queue.Enqueue(now, &q.of)
+	if v.Outcome == aqm.Refused {
+		// Nothing is without bytes or longer than the queue takes: see describe.
+		q.counters.inc(txDropMalformed)
+		q.put(i)
+	}
+	return v
+}
+
+// describe says what the queue is to know of the packet at hand, of size bytes of IP.
+func (q *classQueue) describe(ip, transport []byte, class uint32, size, mss int) {
+	p := &q.of
+	headers := len(ip) + len(transport)
+	p.Length = ethHeader + size
+	if mss > 0 && size-headers > mss {
+		p.Length += (size - headers - 1) / mss * (ethHeader + headers)
+	}
+	p.Length = min(p.Length, aqm.PacketLongest)
+	var h maphash.Hash
+	h.SetSeed(q.seed)
+	switch {
+	case len(ip) >= ipv4Header && ip[0]>>4 == 4:
+		p.Class, p.ECN = aqm.ClassOf(class, ip[1]), aqm.ECN(ip[1]&3)
+		h.Write(ip[9:10])
+		h.Write(ip[12:20])
+	case len(ip) >= ipv6Header && ip[0]>>4 == 6:
+		tos, _ := header.IPv6(ip).TOS()
+		p.Class, p.ECN = aqm.ClassOf(class, tos), aqm.ECN(tos&3)
+		h.Write(ip[6:7])
+		h.Write(ip[8:40])
+	default:
+		p.Class = aqm.Control // ARP
+	}
+	if p.Flow.ID == 0 {
+		if len(transport) >= 4 {
+			h.Write(transport[:4])
+		}
+		p.Flow.ID = uint32(h.Sum64())
+	}
+}
+
+// holdDomain copies a domain's packet and queues it, in parts of at most so many bytes of
+// payload. One of which something has left goes first. false: its channel is to wait.
+func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoing, mac macAddr, at progress, part int) bool {
+	b := o.Backlog
+	parts := 1
+	if part = wholeSegments(part, o.SegmentSize); o.SegmentSize == 0 || at.done > 0 || o.PayloadLen <= part {
+		part = o.PayloadLen
+	} else {
+		parts = (o.PayloadLen + part - 1) / part
+	}
+	if b != nil && b.Paused || !q.memory.admits(need(o, part), b) || q.left < parts {
+		q.refused, q.leftThen = true, q.memory.left
+		return false
+	}
+	d := domainPacket{
+		port: p, backlog: b, remote: o.Remote, mss: int32(o.SegmentSize), ip: uint8(o.IP), transport: uint8(o.Transport),
+		sum: o.Sum, fragment: o.Fragment, sumOffset: uint8(o.SumOffset), etherType: o.EtherType, mac: mac, progress: at,
+	}
+	p.body = bodyReader{pieces: o.Body}
+	for k := range parts {
+		i := q.take()
+		w := &q.slots[i]
+		w.copy = d
+		head := o.Head
+		if parts > 1 {
+			head = q.head[:copy(q.head[:], o.Head)]
+			from := k * part
+			n := min(part, o.PayloadLen-from)
+			patchSegment(head, o.Head[:o.IP], o.Head[o.IP:], from, n, from/o.SegmentSize, from+n == o.PayloadLen)
+		}
+		q.memory.take(&w.copy, head, &p.body, part)
+		if at.done > 0 {
+			q.current = i
+			return true
+		}
+		q.of = aqm.Packet{Handle: uint32(i)}
+		if b != nil {
+			// Its channel can be told, and is: it is refused.
+			q.of.Flow, q.of.Advised = aqm.Flow{Channel: o.Channel, ID: o.Flow, Generation: o.Generation}, true
+		}
+		q.describe(o.Head[:o.IP], o.Head[o.IP:o.IP+o.Transport], o.Class, len(head)+int(w.copy.payload), o.SegmentSize)
+		if o.EtherType != 0 {
+			q.of.Class = aqm.ClassOf(o.Class, 0)
+		}
+		if v := q.enqueue(now, i); v.Pause() && b != nil {
+			b.Paused = true
+			q.paused[o.Channel] = b
+		}
+	}
+	return true
+}
+
+// mark marks a packet that is about to leave as having met congestion.
+func (q *classQueue) mark(w *waitingPacket) {
+	if w.host.pkt != nil {
+		fronts.MarkCE(w.host.pkt.NetworkHeader().Slice())
+	} else {
+		fronts.MarkCE(q.memory.head(&w.copy))
+	}
+}

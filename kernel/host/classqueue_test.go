@@ -1,0 +1,527 @@
+package host
+
+// Domains and the host stack in front of a card that is slower than they are.
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/aqm"
+	"github.com/sluice-os/sluice/nexus/netif"
+)
+
+// roomTold is a flow switch that counts what it is told.
+type roomTold struct {
+	netif.Receiver
+	rooms int
+}
+
+func (r *roomTold) Match([]byte, int) any { return nil }
+func (r *roomTold) Flush()                {}
+func (r *roomTold) Room()                 { r.rooms++ }
+
+// queueBench has a card whose ring takes limit bytes; the far end says when it has
+// finished some. The caller takes the poller's turns.
+type queueBench struct {
+	t    testing.TB
+	p    *poller
+	l    *link
+	card netif.Port
+	far  *port
+	told *roomTold
+	now  time.Duration
+	hop  netif.Hop
+}
+
+func newQueueBench(t testing.TB, limit int) *queueBench {
+	s, p, far := newBenchStack(t, noOffloads)
+	b := &queueBench{t: t, p: p, l: s.link, card: s.Port(), far: far, told: &roomTold{}}
+	s.Attach(b.told)
+	b.l.tx.now = func() time.Duration { return b.now }
+	if err := s.net.AddStaticNeighbor(cardID, ipv4.ProtocolNumber, tcpip.AddrFrom4([4]byte{192, 0, 2, 2}), tcpip.LinkAddress(theirMAC[:])); err != nil {
+		t.Fatal(err)
+	}
+	p.turn()
+	drainPort(far, nic.NewBatch(cableSlots))
+	b.l.tx.limit = aqm.NewRingLimit(limit, limit)
+	return b
+}
+
+// output sends a datagram of a channel's with a number in it.
+func (b *queueBench) output(backlog *netif.Backlog, channel, number uint32, size int) (netif.Result, []byte) {
+	frame := udpFrame(9, append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, channel), number), make([]byte, size)...))[ethHeader:]
+	copy(frame[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
+	o := &netif.Outgoing{
+		Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{frame[28:34], frame[34:]}, PayloadLen: len(frame) - 28,
+		Remote: netip.MustParseAddr("192.0.2.2"), Channel: channel, Flow: channel, Generation: 1, Backlog: backlog,
+	}
+	return b.card.Output(o, &b.hop), frame
+}
+
+// arrived takes what the far end has got: channel and number of each.
+func (b *queueBench) arrived(max int) (list [][2]uint32) {
+	batch := nic.NewBatch(max)
+	n := b.far.Receive(batch)
+	for i := range batch[:n] {
+		f := bytes.Join(piecesOf(&batch[i]), nil)[ethHeader+28:]
+		list = append(list, [2]uint32{binary.BigEndian.Uint32(f), binary.BigEndian.Uint32(f[4:])})
+	}
+	b.far.Release(batch[:n])
+	return list
+}
+
+func piecesOf(p *nic.Packet) (list [][]byte) {
+	for _, b := range p.Buffers {
+		list = append(list, b.Bytes)
+	}
+	return list
+}
+
+// empty checks that the queue holds nothing any more.
+func (b *queueBench) empty() {
+	b.t.Helper()
+	q := b.l.tx.queue
+	if q.length() != 0 || q.left != len(q.slots) || q.memory.left != q.memory.count {
+		b.t.Errorf("%d packets wait, %d of %d places and %d of %d chunks are free", q.length(), q.left, len(q.slots), q.memory.left, q.memory.count)
+	}
+}
+
+// TestDomainsShareTheCard: one channel sends until it is told to wait, another one little.
+// The one that sends little passes, nothing that was taken is lost or comes out of order,
+// what leaves is what was taken whatever the domain does to its memory, and who waits is
+// told of room.
+func TestDomainsShareTheCard(t *testing.T) {
+	b := newQueueBench(t, 5000)
+	var bulk, little netif.Backlog
+	taken := uint32(0)
+	for ; ; taken++ {
+		r, memory := b.output(&bulk, 1, taken, 1000)
+		if r == netif.Full {
+			break
+		}
+		if r != netif.Sent || taken > chunksMax {
+			t.Fatalf("packet %d: result %d", taken, r)
+		}
+		clear(memory) // the domain has it back
+	}
+	if waits := b.l.tx.queue.length(); waits < 100 || int(taken)-waits < 4 || int(taken)-waits > 6 {
+		t.Fatalf("%d were taken, of which %d wait", taken, waits)
+	}
+	if r, _ := b.output(&little, 2, 0, 10); r != netif.Sent {
+		t.Fatalf("the channel that sends little: result %d", r)
+	}
+	b.p.turn()
+	if b.told.rooms != 0 {
+		t.Error("told of room that is not there")
+	}
+	var order [][2]uint32
+	for {
+		list := b.arrived(4)
+		if len(list) == 0 {
+			break
+		}
+		order = append(order, list...)
+		b.now += 10 * time.Microsecond
+		b.p.turn()
+	}
+	next := uint32(0)
+	at := -1
+	for i, p := range order {
+		if p[0] == 2 {
+			at = i
+			continue
+		}
+		if p[1] != next {
+			t.Fatalf("packet %d came in place of %d", p[1], next)
+		}
+		next++
+	}
+	if next != taken || at < 0 || at > 12 {
+		t.Errorf("%d of %d packets have arrived, the other channel's as number %d", next, taken, at)
+	}
+	if b.told.rooms == 0 || b.l.tx.queue.length() != 0 || bulk != (netif.Backlog{}) || little != (netif.Backlog{}) {
+		t.Errorf("told %d times, %d wait, %+v, %+v", b.told.rooms, b.l.tx.queue.length(), bulk, little)
+	}
+	b.empty()
+	if r, _ := b.output(&bulk, 1, 0, 1000); r != netif.Sent {
+		t.Errorf("after that: %d", r)
+	}
+}
+
+// TestTooLongQueuePausesItsChannel: when packets of a channel wait too long it is full
+// before its room is, and goes on when they have left. Nothing is dropped.
+func TestTooLongQueuePausesItsChannel(t *testing.T) {
+	b := newQueueBench(t, 5000)
+	var backlog netif.Backlog
+	taken := uint32(0)
+	send := func() bool {
+		r, _ := b.output(&backlog, 1, taken, 1000)
+		if r == netif.Sent {
+			taken++
+		}
+		return r == netif.Sent
+	}
+	for range 60 {
+		if !send() {
+			t.Fatal("full too early")
+		}
+	}
+	// A frame in 3 ms, and one more for each that has left.
+	for range 60 {
+		b.now += 3 * time.Millisecond
+		b.arrived(1)
+		b.p.turn()
+		send()
+	}
+	if !backlog.Paused || send() {
+		t.Fatalf("%+v after 180 ms", backlog)
+	}
+	for range 2 * taken {
+		b.now += 3 * time.Millisecond
+		b.arrived(1)
+		b.p.turn()
+	}
+	if backlog != (netif.Backlog{}) || b.told.rooms == 0 || !send() {
+		t.Errorf("%+v, told %d times", backlog, b.told.rooms)
+	}
+	if n := b.l.counters.get(txDropDelay); n != 0 {
+		t.Errorf("%d were dropped", n)
+	}
+}
+
+// TestManyBodiesInChunks keeps packets of all sizes, and finds each as it came, in as much
+// memory as was said.
+func TestManyBodiesInChunks(t *testing.T) {
+	c := chunks{count: chunksMax}
+	c.open()
+	var kept []*domainPacket
+	var want [][]byte
+	check := func(i int) {
+		var o netif.Outgoing
+		c.outgoing(kept[i], &o)
+		if got := bytes.Join(append([][]byte{o.Head}, o.Body...), nil); !bytes.Equal(got, want[i]) {
+			t.Fatalf("a packet of %d bytes is another one of %d", len(want[i]), len(got))
+		}
+		c.put(kept[i])
+		kept, want = append(kept[:i], kept[i+1:]...), append(want[:i], want[i+1:]...)
+	}
+	sizes := []int{0, 1, chunkBytes - 29, chunkBytes - 28, chunkBytes - 27, chunkBytes, chunkBytes + 1, 3 * chunkBytes, 64<<10 - 29}
+	full := 0
+	for n := range 5000 {
+		size := sizes[n%len(sizes)]
+		data := make([]byte, 28+size)
+		for i := range data {
+			data[i] = byte(n + i*7)
+		}
+		head, cut := data[:28], 28+size/3
+		if n%11 == 0 {
+			head, data = nil, data[28:] // a frame
+			cut = size / 3
+		}
+		o := &netif.Outgoing{Head: head, PayloadLen: size, Body: [][]byte{data[len(head):cut], data[cut:]}}
+		for !c.admits(need(o, size), nil) {
+			full++
+			check(n % len(kept))
+		}
+		d := &domainPacket{port: &cardPort{}, ip: uint8(len(head))}
+		left := c.left
+		c.take(d, head, &bodyReader{pieces: o.Body}, size)
+		if took := left - c.left; took != need(o, size) {
+			t.Fatalf("%d bytes took %d chunks, want %d", size, took, need(o, size))
+		}
+		kept, want = append(kept, d), append(want, data)
+	}
+	for len(kept) > 0 {
+		check(0)
+	}
+	if c.left != c.count || full == 0 {
+		t.Errorf("%d pieces are free of %d; full %d times", c.left, c.count, full)
+	}
+}
+
+// segmentOf is a packet of TCP with n bytes of payload, to be cut into segments of mss.
+func (b *queueBench) segmentOf(backlog *netif.Backlog, n, mss int) *netif.Outgoing {
+	data := make([]byte, n)
+	Pattern(data, 0)
+	head := make([]byte, 40)
+	ip := header.IPv4(head)
+	ip.Encode(&header.IPv4Fields{
+		TotalLength: uint16(40 + n), ID: 7, TTL: 64, Protocol: uint8(header.TCPProtocolNumber),
+		SrcAddr: tcpip.AddrFrom4([4]byte{192, 0, 2, 1}), DstAddr: tcpip.AddrFrom4([4]byte{192, 0, 2, 2}),
+	})
+	ip.SetChecksum(^ip.CalculateChecksum())
+	tcp := header.TCP(head[20:])
+	tcp.Encode(&header.TCPFields{SrcPort: 1, DstPort: 2, SeqNum: 1000, DataOffset: 20, Flags: header.TCPFlagAck | header.TCPFlagPsh})
+	tcp.SetChecksum(header.PseudoHeaderChecksum(header.TCPProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(), uint16(20+n)))
+	return &netif.Outgoing{
+		Head: head, IP: 20, Transport: 20, Body: [][]byte{data}, PayloadLen: n, SegmentSize: mss, Sum: true, SumOffset: 16,
+		Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Backlog: backlog,
+	}
+}
+
+// stream takes the segments that have arrived, each of which must be right, and returns their
+// payload and how many they are.
+func (b *queueBench) stream() (data []byte, count int) {
+	batch := nic.NewBatch(cableSlots)
+	for {
+		n := b.far.Receive(batch)
+		if n == 0 {
+			return data, count
+		}
+		for i := range batch[:n] {
+			f := header.IPv4(bytes.Join(piecesOf(&batch[i]), nil)[ethHeader:])
+			tcp := header.TCP(f.Payload())
+			if !f.IsValid(len(f)) || !f.IsChecksumValid() ||
+				!tcp.IsChecksumValid(f.SourceAddress(), f.DestinationAddress(), checksum.Checksum(tcp.Payload(), 0), uint16(len(tcp.Payload()))) {
+				b.t.Fatalf("segment %d is not right: % x", count, f[:40])
+			}
+			if int(tcp.SequenceNumber()) != 1000+len(data) {
+				b.t.Fatalf("segment %d begins at %d, want %d", count, tcp.SequenceNumber(), 1000+len(data))
+			}
+			data = append(data, tcp.Payload()...)
+			count++
+		}
+		b.far.Release(batch[:n])
+		b.p.turn()
+	}
+}
+
+// TestRestOfAPacketWaits: what finds the ring full in the middle of a packet leaves later,
+// whether that is cut into segments or into fragments.
+func TestRestOfAPacketWaits(t *testing.T) {
+	b := newQueueBench(t, 1<<20)
+	var backlog netif.Backlog
+	o := b.segmentOf(&backlog, 60000, 200) // 300 segments for a ring of 128
+	if r := b.card.Output(o, &b.hop); r != netif.Sent {
+		t.Fatal(r)
+	}
+	clear(o.Body[0])
+	b.card.Flush()
+	want := make([]byte, 60000)
+	Pattern(want, 0)
+	if data, count := b.stream(); !bytes.Equal(data, want) || count != 300 {
+		t.Errorf("%d bytes in %d segments", len(data), count)
+	}
+	b.empty()
+
+	for { // until the ring has no room
+		if r, _ := b.output(&backlog, 1, 0, 10); r != netif.Sent {
+			t.Fatal(r)
+		}
+		if b.l.tx.queue.length() > 0 {
+			break
+		}
+	}
+	_, frame := b.output(&backlog, 1, 1, 0)
+	long := make([]byte, 40000)
+	Pattern(long, 3)
+	copy(frame[24:], []byte{0x9c, 0x48}) // the length in the header of UDP
+	ip := header.IPv4(frame)
+	ip.SetTotalLength(uint16(28 + len(long)))
+	ip.SetChecksum(0)
+	ip.SetChecksum(^ip.CalculateChecksum())
+	for range 4 { // of which each is 28 fragments
+		o := &netif.Outgoing{
+			Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{long}, PayloadLen: len(long),
+			Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Backlog: &backlog,
+		}
+		if r := b.card.Output(o, &b.hop); r != netif.Sent {
+			t.Fatal(r)
+		}
+	}
+	ids := map[uint16]int{}
+	batch := nic.NewBatch(50)
+	for {
+		n := b.far.Receive(batch)
+		if n == 0 {
+			break
+		}
+		for i := range batch[:n] {
+			if f := header.IPv4(bytes.Join(piecesOf(&batch[i]), nil)[ethHeader:]); f.More() || f.FragmentOffset() > 0 {
+				if ids[f.ID()] != int(f.FragmentOffset()) {
+					t.Fatalf("fragment at %d of %d", f.FragmentOffset(), f.ID())
+				}
+				ids[f.ID()] += len(f.Payload())
+			}
+		}
+		b.far.Release(batch[:n])
+		b.p.turn()
+	}
+	for id, n := range ids {
+		if n != len(long)+8 {
+			t.Errorf("%d bytes of datagram %d", n, id)
+		}
+	}
+	if n := b.l.counters.get(txDropNoBuffer); len(ids) != 4 || n != 0 {
+		t.Errorf("%d datagrams, %d drops", len(ids), n)
+	}
+	b.empty()
+}
+
+// TestLongPacketsAreParted: on a slow link a long packet waits in parts of a millisecond, so
+// that what is short passes between them.
+func TestLongPacketsAreParted(t *testing.T) {
+	for _, tt := range []struct {
+		rate  aqm.Rate
+		parts int
+	}{{0, 0}, {10 * aqm.Megabit, 42}, {40 * aqm.Megabit, 14}, {aqm.Gigabit, 0}} {
+		b := newQueueBench(t, 3000)
+		if tt.rate > 0 { // the card has been seen at work
+			l := &b.l.tx.limit
+			l.Sent(1 << 20)
+			for l.InFlight() > 0 {
+				b.now += time.Millisecond
+				l.Completed(b.now, tt.rate.Bytes(time.Millisecond))
+			}
+		}
+		var bulk, little netif.Backlog
+		o := b.segmentOf(&bulk, 60000, 1448)
+		if r := b.card.Output(o, &b.hop); r != netif.Sent {
+			t.Fatal(r)
+		}
+		b.card.Flush()
+		if r, _ := b.output(&little, 2, 0, 10); r != netif.Sent {
+			t.Fatal(r)
+		}
+		if n := b.l.tx.queue.length(); tt.parts == 0 && n != 1 || tt.parts > 0 && (n > tt.parts || n < tt.parts-5) {
+			t.Errorf("%v: %d packets wait", tt.rate, n)
+		}
+		before, at := 0, -1
+		batch := nic.NewBatch(1)
+		var data []byte
+		for b.far.Receive(batch) > 0 {
+			f := header.IPv4(bytes.Join(piecesOf(&batch[0]), nil)[ethHeader:])
+			if f.Protocol() == uint8(header.UDPProtocolNumber) {
+				at = before
+			} else {
+				tcp := header.TCP(f.Payload())
+				last := len(data)+len(tcp.Payload()) == 60000
+				if int(tcp.SequenceNumber()) != 1000+len(data) || f.ID() != uint16(7+before) || !f.IsChecksumValid() ||
+					!tcp.IsChecksumValid(f.SourceAddress(), f.DestinationAddress(), checksum.Checksum(tcp.Payload(), 0), uint16(len(tcp.Payload()))) ||
+					tcp.Flags().Contains(header.TCPFlagPsh) != last {
+					t.Fatalf("%v: segment %d is not right: % x", tt.rate, before, f[:40])
+				}
+				data = append(data, tcp.Payload()...)
+				before++
+			}
+			b.far.Release(batch)
+			b.now += 10 * time.Microsecond
+			b.p.turn()
+		}
+		if len(data) != 60000 || before != 42 {
+			t.Errorf("%v: %d bytes in %d segments", tt.rate, len(data), before)
+		}
+		if tt.parts == 42 && at > 6 || tt.parts == 0 && at != 42 {
+			t.Errorf("%v: the short packet has %d segments before it", tt.rate, at)
+		}
+		b.empty()
+	}
+}
+
+// TestWorkIsOwed: the time in which waiting packets leave is their channel's, whoever it is
+// done by.
+func TestWorkIsOwed(t *testing.T) {
+	b := newQueueBench(t, 2000)
+	var bulkOwes, littleOwes atomic.Int64
+	bulk, little := netif.Backlog{Owed: &bulkOwes}, netif.Backlog{Owed: &littleOwes}
+	b.l.tx.now = func() time.Duration { // which moves with each look at it
+		b.now += time.Microsecond
+		return b.now
+	}
+	for n := range uint32(20) {
+		b.output(&bulk, 1, n, 1000)
+	}
+	b.card.Flush()
+	b.far.onTransmit = nil
+	for len(b.arrived(4)) > 0 {
+		b.output(&little, 2, 0, 10) // which has some of the others leave
+	}
+	if bulkOwes.Load() < 15_000 || bulkOwes.Load() > 25_000 {
+		t.Errorf("18 packets that have waited, each for a microsecond's work: %d ns", bulkOwes.Load())
+	}
+	if sum := bulkOwes.Load() + littleOwes.Load(); sum > 8000 || sum < 0 {
+		t.Errorf("what one owes the other has done: %d ns and %d ns", bulkOwes.Load(), littleOwes.Load())
+	}
+}
+
+// TestQueueMarks: a packet whose sender knows marks leaves with one when it has waited.
+func TestQueueMarks(t *testing.T) {
+	for _, ecn := range []byte{0, 1} {
+		b := newQueueBench(t, 1)
+		frame := udpFrame(9, make([]byte, 100))[ethHeader:]
+		frame[1] = ecn
+		copy(frame[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
+		h := header.IPv4(frame)
+		h.SetChecksum(0)
+		h.SetChecksum(^h.CalculateChecksum())
+		var backlog netif.Backlog
+		for range 2 { // the first one is the card's at once
+			o := &netif.Outgoing{
+				Head: bytes.Clone(frame[:28]), IP: 20, Transport: 8, Body: [][]byte{frame[28:]}, PayloadLen: len(frame) - 28,
+				Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Backlog: &backlog,
+			}
+			if r := b.card.Output(o, &b.hop); r != netif.Sent {
+				t.Fatal(r)
+			}
+		}
+		b.card.Flush()
+		b.now = 30 * time.Millisecond
+		batch := nic.NewBatch(1)
+		for i, want := range []byte{ecn, ecn * 3} {
+			if n := b.far.Receive(batch); n != 1 {
+				t.Fatalf("ECN %d: packet %d has not arrived", ecn, i)
+			}
+			got := header.IPv4(batch[0].Buffers[0].Bytes[ethHeader:])
+			if got[1] != want || !got.IsChecksumValid() {
+				t.Errorf("ECN %d: packet %d has %d", ecn, i, got[1])
+			}
+			b.far.Release(batch)
+			b.p.turn()
+		}
+	}
+}
+
+// TestClassQueueAllocatesNothing sends packets of a domain past the queue and through it.
+func TestClassQueueAllocatesNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		limit int
+	}{{"straight to the card", 1 << 20}, {"through the queue", 2000}} {
+		b := newQueueBench(t, tt.limit)
+		var backlog netif.Backlog
+		_, frame := b.output(&backlog, 1, 0, 1000)
+		o := &netif.Outgoing{
+			Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{frame[28:]}, PayloadLen: len(frame) - 28,
+			Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Backlog: &backlog,
+		}
+		batch := nic.NewBatch(cableSlots)
+		once := func() {
+			for range 8 {
+				if r := b.card.Output(o, &b.hop); r != netif.Sent {
+					t.Fatal(r)
+				}
+			}
+			b.card.Flush()
+			for drainPort(b.far, batch) > 0 {
+				b.p.turn()
+			}
+		}
+		before := b.l.counters.get(txQueued)
+		if n := testing.AllocsPerRun(100, once); n != 0 {
+			t.Errorf("%s: %v allocations", tt.name, n)
+		}
+		if queued := b.l.counters.get(txQueued) - before; (queued == 0) != (tt.limit > 2000) {
+			t.Errorf("%s: %d were queued", tt.name, queued)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+package host
+
+// What the class queue has done, for people and programs.
+
+import (
+	"github.com/sluice-os/sluice/nexus/aqm"
+	"github.com/sluice-os/sluice/nexus/view"
+)
+
+// Qdisc describes the queue in front of the card, with the words of Linux' "tc -s qdisc":
+// a row for each class that has had a packet, one for all of them and one for the card's
+// ring under them. The bytes in the ring are those of its byte limit. Delays are in
+// microseconds, rounded up to a power of two.
+func (s *Stack) Qdisc() *view.Table {
+	t := view.New("DEV", "CLASS", "SENT PACKETS#", "SENT BYTES#", "DROPPED#", "MARKED#",
+		"BACKLOG PACKETS#", "BACKLOG BYTES#", "LIMIT BYTES#", "DELAY P50 US#", "DELAY P99 US#")
+	tx := s.link.tx
+	tx.mu.Lock()
+	c, packets, bytes := tx.queue.queue.Counts(), tx.queue.queue.Len(), tx.queue.queue.Bytes()
+	limit, inFlight := tx.limit.Limit(), tx.limit.InFlight()
+	tx.mu.Unlock()
+
+	var all aqm.ClassCounts
+	add := func(name string, k *aqm.ClassCounts) {
+		t.Add(cardName, name, k.Out.Packets, k.Out.Bytes, k.Dropped.Packets, k.Marked, k.Packets, k.Bytes, 0,
+			quantile(&k.Delay, 50), quantile(&k.Delay, 99))
+	}
+	for i := range aqm.Classes {
+		k := &c.Classes[i]
+		for d, n := range k.Delay {
+			all.Delay[d] += n
+		}
+		all.Dropped.Packets += k.Dropped.Packets
+		all.Marked += k.Marked
+		if k.In.Packets > 0 {
+			add(i.String(), k)
+		}
+	}
+	all.Out, all.Packets, all.Bytes = c.Out, packets, bytes
+	add("all", &all)
+	t.Add(cardName, "ring", s.counters.get(txFrames), s.counters.get(txBytes), 0, 0, 0, inFlight, limit, 0, 0)
+	return t
+}
+
+// quantile is the delay that so many percent of the packets had at most, in microseconds.
+func quantile(h *aqm.Histogram, percent uint64) uint64 {
+	var sum, seen uint64
+	for _, n := range h {
+		sum += n
+	}
+	if sum == 0 {
+		return 0
+	}
+	for i, n := range h {
+		if seen += n; seen*100 >= sum*percent {
+			return 1 << i
+		}
+	}
+	return 1 << (len(h) - 1)
+}
