@@ -93,6 +93,11 @@ func (c *chunks) admits(n int, b *netif.Backlog) bool {
 	return c.left-n >= chunksLargest && b.Held+n <= c.left-n
 }
 
+// tight says that with n chunks more a channel has more than half of what it may have.
+func (c *chunks) tight(n int, b *netif.Backlog) bool {
+	return b != nil && 4*(b.Held+n) > c.left+b.Held
+}
+
 // take copies n bytes of a packet's payload behind its headers, which have so many chunks. It
 // returns how many bytes there were.
 func (c *chunks) take(d *domainPacket, head []byte, body *bodyReader, n int) {

@@ -45,16 +45,15 @@ type classQueue struct {
 	packets, bytes, bytesMax int
 
 	memory chunks
-	// paused are the domains' queues that a flow of theirs was told to pause in.
-	paused map[uint32]*netif.Backlog
-	// refused says that a domain's packet was, with leftThen chunks free, and released that
-	// one may go on that was told to pause.
-	refused, released bool
-	leftThen          int
-	why               counter // of packets that are dropped
-	seed              maphash.Seed
-	counters          *counters
-	head              [fronts.FrontMax]byte
+	// told are the channels of which flows were told to pause.
+	told map[uint32]*netif.Backlog
+	// refused says that a domain's packet was, with leftThen chunks free.
+	refused  bool
+	leftThen int
+	why      counter // of packets that are dropped
+	seed     maphash.Seed
+	counters *counters
+	head     [fronts.FrontMax]byte
 }
 
 // queueConfig is the queue's for so many packets.
@@ -74,7 +73,7 @@ func newClassQueue(lim limits, c *counters) *classQueue {
 	q := &classQueue{
 		slots: make([]waitingPacket, txQueuePackets+lim.txChunks), current: -1, bytesMax: lim.txQueue,
 		memory: chunks{count: lim.txChunks},
-		paused: map[uint32]*netif.Backlog{}, seed: maphash.MakeSeed(), counters: c, why: txDropDelay,
+		told:   map[uint32]*netif.Backlog{}, seed: maphash.MakeSeed(), counters: c, why: txDropDelay,
 	}
 	for i := range q.slots {
 		q.slots[i].next = int32(i) + 1
@@ -131,19 +130,30 @@ func (q *classQueue) dropped(p *aqm.Packet, _ aqm.Reason) {
 	q.put(int32(p.Handle))
 }
 
-// goOn is called by the queue: a domain may.
-func (q *classQueue) goOn(f aqm.Flow) {
-	if b := q.paused[f.Channel]; b != nil {
-		b.Paused = false
-		delete(q.paused, f.Channel)
-		q.released = true
+// pause tells a domain that the flow of a packet is to pause.
+func (q *classQueue) pause(o *netif.Outgoing) {
+	if b := o.Backlog; b.Teller.Pause(o) {
+		b.Told++
+		q.told[o.Channel] = b
 	}
+}
+
+// goOn is called by the queue: a flow may go on that was told to pause.
+func (q *classQueue) goOn(f aqm.Flow, packets, marks uint64) {
+	b := q.told[f.Channel]
+	if b == nil {
+		return // it was told in vain
+	}
+	if b.Told--; b.Told == 0 {
+		delete(q.told, f.Channel)
+	}
+	b.Teller.Resume(f.ID, f.Generation, packets, marks)
 }
 
 // freed says whether a domain that was refused is to be told that there may be room: when it
 // is worth the work.
 func (q *classQueue) freed() bool {
-	return q.refused && (q.released || q.length() == 0 || q.memory.left >= q.leftThen+q.memory.count/8)
+	return q.refused && (q.length() == 0 || q.memory.left >= q.leftThen+q.memory.count/8)
 }
 
 // room is freed, and takes it that the domain is told.
@@ -151,7 +161,7 @@ func (q *classQueue) room() bool {
 	if !q.freed() {
 		return false
 	}
-	q.refused, q.released = false, false
+	q.refused = false
 	return true
 }
 
@@ -277,8 +287,9 @@ func (q *classQueue) describe(ip, transport []byte, class uint32, size, mss int)
 }
 
 // holdDomain copies a domain's packet and queues it, in parts of at most so many bytes of
-// payload. One of which something has left goes first. false: its channel is to wait.
-func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoing, mac macAddr, at progress, part int) bool {
+// payload. One of which something has left goes first. Full: its channel is to wait. Paused:
+// it is dropped, as its flow was told to pause and goes on.
+func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoing, mac macAddr, at progress, part int) netif.Result {
 	b := o.Backlog
 	parts := 1
 	if part = wholeSegments(part, o.SegmentSize); o.SegmentSize == 0 || at.done > 0 || o.PayloadLen <= part {
@@ -286,10 +297,17 @@ func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoin
 	} else {
 		parts = (o.PayloadLen + part - 1) / part
 	}
-	if b != nil && b.Paused || !q.memory.admits(need(o, part), b) || q.left < parts {
-		q.refused, q.leftThen = true, q.memory.left
-		return false
+	q.describeDomain(o, o.IP+o.Transport+o.PayloadLen)
+	if at.done == 0 && b != nil && b.Told > 0 && q.queue.Refuses(&q.of) {
+		q.queue.Enqueue(now, &q.of) // which counts it
+		return netif.Paused
 	}
+	n := need(o, part)
+	if !q.memory.admits(n, b) || q.left < parts {
+		q.refused, q.leftThen = true, q.memory.left
+		return netif.Full
+	}
+	tight := q.memory.tight(n, b)
 	d := domainPacket{
 		port: p, backlog: b, remote: o.Remote, mss: int32(o.SegmentSize), ip: uint8(o.IP), transport: uint8(o.Transport),
 		sum: o.Sum, fragment: o.Fragment, sumOffset: uint8(o.SumOffset), etherType: o.EtherType, mac: mac, progress: at,
@@ -309,23 +327,30 @@ func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoin
 		q.memory.take(&w.copy, head, &p.body, part)
 		if at.done > 0 {
 			q.current = i
-			return true
+			return netif.Sent
 		}
-		q.of = aqm.Packet{Handle: uint32(i)}
-		if b != nil {
-			// Its channel can be told, and is: it is refused.
-			q.of.Flow, q.of.Advised = aqm.Flow{Channel: o.Channel, ID: o.Flow, Generation: o.Generation}, true
-		}
-		q.describe(o.Head[:o.IP], o.Head[o.IP:o.IP+o.Transport], o.Class, len(head)+int(w.copy.payload), o.SegmentSize)
-		if o.EtherType != 0 {
-			q.of.Class = aqm.ClassOf(o.Class, 0)
-		}
-		if v := q.enqueue(now, i); v.Pause() && b != nil {
-			b.Paused = true
-			q.paused[o.Channel] = b
+		q.describeDomain(o, len(head)+int(w.copy.payload))
+		q.of.Handle, q.of.Tight = uint32(i), tight
+		if v := q.enqueue(now, i); v.First {
+			q.pause(o)
 		}
 	}
-	return true
+	return netif.Sent
+}
+
+// describeDomain is describe for a packet of a domain's, or a part of one, of size bytes of IP.
+func (q *classQueue) describeDomain(o *netif.Outgoing, size int) {
+	q.of = aqm.Packet{}
+	if b := o.Backlog; b != nil {
+		q.of.Flow = aqm.Flow{Channel: o.Channel, ID: o.Flow, Generation: o.Generation}
+		q.of.Advised = o.Advised && b.Teller != nil
+	}
+	ip := o.Head[:o.IP]
+	q.of.Responsive = o.EtherType == 0 && !mayBeCut(ip)
+	q.describe(ip, o.Head[o.IP:o.IP+o.Transport], o.Class, size, o.SegmentSize)
+	if o.EtherType != 0 {
+		q.of.Class = aqm.ClassOf(o.Class, 0)
+	}
 }
 
 // mark marks a packet that is about to leave as having met congestion.

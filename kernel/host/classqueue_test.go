@@ -63,7 +63,7 @@ func (b *queueBench) output(backlog *netif.Backlog, channel, number uint32, size
 	copy(frame[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
 	o := &netif.Outgoing{
 		Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{frame[28:34], frame[34:]}, PayloadLen: len(frame) - 28,
-		Remote: netip.MustParseAddr("192.0.2.2"), Channel: channel, Flow: channel, Generation: 1, Backlog: backlog,
+		Remote: netip.MustParseAddr("192.0.2.2"), Channel: channel, Flow: channel, Generation: 1, Advised: true, Backlog: backlog,
 	}
 	return b.card.Output(o, &b.hop), frame
 }
@@ -149,7 +149,7 @@ func TestDomainsShareTheCard(t *testing.T) {
 	if next != taken || at < 0 || at > 12 {
 		t.Errorf("%d of %d packets have arrived, the other channel's as number %d", next, taken, at)
 	}
-	if b.told.rooms == 0 || b.l.tx.queue.length() != 0 || bulk != (netif.Backlog{}) || little != (netif.Backlog{}) {
+	if b.told.rooms == 0 || b.l.tx.queue.length() != 0 || bulk.Held != 0 || little.Held != 0 {
 		t.Errorf("told %d times, %d wait, %+v, %+v", b.told.rooms, b.l.tx.queue.length(), bulk, little)
 	}
 	b.empty()
@@ -158,44 +158,116 @@ func TestDomainsShareTheCard(t *testing.T) {
 	}
 }
 
-// TestTooLongQueuePausesItsChannel: when packets of a channel wait too long it is full
-// before its room is, and goes on when they have left. Nothing is dropped.
-func TestTooLongQueuePausesItsChannel(t *testing.T) {
-	b := newQueueBench(t, 5000)
-	var backlog netif.Backlog
-	taken := uint32(0)
-	send := func() bool {
-		r, _ := b.output(&backlog, 1, taken, 1000)
+// teller is a domain that is told about its flows; deaf: it has no room for one more.
+type teller struct {
+	paused map[uint32]bool
+	edges  int
+	left   uint64
+	deaf   bool
+}
+
+func (d *teller) Pause(o *netif.Outgoing) bool {
+	if d.deaf {
+		return false
+	}
+	d.paused[o.Flow] = true
+	d.edges++
+	return true
+}
+
+func (d *teller) Resume(id, _ uint32, packets, _ uint64) {
+	delete(d.paused, id)
+	d.edges++
+	d.left += packets
+}
+
+// slowly has one frame leave every three milliseconds, n times, with f before each.
+func (b *queueBench) slowly(n int, f func(tick int)) {
+	for tick := range n {
+		f(tick)
+		b.now += 3 * time.Millisecond
+		b.arrived(1)
+		b.p.turn()
+	}
+}
+
+// TestTooLongQueuePausesItsFlow: a flow whose packets wait too long is told to pause, before
+// there is no room, and to go on when they have left. Another one of the same channel is
+// not told and not delayed, and nothing is lost as long as the flow heeds it.
+func TestTooLongQueuePausesItsFlow(t *testing.T) {
+	b := newQueueBench(t, 3000)
+	domain := &teller{paused: map[uint32]bool{}}
+	backlog := netif.Backlog{Teller: domain}
+	sent, full := [3]int{}, 0
+	send := func(flow uint32, size int) netif.Result {
+		frame := udpFrame(9, make([]byte, size))[ethHeader:]
+		copy(frame[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
+		r := b.card.Output(&netif.Outgoing{
+			Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{frame[28:]}, PayloadLen: size, Remote: netip.MustParseAddr("192.0.2.2"),
+			Channel: 1, Flow: flow, Generation: 1, Advised: true, Backlog: &backlog,
+		}, &b.hop)
 		if r == netif.Sent {
-			taken++
+			sent[flow]++
+		} else {
+			full++
 		}
-		return r == netif.Sent
+		return r
 	}
-	for range 60 {
-		if !send() {
-			t.Fatal("full too early")
+	most := 0
+	b.slowly(1000, func(tick int) {
+		for k := 0; k < 3 && !domain.paused[1]; k++ {
+			send(1, 1000)
+		}
+		most = max(most, b.l.tx.queue.length())
+		if tick%4 == 0 {
+			send(2, 20)
+		}
+		if domain.paused[2] {
+			t.Fatal("a flow that sends little is to pause")
+		}
+	})
+	if full > 0 || domain.edges < 6 || domain.left == 0 || sent[2] != 250 || sent[1] < 200 {
+		t.Errorf("%d times full, %d edges, %d packets left meanwhile, sent %v", full, domain.edges, domain.left, sent)
+	}
+	if most > 120 {
+		t.Errorf("%d packets have waited", most)
+	}
+	b.slowly(3*most, func(int) {})
+	if len(domain.paused) != 0 || backlog.Held != 0 || backlog.Told != 0 || len(b.l.tx.queue.told) != 0 {
+		t.Errorf("at the end %v pause, %+v", domain.paused, backlog)
+	}
+	for _, c := range []counter{txDropDelay, txDropNoBuffer, txDropMalformed} {
+		if n := b.l.counters.get(c); n != 0 {
+			t.Errorf("%d were dropped: %s", n, counterNames[c])
 		}
 	}
-	// A frame in 3 ms, and one more for each that has left.
-	for range 60 {
-		b.now += 3 * time.Millisecond
-		b.arrived(1)
-		b.p.turn()
-		send()
+	b.empty()
+
+	// One that does not heed it loses its own packets, and the other none: it is full now and
+	// then, as the channel is.
+	sent = [3]int{}
+	refused := 0
+	b.slowly(1000, func(tick int) {
+		for range 3 {
+			if send(1, 1000) == netif.Paused {
+				refused++
+			}
+		}
+		if tick%4 == 0 && send(2, 20) == netif.Paused {
+			t.Fatal("the other flow's packet is refused")
+		}
+	})
+	if refused < 500 || sent[2] < 100 {
+		t.Errorf("%d were refused, of the other flow %d were taken", refused, sent[2])
 	}
-	if !backlog.Paused || send() {
-		t.Fatalf("%+v after 180 ms", backlog)
-	}
-	for range 2 * taken {
-		b.now += 3 * time.Millisecond
-		b.arrived(1)
-		b.p.turn()
-	}
-	if backlog != (netif.Backlog{}) || b.told.rooms == 0 || !send() {
-		t.Errorf("%+v, told %d times", backlog, b.told.rooms)
-	}
-	if n := b.l.counters.get(txDropDelay); n != 0 {
-		t.Errorf("%d were dropped", n)
+	b.slowly(600, func(int) {})
+	b.empty()
+
+	// One that finds no room in the table is dropped from, as who cannot be told.
+	domain.deaf = true
+	b.slowly(400, func(int) { send(1, 1000); send(1, 1000) })
+	if len(domain.paused) != 0 || backlog.Told != 0 {
+		t.Errorf("%v pause, %+v", domain.paused, backlog)
 	}
 }
 
@@ -333,7 +405,7 @@ func TestRestOfAPacketWaits(t *testing.T) {
 	for range 4 { // of which each is 28 fragments
 		o := &netif.Outgoing{
 			Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{long}, PayloadLen: len(long),
-			Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Backlog: &backlog,
+			Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Advised: true, Backlog: &backlog,
 		}
 		if r := b.card.Output(o, &b.hop); r != netif.Sent {
 			t.Fatal(r)
@@ -468,7 +540,7 @@ func TestQueueMarks(t *testing.T) {
 		for range 2 { // the first one is the card's at once
 			o := &netif.Outgoing{
 				Head: bytes.Clone(frame[:28]), IP: 20, Transport: 8, Body: [][]byte{frame[28:]}, PayloadLen: len(frame) - 28,
-				Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Backlog: &backlog,
+				Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Advised: true, Backlog: &backlog,
 			}
 			if r := b.card.Output(o, &b.hop); r != netif.Sent {
 				t.Fatal(r)
@@ -502,7 +574,7 @@ func TestClassQueueAllocatesNothing(t *testing.T) {
 		_, frame := b.output(&backlog, 1, 0, 1000)
 		o := &netif.Outgoing{
 			Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{frame[28:]}, PayloadLen: len(frame) - 28,
-			Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Backlog: &backlog,
+			Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Advised: true, Backlog: &backlog,
 		}
 		batch := nic.NewBatch(cableSlots)
 		once := func() {

@@ -123,19 +123,19 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	if free && (o.SegmentSize == 0 || o.PayloadLen <= part) && p.put(o, mac, &at) {
 		return netif.Sent
 	}
-	if t.queue.holdDomain(t.now(), p, o, mac, at, part) {
+	r := t.queue.holdDomain(t.now(), p, o, mac, at, part)
+	switch {
+	case r == netif.Sent:
 		t.counters.inc(txQueued)
 		if free {
 			t.drain(o.Backlog)
 		}
-		return netif.Sent
-	}
-	if at.done > 0 {
+	case at.done > 0:
 		// A part is on its way: the rest is lost, as on any link.
 		t.counters.inc(txDropNoBuffer)
-		return netif.Sent
+		r = netif.Sent
 	}
-	return netif.Full
+	return r
 }
 
 func etherTypeOf(o *netif.Outgoing) uint16 {

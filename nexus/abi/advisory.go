@@ -14,10 +14,27 @@ type Advisory struct {
 	// flow is to pause.
 	State uint64
 	// Packets is how many packets of the flow have left the queue in front of the
-	// card, and Marks how many of them were marked as having met congestion
-	// (RFC 3168).
+	// card while it was to pause, and Marks how many of them were marked as having met
+	// congestion (RFC 3168). They are brought up to date when it may go on.
 	Packets, Marks uint64
-	_              [4]uint64
+	AdvisoryKey
+	_ uint64
+}
+
+// AdvisoryKey says which packets are a flow's, for a domain that is told of a flow that it
+// has not made: a connection that it accepted. It does not change while the entry is the
+// flow's.
+type AdvisoryKey struct {
+	// Remote is the peer's address, as that of IPv6; zero: any.
+	Remote [2]uint64
+	// Ports is the AdvisoryPorts of the flow.
+	Ports uint64
+}
+
+// AdvisoryPorts is what of a flow's key is no address: the IP version (0: both), the protocol,
+// its own port and the peer's (0: any).
+func AdvisoryPorts(version, protocol uint8, local, remote uint16) uint64 {
+	return uint64(version)<<40 | uint64(protocol)<<32 | uint64(local)<<16 | uint64(remote)
 }
 
 const (

@@ -28,7 +28,9 @@ type chunk struct {
 
 // entry is what the domain is shown of a flow. It is never read from where the domain
 // sees it.
-type entry struct{ flow, state, packets, marks uint64 }
+type entry struct {
+	flow, state, packets, marks uint64
+}
 
 // Table is the table of one channel.
 type Table struct {
@@ -65,9 +67,9 @@ func (t *Table) Counts() Counts { return t.counts }
 // Len is how many entries the table has in all, used or not.
 func (t *Table) Len() int { return len(t.chunks) * abi.AdvisoryChunk }
 
-// Add gives a flow the first entry that is free. It fails with ErrFull, or as the memory
-// does. A flow's ID and generation are not both 0.
-func (t *Table) Add(id, generation uint32) (number uint32, err error) {
+// Add gives a flow the first entry that is free, and says there which packets are its. It
+// fails with ErrFull, or as the memory does. A flow's ID and generation are not both 0.
+func (t *Table) Add(id, generation uint32, key abi.AdvisoryKey) (number uint32, err error) {
 	i := 0
 	for ; i < len(t.chunks) && t.chunks[i].used == 1<<64-1; i++ {
 	}
@@ -93,6 +95,9 @@ func (t *Table) Add(id, generation uint32) (number uint32, err error) {
 	t.store(&e.State, own.state)
 	t.store(&e.Packets, own.packets)
 	t.store(&e.Marks, own.marks)
+	t.store(&e.Remote[0], key.Remote[0])
+	t.store(&e.Remote[1], key.Remote[1])
+	t.store(&e.Ports, key.Ports)
 	t.store(&e.Flow, own.flow)
 	t.counts.Entries++
 	return uint32(i*abi.AdvisoryChunk + k), nil
@@ -119,18 +124,33 @@ func (t *Table) find(number, id, generation uint32) (*entry, *abi.Advisory) {
 	return nil, nil
 }
 
-// Remove takes a flow's entry back, when the flow ends.
-func (t *Table) Remove(number, id, generation uint32) {
+// Number returns the number of a flow's entry; false: it has none. It looks at all of them.
+func (t *Table) Number(id, generation uint32) (uint32, bool) {
+	flow := abi.AdvisoryFlow(id, generation)
+	for i, c := range t.chunks {
+		for used := c.used; used != 0; used &= used - 1 {
+			if k := bits.TrailingZeros64(used); c.own[k].flow == flow {
+				return uint32(i*abi.AdvisoryChunk + k), true
+			}
+		}
+	}
+	return 0, false
+}
+
+// Remove takes a flow's entry back, when the flow ends. It reports whether the flow was to
+// pause: then the domain is to be told.
+func (t *Table) Remove(number, id, generation uint32) (paused bool) {
 	own, e := t.find(number, id, generation)
 	if own == nil {
-		return
+		return false
 	}
-	if own.state&1 == 1 {
+	if paused = own.state&1 == 1; paused {
 		t.counts.Paused--
 	}
 	t.chunks[number/abi.AdvisoryChunk].used &^= 1 << (number % abi.AdvisoryChunk)
 	t.store(&e.Flow, 0)
 	t.counts.Entries--
+	return paused
 }
 
 // Pause says that a flow is to pause, and Release that it may go on. They report whether

@@ -32,7 +32,7 @@ func newWorld(t testing.TB, most int) *world {
 
 func (w *world) add(id, generation uint32) uint32 {
 	w.Helper()
-	n, err := w.Add(id, generation)
+	n, err := w.Add(id, generation, abi.AdvisoryKey{})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestGrows(t *testing.T) {
 	for i := range uint32(3 * 64) {
 		if i%64 == 0 {
 			w.deny = denied
-			if _, err := w.Add(1000, 1); err != denied || w.Len() != int(i) {
+			if _, err := w.Add(1000, 1, abi.AdvisoryKey{}); err != denied || w.Len() != int(i) {
 				t.Fatalf("%v with %d entries", err, w.Len())
 			}
 			w.deny = nil
@@ -61,7 +61,7 @@ func TestGrows(t *testing.T) {
 			t.Fatalf("entry %d of %d for flow %d", n, w.Len(), i)
 		}
 	}
-	if _, err := w.Add(1000, 1); err != ErrFull || len(w.asked) != 6 {
+	if _, err := w.Add(1000, 1, abi.AdvisoryKey{}); err != ErrFull || len(w.asked) != 6 {
 		t.Errorf("%v, asked for %v", err, w.asked)
 	}
 	// The first that is free is taken, in whatever chunk.
@@ -237,7 +237,7 @@ func TestRandom(t *testing.T) {
 			f := flows[number]
 			switch op := r.IntN(6); {
 			case op == 0:
-				n, err := w.Add(step/3, step+1)
+				n, err := w.Add(step/3, step+1, abi.AdvisoryKey{})
 				if full := len(flows) == 8*64; full != errors.Is(err, ErrFull) || !full && flows[n] != nil {
 					t.Fatalf("entry %d, %v with %d flows", n, err, len(flows))
 				} else if !full {

@@ -51,9 +51,10 @@ type Config struct {
 	Dropped func(p *Packet, why Reason)
 	// Released says that a flow that was told to pause may go on. It is called by
 	// every method that changes the queue, in the order of events: a flow that is
-	// told to pause again afterwards is told so by a later Verdict. It must not call
-	// the queue. nil: nobody is told.
-	Released func(Flow)
+	// told to pause again afterwards is told so by a later Verdict. It is also told how
+	// many packets of the flow have left meanwhile, and how many of them were to be
+	// marked. It must not call the queue. nil: nobody is told.
+	Released func(f Flow, packets, marks uint64)
 }
 
 const (

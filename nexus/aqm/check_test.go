@@ -34,7 +34,7 @@ func (q *Queue) Check() error {
 		switch {
 		case b != f.bytes || w != f.weight || g != f.guests || last != f.tail:
 			return fmt.Errorf("queue %d: %d bytes, weight %d, %d guests; it says %+v", i, b, w, g, f)
-		case f.packets == 0 && (f.controlled != none || f.greedy || f.delay.high || f.place == waiting):
+		case f.packets == 0 && (f.controlled != none || f.greedy || f.tight != 0 || f.delay.high || f.place == waiting):
 			return fmt.Errorf("queue %d is empty and %+v", i, f)
 		case f.packets > 0 && f.place == idle:
 			return fmt.Errorf("queue %d is idle with %d packets", i, f.packets)

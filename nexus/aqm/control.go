@@ -7,9 +7,11 @@ import "time"
 // controlled is one of them.
 type controlled struct {
 	flow Flow
-	// taken is how many of its packets were taken since.
-	taken int
-	next  int32 // of the same queue, or in the list of free ones
+	// taken is how many of its packets were taken since, left how many have left, and
+	// marks how many of these with a mark.
+	taken       int
+	left, marks uint64
+	next        int32 // of the same queue, or in the list of free ones
 }
 
 // control is the room for them.
@@ -39,7 +41,7 @@ func (q *Queue) told(f *flowQueue, flow *Flow) int32 {
 // tooLong says that the flows of a queue are to pause. One that was too long a moment ago
 // needs no interval to be so again: twice the target is enough.
 func (q *Queue) tooLong(f *flowQueue, now time.Duration) bool {
-	return f.delay.high || f.greedy ||
+	return f.delay.high || f.greedy || f.tight > 0 ||
 		now < f.again && f.place != waiting && f.bytes > little && f.delay.exceeds(now, f.bytes, 2*q.config.Target)
 }
 
@@ -48,15 +50,14 @@ func (q *Queue) tooLong(f *flowQueue, now time.Duration) bool {
 // on its way when they are told. A few packets are never too many.
 func (q *Queue) greedyAt() int { return max((q.config.Bytes-q.weight)/2, stallBytes) }
 
-// pause has a flow pause, k being its entry if it has one. false: it cannot be told.
-func (q *Queue) pause(f *flowQueue, flow *Flow, k int32) bool {
+// pause has a flow pause, k being its entry if it has one, and reports whether it had none.
+// There is room for one.
+func (q *Queue) pause(f *flowQueue, flow *Flow, k int32) (first bool) {
 	if k != none {
 		q.control.all[k].taken++
-		return true
-	}
-	if k = q.control.free; k == none {
 		return false
 	}
+	k = q.control.free
 	q.control.free = q.control.all[k].next
 	q.control.all[k] = controlled{flow: *flow, next: f.controlled}
 	f.controlled = k
@@ -76,7 +77,7 @@ func (q *Queue) release(i int32, now time.Duration) {
 		f.again = now + q.config.Interval
 		q.counts.Released++
 		if q.config.Released != nil {
-			q.config.Released(c.flow)
+			q.config.Released(c.flow, c.left, c.marks)
 		}
 	}
 }

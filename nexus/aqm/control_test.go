@@ -103,6 +103,51 @@ func TestCapability62EdgesAreTold(t *testing.T) {
 	w.ok()
 }
 
+// TestTightSenderPauses: a flow pauses at once when its sender has little room left, if it is
+// what takes the room, and goes on when half of it has left, with an account of that.
+func TestTightSenderPauses(t *testing.T) {
+	w := newWorld(t, aqm.Config{})
+	p := udp(7, 1000)
+	p.ECN = aqm.ECT1
+	w.must(50, p)
+	p = udp(8, 100)
+	p.Tight = true
+	if v := w.put(p); v.Pause() {
+		t.Error("a flow that has little is to pause")
+	}
+	p = udp(7, 1000)
+	p.Tight, p.ECN = true, aqm.ECT1
+	if v := w.put(p); v.Outcome != aqm.QueuedControlled {
+		t.Fatal(v)
+	}
+	p.Tight = false // the sender has room again: what was said holds
+	if v := w.put(p); v.Outcome != aqm.QueuedControlled {
+		t.Fatal(v)
+	}
+	w.ok()
+	for len(w.released) == 0 {
+		w.get()
+	}
+	if n := w.Len(); n < 23 || n > 28 {
+		t.Errorf("released with %d packets left of 53", n)
+	}
+	if w.left < 23 || w.left > 28 || w.marks != 0 {
+		t.Errorf("%d have left meanwhile, %d with a mark", w.left, w.marks)
+	}
+	w.ok()
+	// And an account of marks, which these senders are given after 20 ms.
+	p.Tight = true
+	w.put(p)
+	w.now += 30 * ms
+	for len(w.released) < 2 {
+		w.get()
+	}
+	if w.marks == 0 || w.Counts().Tight != 2 {
+		t.Errorf("%d marks, %d times tight", w.marks, w.Counts().Tight)
+	}
+	w.ok()
+}
+
 // TestReleasedWhenEmpty: a flow whose packets are gone is released, however they went.
 func TestReleasedWhenEmpty(t *testing.T) {
 	for name, end := range map[string]func(*world){

@@ -11,7 +11,7 @@ import (
 // newCycle returns a function that has one packet come and one leave, of so many flows in
 // turns, through a queue that holds a thousand.
 func newCycle(tb testing.TB, flows int) func() {
-	q, err := aqm.New(aqm.Config{Dropped: func(*aqm.Packet, aqm.Reason) {}, Released: func(aqm.Flow) {}})
+	q, err := aqm.New(aqm.Config{Dropped: func(*aqm.Packet, aqm.Reason) {}, Released: func(aqm.Flow, uint64, uint64) {}})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -22,9 +22,10 @@ type Counts struct {
 	// MarkedECN and MarkedL4S are packets to be marked CE, of ECT0 and ECT1.
 	MarkedECN, MarkedL4S uint64
 	// Controlled is how often a flow was told to pause, Released how often to go
-	// on. Greedy is how often one of them had too much of the room, Stalled how
-	// often a flow's queue stood still.
-	Controlled, Released, Greedy, Stalled uint64
+	// on. Greedy is how often one of them had too much of the room, Tight how often one
+	// had something when its sender had little room left, Stalled how often a flow's
+	// queue stood still.
+	Controlled, Released, Greedy, Tight, Stalled uint64
 	// Shared is packets in queues of other flows. Paced is packets that had to wait
 	// for their time, StampsIgnored those whose time was too far ahead.
 	Shared, Paced, StampsIgnored uint64
@@ -84,6 +85,7 @@ func (c *Counts) Each(f func(name string, n uint64)) {
 	f("aqm_flows_controlled", c.Controlled)
 	f("aqm_flows_released", c.Released)
 	f("aqm_flows_greedy", c.Greedy)
+	f("aqm_flows_tight", c.Tight)
 	f("aqm_flows_stalled", c.Stalled)
 	f("aqm_packets_shared", c.Shared)
 	f("aqm_packets_paced", c.Paced)

@@ -36,12 +36,23 @@ func (q *Queue) leave(i int32, now time.Duration, p *Packet) {
 	// An L4S sender wants to know of each packet that waits, the others of queues
 	// that stand (RFC 9331, section 4.3; RFC 3168, section 5).
 	p.Mark = waited > target && (r.ECN == ECT1 || r.ECN == ECT0 && f.delay.high)
+	if f.controlled != none {
+		if k := q.told(f, &p.Flow); k != none {
+			q.control.all[k].left++
+			if p.Mark {
+				q.control.all[k].marks++
+			}
+		}
+	}
 	q.pop(i, now)
 	q.charge(i, p.Length)
 	if f.greedy && f.weight <= q.greedyAt()/2 {
 		f.greedy = false
 	}
-	if good && !f.greedy {
+	if f.weight <= f.tight {
+		f.tight = 0
+	}
+	if good && !f.greedy && f.tight == 0 {
 		q.release(i, now)
 	}
 	q.counts.out(p, waited)

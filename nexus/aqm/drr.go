@@ -131,7 +131,7 @@ func (q *Queue) serve(n int, now time.Duration) int32 {
 			q.paced.push(q.records.all[f.head].due, i)
 			// It has nothing that could have left: that is as good as empty.
 			f.delay.high = false
-			if !f.greedy {
+			if !f.greedy && f.tight == 0 {
 				q.release(i, now)
 			}
 		case f.deficit <= 0:

@@ -20,9 +20,9 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 	if f.packets > 0 && f.place != waiting && f.delay.stalled(now, f.bytes, q.config.Interval) {
 		q.counts.Stalled++
 	}
-	entry := int32(none)
 	canTell := p.Advised
-	if canTell && f.controlled != none {
+	entry := int32(none)
+	if canTell {
 		entry = q.told(f, &p.Flow)
 	}
 	if canTell && entry == none && q.control.free == none {
@@ -30,7 +30,7 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 	}
 
 	switch {
-	case entry != none && !p.Responsive && q.control.all[entry].taken >= q.config.Grace:
+	case q.ignores(entry, p):
 		return q.refuse(p, FlowControlled)
 	case f.delay.high && !canTell && p.ECN == NotECT && f.bytes > little:
 		q.drop(i, now, DelayHigh)
@@ -47,12 +47,31 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 		f.greedy = true
 		q.counts.Greedy++
 	}
+	if p.Tight && f.tight == 0 && f.bytes > little {
+		f.tight = max(f.weight/2, little)
+		q.counts.Tight++
+	}
 	if q.tooLong(f, now) {
 		// What was dropped to make room may have released it.
-		q.pause(f, &p.Flow, q.told(f, &p.Flow))
-		return Verdict{Outcome: QueuedControlled}
+		first := q.pause(f, &p.Flow, q.told(f, &p.Flow))
+		return Verdict{Outcome: QueuedControlled, First: first}
 	}
 	return Verdict{Outcome: Queued}
+}
+
+// ignores says that a packet is of a flow that was told to pause and goes on for too long.
+func (q *Queue) ignores(entry int32, p *Packet) bool {
+	return entry != none && !p.Responsive && q.control.all[entry].taken >= q.config.Grace
+}
+
+// Refuses says whether Enqueue would refuse a packet as its flow was told to pause and goes
+// on. It changes nothing.
+func (q *Queue) Refuses(p *Packet) bool {
+	if !p.Advised || p.Responsive || p.Class >= Classes {
+		return false
+	}
+	i, _, _ := q.lookup(p)
+	return q.ignores(q.told(&q.flows[i], &p.Flow), p)
 }
 
 // makeRoom drops from the fattest flows until n bytes more have a place.

@@ -36,8 +36,11 @@ type flowQueue struct {
 	next    int32 // in its list
 
 	delay delay
-	// greedy says that it takes more than its part of the room.
+	// greedy says that it takes more than its part of the room, and tight, if it is not
+	// 0, that it is to pause until it weighs no more than so much, as its sender has
+	// little room left (see Packet.Tight).
 	greedy bool
+	tight  int
 	// controlled is the first of its flows that were told to pause.
 	controlled int32
 	// again is until when it takes no interval to be too long, as it was just now.
@@ -60,21 +63,30 @@ const (
 // tag identifies a flow among those of a class.
 func (f *Flow) tag() uint64 { return uint64(f.Channel)<<32 | uint64(f.ID) }
 
-// find returns the queue for a packet: that which its flow has, or one that is empty, or
-// one that it must share as all of its set are in use.
-func (q *Queue) find(p *Packet) (i int32, guest bool) {
+// lookup returns the queue that a packet's flow has, or with false that which it would share.
+func (q *Queue) lookup(p *Packet) (i int32, hash uint64, found bool) {
 	tag := p.Flow.tag()
 	hi, lo := bits.Mul64(tag^q.config.Seed, 0x9e3779b97f4a7c15)
-	hash := hi ^ lo
-	set := int32(p.Class)*classSets + int32(hash>>32)&(classSets-1)
-	first := set * ways
+	hash = hi ^ lo
+	first := (int32(p.Class)*classSets + int32(hash>>32)&(classSets-1)) * ways
 	tags := (*[ways]uint64)(q.tags[first:])
 	for way := range tags {
 		if tags[way] == tag {
-			return first + int32(way), false
+			return first + int32(way), hash, true
 		}
 	}
-	own := first + int32(hash)&(ways-1)
+	return first + int32(hash)&(ways-1), hash, false
+}
+
+// find returns the queue for a packet: that which its flow has, or one that is empty, or
+// one that it must share as all of its set are in use.
+func (q *Queue) find(p *Packet) (i int32, guest bool) {
+	own, hash, found := q.lookup(p)
+	if found {
+		return own, false
+	}
+	set := own / ways
+	first := set * ways
 	empty := ^q.used[set]
 	if empty == 0 || q.flows[own].guests > 0 {
 		return own, true
@@ -93,7 +105,7 @@ func (q *Queue) find(p *Packet) (i int32, guest bool) {
 			break
 		}
 	}
-	q.tags[best] = tag
+	q.tags[best] = p.Flow.tag()
 	q.flows[best].delay, q.flows[best].again = delay{}, 0
 	return best, false
 }
@@ -147,7 +159,7 @@ func (q *Queue) pop(i int32, now time.Duration) *record {
 	if f.packets == 0 {
 		f.tail = none
 		q.used[i/ways] &^= 1 << (i % ways)
-		f.delay.high, f.greedy = false, false
+		f.delay.high, f.greedy, f.tight = false, false, 0
 		q.release(i, now)
 		if f.place == waiting {
 			q.paced.remove(i)

@@ -43,6 +43,10 @@ type Packet struct {
 	ECN    ECN
 	// Advised says that the sender can be told to pause, and asks to be.
 	Advised bool
+	// Tight says that the sender has little room left, by a limit of the caller's. A flow
+	// that can be told is told to pause then, if more than a little of it waits, until
+	// half of that has left.
+	Tight bool
 	// Responsive says that the protocol slows down by itself when packets are
 	// lost, as TCP and QUIC do.
 	Responsive bool

@@ -54,6 +54,8 @@ func (o Outcome) String() string {
 type Verdict struct {
 	Outcome Outcome
 	Reason  Reason
+	// First says that the flow is to be told to pause: it was not yet.
+	First bool
 }
 
 // Pause says that the packet's flow is to pause until it is released. It is said with

@@ -139,7 +139,7 @@ func newSim(tb testing.TB, rate aqm.Rate, managed bool) *sim {
 				f.drops++
 			}
 		},
-		Released: func(id aqm.Flow) {
+		Released: func(id aqm.Flow, _, _ uint64) {
 			x := s.senders[id.ID]
 			f := x.common()
 			if s.now >= s.from {

@@ -18,6 +18,8 @@ type world struct {
 	last     uint32
 	dropped  []dropped
 	released []aqm.Flow
+	// left and marks are what flows were told to have sent while they were to pause.
+	left, marks uint64
 }
 
 type dropped struct {
@@ -29,7 +31,10 @@ func newWorld(tb testing.TB, c aqm.Config) *world {
 	tb.Helper()
 	w := &world{TB: tb, now: time.Second}
 	c.Dropped = func(p *aqm.Packet, why aqm.Reason) { w.dropped = append(w.dropped, dropped{*p, why}) }
-	c.Released = func(f aqm.Flow) { w.released = append(w.released, f) }
+	c.Released = func(f aqm.Flow, packets, marks uint64) {
+		w.released = append(w.released, f)
+		w.left, w.marks = w.left+packets, w.marks+marks
+	}
 	q, err := aqm.New(c)
 	if err != nil {
 		tb.Fatal(err)

@@ -16,7 +16,7 @@ import (
 
 func (x *pair) advise(t testing.TB, id, generation uint32) uint32 {
 	t.Helper()
-	n, err := x.Advise(id, generation)
+	n, err := x.Advise(id, generation, abi.AdvisoryKey{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestAdvisoryTableGrows(t *testing.T) {
 			t.Fatalf("entry %d: %d entries", n, s.Advisories)
 		}
 	}
-	if _, err := x.Advise(1000, 1); !errors.Is(err, advisory.ErrFull) {
+	if _, err := x.Advise(1000, 1, abi.AdvisoryKey{}); !errors.Is(err, advisory.ErrFull) {
 		t.Error(err)
 	}
 	if n := x.Arena().Backed(arena.Advisory); n != 3*arena.PageSize {
@@ -144,7 +144,7 @@ func TestAdvisoryTableGrows(t *testing.T) {
 		x.advise(t, i, 1)
 	}
 	m.Most = m.Used()
-	if _, err := x.Advise(64, 1); !errors.Is(err, arena.ErrShort) {
+	if _, err := x.Advise(64, 1, abi.AdvisoryKey{}); !errors.Is(err, arena.ErrShort) {
 		t.Error(err)
 	}
 	m.Most += arena.PageSize
@@ -177,7 +177,7 @@ func TestAdvisoriesOfAClosedChannel(t *testing.T) {
 	if got := x.Arena().Advisories(0)[n]; got != before || x.events != 0 {
 		t.Errorf("%+v, %d events", got, x.events)
 	}
-	if _, err := x.Advise(8, 1); err != channel.ErrClosed {
+	if _, err := x.Advise(8, 1, abi.AdvisoryKey{}); err != channel.ErrClosed {
 		t.Error(err)
 	}
 }
@@ -226,7 +226,7 @@ func TestAdvisoriesAreHunted(t *testing.T) {
 		generation++
 		f := &name{id: uint32(1 + step%50), generation: generation}
 		var err error
-		if f.number, err = x.Advise(f.id, f.generation); err != nil {
+		if f.number, err = x.Advise(f.id, f.generation, abi.AdvisoryKey{}); err != nil {
 			t.Fatal(err)
 		}
 		live[i].Store(f)

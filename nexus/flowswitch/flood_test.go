@@ -245,7 +245,7 @@ func TestXferWithEveryError(t *testing.T) {
 			if w.drops()["flowswitch_drop_"+name] == 0 {
 				t.Errorf("it counts %v", w.drops())
 			}
-			w.lost, w.unknown = false, false // of the card, for all
+			w.lost, w.unknown, w.paused = false, false, false // of the card, for all
 			transfer()
 			if c := good.d.channel.Counts(); c.TxRefused != 0 || c.TxPackets != 400 || c.RxPackets != 400 {
 				t.Errorf("the transfer is charged: %+v", c)

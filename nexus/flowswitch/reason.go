@@ -25,6 +25,7 @@ const (
 	TxSegmentation // a request for segmentation that makes no sense
 	TxQuote        // an ICMP error to another peer than that of the packet in it
 	TxUnreachable  // no way to the peer
+	TxPaused       // of a flow that was told to pause and goes on
 	TxNeighbours   // to a neighbour that is not known, when the channel has too much wait for such
 	// Of packets for a domain.
 	RxNoRoom     // ring or pool of the channel were used up
@@ -39,7 +40,7 @@ const (
 var reasonNames = [ofPackets]string{
 	Admitted: "none", TxLength: "length", TxProtocol: "protocol", TxFragment: "fragment", TxTooLong: "too_long",
 	TxNotAllowed: "not_allowed", TxSource: "source", TxDestination: "destination", TxSegmentation: "segmentation",
-	TxQuote: "quote", TxUnreachable: "unreachable", TxNeighbours: "neighbours", RxNoRoom: "no_room", RxStrayError: "stray_error",
+	TxQuote: "quote", TxUnreachable: "unreachable", TxPaused: "paused", TxNeighbours: "neighbours", RxNoRoom: "no_room", RxStrayError: "stray_error",
 }
 
 // String is the name of the reason's counter, behind a direction.

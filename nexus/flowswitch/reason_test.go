@@ -138,6 +138,7 @@ var causes = map[string]func(x *scene){
 		p.src, p.dst, p.sport, p.dport = p.dst, p.src, p.dport, p.sport
 		x.send(quote([4]byte{192, 0, 2, 99}, p))
 	},
+	"tx_paused":      func(x *scene) { x.paused = true; x.send(x.connected()) },
 	"tx_unreachable": func(x *scene) { x.lost = true; x.send(x.connected()) },
 
 	"tx_neighbours": func(x *scene) {

@@ -71,6 +71,8 @@ type attached struct {
 	send   func(*channel.Packet) bool
 	out    sender
 	asking asking
+	// untold says that a flow found no room in the advisory table.
+	untold atomic.Bool
 	// stalled says that it has packets that the card did not take.
 	stalled atomic.Bool
 }
@@ -118,7 +120,7 @@ func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
 	a.out.s, a.out.from = s, a
 	a.out.here.Fill = a.out.fill.fill
 	a.send = a.out.send
-	a.out.backlog.Owed = c.Account()
+	a.out.backlog.Owed, a.out.backlog.Teller = c.Account(), &a.out
 	s.channels[c.ID] = a
 	s.attachments.Add(1)
 }
@@ -263,6 +265,7 @@ func (s *Switch) Reap() {
 	s.mu.Unlock()
 	for _, e := range ended {
 		s.leaveAll(e.Flow)
+		s.forget(e.Flow)
 		s.freeProtocol(e.Flow)
 		if e.Send {
 			s.sendReset(&e.RST)

@@ -88,8 +88,10 @@ type world struct {
 	// that leaves, which is not kept then.
 	between  func()
 	onOutput func([]byte)
-	// lost says that there is no way to anybody.
-	lost bool
+	// card, if not nil, sees each packet that is to leave.
+	card func(*netif.Outgoing)
+	// lost says that there is no way to anybody, and paused that flows were told to pause.
+	lost, paused bool
 	// moved says that the machine has lost its address.
 	moved  atomic.Bool
 	joined map[netip.Addr]int // how often each group is
@@ -159,11 +161,17 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 		f()
 		return netif.Full
 	}
+	if w.card != nil {
+		w.card(o)
+	}
 	if w.unknown {
 		return netif.Unknown
 	}
-	if w.lost {
+	switch {
+	case w.lost:
 		return netif.Unreachable
+	case w.paused:
+		return netif.Paused
 	}
 	packet := append([]byte(nil), o.Head[:o.IP+o.Transport]...)
 	for _, b := range o.Body {
@@ -347,11 +355,20 @@ var owners uint64
 
 func (w *world) domain(listen, connect []string) *domain {
 	w.t.Helper()
+	return w.domainWith(arena.Params{Large: 64}, listen, connect)
+}
+
+// domainWith is domain with an arena of one's own.
+func (w *world) domainWith(p arena.Params, listen, connect []string) *domain {
+	w.t.Helper()
 	policy, err := netns.ParsePolicy(listen, connect)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	l, _ := arena.NewLayout(arena.Params{Large: 64})
+	l, err := arena.NewLayout(p)
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	d := &domain{w: w, memory: arenatest.New(w.t, l.Size), policy: policy, event: make(chan struct{}, 1)}
 	owners++
 	if err := d.open(l, owners); err != nil {

@@ -32,6 +32,8 @@ type sender struct {
 	train train
 	// backlog is what waits of the channel in front of the card.
 	backlog netif.Backlog
+	// flow is that of the packet at hand.
+	flow *flow.Flow
 	// waits is the packet that was let pass and found the card full.
 	waits waiting
 }
@@ -64,7 +66,8 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.number()
 	}
 	x.describe(p)
-	x.out.Flow, x.out.Generation = f.ID, f.Generation
+	x.flow = f
+	x.out.Flow, x.out.Generation, x.out.Advised = f.ID, f.Generation, x.from.mayBeTold(f)
 	if s.port.Local(x.out.Remote) {
 		x.deliverHere(f)
 		x.passed(f)
@@ -84,6 +87,9 @@ func (x *sender) send(p *channel.Packet) bool {
 	case netif.Full:
 		x.waits = waitingOf(&x.c.in)
 		return false
+	case netif.Paused:
+		x.refused(TxPaused)
+		return true
 	case netif.Unreachable:
 		s.dropTx(TxUnreachable)
 	case netif.Unknown:

@@ -19,12 +19,25 @@ type Hop struct {
 // Backlog is what waits of one channel in front of the card. It belongs to the channel;
 // the card's side changes it and nobody else.
 type Backlog struct {
-	Held   int  // pieces of the card's memory for packets that wait
-	Paused bool // a flow of the channel has sent too much: it is Full until that has left
+	Held int // pieces of the card's memory for packets that wait
+	// Teller tells the channel's domain which flows are to pause; nil: it cannot be told. Told
+	// is how many it was.
+	Teller Teller
+	Told   int
 	// Owed is for how long the kernel has worked for the channel's packets while others
 	// were charged, in nanoseconds, less what it has worked for others' meanwhile; nil:
 	// nobody asks.
 	Owed *atomic.Int64
+}
+
+// Teller tells a domain about its flows. Its methods are called by the card's side, which may
+// hold a lock: they must not block and not call it.
+type Teller interface {
+	// Pause has the flow of the packet that is being sent pause. false: it cannot be told.
+	Pause(*Outgoing) bool
+	// Resume says that a flow may go on, and how many of its packets have left while it was to
+	// pause, with marks of congestion on so many of them.
+	Resume(flow, generation uint32, packets, marks uint64)
 }
 
 // Owe adds to Owed. A nil Backlog is nobody's.
@@ -63,6 +76,8 @@ type Outgoing struct {
 	Channel, Flow, Generation uint32
 	Class                     uint32
 	Backlog                   *Backlog
+	// Advised says that the flow can be told to pause.
+	Advised bool
 }
 
 // Result is what became of a packet.
@@ -76,6 +91,8 @@ const (
 	Full
 	// Unreachable packets were dropped: there is no way to the peer.
 	Unreachable
+	// Paused packets were dropped: their flow was told to pause and goes on.
+	Paused
 	// Unknown packets were not sent: the neighbour that they would go to is not known
 	// yet. Hold is how they wait.
 	Unknown

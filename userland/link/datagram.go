@@ -114,10 +114,14 @@ func (d *datagram) read(piece []byte) {
 func (e *Endpoint) Longest() int { return min(e.channel.Load().Longest(), 1<<16-1) }
 
 // SendDatagram sends b, which fits a packet, from and to addresses of the same
-// family. It is false when there is no room: Room is called when there may be some. While
-// the channel is defunct the datagram is lost.
+// family. It is false when there is no room, or its flow is to pause: Room is called when it
+// may be sent. While the channel is defunct the datagram is lost.
 func (e *Endpoint) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	e.mu.Lock()
+	if e.isPaused(protoUDP, from.Port(), to) {
+		e.mu.Unlock()
+		return false
+	}
 	out := channel.Outgoing{Checksum: true, ChecksumOffset: udpSum}
 	e.out.data = b
 	length := udpHeader + len(b)

@@ -61,6 +61,10 @@ type Endpoint struct {
 	// waiting found no room in the ring.
 	waiting []*stack.PacketBuffer
 	bare    int // how many of them are TCP's without data
+	// paused are the flows that are to pause, told that somebody is to be told that one goes
+	// on: see pause.go.
+	paused map[abi.AdvisoryKey]*pausedFlow
+	told   bool
 	// parts are datagrams that are being cut.
 	parts   []parts
 	refused bool     // somebody waits for a call of room
@@ -79,6 +83,9 @@ type Counts struct {
 	// Waited is how many packets had to wait for room, and Refused how many
 	// were not taken because too many did.
 	Waited, Refused uint64
+	// Pauses is how often a flow was told to pause, Held how many packets waited for that to
+	// end, and Doubled how many segments came again while they waited.
+	Pauses, Held, Doubled uint64
 	// Lost is how many were to be sent while the channel was defunct, and Channels how
 	// many there were, one after the other.
 	Lost, Channels uint64
@@ -116,13 +123,22 @@ func (e *Endpoint) Renew(open func() (*channel.Channel, error)) error {
 		e.counts.Lost++
 	}
 	e.waiting, e.bare = e.waiting[:0], 0
+	for key, f := range e.paused {
+		for _, pkt := range f.waiting {
+			pkt.DecRef()
+			e.counts.Lost++
+		}
+		e.refused = e.refused || f.refused
+		delete(e.paused, key)
+	}
 	c, err := open()
 	if err == nil {
 		e.channel.Store(c)
 		e.counts.Channels++
 	}
 	refused := e.refused
-	e.dirty, e.refused = false, false
+	refused = refused || e.told
+	e.dirty, e.refused, e.told = false, false, false
 	e.mu.Unlock()
 	e.rx.Unlock()
 	if refused && e.Room != nil {

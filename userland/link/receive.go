@@ -34,8 +34,11 @@ func (e *Endpoint) turnOnce(c *channel.Channel) (n int, more bool) {
 	e.events = e.events[:0]
 	lost := c.Events(func(s abi.Slot) { e.events = append(e.events, s) })
 	e.rx.Unlock()
-	if (lost || len(e.events) > 0) && e.Events != nil && c.Active() {
-		e.Events(e.events, lost)
+	if (lost || len(e.events) > 0) && c.Active() {
+		e.advised(e.events, lost)
+		if e.Events != nil {
+			e.Events(e.events, lost)
+		}
 	}
 	e.again()
 	return n, more
@@ -45,8 +48,8 @@ func (e *Endpoint) turnOnce(c *channel.Channel) (n int, more bool) {
 func (e *Endpoint) again() {
 	e.mu.Lock()
 	e.retry()
-	dirty, room := e.dirty, e.refused && len(e.waiting) == 0
-	e.refused = e.refused && !room
+	dirty, room := e.dirty, e.refused && len(e.waiting) == 0 || e.told
+	e.refused, e.told = e.refused && len(e.waiting) > 0, false
 	e.mu.Unlock()
 	if room && e.Room != nil {
 		e.Room()

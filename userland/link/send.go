@@ -17,7 +17,7 @@ import (
 // bareMax. gVisor keeps that to itself, so who writes datagrams asks Congested first.
 func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	e.mu.Lock()
-	n := 0
+	n, full := 0, false
 	var err tcpip.Error
 	for _, pkt := range list.AsSlice() {
 		tcp := pkt.TransportProtocolNumber == header.TCPProtocolNumber
@@ -30,15 +30,20 @@ func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 		whole, fragment := e.join(pkt)
 		switch {
 		case !fragment:
-			e.put(pkt)
+			full = e.put(pkt)
 		case whole != nil:
 			if whole.Size() > e.channel.Load().Longest() {
 				e.counts.Refused++
 				err = &tcpip.ErrMessageTooLong{}
 			} else {
-				e.put(whole)
+				full = e.put(whole)
 			}
 			whole.DecRef()
+		}
+		if full {
+			n--
+			err = &tcpip.ErrNoBufferSpace{}
+			break
 		}
 	}
 	e.mu.Unlock()
@@ -54,20 +59,28 @@ func (e *Endpoint) Signal() {
 	}
 }
 
-// put sends a packet, or keeps it until there is room. e.mu is held.
-func (e *Endpoint) put(pkt *stack.PacketBuffer) {
+// put sends a packet, or keeps it until there is room or its flow may go on. It reports whether
+// too many of its flow wait for that: then it is refused. e.mu is held.
+func (e *Endpoint) put(pkt *stack.PacketBuffer) (full bool) {
 	if !e.Active() {
 		e.counts.Lost++
-		return
+		return false
+	}
+	if held, full := e.hold(pkt); held {
+		if full {
+			e.counts.Refused++
+		}
+		return full
 	}
 	if len(e.waiting) == 0 && e.send(pkt) {
-		return
+		return false
 	}
 	e.waiting = append(e.waiting, pkt.IncRef())
 	if isBare(pkt) {
 		e.bare++
 	}
 	e.counts.Waited++
+	return false
 }
 
 // isBare says whether a packet is a segment of TCP's without data.
@@ -161,7 +174,7 @@ func (e *Endpoint) Flusher(stop <-chan struct{}, before func()) {
 			}
 			e.mu.Lock()
 			e.flush()
-			wait := len(e.waiting) > 0 || e.refused
+			wait := len(e.waiting) > 0 || e.refused || e.told
 			e.mu.Unlock()
 			if wait {
 				e.again() // no event tells of the room that the flush itself has made

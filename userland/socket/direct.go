@@ -18,11 +18,15 @@ import (
 // Wire takes and brings datagrams.
 type Wire interface {
 	// SendDatagram sends b in UDP, with the default options of IP. It is false
-	// when there is no room; Stack.Room is called when it is worth trying again.
+	// when there is no room, or when it would be Paused; Stack.Room is called when it is
+	// worth trying again.
 	SendDatagram(from, to netip.AddrPort, b []byte) bool
 	// Longest is the longest IP packet that goes there, in bytes, in fragments if need
 	// be.
 	Longest() int
+	// Paused says that the kernel has told what a socket sends to wait: from a port, or
+	// with an echo's identifier, to an address.
+	Paused(protocol uint8, port uint16, to netip.AddrPort) bool
 }
 
 // Datagram is one that has arrived, whose checksum was verified.
@@ -186,6 +190,9 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 	if k.s.Wire.SendDatagram(from, to, b) {
 		return true, 0
 	}
+	if k.paused(syscall.IPPROTO_UDP, from.Port(), to) {
+		return true, syscall.ENOBUFS
+	}
 	// The link may have had room again before it knew of k. Who else sends through k
 	// may wait by now: k is told in any case.
 	k.s.starved.add(k)
@@ -193,6 +200,15 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 		return true, 0
 	}
 	return true, syscall.EAGAIN
+}
+
+// paused says that a datagram is not sent because its flow is to pause, and that the program
+// wants to hear of that rather than wait: it has set IP_RECVERR (as ip(7) has it).
+func (k *sock) paused(protocol uint8, port uint16, to netip.AddrPort) bool {
+	k.mu.Lock()
+	hears := k.hears
+	k.mu.Unlock()
+	return hears && k.s.Wire != nil && k.s.Wire.Paused(protocol, port, to)
 }
 
 // packet is how long the IP packet is of a datagram of n bytes, to an address that is

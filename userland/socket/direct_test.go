@@ -17,6 +17,8 @@ type wire struct {
 	mu   sync.Mutex
 	sent []string
 	full bool
+	// paused are the ports from which nothing is sent for now.
+	paused map[uint16]bool
 	// refuse is how many of the next ones are refused though it is not full.
 	refuse int
 }
@@ -26,12 +28,21 @@ func (w *wire) Longest() int { return 4000 }
 func (w *wire) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.paused[from.Port()] {
+		return false
+	}
 	if w.full || w.refuse > 0 {
 		w.refuse = max(w.refuse-1, 0)
 		return false
 	}
 	w.sent = append(w.sent, fmt.Sprintf("%v %v %d", from, to, len(b)))
 	return true
+}
+
+func (w *wire) Paused(protocol uint8, port uint16, to netip.AddrPort) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.paused[port]
 }
 
 func (w *wire) expect(t *testing.T, want ...string) {
@@ -239,6 +250,66 @@ func TestFullWire(t *testing.T) {
 		t.Errorf("send: %d, %v", n, err)
 	}
 	w.expect(t, here+"5000 198.51.100.7:9 1")
+}
+
+// TestPausedSocket: who sends over a flow that is to pause waits for it, or hears ENOBUFS if it
+// has said so with IP_RECVERR, whether gVisor would have sent it or not. Others send.
+func TestPausedSocket(t *testing.T) {
+	s, w := wired(t)
+	w.paused = map[uint16]bool{}
+	to := netip.MustParseAddrPort("198.51.100.7:9")
+	open := func(at string) uintptr {
+		fd := s.socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+		if err := s.bind(fd, netip.MustParseAddrPort(at)); err != 0 {
+			t.Fatal(err)
+		}
+		return fd
+	}
+	fd, other, marked := open("0.0.0.0:5000"), open("0.0.0.0:5001"), open("0.0.0.0:5002")
+	s.set(marked, syscall.IPPROTO_IP, syscall.IP_TOS, 0x10) // which leaves it to gVisor
+	pause := func(on bool) {
+		w.mu.Lock()
+		w.paused[5000], w.paused[5002] = on, on
+		w.mu.Unlock()
+	}
+	pause(true)
+	for _, fd := range []uintptr{fd, marked} {
+		s.calm(fd)
+		if _, err := s.sendto(fd, "x", syscall.MSG_DONTWAIT, to); err != syscall.EAGAIN {
+			t.Errorf("%v", err)
+		}
+	}
+	if n, err := s.sendto(other, "y", syscall.MSG_DONTWAIT, to); n != 1 || err != 0 {
+		t.Errorf("the other one: %d, %v", n, err)
+	}
+	w.expect(t, "198.51.100.1:5001 198.51.100.7:9 1")
+	pause(false)
+	s.stack.Room()
+	for _, fd := range []uintptr{fd, marked} {
+		s.await(fd, 'w')
+		if n, err := s.sendto(fd, "x", syscall.MSG_DONTWAIT, to); n != 1 || err != 0 {
+			t.Errorf("%d, %v", n, err)
+		}
+	}
+	w.expect(t, "198.51.100.1:5000 198.51.100.7:9 1")
+	for _, on := range []int32{1, 0} {
+		pause(true)
+		for _, fd := range []uintptr{fd, marked} {
+			s.set(fd, syscall.IPPROTO_IP, syscall.IP_RECVERR, on)
+			want := map[int32]syscall.Errno{1: syscall.ENOBUFS, 0: syscall.EAGAIN}[on]
+			if _, err := s.sendto(fd, "x", syscall.MSG_DONTWAIT, to); err != want {
+				t.Errorf("IP_RECVERR %d: %v, want %v", on, err, want)
+			}
+		}
+		pause(false)
+	}
+	// A full link is no pause.
+	s.set(fd, syscall.IPPROTO_IP, syscall.IP_RECVERR, 1)
+	w.full = true
+	if _, err := s.sendto(fd, "x", syscall.MSG_DONTWAIT, to); err != syscall.EAGAIN {
+		t.Errorf("%v", err)
+	}
+	w.expect(t)
 }
 
 // TestTwoSendersOfOneSocket: one is refused, and then another finds room at its second

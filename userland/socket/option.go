@@ -177,6 +177,12 @@ func (k *sock) setCustom() {
 	k.mu.Unlock()
 }
 
+func (k *sock) setHears(on bool) {
+	k.mu.Lock()
+	k.hears = on
+	k.mu.Unlock()
+}
+
 // tcpFastOpen is asked for by programs that live without it.
 const tcpFastOpen = 23
 
@@ -197,7 +203,10 @@ func (k *sock) setIP(name int, value []byte) syscall.Errno {
 		}
 		k.setCustom()
 		return errno(k.ep.SetSockOptInt(tcpip.IPv4TTLOption, n))
-	case syscall.IP_RECVERR, syscall.IP_MTU_DISCOVER, ipBindAddrNoPort:
+	case syscall.IP_RECVERR:
+		k.setHears(n != 0)
+		return 0
+	case syscall.IP_MTU_DISCOVER, ipBindAddrNoPort:
 		return 0
 	}
 	return syscall.ENOPROTOOPT
@@ -230,7 +239,10 @@ func (k *sock) setIPv6(name int, value []byte) syscall.Errno {
 		}
 		k.setCustom()
 		return errno(k.ep.SetSockOptInt(tcpip.IPv6HopLimitOption, n))
-	case ipv6RecvErr, syscall.IPV6_MTU_DISCOVER:
+	case ipv6RecvErr:
+		k.setHears(n != 0)
+		return 0
+	case syscall.IPV6_MTU_DISCOVER:
 		return 0
 	}
 	return syscall.ENOPROTOOPT

@@ -189,11 +189,8 @@ func (r *rawSocket) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.E
 	case r.packet(len(b), remote) > r.s.Wire.Longest():
 		return 0, syscall.EMSGSIZE
 	}
-	if r.s.Full != nil && r.s.Full() {
-		// As in sendDirect.
-		if r.s.starved.add(r.sock); r.s.Full() {
-			return 0, syscall.EAGAIN
-		}
+	if err := r.congested(r.protocol, 0, netip.AddrPortFrom(remote, 0)); err != 0 {
+		return 0, err
 	}
 	if err := r.write(b, local, remote); err != 0 {
 		return 0, err

@@ -99,6 +99,7 @@ type sock struct {
 	port   uint16 // 0: they do not
 	peer   netip.AddrPort
 	custom bool // options of IP were set
+	hears  bool // IP_RECVERR: what waits is told as an error
 	last   way
 	box    mailbox
 }

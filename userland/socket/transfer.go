@@ -142,10 +142,9 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 	if k.tooLong(len(b), to) {
 		return 0, syscall.EMSGSIZE
 	}
-	if k.s.Full != nil && !private(to.Addr()) && k.s.Full() {
-		// As in sendDirect.
-		if k.s.starved.add(k); k.s.Full() {
-			return 0, syscall.EAGAIN
+	if !private(to.Addr()) {
+		if err := k.congested(k.protocol, k.localPort(), to); err != 0 {
+			return 0, err
 		}
 	}
 	n, err := k.ep.Write(bytes.NewReader(b), o)
@@ -153,6 +152,40 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 		return 0, errno(err)
 	}
 	return int(n), 0
+}
+
+// localPort is the socket's port, or identifier; 0: it has none.
+func (k *sock) localPort() uint16 {
+	a, err := k.ep.GetLocalAddress()
+	if err != nil {
+		return 0
+	}
+	return a.Port
+}
+
+// congested says why a datagram to an address, or to the peer if that is invalid, cannot be
+// given to gVisor now: its link would lose it, as it takes none or the flow is to pause.
+func (k *sock) congested(protocol int, port uint16, to netip.AddrPort) syscall.Errno {
+	if !to.IsValid() {
+		k.mu.Lock()
+		to = k.peer
+		k.mu.Unlock()
+	}
+	waits := func() bool {
+		return k.s.Full != nil && k.s.Full() ||
+			k.s.Wire != nil && to.IsValid() && k.s.Wire.Paused(uint8(protocol), port, to)
+	}
+	if !waits() {
+		return 0
+	}
+	if to.IsValid() && k.paused(uint8(protocol), port, to) {
+		return syscall.ENOBUFS
+	}
+	// As in sendDirect.
+	if k.s.starved.add(k); waits() {
+		return syscall.EAGAIN
+	}
+	return 0
 }
 
 // longest is how long a datagram to an address may be, or to the peer if that is

@@ -139,7 +139,7 @@ var Forgeries = []Packet{
 	{Name: "loopback-6", Make: from(linkLocal, netip.IPv6Loopback(), OwnUDP, PeerUDP), Want: "destination"},
 	{Name: "group", Make: from(Machine, netip.MustParseAddr("224.0.0.251"), OwnUDP, 5353), Want: "destination"},
 	{Name: "everybody", Make: from(Machine, netip.MustParseAddr("255.255.255.255"), OwnUDP, PeerUDP), Want: "destination"},
-	{Name: "the-network", Make: from(Machine, netip.MustParseAddr("10.0.2.255"), OwnUDP, PeerUDP), Want: "unreachable"},
+	{Name: "the-network", Make: from(Machine, netip.MustParseAddr("10.0.2.255"), OwnUDP, PeerUDP), Want: "destination"},
 
 	{Name: "reset-neighbours-connection", Make: func(port int) []byte {
 		return ip(Machine, Peer, tcp, forgedTTL, segment(Echo, port, flagRST|flagACK, ""))
@@ -173,7 +173,7 @@ var Forgeries = []Packet{
 	{Name: "error-about-neighbour", Make: about(Echo), Want: "bad_flow"},
 	{Name: "error-about-nobody", Make: about(6666), Want: "not_found"},
 	{Name: "6-in-4", Make: of(41, nil), Want: "protocol"},
-	{Name: "gre", Make: of(47, make([]byte, 8)), Want: "protocol"},
+	{Name: "gre", Make: of(47, make([]byte, 8)), Want: "not_found"},
 	{Name: "igmp", Make: of(2, make([]byte, 8)), Want: "protocol"},
 
 	{Name: "version", Make: put(0, 0x55), Want: "bad_version"},
