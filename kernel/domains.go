@@ -41,7 +41,7 @@ func (m *machine) startDomains() {
 		watch.card = m.nexus.card
 		m.nexus.Others(m.otherChannels)
 		env.Network, env.Links = m.nexus, m.nexus.links
-		env.Stats = func() []byte { return m.nexus.Stats(m.domains.Table().AppendJSON(nil)) }
+		env.Stats = func() []byte { return m.nexus.Stats(m.domains.Table().AppendJSON(nil), m.stack.Qdisc()) }
 	}
 	manager, err := domain.NewManager(archive, env)
 	if err != nil {

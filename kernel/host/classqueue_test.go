@@ -34,6 +34,7 @@ func (r *roomTold) Room()                 { r.rooms++ }
 // finished some. The caller takes the poller's turns.
 type queueBench struct {
 	t    testing.TB
+	s    *Stack
 	p    *poller
 	l    *link
 	card netif.Port
@@ -45,7 +46,7 @@ type queueBench struct {
 
 func newQueueBench(t testing.TB, limit int) *queueBench {
 	s, p, far := newBenchStack(t, noOffloads)
-	b := &queueBench{t: t, p: p, l: s.link, card: s.Port(), far: far, told: &roomTold{}}
+	b := &queueBench{t: t, s: s, p: p, l: s.link, card: s.Port(), far: far, told: &roomTold{}}
 	s.Attach(b.told)
 	b.l.tx.now = func() time.Duration { return b.now }
 	if err := s.net.AddStaticNeighbor(cardID, ipv4.ProtocolNumber, tcpip.AddrFrom4([4]byte{192, 0, 2, 2}), tcpip.LinkAddress(theirMAC[:])); err != nil {

@@ -3,17 +3,21 @@ package host
 // What the class queue has done, for people and programs.
 
 import (
+	"strconv"
+
 	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/view"
 )
 
 // Qdisc describes the queue in front of the card, with the words of Linux' "tc -s qdisc":
 // a row for each class that has had a packet, one for all of them and one for the card's
-// ring under them. The bytes in the ring are those of its byte limit. Delays are in
-// microseconds, rounded up to a power of two.
+// ring under them. The bytes in the ring are those of its byte limit. Paused is how many
+// flows are to pause, pauses how often one was told so. Delays are in microseconds, rounded up
+// to a power of two; for programs there is how many packets had each: in place i of the
+// list those that waited less than 2^i, and no less than half of that.
 func (s *Stack) Qdisc() *view.Table {
 	t := view.New("DEV", "CLASS", "SENT PACKETS#", "SENT BYTES#", "DROPPED#", "MARKED#",
-		"BACKLOG PACKETS#", "BACKLOG BYTES#", "LIMIT BYTES#", "DELAY P50 US#", "DELAY P99 US#")
+		"BACKLOG PACKETS#", "BACKLOG BYTES#", "LIMIT BYTES#", "PAUSED#", "PAUSES#", "DELAY P50 US#", "DELAY P99 US#", "DELAYS{}")
 	tx := s.link.tx
 	tx.mu.Lock()
 	c, packets, bytes := tx.queue.queue.Counts(), tx.queue.queue.Len(), tx.queue.queue.Bytes()
@@ -21,9 +25,10 @@ func (s *Stack) Qdisc() *view.Table {
 	tx.mu.Unlock()
 
 	var all aqm.ClassCounts
+	paused, pauses := uint64(0), uint64(0)
 	add := func(name string, k *aqm.ClassCounts) {
-		t.Add(cardName, name, k.Out.Packets, k.Out.Bytes, k.Dropped.Packets, k.Marked, k.Packets, k.Bytes, 0,
-			quantile(&k.Delay, 50), quantile(&k.Delay, 99))
+		t.Add(cardName, name, k.Out.Packets, k.Out.Bytes, k.Dropped.Packets, k.Marked, k.Packets, k.Bytes, 0, paused, pauses,
+			quantile(&k.Delay, 50), quantile(&k.Delay, 99), numbers(k.Delay[:]))
 	}
 	for i := range aqm.Classes {
 		k := &c.Classes[i]
@@ -37,9 +42,22 @@ func (s *Stack) Qdisc() *view.Table {
 		}
 	}
 	all.Out, all.Packets, all.Bytes = c.Out, packets, bytes
+	paused, pauses = c.Controlled-c.Released, c.Controlled
 	add("all", &all)
-	t.Add(cardName, "ring", s.counters.get(txFrames), s.counters.get(txBytes), 0, 0, 0, inFlight, limit, 0, 0)
+	t.Add(cardName, "ring", s.counters.get(txFrames), s.counters.get(txBytes), 0, 0, 0, inFlight, limit, 0, 0, 0, 0, "[]")
 	return t
+}
+
+// numbers is a list of JSON.
+func numbers(list []uint64) string {
+	b := []byte{'['}
+	for i, n := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, n, 10)
+	}
+	return string(append(b, ']'))
 }
 
 // quantile is the delay that so many percent of the packets had at most, in microseconds.

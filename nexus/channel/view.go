@@ -12,12 +12,13 @@ type Listed struct {
 // Table describes channels.
 func Table(list []Listed) *tables.Table {
 	t := tables.New("ID#", "DOMAIN", "NEXUS", "SCHEMA", "STATE", "BYTES#", "MEMORY#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#",
-		"SYNCS#", "EVENTS#", "STALLED#", "REFUSED#", "DROPPED#")
+		"SYNCS#", "EVENTS#", "STALLED#", "REFUSED#", "DROPPED#", "PAUSED#", "PAUSES#")
 	for _, a := range list {
 		c := a.Counts()
 		packets, rest := a.Memory()
+		flows := a.Advisories()
 		t.Add(a.ID, a.Name, a.Nexus, a.Schema, a.state(), a.Arena().Size, packets+rest, a.Flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
-			c.TxSyncs, c.RxEvents, c.TxStalled, c.TxRefused, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong)
+			c.TxSyncs, c.RxEvents, c.TxStalled, c.TxRefused, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong, flows.Paused, flows.Pauses)
 	}
 	return t
 }

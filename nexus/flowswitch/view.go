@@ -102,8 +102,8 @@ func (s *Switch) DropTable() *view.Table {
 }
 
 // Stats is all of it as one JSON text, for ControlStats. domains is that of the
-// domains.
-func (s *Switch) Stats(domains []byte) []byte {
+// domains, queues that of what stands in front of cards.
+func (s *Switch) Stats(domains []byte, queues *view.Table) []byte {
 	b := strconv.AppendInt([]byte(`{"time_ns":`), int64(s.now()), 10)
 	b = append(b, `,"domains":`...)
 	b = append(b, domains...)
@@ -111,7 +111,7 @@ func (s *Switch) Stats(domains []byte) []byte {
 	for _, part := range []struct {
 		name  string
 		table *view.Table
-	}{{"channels", channel.Table(all)}, {"rings", channel.RingTable(all)}, {"flows", s.Flows()}, {"pools", channel.PoolTable(all)}, {"drops", s.DropTable()}} {
+	}{{"channels", channel.Table(all)}, {"rings", channel.RingTable(all)}, {"flows", s.Flows()}, {"pools", channel.PoolTable(all)}, {"drops", s.DropTable()}, {"qdisc", queues}} {
 		b = append(b, ',')
 		b = view.AppendString(b, part.name)
 		b = append(b, ':')

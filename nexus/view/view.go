@@ -12,6 +12,7 @@ import (
 type Column struct {
 	Name   string // as people read it; programs get it in small letters, with _ for blanks
 	Number bool   // its cells are decimal numbers
+	JSON   bool   // its cells are values of JSON, for programs alone
 }
 
 // Table is a list of things that are alike.
@@ -20,12 +21,14 @@ type Table struct {
 	Rows    [][]string
 }
 
-// New makes a table with columns for words and, where a name ends in #, numbers.
+// New makes a table with columns for words and, where a name ends in #, numbers; where it
+// ends in {}, values of JSON.
 func New(names ...string) *Table {
 	t := &Table{}
 	for _, n := range names {
 		name, number := strings.CutSuffix(n, "#")
-		t.Columns = append(t.Columns, Column{name, number})
+		name, value := strings.CutSuffix(name, "{}")
+		t.Columns = append(t.Columns, Column{name, number, value})
 	}
 	return t
 }
@@ -51,6 +54,9 @@ func (t *Table) WriteText(w io.Writer) {
 	line := func(cell func(int) string) {
 		var b strings.Builder
 		for i, c := range t.Columns {
+			if c.JSON {
+				continue
+			}
 			pad := strings.Repeat(" ", width[i]-len(cell(i)))
 			if i > 0 {
 				b.WriteString("  ")
@@ -83,7 +89,7 @@ func (t *Table) AppendJSON(b []byte) []byte {
 			}
 			b = AppendString(b, strings.ReplaceAll(strings.ToLower(c.Name), " ", "_"))
 			b = append(b, ':')
-			if c.Number {
+			if c.Number || c.JSON {
 				b = append(b, r[i]...)
 			} else {
 				b = AppendString(b, r[i])

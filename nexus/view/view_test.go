@@ -7,9 +7,9 @@ import (
 )
 
 func TestTable(t *testing.T) {
-	x := New("NAME", "RX BYTES#")
-	x.Add("a", 7)
-	x.Add("longer", 1234567)
+	x := New("NAME", "LIST{}", "RX BYTES#")
+	x.Add("a", "[]", 7)
+	x.Add("longer", "[1,2]", 1234567)
 	var text strings.Builder
 	x.WriteText(&text)
 	want := "NAME    RX BYTES\na              7\nlonger   1234567\n"
@@ -18,9 +18,10 @@ func TestTable(t *testing.T) {
 	}
 	var rows []struct {
 		Name    string `json:"name"`
+		List    []int
 		RxBytes int    `json:"rx_bytes"`
 	}
-	if err := json.Unmarshal(x.AppendJSON(nil), &rows); err != nil || len(rows) != 2 || rows[1].RxBytes != 1234567 || rows[1].Name != "longer" {
+	if err := json.Unmarshal(x.AppendJSON(nil), &rows); err != nil || len(rows) != 2 || rows[1].RxBytes != 1234567 || rows[1].Name != "longer" || len(rows[1].List) != 2 {
 		t.Errorf("%v %v", rows, err)
 	}
 }

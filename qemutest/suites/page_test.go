@@ -171,8 +171,11 @@ func checkPage(t *testing.T, v *pageView, width int) {
 	if !slices.ContainsFunc(v.Tables["drops"], func(r map[string]string) bool { return strings.Contains(r["reason"], "stray") && r["count"] != "0" }) {
 		t.Errorf("the stray segment is not among the drops: %v", v.Tables["drops"])
 	}
-	if len(v.Plots) != 8 {
-		t.Errorf("%d plots, want 8", len(v.Plots))
+	if got := v.rows("qdisc", "class", "all"); len(got) != 1 || got[0]["delays"] != "" {
+		t.Errorf("the queue in front of the card: %v", v.Tables["qdisc"])
+	}
+	if len(v.Plots) != 9 {
+		t.Errorf("%d plots, want 9", len(v.Plots))
 	}
 	for _, p := range v.Plots {
 		if len(p.Lines) == 0 || p.Colour == 0 {

@@ -38,13 +38,14 @@ const TABLES = [
   ["rings", "Rings", "No rings."],
   ["flows", "Flows", "No flows."],
   ["pools", "Pools", "No pools."],
+  ["qdisc", "Queue in front of the card", "No card."],
   ["drops", "Drops", "Nothing has been dropped."],
 ];
 
-// columns returns the keys of rows, in the order in which they come first.
+// columns returns the keys of rows, in the order in which they come first, but for lists.
 function columns(rows) {
   const names = new Set();
-  for (const r of rows) for (const k of Object.keys(r)) names.add(k);
+  for (const r of rows) for (const [k, v] of Object.entries(r)) if (!Array.isArray(v)) names.add(k);
   return [...names].slice(0, 16);
 }
 
@@ -154,6 +155,26 @@ const counters = (rows, id, key) => {
   return all;
 };
 
+// late returns the delay in seconds that 99 of a hundred packets had at most of those that
+// have left since: of a histogram whose place i is for less than 2^i microseconds.
+function late(now, before) {
+  const grown = now.map((n, i) => Math.max(0, number(n) - number(before[i])));
+  const all = grown.reduce((n, x) => n + x, 0);
+  let seen = 0;
+  for (const [i, n] of grown.entries()) {
+    seen += n;
+    if (n > 0 && seen >= 0.99 * all) return 2 ** i / 1e6;
+  }
+  return 0;
+}
+// histograms are those of the queues and their classes, by their names.
+function histograms(rows) {
+  const all = once();
+  for (const r of rows) if (Array.isArray(r.delays) && r.delays.length) all[r.class === "all" ? String(r.dev) : r.dev + " " + r.class] = r.delays;
+  return all;
+}
+const delay = (x) => scaled(x * 1e6, 1000, ["\u00b5s", "ms", "s"]);
+
 let plots = null, mode = "", previous = null;
 function makePlots(kind) {
   if (mode === kind) return;
@@ -171,6 +192,7 @@ function makePlots(kind) {
     pools: make({ title: "Packets and buffers lent", format: count }),
     flows: make({ title: "Flows", format: count }),
     drops: make({ title: "Drops", format: rate }),
+    delay: make({ title: "Delay in front of the card, of 99 %", format: delay }),
   } : {
     heap: make({ title: "Heap", format: bytes, base: 1024 }),
     allocations: make({ title: "Allocated", format: (x) => bytes(x) + "/s", base: 1024 }),
@@ -182,12 +204,13 @@ function makePlots(kind) {
 function showMachine(s) {
   makePlots("machine");
   const time = number(s.time_ns) / 1e9;
-  const domains = list(s.domains), channels = list(s.channels), rings = list(s.rings), flows = list(s.flows), pools = list(s.pools), drops = list(s.drops);
+  const domains = list(s.domains), channels = list(s.channels), rings = list(s.rings), flows = list(s.flows), pools = list(s.pools), drops = list(s.drops), queues = list(s.qdisc);
   const now = {
     time,
     out: counters(channels, "id", "tx_bytes"), in: counters(channels, "id", "rx_bytes"),
     outPackets: counters(channels, "id", "tx_packets"), inPackets: counters(channels, "id", "rx_packets"),
     cpu: counters(domains, "name", "cpu"), drops: counters(drops, "reason", "count"),
+    delays: histograms(queues),
   };
   if (previous && time < previous.time) { // the machine has started again
     previous = null;
@@ -204,6 +227,8 @@ function showMachine(s) {
   plots.memory.add(time, memory);
   plots.rings.add(time, full);
   plots.pools.add(time, lent);
+  const paused = sum(queues, "paused");
+  if (paused) byState["to pause"] = paused;
   plots.flows.add(time, byState);
   let speed = "";
   if (previous && time > previous.time) {
@@ -216,6 +241,9 @@ function showMachine(s) {
     for (const [k, v] of Object.entries(now.cpu)) if (k in previous.cpu && v >= previous.cpu[k]) cpu[k] = (100 * (v - previous.cpu[k])) / seconds;
     plots.cpu.add(time, cpu);
     plots.drops.add(time, { drops: growth(now.drops, previous.drops, seconds) });
+    const delays = once();
+    for (const [k, v] of Object.entries(now.delays)) delays[k] = late(v, previous.delays[k] || []);
+    plots.delay.add(time, delays);
   }
   if (!previous || time > previous.time) previous = now;
   showFacts([
