@@ -182,6 +182,9 @@ func (m *machine) startNetwork() {
 			},
 		},
 	})
+	if err == nil && m.options.FIFO {
+		err = stack.SetQdisc(host.QdiscFIFO)
+	}
 	if err == nil && m.budget != nil {
 		m.nexus, err = m.newNexus(stack, domain.Listeners(vm.Archive()))
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/host"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/budget"
 	"github.com/sluice-os/sluice/nexus/channel"
@@ -55,6 +56,7 @@ type nexus struct {
 type permit struct {
 	policy *netns.Policy
 	names  map[string]*host.Name
+	limit  *flowswitch.Limit
 }
 
 // newNexus puts a flow switch on the host stack's card. It is called before the
@@ -138,6 +140,7 @@ func (n *nexus) Open(id uint64, c *config.Domain, o *domain.Opening) (domain.Cha
 		return nil, err
 	}
 	n.Attach(ch, p.policy)
+	n.SetLimit(ch, p.limit)
 	return &netChannel{ch, n, p}, nil
 }
 
@@ -153,12 +156,25 @@ func (n *nexus) permit(c *config.Domain) (*permit, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &permit{policy, map[string]*host.Name{}}
+	p := &permit{policy, map[string]*host.Name{}, &flowswitch.Limit{}}
+	n.SetRate(p.limit, aqm.Rate(c.Rate))
 	for _, name := range policy.Names() {
 		p.names[name] = n.stack.Watch(name, func(list []netip.Addr) { policy.SetName(name, list) })
 	}
 	n.permits[c.Name] = p
 	return p, nil
+}
+
+// setRate changes how much a domain may send, for as long as the machine runs.
+func (n *nexus) setRate(domain string, rate aqm.Rate) error {
+	n.mu.Lock()
+	p := n.permits[domain]
+	n.mu.Unlock()
+	if p == nil {
+		return fmt.Errorf("no domain %q has been on the network", domain)
+	}
+	n.SetRate(p.limit, rate)
+	return nil
 }
 
 // again has all names looked up: the network is another.

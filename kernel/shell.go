@@ -49,7 +49,7 @@ func (m *machine) runShell() {
 	}
 	sys.Tables = map[string]func() *view.Table{}
 	if s := m.stack; s != nil {
-		sys.Tables["qdisc"] = s.Qdisc
+		sys.Tables["qdisc"], sys.SetQdisc = s.Qdisc, s.SetQdisc
 	}
 	if m.domains != nil {
 		sys.Tables["channels"] = func() *view.Table { return channel.Table(m.channels()) }
@@ -58,6 +58,7 @@ func (m *machine) runShell() {
 	}
 	if n := m.nexus; n != nil {
 		sys.Tables["flows"], sys.Tables["ss"] = n.Flows, n.sockets
+		sys.SetRate = n.setRate
 		host := sys.Counters
 		sys.Counters = func() []netinfo.Counter {
 			list := host()

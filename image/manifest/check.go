@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/domain/picker"
 	"github.com/sluice-os/sluice/kernel/domain/restart"
 	"github.com/sluice-os/sluice/kernel/options"
+	"github.com/sluice-os/sluice/nexus/aqm"
 )
 
 // Boards are the boards that a manifest may name.
@@ -85,6 +86,9 @@ func (c *checker) host(h *hostTable) (words []string) {
 	if h.IP6 != "" {
 		words = append(words, "ip6="+h.IP6)
 	}
+	if h.Qdisc != "" {
+		words = append(words, "qdisc="+h.Qdisc)
+	}
 	for _, word := range words {
 		key, _, _ := strings.Cut(word, "=")
 		if strings.ContainsAny(word, " \t\n") {
@@ -126,6 +130,13 @@ func (c *checker) domain(name string, t *domainTable) Domain {
 		if d.Cap, ok = thousandths(t.Cap); !ok {
 			c.report(at("cap"), "the cap %q: want a part of one processor from \"0.1%%\" to \"100%%\", with one digit behind the point at most", t.Cap)
 		}
+	}
+	if t.Rate != "" {
+		rate, err := aqm.ParseRate(t.Rate)
+		if err != nil {
+			c.report(at("rate"), "%v", err)
+		}
+		d.Rate = int64(rate)
 	}
 	if t.Restart != "" {
 		var ok bool

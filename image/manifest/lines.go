@@ -76,8 +76,8 @@ func (c *checker) note(p *unstable.Parser, table []string, key unstable.Iterator
 // known are the keys by table.
 var known = map[string][]string{
 	"":       {"board", "memory", "host", "domain"},
-	"host":   {"ip", "gw", "dns", "ip6"},
-	"domain": {"package", "args", "env", "memory", "weight", "cap", "restart", "backoff", "backoff-max", "files", "listen", "connect", "pipes", "link", "observe", "pinned", "start"},
+	"host":   {"ip", "gw", "dns", "ip6", "qdisc"},
+	"domain": {"package", "args", "env", "memory", "weight", "cap", "restart", "backoff", "backoff-max", "files", "listen", "connect", "pipes", "link", "rate", "observe", "pinned", "start"},
 }
 
 // nearest says which key may have been meant.

@@ -52,6 +52,8 @@ type hostTable struct {
 	GW  string   `toml:"gw"`
 	DNS []string `toml:"dns"`
 	IP6 string   `toml:"ip6"`
+	// Qdisc is the queue in front of the card.
+	Qdisc string `toml:"qdisc"`
 }
 
 type domainTable struct {
@@ -71,6 +73,7 @@ type domainTable struct {
 	Link       []string          `toml:"link"`
 	Observe    bool              `toml:"observe"`
 	Pinned     bool              `toml:"pinned"`
+	Rate       string            `toml:"rate"`
 	Start      *bool             `toml:"start"`
 }
 

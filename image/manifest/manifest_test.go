@@ -20,6 +20,7 @@ ip = "192.0.2.5/24"
 gw = "192.0.2.1"
 dns = ["192.0.2.2"]
 ip6 = "off"
+qdisc = "fifo"
 
 [domain.web]
 package = "./web"
@@ -34,6 +35,7 @@ backoff-max = "10s"
 files = { "/etc/web.conf" = "web.conf" }
 listen = ["tcp/80", "udp/53"]
 connect = ["tcp/*:443", "udp/192.0.2.0/24:*", "tcp/[2001:db8::1]:25", "tcp/example.org:80"]
+rate = "10mbit"
 pinned = true
 start = false
 
@@ -46,7 +48,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Board != "pc" || m.Memory != 256<<20 || !reflect.DeepEqual(m.Options, []string{"ip=192.0.2.5/24,gw=192.0.2.1,dns=192.0.2.2", "ip6=off"}) {
+	if m.Board != "pc" || m.Memory != 256<<20 || !reflect.DeepEqual(m.Options, []string{"ip=192.0.2.5/24,gw=192.0.2.1,dns=192.0.2.2", "ip6=off", "qdisc=fifo"}) {
 		t.Errorf("got %+v", m)
 	}
 	if len(m.Domains) != 2 || m.Domains[0].Name != "web" || m.Domains[1].Name != "clock" {
@@ -54,11 +56,11 @@ func TestParse(t *testing.T) {
 	}
 	web, clock := m.Domains[0], m.Domains[1]
 	if web.Package != "./web" || web.Quota != 32<<20 || web.Weight != 300 || web.Cap != 125 || web.Policy != restart.Always ||
-		web.Backoff != 2*time.Second || web.BackoffMax != 10*time.Second || web.Start || !web.Pinned || web.Files["/etc/web.conf"] != "web.conf" ||
+		web.Backoff != 2*time.Second || web.BackoffMax != 10*time.Second || web.Start || !web.Pinned || web.Rate != 10e6 || web.Files["/etc/web.conf"] != "web.conf" ||
 		!reflect.DeepEqual(web.Env, []string{"A=1", "B=2"}) || !reflect.DeepEqual(web.Args, []string{"-v", "two words"}) {
 		t.Errorf("web is %+v", web)
 	}
-	if clock.Quota != defaultQuota || clock.Weight != 100 || clock.Policy != restart.OnFailure || !clock.Start || clock.Pinned {
+	if clock.Quota != defaultQuota || clock.Weight != 100 || clock.Policy != restart.OnFailure || !clock.Start || clock.Pinned || clock.Rate != 0 {
 		t.Errorf("clock is %+v", clock)
 	}
 }
@@ -75,6 +77,9 @@ func TestMistakes(t *testing.T) {
 		{"memory = \"64KB\"", `1: the size`},
 		{"[host]\nip = \"1.2.3\"", `2: "ip=1.2.3"`},
 		{"[host]\nip6 = \"on off\"", `2: "ip6=on off" has a blank`},
+		{"[host]\nqdisc = \"red\"", `2: "qdisc=red": want aqm or fifo`},
+		{"[domain.a]\npackage = \"./a\"\nrate = \"10Mbit\"", `3: the rate "10Mbit": want one like "500kbit"`},
+		{"[domain.a]\npackage = \"./a\"\nrate = 10", `3: "domain.a.rate" is of the wrong type: want a string`},
 		{"[host]\ngw = \"192.0.2.1\"", `1: gw and dns without an address`},
 		{"[domain.a]", `1: domain a has no package`},
 		{"[domain.a]\npackage = \"-o x\"", `2: "-o x" is no package`},

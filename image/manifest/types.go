@@ -24,11 +24,11 @@ var (
 var shapes = map[string]shape{
 	"board": text, "memory": text,
 	"host": {unstable.InlineTable, `a table: [host]`},
-	"ip":   text, "gw": text, "dns": texts, "ip6": text,
+	"ip":   text, "gw": text, "dns": texts, "ip6": text, "qdisc": text,
 	"package": text, "args": texts, "env": table, "weight": whole,
 	"cap": text, "restart": text, "backoff": text, "backoff-max": text,
 	"files": table, "listen": texts, "connect": texts, "pipes": texts, "link": texts,
-	"observe": truth, "pinned": truth, "start": truth,
+	"rate": text, "observe": truth, "pinned": truth, "start": truth,
 }
 
 // shapeOf says what the value at a path has to be; false for a key that is not

@@ -41,6 +41,14 @@ type classQueue struct {
 	// current is a packet that has left the queue and found no room in the ring, or not
 	// for all of it; -1: none.
 	current int32
+	// plain says that there are no classes and flows: packets leave as they come, and
+	// domains wait until nobody does. line are those that wait so: the first and the last
+	// slot, -1: none.
+	plain bool
+	line  struct {
+		first, last int32
+		count       int
+	}
 	// packets and bytes are what gVisor's packets keep, at most packetsMax and bytesMax.
 	packets, bytes, bytesMax int
 
@@ -78,6 +86,7 @@ func newClassQueue(lim limits, c *counters) *classQueue {
 	for i := range q.slots {
 		q.slots[i].next = int32(i) + 1
 	}
+	q.line.first, q.line.last = -1, -1
 	q.left = len(q.slots)
 	q.slots[q.left-1].next = -1
 	config := queueConfig(len(q.slots))
@@ -93,7 +102,7 @@ func newClassQueue(lim limits, c *counters) *classQueue {
 
 // length is how many packets wait.
 func (q *classQueue) length() int {
-	n := q.queue.Len()
+	n := q.queue.Len() + q.line.count
 	if q.current >= 0 {
 		n++
 	}
@@ -172,6 +181,10 @@ func (q *classQueue) discard(now time.Duration) {
 		q.put(q.current)
 		q.current = -1
 	}
+	for i := q.shift(); i >= 0; i = q.shift() {
+		q.counters.inc(txDropLinkDown)
+		q.put(i)
+	}
 	q.why = txDropLinkDown
 	q.queue.Purge(now)
 	q.why = txDropDelay
@@ -243,8 +256,50 @@ func wholeSegments(part, mss int) int {
 	return max(part-part%mss, mss)
 }
 
+// append puts a slot at the end of the line, and shift takes the first one out: -1 if there is
+// none.
+func (q *classQueue) append(i int32) {
+	q.slots[i].next = -1
+	if q.line.count == 0 {
+		q.line.first = i
+	} else {
+		q.slots[q.line.last].next = i
+	}
+	q.line.last = i
+	q.line.count++
+}
+
+func (q *classQueue) shift() int32 {
+	i := q.line.first
+	if i >= 0 {
+		q.line.first = q.slots[i].next
+		q.line.count--
+	}
+	return i
+}
+
+// dequeue takes the next packet out that is to leave, with its mark; -1: there is none.
+func (q *classQueue) dequeue(now time.Duration) int32 {
+	// What came before it was decided otherwise leaves before the others.
+	if q.line.count > 0 && !(q.plain && q.queue.Len() > 0) {
+		return q.shift()
+	}
+	if !q.queue.Dequeue(now, &q.of) {
+		return -1
+	}
+	i := int32(q.of.Handle)
+	if q.of.Mark {
+		q.mark(&q.slots[i])
+	}
+	return i
+}
+
 // enqueue puts the packet at hand, which is in slot i, into the queue.
 func (q *classQueue) enqueue(now time.Duration, i int32) aqm.Verdict {
+	if q.plain {
+		q.append(i)
+		return aqm.Verdict{}
+	}
 	v := q.queue.Enqueue(now, &q.of)
 	if v.Outcome == aqm.Refused {
 		// Nothing is without bytes or longer than the queue takes: see describe.

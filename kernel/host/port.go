@@ -123,6 +123,10 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	if free && (o.SegmentSize == 0 || o.PayloadLen <= part) && p.put(o, mac, &at) {
 		return netif.Sent
 	}
+	if t.queue.plain && at.done == 0 {
+		t.queue.refused = true
+		return netif.Full
+	}
 	r := t.queue.holdDomain(t.now(), p, o, mac, at, part)
 	switch {
 	case r == netif.Sent:

@@ -3,6 +3,7 @@ package host
 // What the class queue has done, for people and programs.
 
 import (
+	"fmt"
 	"strconv"
 
 	"github.com/sluice-os/sluice/nexus/aqm"
@@ -16,18 +17,21 @@ import (
 // to a power of two; for programs there is how many packets had each: in place i of the
 // list those that waited less than 2^i, and no less than half of that.
 func (s *Stack) Qdisc() *view.Table {
-	t := view.New("DEV", "CLASS", "SENT PACKETS#", "SENT BYTES#", "DROPPED#", "MARKED#",
+	t := view.New("DEV", "QDISC", "CLASS", "SENT PACKETS#", "SENT BYTES#", "DROPPED#", "MARKED#",
 		"BACKLOG PACKETS#", "BACKLOG BYTES#", "LIMIT BYTES#", "PAUSED#", "PAUSES#", "DELAY P50 US#", "DELAY P99 US#", "DELAYS{}")
 	tx := s.link.tx
 	tx.mu.Lock()
 	c, packets, bytes := tx.queue.queue.Counts(), tx.queue.queue.Len(), tx.queue.queue.Bytes()
-	limit, inFlight := tx.limit.Limit(), tx.limit.InFlight()
+	limit, inFlight, kind, line := tx.limit.Limit(), tx.limit.InFlight(), QdiscAQM, tx.queue.line.count
+	if tx.queue.plain {
+		kind = QdiscFIFO
+	}
 	tx.mu.Unlock()
 
 	var all aqm.ClassCounts
 	paused, pauses := uint64(0), uint64(0)
 	add := func(name string, k *aqm.ClassCounts) {
-		t.Add(cardName, name, k.Out.Packets, k.Out.Bytes, k.Dropped.Packets, k.Marked, k.Packets, k.Bytes, 0, paused, pauses,
+		t.Add(cardName, kind, name, k.Out.Packets, k.Out.Bytes, k.Dropped.Packets, k.Marked, k.Packets, k.Bytes, 0, paused, pauses,
 			quantile(&k.Delay, 50), quantile(&k.Delay, 99), numbers(k.Delay[:]))
 	}
 	for i := range aqm.Classes {
@@ -41,11 +45,33 @@ func (s *Stack) Qdisc() *view.Table {
 			add(i.String(), k)
 		}
 	}
-	all.Out, all.Packets, all.Bytes = c.Out, packets, bytes
+	all.Out, all.Packets, all.Bytes = c.Out, packets+line, bytes
 	paused, pauses = c.Controlled-c.Released, c.Controlled
 	add("all", &all)
-	t.Add(cardName, "ring", s.counters.get(txFrames), s.counters.get(txBytes), 0, 0, 0, inFlight, limit, 0, 0, 0, 0, "[]")
+	t.Add(cardName, kind, "ring", s.counters.get(txFrames), s.counters.get(txBytes), 0, 0, 0, inFlight, limit, 0, 0, 0, 0, "[]")
 	return t
+}
+
+// The names of queues, for SetQdisc.
+const (
+	// QdiscAQM has classes and flows take turns, and those that send too much pause.
+	QdiscAQM = "aqm"
+	// QdiscFIFO has packets leave as they come, and gives the card as much as it takes:
+	// for comparison.
+	QdiscFIFO = "fifo"
+)
+
+// SetQdisc changes the queue in front of the card: QdiscAQM, which it has at first, or QdiscFIFO.
+// What waits leaves before what comes. It fails for other names.
+func (s *Stack) SetQdisc(name string) error {
+	if name != QdiscAQM && name != QdiscFIFO {
+		return fmt.Errorf("no queue is called %q, want %s or %s", name, QdiscAQM, QdiscFIFO)
+	}
+	t := s.link.tx
+	t.mu.Lock()
+	t.queue.plain = name == QdiscFIFO
+	t.mu.Unlock()
+	return nil
 }
 
 // numbers is a list of JSON.

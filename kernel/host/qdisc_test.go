@@ -41,6 +41,67 @@ func (b *queueBench) qdisc() map[string]qdiscRow {
 	return m
 }
 
+// TestFIFO: without classes and flows packets leave as they come, whoever sends them, a domain
+// waits when the ring is full, and what waits when that is changed leaves before the rest.
+func TestFIFO(t *testing.T) {
+	b := newQueueBench(t, 3000)
+	if err := b.s.SetQdisc("red"); err == nil {
+		t.Error("another name is taken")
+	}
+	var bulk, little netif.Backlog
+	taken := uint32(0)
+	send := func(n int) {
+		for range n {
+			if r, _ := b.output(&bulk, 1, taken, 1000); r != netif.Sent {
+				return
+			}
+			taken++
+		}
+	}
+	send(10)
+	waits := b.l.tx.queue.length()
+	if err := b.s.SetQdisc(QdiscFIFO); err != nil || waits == 0 {
+		t.Fatal(err, waits)
+	}
+	// Those that wait leave at once, as the limit is none any more.
+	send(1000)
+	if b.l.tx.queue.length() != 0 || taken != cableSlots {
+		t.Errorf("%d wait, %d were taken", b.l.tx.queue.length(), taken)
+	}
+	if r, _ := b.output(&little, 2, taken, 10); r != netif.Full {
+		t.Fatal("the other one passes those that wait")
+	}
+	var order [][2]uint32
+	for n := range 40 {
+		order = append(order, b.arrived(5)...)
+		b.p.turn()
+		switch n {
+		case 5:
+			if r, _ := b.output(&little, 2, taken, 10); r != netif.Sent || b.told.rooms == 0 {
+				t.Fatalf("%d, told %d times", r, b.told.rooms)
+			}
+			taken++
+			send(1000)
+			b.s.SetQdisc(QdiscAQM)
+			send(10)
+		case 10:
+			send(1)
+		}
+	}
+	for i, p := range order {
+		if p[1] != uint32(i) {
+			t.Fatalf("packet %d came in place of %d", p[1], i)
+		}
+	}
+	if len(order) != int(taken) {
+		t.Errorf("%d of %d have arrived", len(order), taken)
+	}
+	b.empty()
+	if kind := b.s.Qdisc().Rows[0][1]; kind != QdiscAQM {
+		t.Errorf("it is %s", kind)
+	}
+}
+
 // TestQdisc: what waits, left and was told to pause shows, with the delays of each class.
 func TestQdisc(t *testing.T) {
 	b := newQueueBench(t, 3000)

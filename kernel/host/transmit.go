@@ -130,7 +130,12 @@ func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 
 // part is how much payload a packet may have at a time, in bytes: what the link sends in a
 // millisecond, as nothing comes between the segments of one.
-func (t *transmitter) part() int { return aqm.Largest(t.limit.Rate(), t.mtu) }
+func (t *transmitter) part() int {
+	if t.queue.plain {
+		return nic.FrameMax
+	}
+	return aqm.Largest(t.limit.Rate(), t.mtu)
+}
 
 // packetMemory is what a packet keeps, in bytes.
 func packetMemory(pkt *stack.PacketBuffer) int {
@@ -154,12 +159,11 @@ func (t *transmitter) drain(by *netif.Backlog) {
 	last := start
 	for {
 		if q.current < 0 {
-			if q.queue.Len() == 0 || !t.room() || !q.queue.Dequeue(last, &q.of) {
+			if q.length() == 0 || !t.room() {
 				break
 			}
-			q.current = int32(q.of.Handle)
-			if q.of.Mark {
-				q.mark(&q.slots[q.current])
+			if q.current = q.dequeue(last); q.current < 0 {
+				break
 			}
 		}
 		w := &q.slots[q.current]
@@ -192,7 +196,7 @@ func (t *transmitter) leave(w *waitingPacket) bool {
 // room says whether the ring is to be given a packet more. If not, the card will interrupt
 // when it has finished some. t.mu is held.
 func (t *transmitter) room() bool {
-	if t.limit.Room() {
+	if t.queue.plain || t.limit.Room() {
 		return true
 	}
 	// What the device has not been told of it cannot finish.

@@ -8,6 +8,7 @@
 //	ip6=auto | ip6=off | ip6=ADDR/PREFIX               IPv6 of the network card
 //	log=debug | log=info | log=warn | log=error        least level that is logged
 //	iommu=on | iommu=off                               devices reach their own memory only
+//	qdisc=aqm | qdisc=fifo                             the queue in front of the network card
 //	panic=reboot | panic=exit | panic=halt             what follows a fatal fault
 //	run=NAME                                           one domain has the console; its end is the machine's
 //	virtio_mmio.device=SIZE@ADDR:IRQ[:ID]              a device, as QEMU's microvm appends it
@@ -91,6 +92,8 @@ type Options struct {
 	Log  slog.Level
 	// NoIOMMU leaves the machine's IOMMUs as firmware has left them.
 	NoIOMMU bool
+	// FIFO has packets wait for the network card in one line, instead of by class and flow.
+	FIFO    bool
 	Panic   PanicAction
 	Devices []MMIODevice
 	// Run names the domain that has the console; "" for none.
@@ -175,6 +178,10 @@ func (o *Options) set(key, value string) error {
 		if o.NoIOMMU = value == "off"; value != "on" && value != "off" {
 			err = fmt.Errorf("want on or off")
 		}
+	case "qdisc":
+		if o.FIFO = value == "fifo"; value != "aqm" && value != "fifo" {
+			err = fmt.Errorf("want aqm or fifo")
+		}
 	case "panic":
 		if o.Panic, err = parsePanic(value); err != nil {
 			o.Panic = d.Panic
@@ -193,7 +200,7 @@ func (o *Options) set(key, value string) error {
 		}
 		o.Devices = append(o.Devices, dev)
 	default:
-		return fmt.Errorf("unknown key, want ip, ip6, iommu, log, panic, run or virtio_mmio.device")
+		return fmt.Errorf("unknown key, want ip, ip6, iommu, log, panic, qdisc, run or virtio_mmio.device")
 	}
 	return err
 }

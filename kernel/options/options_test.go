@@ -31,6 +31,8 @@ func TestParse(t *testing.T) {
 		{"ip=dhcp ip6=auto log=info iommu=on panic=exit", Default()},
 		{"iommu=off", with(func(o *Options) { o.NoIOMMU = true })},
 		{"iommu=off iommu=on", Default()},
+		{"qdisc=fifo", with(func(o *Options) { o.FIFO = true })},
+		{"qdisc=fifo qdisc=aqm", Default()},
 		{"ip=192.0.2.5/24", with(func(o *Options) {
 			o.IPv4 = IPv4{Address: netip.MustParsePrefix("192.0.2.5/24")}
 		})},
@@ -95,6 +97,8 @@ func TestParseReportsAndKeepsDefault(t *testing.T) {
 		{"log=loud", "want debug"},
 		{"iommu=", "want on or off"},
 		{"iommu=force", "want on or off"},
+		{"qdisc=", "want aqm or fifo"},
+		{"qdisc=red", "want aqm or fifo"},
 		{"panic=dance", "want reboot"},
 		{"virtio_mmio.device=512", "want SIZE@ADDR:IRQ"},
 		{"virtio_mmio.device=512@0xfeb00000", "want SIZE@ADDR:IRQ"},

@@ -29,7 +29,7 @@ func init() {
 		{"flows", "flows [-j]", "flows of domains", tableCommand("flows")},
 		{"rings", "rings [-j]", "rings of channels", tableCommand("rings")},
 		{"pools", "pools [-j]", "packet pools of channels", tableCommand("pools")},
-		{"qdisc", "qdisc [-j]", "the queue in front of the card: classes, drops, delays", tableCommand("qdisc")},
+		{"qdisc", "qdisc [-j] | qdisc aqm|fifo | qdisc rate DOMAIN RATE|off", "the queue in front of the card; another one; how much a domain may send", (*Shell).qdisc},
 		{"ping", "ping [-c COUNT] ADDRESS", "ICMP echo; ^C ends it", (*Shell).ping},
 		{"counters", "counters", "counters of the card and all drops by reason", (*Shell).counters},
 		{"domains", "domains [-j]", "apps: state, processor, memory, last exit", (*Shell).domains},

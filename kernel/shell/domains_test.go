@@ -10,6 +10,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluice-os/sluice/nexus/aqm"
+	"github.com/sluice-os/sluice/nexus/view"
 )
 
 // fakeDomains is two domains; what is done to them is noted.
@@ -189,5 +192,42 @@ func TestJSONIsJSON(t *testing.T) {
 	New(nil, &out, System{}).listJSON(nil)
 	if !json.Valid(out.Bytes()) {
 		t.Errorf("no domains: %s", out.Bytes())
+	}
+}
+
+func TestQdiscCommands(t *testing.T) {
+	for line, want := range map[string]struct{ did, printed string }{
+		"qdisc":                 {"", "CLASS"},
+		"qdisc -j":              {"", "[]"},
+		"qdisc fifo":            {"queue fifo", ""},
+		"qdisc rate web 10mbit": {"web 10000000", ""},
+		"qdisc rate web off":    {"web 0", ""},
+		"qdisc rate web 10":     {"", `the rate "10": want`},
+		"qdisc rate web":        {"", "want: qdisc"},
+		"qdisc fifo now":        {"", "want: qdisc"},
+		"qdisc red":             {"queue red", "no such queue"},
+	} {
+		var did string
+		var out bytes.Buffer
+		New(nil, &out, System{
+			Tables: map[string]func() *view.Table{"qdisc": func() *view.Table { return view.New("CLASS") }},
+			SetQdisc: func(name string) error {
+				if did = "queue " + name; name == "red" {
+					return errors.New("no such queue")
+				}
+				return nil
+			},
+			SetRate: func(domain string, rate aqm.Rate) error { did = fmt.Sprint(domain, " ", uint64(rate)); return nil },
+		}).Execute(t.Context(), line)
+		if did != want.did || !strings.Contains(out.String(), want.printed) || want.printed == "" && out.Len() > 0 {
+			t.Errorf("%s did %q and printed %q, want %q and %q", line, did, out.String(), want.did, want.printed)
+		}
+	}
+	for _, line := range []string{"qdisc", "qdisc fifo", "qdisc rate web off"} {
+		var out bytes.Buffer
+		New(nil, &out, System{}).Execute(t.Context(), line)
+		if out.Len() == 0 {
+			t.Errorf("%s without a network says nothing", line)
+		}
 	}
 }

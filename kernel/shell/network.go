@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/host/netinfo"
+	"github.com/sluice-os/sluice/nexus/aqm"
 )
 
 func (s *Shell) ip(_ context.Context, args []string) error {
@@ -201,4 +202,29 @@ func tableCommand(name string) func(*Shell, context.Context, []string) error {
 		}
 		return nil
 	}
+}
+
+// qdisc shows the queue in front of the card, or changes it, or a domain's rate.
+func (s *Shell) qdisc(ctx context.Context, args []string) error {
+	switch {
+	case len(args) == 0 || args[0] == "-j":
+		return tableCommand("qdisc")(s, ctx, args)
+	case len(args) == 3 && args[0] == "rate":
+		rate, err := aqm.Rate(0), error(nil)
+		if args[2] != "off" {
+			rate, err = aqm.ParseRate(args[2])
+		}
+		switch {
+		case err != nil:
+			return err
+		case s.sys.SetRate == nil:
+			return errAbsent
+		}
+		return s.sys.SetRate(args[1], rate)
+	case len(args) > 1:
+		return errUsage
+	case s.sys.SetQdisc == nil:
+		return errAbsent
+	}
+	return s.sys.SetQdisc(args[0])
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/host/netinfo"
+	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/view"
 )
 
@@ -48,6 +49,10 @@ type System struct {
 	// PowerOff and Reboot return only when they fail.
 	PowerOff func() error
 	Reboot   func() error
+	// SetQdisc changes the queue in front of the card, and SetRate how many bits a second a
+	// domain may send by it, 0 for any; nil: there is none.
+	SetQdisc func(name string) error
+	SetRate  func(domain string, rate aqm.Rate) error
 	// Tables are what commands of their names show: ss, flows, rings, pools, arenas,
 	// and channels for netstat.
 	Tables map[string]func() *view.Table

@@ -1,6 +1,11 @@
 package aqm
 
-import "time"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // This file owns the rate of a link and what follows from it.
 
@@ -13,6 +18,30 @@ const (
 	Megabit Rate = 1e6
 	Gigabit Rate = 1e9
 )
+
+// rateUnits are what a rate's text ends in, and RateMost is the greatest that it may say.
+var rateUnits = [...]struct {
+	text string
+	rate Rate
+}{{"kbit", Kilobit}, {"mbit", Megabit}, {"gbit", Gigabit}}
+
+const RateMost = 1000 * Gigabit
+
+// ParseRate reads a rate of 1kbit to 1000gbit: a whole number and kbit, mbit or gbit.
+func ParseRate(text string) (Rate, error) {
+	for _, unit := range rateUnits {
+		number, ok := strings.CutSuffix(text, unit.text)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(number, 10, 32)
+		if err != nil || n == 0 || n > uint64(RateMost/unit.rate) || number[0] == '+' {
+			break
+		}
+		return Rate(n) * unit.rate, nil
+	}
+	return 0, fmt.Errorf("the rate %q: want one like \"500kbit\", \"10mbit\" or \"1gbit\"", text)
+}
 
 // Bytes is how many bytes pass in a time.
 func (r Rate) Bytes(d time.Duration) int {

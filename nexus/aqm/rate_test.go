@@ -46,3 +46,14 @@ func TestRate(t *testing.T) {
 		t.Errorf("a rate that is not known takes %v", got)
 	}
 }
+
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]aqm.Rate{
+		"1kbit": aqm.Kilobit, "500kbit": 500 * aqm.Kilobit, "10mbit": 10 * aqm.Megabit, "1gbit": aqm.Gigabit, "1000gbit": aqm.RateMost,
+		"": 0, "10": 0, "mbit": 0, "0mbit": 0, "-1mbit": 0, "+1mbit": 0, "1.5mbit": 0, "1001gbit": 0, "10Mbit": 0, "10 mbit": 0, "99999999999kbit": 0,
+	} {
+		if got, err := aqm.ParseRate(text); got != want || (err == nil) != (want > 0) {
+			t.Errorf("%q is %d, %v; want %d", text, got, err, want)
+		}
+	}
+}

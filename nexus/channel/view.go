@@ -7,18 +7,19 @@ type Listed struct {
 	*Channel
 	Nexus string
 	Flows int
+	Rate  uint64 // that its domain may send, in bits a second; 0: any
 }
 
 // Table describes channels.
 func Table(list []Listed) *tables.Table {
 	t := tables.New("ID#", "DOMAIN", "NEXUS", "SCHEMA", "STATE", "BYTES#", "MEMORY#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#",
-		"SYNCS#", "EVENTS#", "STALLED#", "REFUSED#", "DROPPED#", "PAUSED#", "PAUSES#")
+		"SYNCS#", "EVENTS#", "STALLED#", "REFUSED#", "DROPPED#", "PAUSED#", "PAUSES#", "RATE#")
 	for _, a := range list {
 		c := a.Counts()
 		packets, rest := a.Memory()
 		flows := a.Advisories()
 		t.Add(a.ID, a.Name, a.Nexus, a.Schema, a.state(), a.Arena().Size, packets+rest, a.Flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
-			c.TxSyncs, c.RxEvents, c.TxStalled, c.TxRefused, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong, flows.Paused, flows.Pauses)
+			c.TxSyncs, c.RxEvents, c.TxStalled, c.TxRefused, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong, flows.Paused, flows.Pauses, a.Rate)
 	}
 	return t
 }

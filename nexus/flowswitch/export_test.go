@@ -1,6 +1,8 @@
 package flowswitch
 
 import (
+	"time"
+
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flow"
 )
@@ -45,3 +47,8 @@ func Judge(s *Switch, c *channel.Channel, packet []byte) func() Reason {
 		return s.admit(a, s.outgoing(&x.c), &x.c)
 	}
 }
+
+// Later has f told when a channel is to go on, instead of its timer, and GoOn does what that
+// timer does.
+func (s *Switch) Later(c *channel.Channel, f func(time.Duration)) { s.channel(c.ID).later = f }
+func (s *Switch) GoOn(c *channel.Channel)                         { s.goOn(s.channel(c.ID)) }

@@ -73,6 +73,9 @@ type attached struct {
 	asking asking
 	// untold says that a flow found no room in the advisory table.
 	untold atomic.Bool
+	// limit is the rate of its domain; nil: none. later has the channel go on after a time.
+	limit atomic.Pointer[Limit]
+	later func(time.Duration)
 	// stalled says that it has packets that the card did not take.
 	stalled atomic.Bool
 }
@@ -238,13 +241,18 @@ func (s *Switch) Room() {
 	}
 	for _, a := range s.list() {
 		if a.stalled.Swap(false) {
-			began := s.now()
-			// A violation shows again when the domain asks for a sync.
-			_ = a.Resume(a.send)
-			a.Account().Add(int64(s.now() - began))
+			s.resume(a)
 		}
 	}
 	s.port.Flush()
+}
+
+// resume goes on sending what waits in a channel. Its domain is charged for it.
+func (s *Switch) resume(a *attached) {
+	began := s.now()
+	// A violation shows again when the domain asks for a sync.
+	_ = a.Resume(a.send)
+	a.Account().Add(int64(s.now() - began))
 }
 
 // Reap ends the flows whose time is over: their ports are free, and peers that

@@ -327,6 +327,12 @@ func (w *world) wait(d time.Duration) {
 	w.sw.Reap()
 }
 
+func (w *world) clock() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
 func (w *world) drops() map[string]uint64 {
 	m := map[string]uint64{}
 	w.sw.Drops(func(name string, n uint64) {

@@ -34,8 +34,10 @@ type sender struct {
 	backlog netif.Backlog
 	// flow is that of the packet at hand.
 	flow *flow.Flow
-	// waits is the packet that was let pass and found the card full.
+	// waits is the packet that was let pass and found the card full, or the rate of its
+	// domain used up. paid says that it counts for that rate already.
 	waits waiting
+	paid  bool
 }
 
 // waiting is what was taken into account of a packet; the zero value is of none.
@@ -72,6 +74,10 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.deliverHere(f)
 		x.passed(f)
 		return true
+	}
+	if x.limited(x.c.in.Length) {
+		x.waits = waitingOf(&x.c.in)
+		return false
 	}
 	if !x.c.again && s.many(&x.c.in) {
 		x.neighbours()

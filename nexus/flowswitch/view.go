@@ -32,7 +32,7 @@ func (s *Switch) All() []channel.Listed {
 	}
 	var all []channel.Listed
 	for _, a := range s.list() {
-		all = append(all, channel.Listed{Channel: a.Channel, Nexus: "network", Flows: flows[a.ID]})
+		all = append(all, channel.Listed{Channel: a.Channel, Nexus: "network", Flows: flows[a.ID], Rate: uint64(a.rate())})
 	}
 	if s.others != nil {
 		all = append(all, s.others()...)

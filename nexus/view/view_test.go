@@ -19,7 +19,7 @@ func TestTable(t *testing.T) {
 	var rows []struct {
 		Name    string `json:"name"`
 		List    []int
-		RxBytes int    `json:"rx_bytes"`
+		RxBytes int `json:"rx_bytes"`
 	}
 	if err := json.Unmarshal(x.AppendJSON(nil), &rows); err != nil || len(rows) != 2 || rows[1].RxBytes != 1234567 || rows[1].Name != "longer" || len(rows[1].List) != 2 {
 		t.Errorf("%v %v", rows, err)

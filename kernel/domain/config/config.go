@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/domain/picker"
 	"github.com/sluice-os/sluice/kernel/domain/restart"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/direct"
 )
 
@@ -58,6 +59,8 @@ type Domain struct {
 	// Link are the EtherTypes of the frames that it may receive and send, in the
 	// manifest's words.
 	Link []string
+	// Rate is how much it may send by the card, in bits a second; 0: any.
+	Rate int64
 	// Observe says that it may read what goes on in the whole machine.
 	Observe bool
 	// Pinned says that its channels keep their memory as long as they are open.
@@ -77,6 +80,8 @@ func (d *Domain) Check() error {
 		return fmt.Errorf("a cap of %d thousandths: want 1 to %d, or none", d.Cap, picker.Whole)
 	case d.Policy < restart.Never || d.Policy > restart.Always:
 		return fmt.Errorf("the restart policy %d: want never, on-failure or always", d.Policy)
+	case d.Rate < 0 || d.Rate > int64(aqm.RateMost):
+		return fmt.Errorf("a rate of %d bit/s: want 1 kbit/s to 1000 Gbit/s, or none", d.Rate)
 	case d.Backoff < 0 || d.BackoffMax < d.Backoff:
 		return fmt.Errorf("a back-off of %v up to %v: want 0 or more, and the second not below the first", d.Backoff, d.BackoffMax)
 	}

@@ -12,7 +12,7 @@ import (
 func good() Domain {
 	return Domain{Name: "web-1", Args: []string{"-v"}, Env: []string{"A=b"}, Quota: 8 << 20, Weight: 100,
 		Cap: 250, Start: true, Policy: restart.OnFailure, Backoff: time.Second, BackoffMax: time.Minute,
-		Listen: []string{"tcp/80"}, Pipes: []string{"log", "other"}, Link: []string{"88cc"}, Pinned: true}
+		Listen: []string{"tcp/80"}, Pipes: []string{"log", "other"}, Link: []string{"88cc"}, Rate: 10e6, Pinned: true}
 }
 
 func TestDecodeReadsWhatEncodeWrote(t *testing.T) {

@@ -33,6 +33,9 @@ func Encode(domains []Domain) []byte {
 		number("restart", int64(d.Policy))
 		number("backoff", int64(d.Backoff))
 		number("backoff-max", int64(d.BackoffMax))
+		if d.Rate > 0 {
+			number("rate", d.Rate)
+		}
 		if d.Observe {
 			number("observe", 1)
 		}
@@ -118,6 +121,11 @@ func (d *Domain) set(key, value string) (err error) {
 		d.Backoff = time.Duration(v)
 	case "backoff-max":
 		d.BackoffMax = time.Duration(v)
+	case "rate":
+		if v <= 0 {
+			return errForm
+		}
+		d.Rate = v
 	case "observe":
 		if v != 1 {
 			return errForm
