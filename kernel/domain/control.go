@@ -87,7 +87,7 @@ func (m *Manager) Start(name string) error {
 	if err != nil {
 		return err
 	}
-	return a.start()
+	return a.startNow()
 }
 
 // Stop implements shell.Domains.
@@ -115,7 +115,7 @@ func (m *Manager) Restart(name string) error {
 		return err
 	}
 	_ = a.halt(false) // it need not run
-	return a.start()
+	return a.startNow()
 }
 
 // running returns the app and its present start.
@@ -126,13 +126,16 @@ func (m *Manager) running(name string) (*app, *Domain, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.current == nil && a.state == StateWaiting {
+	switch {
+	case a.current != nil:
+		return a, a.current, nil
+	case a.state == StateWaiting:
 		return nil, nil, fmt.Errorf("domain %s is waiting for its restart", name)
-	}
-	if a.current == nil {
+	case a.state == StateRunning: // between two starts
+		return nil, nil, fmt.Errorf("domain %s is being loaded: try again", name)
+	default:
 		return nil, nil, fmt.Errorf("domain %s is not running: it is %s: start it with: domain start %s", name, a.state, name)
 	}
-	return a, a.current, nil
 }
 
 // Send implements shell.Domains.
@@ -189,7 +192,7 @@ func (m *Manager) Run(name string, out func([]byte)) (Exit, error) {
 	}
 	a.out.setRaw(out)
 	defer a.out.setRaw(nil)
-	if err := a.start(); err != nil {
+	if _, err := a.start(); err != nil {
 		return Exit{}, err
 	}
 	a.mu.Lock()

@@ -52,7 +52,7 @@ type app struct {
 	current  *Domain
 	stopping bool // asked to stay stopped
 	cancel   chan struct{}
-	done     chan struct{} // closed when the present start has ended
+	done     chan struct{} // closed when the app has stopped for good
 	starts   int
 	first    time.Duration // when it was started for the first time
 	last     Exit
@@ -145,7 +145,7 @@ func (a *app) refuse(err error) {
 func (m *Manager) StartAll(but string) {
 	for _, a := range m.apps {
 		if a.config.Start && a.config.Name != but {
-			_ = a.start() // refused ones have said so
+			_, _ = a.start() // refused ones have said so
 		}
 	}
 }
@@ -179,38 +179,53 @@ func (m *Manager) find(name string) (*app, error) {
 	return nil, fmt.Errorf("no domain %q: the command domains lists them", name)
 }
 
-// start has the app run, if it does not.
-func (a *app) start() error {
+// start has the app run, if it does not. loaded is closed when it can be talked to, or could
+// not be loaded.
+func (a *app) start() (loaded <-chan struct{}, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch a.state {
 	case StateRefused:
-		return fmt.Errorf("domain %s cannot run: %s", a.config.Name, a.last.Detail)
+		return nil, fmt.Errorf("domain %s cannot run: %s", a.config.Name, a.last.Detail)
 	case StateRunning, StateWaiting:
-		return fmt.Errorf("domain %s is %s already", a.config.Name, a.state)
+		return nil, fmt.Errorf("domain %s is %s already", a.config.Name, a.state)
 	}
 	a.state, a.stopping = StateRunning, false
 	a.cancel, a.done = make(chan struct{}), make(chan struct{})
-	go a.supervise(a.cancel, a.done)
-	return nil
+	there := make(chan struct{})
+	go a.supervise(a.cancel, sync.OnceFunc(func() { close(there) }), a.done)
+	return there, nil
 }
 
-// supervise runs the app until its policy or a person lets it end.
-func (a *app) supervise(cancel, done chan struct{}) {
+// startNow is start, and waits until the app is loaded.
+func (a *app) startNow() error {
+	loaded, err := a.start()
+	if err == nil {
+		<-loaded
+	}
+	return err
+}
+
+// supervise runs the app until its policy or a person lets it end. An end is logged when the
+// state says so: who reads of it may start the app anew at once.
+func (a *app) supervise(cancel chan struct{}, loaded func(), done chan struct{}) {
 	defer close(done)
 	backoff := restart.Backoff{First: a.config.Backoff, Most: a.config.BackoffMax}
 	for {
 		began := clock.Since()
-		end := a.runOnce()
+		end := a.runOnce(loaded)
 		delay, again := backoff.Next(a.config.Policy, end.Failed(), clock.Since()-began)
 		a.mu.Lock()
+		a.state = StateWaiting
 		if a.stopping || !again || end.Reason == Refused {
 			a.state = StateStopped
-			a.mu.Unlock()
+		}
+		stopped := a.state == StateStopped
+		a.mu.Unlock()
+		a.tell(&end)
+		if stopped {
 			return
 		}
-		a.state = StateWaiting
-		a.mu.Unlock()
 		if delay > 0 {
 			slog.Info("domain starts again", "domain", a.config.Name, "in", delay)
 			select {
@@ -229,11 +244,29 @@ func (a *app) supervise(cancel, done chan struct{}) {
 	}
 }
 
-// runOnce is one start, from loading to the last page given back.
-func (a *app) runOnce() (end Exit) {
+// tell logs the end of a start.
+func (a *app) tell(end *Exit) {
+	if end.Reason == Refused {
+		slog.Error("domain not started", "domain", a.config.Name, "reason", end.Detail)
+		return
+	}
+	attrs := []any{"domain", a.config.Name, "reason", end.String()}
+	for i, call := range end.Trace {
+		attrs = append(attrs, fmt.Sprintf("at%d", i), call)
+	}
+	if end.Failed() {
+		slog.Warn("domain ended", attrs...)
+	} else {
+		slog.Info("domain ended", attrs...)
+	}
+}
+
+// runOnce is one start, from loading, after which it calls loaded, to the last page given
+// back.
+func (a *app) runOnce(loaded func()) (end Exit) {
+	defer loaded() // if it never came so far
 	d, err := start(&a.manager.env, &a.config, a.image, a.files, a.out, a.in)
 	if err != nil {
-		slog.Error("domain not started", "domain", a.config.Name, "reason", err)
 		end = Exit{Reason: Refused, Detail: err.Error()}
 		a.mu.Lock()
 		a.last = end
@@ -248,6 +281,7 @@ func (a *app) runOnce() (end Exit) {
 	a.starts++
 	stopping := a.stopping
 	a.mu.Unlock()
+	loaded()
 	if stopping {
 		d.kill(Exit{Reason: Stopped})
 	}
@@ -260,15 +294,6 @@ func (a *app) runOnce() (end Exit) {
 	a.mu.Unlock()
 	d.reclaim()
 	a.manager.relieved()
-	attrs := []any{"domain", a.config.Name, "reason", end.String()}
-	for i, call := range end.Trace {
-		attrs = append(attrs, fmt.Sprintf("at%d", i), call)
-	}
-	if end.Failed() {
-		slog.Warn("domain ended", attrs...)
-	} else {
-		slog.Info("domain ended", attrs...)
-	}
 	return end
 }
 

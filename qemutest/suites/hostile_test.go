@@ -155,9 +155,12 @@ func runHostile(t *testing.T, vm *qemutest.VM, c hostile.Case) {
 	want := regexp.MustCompile(c.Want)
 	for _, input := range inputs {
 		at := len(vm.Output())
-		vm.Command(t, "domain start "+c.Name)
+		lines := []string{"domain start " + c.Name}
 		if input != "" {
-			vm.Command(t, "domain send "+c.Name+" "+input)
+			lines = append(lines, "domain send "+c.Name+" "+input)
+		}
+		if text := typeAhead(t, vm, lines...); strings.Contains(text, "domain: ") {
+			t.Fatalf("it printed %q", text)
 		}
 		if c.Stop {
 			vm.Times(t, at, c.Name+": spinning", 1)
@@ -191,6 +194,17 @@ func runHostile(t *testing.T, vm *qemutest.VM, c hostile.Case) {
 	if after.HeapInUse > before.HeapInUse+heapSlack {
 		t.Errorf("the kernel's live heap is %d KiB, %d before", after.HeapInUse>>10, before.HeapInUse>>10)
 	}
+}
+
+// typeAhead types commands without waiting for one to be over before the next, and returns what they
+// print: what a command says it has done must be so for the one behind it.
+func typeAhead(t *testing.T, vm *qemutest.VM, lines ...string) string {
+	t.Helper()
+	text := vm.Command(t, strings.Join(lines, "\n"))
+	for range lines[1:] {
+		text += vm.Expect(t, "\n"+qemutest.Prompt)
+	}
+	return text
 }
 
 // ask has the neighbour answer.
