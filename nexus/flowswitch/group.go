@@ -204,6 +204,6 @@ func (x *sender) neighbours() {
 	x.fill = filler{pieces: append(append(x.whole[:0], x.out.Head), x.out.Body...)}
 	x.here.Head, x.here.Length, x.here.Verified, x.here.SegmentSize = x.out.Head, x.c.in.Length, x.out.Sum, 0
 	if a := s.deliver(f, &x.c.in, &x.here); a != nil {
-		a.Flush()
+		x.told.add(a)
 	}
 }

@@ -1,6 +1,9 @@
 package flowswitch
 
 import (
+	"slices"
+	"sync"
+
 	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/netif"
 	"github.com/sluice-os/sluice/nexus/packet"
@@ -24,6 +27,31 @@ func (f *filler) fill(piece []byte) {
 	}
 }
 
+// told are the channels of this machine that a sender has given packets, and that are to be
+// told of them when its batch ends.
+type told struct {
+	mu   sync.Mutex
+	list []*attached
+}
+
+func (t *told) add(a *attached) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !slices.Contains(t.list, a) {
+		t.list = append(t.list, a)
+	}
+}
+
+func (t *told) flush() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, a := range t.list {
+		a.Flush()
+		t.list[i] = nil
+	}
+	t.list = t.list[:0]
+}
+
 // deliverHere gives a packet of flow own to another domain of the machine, or to the same
 // one, or to the host stack.
 func (x *sender) deliverHere(own *flow.Flow) {
@@ -43,7 +71,7 @@ func (x *sender) deliverHere(own *flow.Flow) {
 	x.here.Head, x.here.Length = o.Head, x.c.in.Length
 	x.here.Verified, x.here.SegmentSize = o.Sum, o.SegmentSize
 	if a := s.deliver(f, &x.c.in, &x.here); a != nil {
-		a.Flush()
+		x.told.add(a)
 	}
 }
 
@@ -77,18 +105,4 @@ func (s *Switch) Inside(in *netif.Arrived) bool {
 		a.Flush()
 	}
 	return true
-}
-
-// resetHere tells a peer in this machine that its connection is over. b is the reset.
-func (s *Switch) resetHere(b []byte) {
-	in, why := packet.Parse(b, len(b))
-	if why != packet.OK {
-		return
-	}
-	rest := filler{pieces: [][]byte{b}}
-	if s.Inside(&netif.Arrived{Head: b, Length: len(b), Verified: true, Fill: rest.fill}) {
-		return
-	}
-	headers := in.HeaderLen + in.TransportLen
-	s.port.Inward(&netif.Outgoing{Head: b[:headers], IP: in.HeaderLen, Transport: in.TransportLen, Remote: in.DstAddr()})
 }

@@ -4,6 +4,8 @@
 package flowswitch
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,8 +33,11 @@ type Switch struct {
 
 	mu       sync.RWMutex
 	channels map[uint32]*attached
-	claims   map[uint32]netns.Reservation // by flow
-	others   func() []channel.Listed
+	// ordered are the channels by number. The list does not change: another one takes its
+	// place.
+	ordered []*attached
+	claims  map[uint32]netns.Reservation // by flow
+	others  func() []channel.Listed
 	// echoes moves with each identifier of an echo that is chosen.
 	echoes atomic.Uint32
 	facts  facts
@@ -42,6 +47,7 @@ type Switch struct {
 	groups groups
 	// whole is held while a whole protocol is taken or given back.
 	whole sync.Mutex
+	owed  owed
 
 	// attachments is how many channels there are: without one nothing is looked up.
 	attachments atomic.Int32
@@ -53,6 +59,8 @@ type Switch struct {
 	news    []*attached
 	arrived packet.Info
 	parts   *packet.Reassembler
+	// began is the channel that was the first to have room when the card had some last.
+	began uint32
 }
 
 // attached is a channel with what the switch knows of it.
@@ -125,6 +133,7 @@ func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
 	a.send = a.out.send
 	a.out.backlog.Owed, a.out.backlog.Teller = c.Account(), &a.out
 	s.channels[c.ID] = a
+	s.order()
 	s.attachments.Add(1)
 }
 
@@ -142,6 +151,7 @@ func (s *Switch) Detach(c *channel.Channel) {
 		return
 	}
 	delete(s.channels, c.ID)
+	s.order()
 	defunct := a.defunct
 	if !defunct {
 		s.attachments.Add(-1)
@@ -201,6 +211,25 @@ func (s *Switch) endFlows(c *attached) {
 	s.port.Flush()
 }
 
+func (a *attached) compare(id uint32) int { return cmp.Compare(a.ID, id) }
+
+// order puts the channels in order. s.mu is held.
+func (s *Switch) order() {
+	all := make([]*attached, 0, len(s.channels))
+	for _, a := range s.channels {
+		all = append(all, a)
+	}
+	slices.SortFunc(all, func(a, b *attached) int { return a.compare(b.ID) })
+	s.ordered = all
+}
+
+// list returns the channels by number.
+func (s *Switch) list() []*attached {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.ordered
+}
+
 // channel returns the channel of a flow; nil when it is gone or defunct.
 func (s *Switch) channel(id uint32) *attached {
 	s.mu.RLock()
@@ -230,19 +259,29 @@ func (s *Switch) Sync(c *channel.Channel) error {
 	}
 	a.used.Store(int64(s.now()))
 	err := a.Sync(a.send)
+	a.out.told.flush()
 	s.port.Flush()
 	return err
 }
 
-// Room implements netif.Receiver.
+// Room implements netif.Receiver. The channels that wait take turns to be the first.
 func (s *Switch) Room() {
 	if !s.stalled.Swap(false) {
 		return
 	}
-	for _, a := range s.list() {
-		if a.stalled.Swap(false) {
-			s.resume(a)
+	s.pay()
+	all, first := s.list(), true
+	at, _ := slices.BinarySearchFunc(all, s.began+1, (*attached).compare)
+	for i := range all {
+		a := all[(at+i)%len(all)]
+		if !a.stalled.Swap(false) {
+			continue
 		}
+		if first {
+			s.began, first = a.ID, false
+		}
+		s.resume(a)
+		a.out.told.flush()
 	}
 	s.port.Flush()
 }
@@ -253,44 +292,4 @@ func (s *Switch) resume(a *attached) {
 	// A violation shows again when the domain asks for a sync.
 	_ = a.Resume(a.send)
 	a.Account().Add(int64(s.now() - began))
-}
-
-// Reap ends the flows whose time is over: their ports are free, and peers that
-// believe in a connection are told. It is called about once a second.
-func (s *Switch) Reap() {
-	s.expire()
-	ended := s.table.Reap(s.now())
-	if len(ended) == 0 {
-		return
-	}
-	s.mu.Lock()
-	for _, e := range ended {
-		if c, ok := s.claims[e.Flow.ID]; ok {
-			delete(s.claims, e.Flow.ID)
-			c.Release(s.now(), 0)
-		}
-	}
-	s.mu.Unlock()
-	for _, e := range ended {
-		s.leaveAll(e.Flow)
-		s.forget(e.Flow)
-		s.freeProtocol(e.Flow)
-		if e.Send {
-			s.sendReset(&e.RST)
-		}
-	}
-	s.port.Flush()
-}
-
-// sendReset tells a peer that its connection is over.
-func (s *Switch) sendReset(r *flow.RST) {
-	var room [60]byte
-	b := flow.BuildRST(room[:0], r)
-	remote := r.Key.RemoteAddr()
-	if s.port.Local(remote) {
-		s.resetHere(b)
-		return
-	}
-	// A neighbour that is not known is not asked for: nobody accounts for that.
-	s.port.Output(&netif.Outgoing{Head: b, IP: len(b) - 20, Transport: 20, Remote: remote}, &netif.Hop{})
 }

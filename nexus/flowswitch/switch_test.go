@@ -60,6 +60,8 @@ type world struct {
 
 	mu   sync.Mutex
 	full bool
+	// room, if it is not 0, is how many packets the card takes before it is full.
+	room int
 	// once, if it is not nil, is called once when the card was full and has room
 	// again, before the sender knows.
 	once  func()
@@ -172,6 +174,10 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 		return netif.Unreachable
 	case w.paused:
 		return netif.Paused
+	}
+	if w.room > 0 {
+		w.room--
+		w.full = w.room == 0
 	}
 	packet := append([]byte(nil), o.Head[:o.IP+o.Transport]...)
 	for _, b := range o.Body {

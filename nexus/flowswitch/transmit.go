@@ -28,6 +28,7 @@ type sender struct {
 	here  netif.Arrived
 	fill  filler
 	whole [abi.BufletsMax + 2][]byte
+	told  told
 	// train are the fragments that come after the one at hand.
 	train train
 	// backlog is what waits of the channel in front of the card.

@@ -12,18 +12,6 @@ import (
 	"github.com/sluice-os/sluice/nexus/view"
 )
 
-// list returns the channels by number.
-func (s *Switch) list() []*attached {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	all := make([]*attached, 0, len(s.channels))
-	for _, a := range s.channels {
-		all = append(all, a)
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
-	return all
-}
-
 // All lists the machine's channels by number: those of the switch, and the others.
 func (s *Switch) All() []channel.Listed {
 	flows := map[uint32]int{}
