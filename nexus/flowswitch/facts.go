@@ -114,7 +114,7 @@ func (s *Switch) invalidate(addresses map[netip.Addr]bool) (any bool) {
 }
 
 // heed says whether an ICMP error about a flow can be true, and notes what it says of the
-// way to the peer. The domain gets the error too: its stack knows which packet is meant.
+// way to the peer, which is an event for all flows to that. The domain gets the error too: its stack knows which packet is meant.
 func (s *Switch) heed(f *flow.Flow, in *packet.Info, head []byte) bool {
 	if seq, ok := errorSeq(head, in); ok && !f.UnderWay(seq) {
 		return false
@@ -127,13 +127,27 @@ func (s *Switch) heed(f *flow.Flow, in *packet.Info, head []byte) bool {
 	if !ok {
 		return true
 	}
-	s.port.TooBig(key.RemoteAddr(), mtu)
-	if now := s.port.PathMTU(key.RemoteAddr()); now < s.port.MTU() {
-		if a := s.channel(f.Port); a != nil {
-			a.Post(abi.Slot{Index: f.ID, Kind: abi.SlotMTU, Length: uint16(now)})
+	remote := key.RemoteAddr()
+	before := s.port.PathMTU(remote)
+	s.port.TooBig(remote, mtu)
+	switch now := s.port.PathMTU(remote); {
+	case now < before:
+		for _, to := range s.table.All() {
+			if to.Mask == flow.Tuple5 && to.Key.RemoteAddr() == remote || to == f {
+				s.shorter(to, now)
+			}
 		}
+	case now < s.port.MTU(): // it has not heard, or has forgotten
+		s.shorter(f, now)
 	}
 	return true
+}
+
+// shorter tells the domain of a flow that its path takes no more than n bytes.
+func (s *Switch) shorter(f *flow.Flow, n int) {
+	if a := s.channel(f.Port); a != nil {
+		a.Post(abi.Slot{Index: f.ID, Kind: abi.SlotMTU, Length: uint16(n)})
+	}
 }
 
 // errorMTU returns the MTU of an error that tells one: fragmentation needed (RFC 1191,

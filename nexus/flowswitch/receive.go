@@ -172,6 +172,7 @@ func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *at
 	case isError(info):
 	case !info.First(): // of a packet of this machine
 		if !s.table.Receiving(now, f, info) {
+			s.dropRx(ofFlow(flow.TornDown))
 			return nil
 		}
 	default:
@@ -187,7 +188,8 @@ func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *at
 		f = v.Flow
 	}
 	a := s.channel(f.Port)
-	if a == nil {
+	if a == nil { // and its flows will be
+		s.dropRx(ofFlow(flow.TornDown))
 		return nil
 	}
 	fill := in.Fill
