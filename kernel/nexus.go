@@ -260,21 +260,21 @@ func newChannel(random func([]byte) (int, error), b *budget.Budget, id uint64, c
 	return ch, nil
 }
 
-// reserve takes a port for the host stack, which opens its services on those that
-// no domain of the image listens on.
-func (n *nexus) reserve(protocol string, port uint16) bool {
+// reserve takes a port for the host stack, which uses those that no domain of the image
+// listens on.
+func (n *nexus) reserve(protocol string, port uint16) (release func(), ok bool) {
 	word := fmt.Sprintf("%s/%d", protocol, port)
 	if slices.Contains(n.taken, word) {
-		return false
+		return nil, false
 	}
 	proto := uint8(netns.TCP)
 	if protocol == "udp" {
 		proto = netns.UDP
 	}
-	_, err := n.names.Reserve(clock.Since(), netns.Request{
+	r, err := n.names.Reserve(clock.Since(), netns.Request{
 		Kind: netns.Host, Proto: proto, Local: netip.AddrPortFrom(netip.Addr{}, port),
 	})
-	return err == nil
+	return func() { r.Release(clock.Since(), 0) }, err == nil
 }
 
 // sockets is what the command ss shows: the name space, and behind it the connections that

@@ -22,6 +22,10 @@ func (c *checker) ports(m *Manifest) {
 				c.report(at, "listen %q: want one like \"tcp/80\" or \"tcp/*\"", word)
 				continue
 			}
+			if word == dhcpClient {
+				c.report(at, "domain %s listens on %s: want another port, that one is the machine's own DHCP client's", d.Name, word)
+				continue
+			}
 			if other, taken := owner[word]; taken && other == d.Name {
 				c.report(at, "domain %s listens on %s twice: want it once", d.Name, word)
 				continue
@@ -39,6 +43,9 @@ func (c *checker) ports(m *Manifest) {
 		}
 	}
 }
+
+// dhcpClient is the port to which the machine's own address comes.
+const dhcpClient = "udp/68"
 
 func validProtocol(s string) bool { return s == "tcp" || s == "udp" }
 

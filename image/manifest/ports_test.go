@@ -17,6 +17,8 @@ func TestListenOnAnyPort(t *testing.T) {
 		{"[domain.a]\npackage = \"./a\"\nlisten = [\"icmp/*\"]\n", `listen "icmp/*"`},
 		{"[domain.a]\npackage = \"./a\"\nlisten = [\"ip/89\"]\n[domain.b]\npackage = \"./b\"\nlisten = [\"ip/112\"]\n", ""},
 		{"[domain.a]\npackage = \"./a\"\nlisten = [\"ip/89\"]\n[domain.b]\npackage = \"./b\"\nlisten = [\"ip/89\"]\n", "both listen on ip/89"},
+		{"[domain.a]\npackage = \"./a\"\nlisten = [\"udp/68\"]\n", "domain a listens on udp/68: want another port"},
+		{"[domain.a]\npackage = \"./a\"\nlisten = [\"tcp/68\", \"udp/67\"]\n", ""},
 		{"[domain.a]\npackage = \"./a\"\nlisten = [\"ip/6\"]\n", `listen "ip/6"`},
 		{"[domain.a]\npackage = \"./a\"\nlisten = [\"ip/*\"]\n", `listen "ip/*"`},
 		{"[domain.a]\npackage = \"./a\"\nconnect = [\"tcp/10.0.0.256:80\"]\n", `connect "tcp/10.0.0.256:80"`},

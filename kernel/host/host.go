@@ -45,9 +45,6 @@ const (
 	cardName     = "eth0"
 )
 
-// hostPorts is the first of the host stack's own ephemeral ports.
-const hostPorts = 61000
-
 const (
 	mtuMin  = 576 // RFC 791: what every IPv4 host takes
 	mtuMin6 = 1280
@@ -100,8 +97,8 @@ type Stack struct {
 	// wide counts the connections that have one of the large send buffers.
 	wide atomic.Int32
 
-	// reserve asks for the port of a service; nil: all are free.
-	reserve func(protocol string, port uint16) bool
+	// reserve asks for a port; nil: all are free.
+	reserve func(protocol string, port uint16) (release func(), ok bool)
 
 	// lookups is full while a lookup runs.
 	lookups chan struct{}

@@ -9,9 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-
-	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 )
 
 // ErrNoNameServer says that neither DHCP nor a router nor the command line
@@ -63,17 +60,4 @@ func (s *Stack) resolve(ctx context.Context, name string) ([]netip.Addr, error) 
 		},
 	}
 	return r.LookupNetIP(ctx, "ip", name)
-}
-
-// dial opens a TCP or UDP connection to a server.
-func (s *Stack) dial(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
-	remote := tcpip.FullAddress{Addr: toAddress(to.Addr().WithZone("")), Port: to.Port()}
-	if isLinkLocal(remote.Addr) {
-		remote.NIC = cardID
-	}
-	proto := protocolOf(to.Addr())
-	if strings.HasPrefix(network, "tcp") {
-		return gonet.DialContextTCP(ctx, s.net, remote, proto)
-	}
-	return gonet.DialUDP(s.net, nil, &remote, proto)
 }

@@ -23,10 +23,6 @@ const (
 
 var streamBuffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}
 
-// Reserve has f asked before a service is opened; where it returns false, somebody
-// else has the port. It is called before Start.
-func (s *Stack) Reserve(f func(protocol string, port uint16) bool) { s.reserve = f }
-
 // serve opens all services whose ports are free.
 func (s *Stack) serve() error {
 	for _, service := range []struct {
@@ -40,7 +36,7 @@ func (s *Stack) serve() error {
 		{"tcp", httpPort, s.serveHTTP},
 		{"udp", dhcpPort, func() error { return nil }}, // the client's, which has no socket
 	} {
-		if s.reserve != nil && !s.reserve(service.protocol, service.port) {
+		if _, ok := s.take(service.protocol, service.port); !ok {
 			s.link.echoElsewhere = s.link.echoElsewhere || service.protocol == "udp" && service.port == echoPort
 			s.log.Debug("port left to a domain", "protocol", service.protocol, "port", service.port)
 			continue
