@@ -18,6 +18,7 @@ const (
 	rxDropLong
 	rxDropSource
 	rxDropOtherHost
+	rxDropToAll
 	rxDropLLC
 	rxDropEthertype
 	rxDropARPLength
@@ -69,6 +70,7 @@ var counterNames = [counterCount]string{
 	rxDropLong:          "host_rx_drop_long",
 	rxDropSource:        "host_rx_drop_source",
 	rxDropOtherHost:     "host_rx_drop_other_host",
+	rxDropToAll:         "host_rx_drop_to_all",
 	rxDropLLC:           "host_rx_drop_llc",
 	rxDropEthertype:     "host_rx_drop_ethertype",
 	rxDropARPLength:     "host_rx_drop_arp_length",

@@ -77,6 +77,17 @@ func (l *localAddresses) has6(a [16]byte) bool {
 	return false
 }
 
+// receives says whether an IP packet is for one of the addresses.
+func (l *localAddresses) receives(f *frameInfo, packet []byte) bool {
+	switch f.network {
+	case header.IPv4ProtocolNumber:
+		return l.has4([4]byte(packet[16:20]))
+	case header.IPv6ProtocolNumber:
+		return l.has6([16]byte(packet[24:40]))
+	}
+	return false
+}
+
 // echoUDP answers a datagram to port 7. It reports false when the datagram is
 // for gVisor to look at.
 func (l *link) echoUDP(pkt *nic.Packet, in *received) bool {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
@@ -164,6 +165,11 @@ func (p *poller) look(pkt *nic.Packet, in *received) {
 	share, reason, bad := refuse(head[ethHeader:], &info)
 	if bad {
 		p.link.counters.inc(reason)
+		return
+	}
+	// What is for one machine is not sent to many (RFC 1122, section 3.3.6).
+	if info.kind != tcpip.PacketHost && p.link.local.Load().receives(&info, head[ethHeader:]) {
+		p.link.counters.inc(rxDropToAll)
 		return
 	}
 	in.frameInfo, in.share, in.head = info, share, head

@@ -263,3 +263,56 @@ func FuzzDomainSends(f *testing.F) {
 		send(t, packet, o)
 	})
 }
+
+// TestFramesForManyCarryNothingForOne: what is for an address of the machine and comes in a
+// frame for a group or for all is nobody's; what is for many still is.
+func TestFramesForManyCarryNothingForOne(t *testing.T) {
+	everybody := [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	group := [6]byte{0x01, 0x00, 0x5e, 0x00, 0x00, 0x01}
+	six := func() []byte {
+		b := frame6(17, make([]byte, 28)...)
+		binary.BigEndian.PutUint16(b[ethHeader+ipv6Header:], 4000)
+		binary.BigEndian.PutUint16(b[ethHeader+ipv6Header+2:], 5000)
+		binary.BigEndian.PutUint16(b[ethHeader+ipv6Header+4:], 28)
+		return b
+	}
+	for _, tt := range []struct {
+		name    string
+		to      [6]byte
+		frame   []byte
+		domain  int
+		dropped uint64
+	}{
+		{"to the card", ourMAC, udpFrame(5000, make([]byte, 20)), 1, 0},
+		{"to all", everybody, udpFrame(5000, make([]byte, 20)), 0, 1},
+		{"to a group", group, udpFrame(5000, make([]byte, 20)), 0, 1},
+		{"to the host stack", everybody, udpFrame(echoPort, make([]byte, 20)), 0, 1},
+		{"TCP", everybody, tcpFrame(1, nil, header.TCPFlagSyn), 0, 1},
+		{"IPv6 to the card", ourMAC, six(), 1, 0},
+		{"IPv6 to a group", [6]byte{0x33, 0x33, 0, 0, 0, 1}, six(), 0, 1},
+		{"to all, in both", everybody, broadcast(udpFrame(5000, make([]byte, 20))), 1, 0},
+	} {
+		s, p, far := newBenchStack(t, noOffloads)
+		d := attachDomain(t, s)
+		frame := slices.Clone(tt.frame)
+		copy(frame, tt.to[:])
+		s.link.dev.(*port).arrive(frame, false)
+		p.turn()
+		if n, m := len(d.received()), s.link.counters.get(rxDropToAll); n != tt.domain || m != tt.dropped {
+			t.Errorf("%s: %d packets came, %d were dropped", tt.name, n, m)
+		}
+		if n := drainPort(far, nic.NewBatch(4)); n != 0 {
+			t.Errorf("%s: %d answers", tt.name, n)
+		}
+	}
+}
+
+// broadcast has a datagram of IPv4 go to all of the network.
+func broadcast(frame []byte) []byte {
+	ip := header.IPv4(frame[ethHeader:])
+	ip.SetDestinationAddress(tcpip.AddrFrom4([4]byte{192, 0, 2, 255}))
+	fixIPSum(frame)
+	udp := header.UDP(ip[ipv4Header:])
+	udp.SetChecksum(0)
+	return frame
+}
