@@ -150,6 +150,11 @@ func main() {
 		case words[0] == "lookup":
 			a, err := net.LookupHost(words[1])
 			say(fmt.Sprintf("lookup %s %v", words[1], a), err)
+		case words[0] == "keep":
+			shape, _ := strconv.Atoi(words[2])
+			say(strings.Join(words, " "), keep(words[1], shape, words[3]))
+		case words[0] == "used":
+			fmt.Printf("%s: %s\n", strings.Join(words, " "), inUse(words[1], words[2]))
 		case words[0] == "group":
 			say(strings.Join(words, " "), joined(words[1], words[2]))
 		case words[0] == "ip":

@@ -46,6 +46,7 @@ func links() []posix.Link {
 	n := network()
 	list := []posix.Link{{Index: int(loopbackID), Name: "lo", MTU: 65536, Loopback: true, Up: true}}
 	if n.link != nil {
+		n.follow() // nobody else does before the first socket
 		page := readNet()
 		list = append(list, posix.Link{
 			Index: int(channelID), Name: "eth0", MTU: int(n.link.MTU()), MAC: page.MAC[:], Up: page.Up != 0,
