@@ -1,6 +1,7 @@
 package pdu
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 )
@@ -124,3 +125,20 @@ func (v View) PurgeOnly() bool {
 
 // SetLifetime writes the seconds that remain of an LSP, which neither its checksum nor its digest covers.
 func SetLifetime(lsp []byte, seconds uint16) { binary.BigEndian.PutUint16(lsp[10:], seconds) }
+
+// SameContent says whether two LSPs say the same: flags and TLVs, but for authentication.
+func (v View) SameContent(o View) bool {
+	if v.Flags() != o.Flags() {
+		return false
+	}
+	return bytes.Equal(v.afterAuth(), o.afterAuth())
+}
+
+// afterAuth are the TLVs after the first one if that is authentication, or all.
+func (v View) afterAuth() []byte {
+	b := v.b[v.header:]
+	if len(b) > 0 && b[0] == tlvAuth {
+		return b[2+int(b[1]):]
+	}
+	return b
+}

@@ -90,16 +90,6 @@ func (v View) TLVs() iter.Seq2[uint8, []byte] {
 	}
 }
 
-// find is the value of the first TLV of a type.
-func (v View) find(t uint8) ([]byte, bool) {
-	for u, value := range v.TLVs() {
-		if u == t {
-			return value, true
-		}
-	}
-	return nil, false
-}
-
 // Source is who sent a hello or SNP; of an LSP whose it is.
 func (v View) Source() SystemID {
 	switch v.Type() {
@@ -143,9 +133,6 @@ func (v View) LSPHeader() Header {
 
 // Flags are those of an LSP.
 func (v View) Flags() Flags { return Flags(v.b[26]) }
-
-// isLSP says whether LSPHeader may be asked for.
-func (v View) isLSP() bool { return v.Type() == LSPL1 || v.Type() == LSPL2 }
 
 // begin appends the common header of a type and the rest of its header in zeros.
 func begin(b []byte, t Type) []byte {

@@ -1,0 +1,52 @@
+package isis
+
+import "time"
+
+// This file owns the protocol's times, where they are not configured.
+
+const (
+	helloInterval   = 3 * time.Second
+	helloMultiplier = 10
+	// helloBreak is how far hellos are apart at least, and so how long a hello that a change
+	// calls for may wait.
+	helloBreak = 50 * time.Millisecond
+	// disFaster is how much more often a DIS says hello.
+	disFaster = 3
+
+	csnpInterval = 10 * time.Second
+	psnpInterval = 2 * time.Second
+	retransmit   = 5 * time.Second
+	pacing       = 33 * time.Millisecond // between LSPs on a circuit
+
+	maxAge      = 1200 * time.Second
+	refresh     = 900 * time.Second
+	zeroAge     = 60 * time.Second
+	silentFor   = maxAge + zeroAge // when sequence numbers are used up
+	sequenceMax = 1<<32 - 1
+
+	generateFirst  = 50 * time.Millisecond
+	generateSecond = 200 * time.Millisecond
+	generateMost   = 5 * time.Second
+
+	startOverload = 60 * time.Second
+)
+
+// backoff is how long something that is called for again and again waits: first, second, and
+// twice as long each time up to most. After twice that without a call it is first again.
+type backoff struct {
+	wait, last time.Duration
+	used       bool
+}
+
+func (b *backoff) next(now time.Duration) time.Duration {
+	switch {
+	case !b.used || now-b.last > 2*generateMost:
+		b.wait = generateFirst
+	case b.wait == generateFirst:
+		b.wait = generateSecond
+	default:
+		b.wait = min(2*b.wait, generateMost)
+	}
+	b.used, b.last = true, now
+	return b.wait
+}
