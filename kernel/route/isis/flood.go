@@ -165,6 +165,9 @@ func (f *flood) retransmit(now time.Duration) {
 
 // list has the next PSNP list an LSP; ask says that this asks for it.
 func (f *flood) list(now time.Duration, id pdu.LSPID, ask bool) {
+	if len(f.snp) >= f.l.i.config.MaxLSPs || len(f.asked) >= f.l.i.config.MaxLSPs {
+		return
+	}
 	if ask {
 		f.asked[id] = true
 	}

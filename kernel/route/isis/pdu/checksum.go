@@ -49,3 +49,9 @@ func putChecksum(p []byte) {
 	}
 	p[checksumAt], p[checksumAt+1] = byte(x), byte(y)
 }
+
+// Checksummed writes the checksum of an LSP, and returns it.
+func Checksummed(lsp []byte) []byte {
+	putChecksum(lsp)
+	return lsp
+}

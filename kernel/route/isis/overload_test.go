@@ -1,0 +1,85 @@
+package isis
+
+import (
+	"testing"
+
+	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
+)
+
+// TestStartOverload: others keep off a router that starts until it holds what its neighbours do, or
+// for a minute.
+func TestStartOverload(t *testing.T) {
+	for _, kind := range []Kind{P2P, LAN} {
+		w := newWorld(t)
+		x := w.wired()
+		a := w.add(1, nil)
+		a.on(x, kind, nil).set(nil)
+		for n := range 100 {
+			c := stranger(100+n, 1)
+			v, _ := pdu.Check(c.Append(nil, nil))
+			a.levels[2].put(0, v, nil)
+		}
+		w.run(20 * sec)
+		b := w.add(2, func(c *Config) { c.StartOverload = 0 })
+		e := b.on(x, kind, nil)
+		e.set(nil)
+		begun := w.now
+		w.run(sec)
+		if b.own(2).Flags&pdu.FlagOverload == 0 {
+			t.Errorf("kind %d: not overloaded at the start", kind)
+		}
+		for b.starting && w.now < begun+100*sec {
+			w.run(100 * ms)
+		}
+		if n := len(b.levels[2].order); n < 102 || w.now > begun+30*sec || kind == P2P && w.now > begun+8*sec {
+			t.Errorf("kind %d: overloaded until %v, with %d LSPs", kind, w.now-begun, n)
+		}
+		w.run(5 * sec)
+		if b.own(2).Flags&pdu.FlagOverload != 0 || a.entry(2, 0).lsp.Flags&pdu.FlagOverload != 0 {
+			t.Errorf("kind %d: still says so", kind)
+		}
+	}
+	p := newPair(t, "p2p", func(c *Config) { c.StartOverload = 0 }, nil)
+	p.e.set(nil)
+	p.run(startOverload - ms)
+	if !p.r.starting {
+		t.Error("alone: over before a minute")
+	}
+	p.run(ms + sec)
+	if p.r.starting || p.r.own(2).Flags&pdu.FlagOverload != 0 {
+		t.Error("alone: not over after a minute")
+	}
+}
+
+// TestOverload: no way leads through a router that says to be overloaded, and its own prefixes are
+// reached.
+func TestOverload(t *testing.T) {
+	d := newDiamond(t, nil)
+	d.run(30 * sec)
+	d.r[2].SetOverload(d.now, true)
+	d.touch(d.r[2])
+	d.run(5 * sec)
+	if v := d.via(); v != [2]int{1, 1} {
+		t.Errorf("over %v", v)
+	}
+	d.r[3].SetOverload(d.now, true)
+	d.touch(d.r[3])
+	d.run(10 * sec)
+	if v := d.via(); v != [2]int{-1, -1} {
+		t.Errorf("with both ways overloaded over %v", v)
+	}
+	w, r := chain(t, 3, func(n int, c *Config) { c.Overload = n == 2 }, nil)
+	w.run(30 * sec)
+	if _, ok := r[0].route("198.51.100.2/32"); !ok {
+		t.Error("no route to an overloaded router")
+	}
+	if _, ok := r[0].route("198.51.100.3/32"); ok {
+		t.Error("a route through an overloaded router")
+	}
+	r[1].SetOverload(w.now, false)
+	w.touch(r[1])
+	w.run(5 * sec)
+	if _, ok := r[0].route("198.51.100.3/32"); !ok {
+		t.Error("no route through one that is not any more")
+	}
+}
