@@ -49,10 +49,11 @@ test-host: qemu gcc
 	@$(GO) test -race -json $(HOST) | $(GO) run ./qemutest/slowest
 
 # A million of each thing that a domain or a peer can ask for, ten million slots of rings,
-# and hundreds of thousands of datagrams: without -race, which makes it a hundred times as
-# long.
+# hundreds of thousands of datagrams, and a network of 200 routers: without -race, which makes
+# it a hundred times as long.
 test-million:
 	SLUICE_ALL=1 $(GO) test -count=1 -run '^Test(Million|Xfer)' ./nexus/flowswitch ./nexus/pipe ./nexus/channel ./kernel/host
+	$(GO) test -count=1 -run '^TestSimulatedNetwork$$' ./kernel/route/isis
 
 test-qemu: qemu ovmf images
 	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -json -count=1 -timeout 30m ./qemutest/suites/... | $(GO) run ./qemutest/slowest

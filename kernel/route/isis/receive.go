@@ -105,22 +105,22 @@ func (c *circuit) receiveSNP(now time.Duration, from pdu.SNPA, v pdu.View) Reaso
 	if !complete && !f.isP2P() && !c.lans[n].us {
 		return OK // it asks the DIS
 	}
-	for _, h := range s.Entries {
-		f.compare(now, h)
-	}
-	if complete {
-		f.missing(now, s)
-		if s.Last == pdu.LastLSPID {
-			f.complete = true
+	if !complete {
+		for _, h := range s.Entries {
+			f.compare(now, l.entries[h.ID], h)
 		}
-		l.i.checkStarted(now)
+		return OK
 	}
+	f.compareAll(now, s)
+	if s.Last == pdu.LastLSPID {
+		f.complete = true
+	}
+	l.i.checkStarted(now)
 	return OK
 }
 
-// compare takes in what a neighbour has.
-func (f *flood) compare(now time.Duration, h pdu.Header) {
-	e := f.l.entries[h.ID]
+// compare takes in what a neighbour has beside what we have; nil: nothing.
+func (f *flood) compare(now time.Duration, e *entry, h pdu.Header) {
 	if e == nil {
 		if h.Lifetime != 0 && h.Sequence != 0 && h.Checksum != 0 {
 			f.list(now, h.ID, true)
@@ -141,18 +141,31 @@ func (f *flood) compare(now time.Duration, h pdu.Header) {
 	}
 }
 
-// missing has sent what is held and not in a complete list.
-func (f *flood) missing(now time.Duration, s *pdu.SNP) {
-	listed := make(map[pdu.LSPID]bool, len(s.Entries))
-	for _, h := range s.Entries {
-		listed[h.ID] = true
-	}
-	for _, e := range f.l.from(s.First) {
-		if bytes.Compare(e.id[:], s.Last[:]) > 0 {
-			return
-		}
-		if !listed[e.id] && !e.purged {
+// compareAll takes in all that a neighbour has of a range, and sends what it lacks. The entries
+// ascend; one that does not is looked up by itself.
+func (f *flood) compareAll(now time.Duration, s *pdu.SNP) {
+	held := f.l.from(s.First)
+	lacks := func(e *entry) {
+		if !e.purged && bytes.Compare(e.id[:], s.Last[:]) <= 0 {
 			f.want(now, e)
 		}
+	}
+	for _, h := range s.Entries {
+		for len(held) > 0 && bytes.Compare(held[0].id[:], h.ID[:]) < 0 {
+			lacks(held[0])
+			held = held[1:]
+		}
+		if len(held) > 0 && held[0].id == h.ID {
+			f.compare(now, held[0], h)
+			held = held[1:]
+		} else {
+			f.compare(now, f.l.entries[h.ID], h)
+		}
+	}
+	for _, e := range held {
+		if bytes.Compare(e.id[:], s.Last[:]) > 0 {
+			break
+		}
+		lacks(e)
 	}
 }

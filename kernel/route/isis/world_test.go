@@ -80,7 +80,10 @@ func (w *world) add(n int, change func(*Config)) *router {
 		w.Fatal(err)
 	}
 	r.Instance = i
-	r.tick.call = func(now time.Duration) { r.Tick(now) }
+	r.tick.call = func(now time.Duration) {
+		r.Tick(now)
+		w.touch(r)
+	}
 	w.routers = append(w.routers, r)
 	w.touch(r)
 	return r
@@ -88,10 +91,12 @@ func (w *world) add(n int, change func(*Config)) *router {
 
 // touch looks when a router wants its next tick.
 func (w *world) touch(r *router) {
-	if at, ok := r.Next(); ok {
-		w.timers.set(&r.tick, max(at, w.now))
-	} else {
+	at, ok := r.Next()
+	switch {
+	case !ok:
 		w.timers.stop(&r.tick)
+	case !r.tick.running() || at != r.tick.at:
+		w.timers.set(&r.tick, max(at, w.now))
 	}
 }
 
@@ -113,6 +118,7 @@ func (w *world) carry(from *end, b []byte) {
 			case wire.cut:
 			case e.r != nil:
 				e.r.Receive(now, e.circuit, from.snpa, b)
+				w.touch(e.r)
 			case e.hear != nil:
 				e.hear(now, from.snpa, b)
 			}
@@ -136,7 +142,7 @@ func (w *world) until(end time.Duration) {
 	w.now = end
 }
 
-// step does one thing.
+// step does one thing: a router's tick, or a frame that arrives.
 func (w *world) step() {
 	t := w.timers.heap[0]
 	if t.at < w.now {
@@ -145,12 +151,6 @@ func (w *world) step() {
 	w.now = t.at
 	w.timers.stop(t)
 	t.call(w.now)
-	for _, r := range w.routers {
-		if at, ok := r.Next(); ok && at == r.tick.at && r.tick.running() {
-			continue
-		}
-		w.touch(r)
-	}
 }
 
 // wired makes a wire.

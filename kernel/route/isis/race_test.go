@@ -1,0 +1,5 @@
+//go:build race
+
+package isis
+
+func init() { racing = true }
