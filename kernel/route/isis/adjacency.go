@@ -105,7 +105,6 @@ func (a *adjacency) run(now time.Duration, heard bool) {
 	}
 	if a.state == Wait {
 		a.become(now, Init, "gate open")
-		heard = false // what it said was said to one that waits
 	}
 	quiet := a.quiet
 	next, why := a.handshake(heard)

@@ -2,6 +2,7 @@ package isis
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -240,7 +241,7 @@ func TestNeighbourRestarted(t *testing.T) {
 		p.n.hello.ThreeWay, p.n.hello.SNPAs = nil, nil
 		p.n.say()
 		p.run(100 * ms)
-		if e := p.r.last(); p.e.state() != Init || e.From != Up {
+		if e := p.r.last(); p.e.state() != Init || e.From != Up || e.Text == "" {
 			t.Errorf("%v: %v", p.e.state(), e)
 		}
 		p.n.follow = true
@@ -249,6 +250,30 @@ func TestNeighbourRestarted(t *testing.T) {
 			t.Errorf("%v in the end", p.e.state())
 		}
 	})
+}
+
+// TestStaysUp: a neighbour that takes no notice of our Down, as FRR, is told Init and then Up when
+// the gate opens again.
+func TestStaysUp(t *testing.T) {
+	p := upPair(t, "p2p", nil, trust)
+	p.n.follow = false
+	p.e.set(func(l *Link) { l.LinkLocals[0].DAD = gate.Tentative })
+	p.run(30 * sec)
+	if w := p.n.heard.ThreeWay; p.e.state() != Wait || w.State != pdu.SaysDown {
+		t.Errorf("%v, says %d", p.e.state(), w.State)
+	}
+	p.n.hellos = nil
+	p.e.set(func(l *Link) { l.LinkLocals[0].DAD = gate.Done })
+	p.run(5 * sec)
+	var said []pdu.ThreeWayState
+	for _, h := range p.n.hellos {
+		if w := h.hello.ThreeWay.State; len(said) == 0 || said[len(said)-1] != w {
+			said = append(said, w)
+		}
+	}
+	if p.e.state() != Up || !slices.Equal(said, []pdu.ThreeWayState{pdu.SaysInit, pdu.SaysUp}) {
+		t.Errorf("%v, said %v", p.e.state(), said)
+	}
 }
 
 // TestAnotherNeighbour: on a p2p circuit there is one; a LAN's card is that of one system.

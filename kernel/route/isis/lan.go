@@ -128,7 +128,7 @@ func (l *lan) become(now time.Duration, dis *adjacency, us bool) {
 	}
 	resigned := l.us && !us
 	l.dis = dis
-	if l.us == us && l.node == node {
+	if l.node == node { // which is ours exactly when us
 		return
 	}
 	l.us, l.node = us, node

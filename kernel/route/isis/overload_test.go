@@ -1,6 +1,7 @@
 package isis
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
@@ -82,4 +83,32 @@ func TestOverload(t *testing.T) {
 	if _, ok := r[0].route("198.51.100.3/32"); !ok {
 		t.Error("no route through one that is not any more")
 	}
+}
+
+// TestTopologyOverload: the LSP's bit is that of IPv4's topology, and each other one has its own.
+func TestTopologyOverload(t *testing.T) {
+	for _, four := range []bool{true, false} {
+		w, r := chain(t, 3, func(n int, c *Config) {
+			c.Topologies = true
+			c.Prefixes = append(c.Prefixes, netip.PrefixFrom(linkGlobal(n), 128))
+		}, nil)
+		w.run(30 * sec)
+		c := *r[1].levels[2].entries[systemOf(2).Node(0).LSP(0)].content
+		c.Topologies = []pdu.Topology{{ID: pdu.MT0}, {ID: pdu.MTIPv6, Overload: !four}}
+		if four {
+			c.Flags |= pdu.FlagOverload
+		}
+		r[1].levels[2].emit(w.now, c, nil)
+		w.touch(r[1])
+		w.run(5 * sec)
+		_, ok4 := r[0].route("198.51.100.3/32")
+		_, ok6 := r[0].route(netip.PrefixFrom(linkGlobal(3), 128).String())
+		if ok4 == four || ok6 != four {
+			t.Errorf("overloaded for IPv4 %v: IPv4 %v, IPv6 %v", four, ok4, ok6)
+		}
+	}
+}
+
+func linkGlobal(n int) netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 15: byte(n)})
 }

@@ -87,11 +87,11 @@ func TestTwoWayCheck(t *testing.T) {
 	}
 	x := r[2].levels[2].entries[systemOf(3).Node(0).LSP(0)]
 	c := *x.content
-	c.Items = nil
+	c.Items = []pdu.Item{pdu.Prefix{Prefix: netip.MustParsePrefix("198.51.100.3/32")}.Item()}
 	r[2].levels[2].emit(w.now, c, nil)
 	w.touch(r[2])
 	w.run(2 * sec)
-	if _, ok := r[0].route("198.51.100.4/32"); ok {
+	if _, ok := r[0].route("198.51.100.3/32"); ok {
 		t.Error("a route over a link that its far end does not announce")
 	}
 }
@@ -283,6 +283,9 @@ func TestNotLeakedUpAgain(t *testing.T) {
 	if got := other.hops("198.51.100.9/32"); got != "30 L1 down via 3" {
 		t.Errorf("the other router: %s", got)
 	}
+	if got := other.hops("0.0.0.0/0"); got != "20 L1 attached via 3" {
+		t.Errorf("the other router, by default: %s", got)
+	}
 	for _, p := range other.own(2).Prefixes {
 		if p.Prefix.String() == "198.51.100.9/32" {
 			t.Error("it announces in L2 what was leaked down")
@@ -293,6 +296,9 @@ func TestNotLeakedUpAgain(t *testing.T) {
 	w.run(60 * sec)
 	if got := other.hops("198.51.100.9/32"); got != "1000 L2 via 9" {
 		t.Errorf("the other router with a way of its own: %s", got)
+	}
+	if got := other.hops("0.0.0.0/0"); got != "none" {
+		t.Errorf("attached itself, by default: %s", got)
 	}
 }
 
