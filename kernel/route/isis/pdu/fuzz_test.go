@@ -3,6 +3,7 @@ package pdu
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -26,7 +27,9 @@ func fuzz(f *testing.F, types []Type, more func(t *testing.T, v View)) {
 		if n := v.header + len(v.Parse().Others); n > len(b) {
 			t.Fatalf("%d bytes of %d", n, len(b))
 		}
-		more(t, v)
+		if slices.Contains(types, v.Type()) {
+			more(t, v)
+		}
 		if !bytes.Equal(b, before) {
 			t.Fatal("reading has changed the bytes")
 		}

@@ -1,9 +1,10 @@
 // Package pdu reads and writes the PDUs of IS-IS (ISO 10589, RFC 1195).
 //
 // There are two levels. A View is bytes whose length, header and TLV boundaries have been
-// checked once, by Check; no method of a View that came from it panics. A Hello, LSP, CSNP or PSNP
-// is what the bytes say, without references into them. What a TLV holds that is malformed is
-// left out and counted (RFC 8918): only what makes the boundaries doubtful refuses a PDU.
+// checked once, by Check; no method of a View that came from it panics, if it is one for its
+// type. A Hello, LSP, CSNP or PSNP is what the bytes say, without references into them. What a
+// TLV holds that is malformed is left out and counted (RFC 8918): only what makes the boundaries
+// doubtful refuses a PDU.
 package pdu
 
 import (

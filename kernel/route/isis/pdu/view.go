@@ -121,7 +121,7 @@ const (
 // Levels are those of the router: 1 for L1 alone, 3 for L2.
 func (f Flags) Levels() Levels { return Levels(f & flagsType) }
 
-// LSPHeader is the header of a view of an LSP.
+// LSPHeader is the header of an LSP.
 func (v View) LSPHeader() Header {
 	return Header{
 		Lifetime: binary.BigEndian.Uint16(v.b[10:]),
