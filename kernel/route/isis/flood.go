@@ -57,7 +57,10 @@ func (f *flood) isP2P() bool { return f.c.config.Kind == P2P }
 func (f *flood) neighbourUp(now time.Duration) {
 	f.complete = false
 	if !f.isP2P() {
-		return // the DIS lists what it has
+		if n := f.c.lans[f.l.n]; n.us {
+			f.l.i.timers.sooner(&n.csnp, now+csnpSoon)
+		}
+		return
 	}
 	for _, e := range f.l.order {
 		f.want(now, e)

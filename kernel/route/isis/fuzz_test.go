@@ -138,7 +138,9 @@ func sound(t *testing.T, r *router) {
 		if len(l.order) != len(l.entries) || len(l.order) > 20+2*pdu.Fragments {
 			t.Fatalf("%d LSPs in order, %d held", len(l.order), len(l.entries))
 		}
+		n := 0
 		for i, e := range l.order {
+			n += len(e.raw)
 			v, why := pdu.Check(e.raw)
 			if why != pdu.OK || !v.ChecksumOK() || v.LSPHeader().ID != e.id || v.LSPHeader().Sequence != e.lsp.Sequence {
 				t.Fatalf("%v is held as %x", e.id, e.raw)
@@ -152,6 +154,9 @@ func sound(t *testing.T, r *router) {
 			if l.ours(e.id) && !e.purged && e.content == nil {
 				t.Fatalf("%v is not ours", e.id)
 			}
+		}
+		if n != l.bytes {
+			t.Fatalf("%d bytes are held, counted %d", n, l.bytes)
 		}
 		for _, c := range r.circuits {
 			if f := c.floods[l.n]; f != nil && (len(f.asked) > 20 || len(f.snp) > 20) {

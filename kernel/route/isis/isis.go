@@ -43,7 +43,8 @@ type Config struct {
 	Leak bool
 	// LSPLength is how long LSPs are at most: 512 to 1492 bytes, default 1492.
 	LSPLength int
-	// MaxLSPs is how many LSPs of a level are held at most: default 20000.
+	// MaxLSPs is how many LSPs of a level are held at most, and as many times 1492 bytes of
+	// them: default 20000. What they say takes up to ten times their bytes.
 	MaxLSPs int
 	// ECMP is how many next hops a route has at most: 1 to 64, default 64.
 	ECMP int

@@ -84,6 +84,7 @@ type level struct {
 	entries map[pdu.LSPID]*entry
 	order   []*entry // by ID
 	names   map[pdu.SystemID]string
+	bytes   int // of all that are held
 
 	generate   timer
 	generation backoff
@@ -119,7 +120,8 @@ func (l *level) put(now time.Duration, v pdu.View, except *circuit) *entry {
 		l.order = slices.Insert(l.order, at, e)
 	}
 	changed := e.lsp == nil || e.purged != (h.Lifetime == 0) || !sameContent(e.raw, v)
-	e.raw = append(e.raw[:0:0], v.Bytes()...)
+	l.bytes += len(v.Bytes()) - len(e.raw)
+	e.raw = append([]byte(nil), v.Bytes()...)
 	e.purged = h.Lifetime == 0
 	if e.purged {
 		e.lsp = &pdu.LSP{Level: l.n, Header: h}
@@ -140,6 +142,16 @@ func (l *level) put(now time.Duration, v pdu.View, except *circuit) *entry {
 		l.scheduleSPFFor(now, e)
 	}
 	return e
+}
+
+// full says whether there is no room for so many bytes in place of an entry; nil: besides all.
+func (l *level) full(e *entry, n int) bool {
+	if e != nil {
+		n -= len(e.raw)
+	} else if len(l.entries) >= l.i.config.MaxLSPs {
+		return true
+	}
+	return n > 0 && l.bytes+n > l.i.config.MaxLSPs*lspLengthMax
 }
 
 // arm sets an entry's timer: to when it dies, or is to be refreshed.
@@ -187,6 +199,7 @@ func (l *level) aged(now time.Duration, e *entry) {
 func (l *level) forget(e *entry) {
 	l.i.timers.stop(&e.timer)
 	delete(l.entries, e.id)
+	l.bytes -= len(e.raw)
 	if at, ok := slices.BinarySearchFunc(l.order, e.id, byID); ok {
 		l.order = slices.Delete(l.order, at, at+1)
 	}

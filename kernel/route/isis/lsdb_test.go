@@ -378,6 +378,27 @@ func TestMaxLSPs(t *testing.T) {
 			t.Fatalf("LSP %d: %v", n, why)
 		}
 	}
+	// Long ones fill it sooner.
+	q := upPair(t, "p2p", func(c *Config) { c.MaxLSPs = 50 }, nil)
+	held := 0
+	for n := range 20 {
+		c := stranger(100+n, 1)
+		for i := range 700 {
+			c.Items = append(c.Items, pdu.Neighbour{Node: pdu.NodeID{byte(i >> 8), byte(i)}}.Item())
+		}
+		if q.r.Receive(q.now, 0, q.n.e.snpa, c.Append(nil, nil)) == OK {
+			held++
+		}
+	}
+	if l := q.r.levels[2]; held < 5 || held > 10 || l.bytes > 50*lspLengthMax {
+		t.Errorf("%d of 8 kB are held, %d bytes", held, l.bytes)
+	}
+	if e := q.r.entry(100, 0); e != nil {
+		c := stranger(100, 2)
+		if why := q.r.Receive(q.now, 0, q.n.e.snpa, c.Append(nil, nil)); why != OK {
+			t.Errorf("a shorter version: %v", why)
+		}
+	}
 	s := &pdu.SNP{Type: pdu.CSNPL2, Source: p.n.system.Node(0), Last: pdu.LastLSPID}
 	for n := range 300 {
 		s.Entries = append(s.Entries, pdu.Header{ID: systemOf(1000 + n).Node(0).LSP(0), Sequence: 1, Lifetime: 1, Checksum: 1})

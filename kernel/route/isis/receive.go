@@ -48,7 +48,7 @@ func (c *circuit) receiveLSP(now time.Duration, from pdu.SNPA, v pdu.View) Reaso
 	switch {
 	case e == nil && h.Lifetime == 0:
 		f.acknowledge(now, h)
-	case e == nil && len(l.entries) >= l.i.config.MaxLSPs:
+	case o == newer && l.full(e, len(v.Bytes())):
 		return TooManyLSPs
 	case o == clash:
 		// Two contents under one number: neither is right. It is ended, and its origin makes

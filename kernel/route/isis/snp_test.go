@@ -273,3 +273,22 @@ func TestHostname(t *testing.T) {
 		t.Errorf("it is known as %q, and when purged as %q", name, again)
 	}
 }
+
+// TestDISListsForNewNeighbours: a neighbour that comes up on a LAN need not wait for the next list.
+func TestDISListsForNewNeighbours(t *testing.T) {
+	p := upPair(t, "LAN", nil, nil)
+	for range 10 {
+		p.n.follow, p.n.hello.SNPAs = false, nil
+		p.run(1500 * ms)
+		if p.e.state() != Init {
+			t.Fatalf("%v", p.e.state())
+		}
+		p.n.snps, p.n.follow = nil, true
+		p.n.hello.SNPAs = []pdu.SNPA{p.e.snpa}
+		p.n.say()
+		p.run(ms + csnpSoon + ms)
+		if p.e.state() != Up || len(p.n.snps) == 0 {
+			t.Errorf("%v, %d lists", p.e.state(), len(p.n.snps))
+		}
+	}
+}

@@ -14,6 +14,8 @@ const (
 	disFaster = 3
 
 	csnpInterval = 10 * time.Second
+	// csnpSoon is when a DIS lists what it has for a neighbour that has come up.
+	csnpSoon     = time.Second
 	psnpInterval = 2 * time.Second
 	retransmit   = 5 * time.Second
 	pacing       = 33 * time.Millisecond // between LSPs on a circuit
