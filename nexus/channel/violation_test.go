@@ -2,10 +2,7 @@ package channel_test
 
 import (
 	"errors"
-	"math/rand/v2"
-	"runtime/debug"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/nexus/abi"
@@ -199,93 +196,4 @@ func TestUnpublishedSlots(t *testing.T) {
 	if err := r.Sync(); err != nil || r.Room() != 3 {
 		t.Error(err)
 	}
-}
-
-// FuzzDomain plays a domain that writes anything anywhere it can, and then asks
-// the kernel to look. The kernel may end it for that and must not panic, and the
-// account of its objects stays whole.
-func FuzzDomain(f *testing.F) {
-	f.Add([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
-	f.Add(make([]byte, 64))
-	f.Fuzz(func(t *testing.T, script []byte) {
-		p := arena.Params{Packets: 16, Buffers: 16, Large: 4, Advisory: 64}
-		if len(script)%2 == 0 { // with segments that come and go
-			p = arena.Params{Packets: 192, Buffers: 48, Large: 12, Advisory: 64}
-		}
-		for kind := range p.Slots {
-			p.Slots[kind] = 4
-		}
-		x := resizable(t, p)
-		r := raw{x}
-		// A domain that goes on with slots that it does not have faults, and ends for
-		// that. The kernel must not.
-		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-		defer func() {
-			p := recover()
-			if _, ok := p.(interface{ Addr() uintptr }); p != nil && (!ok || !x.submitting || x.syncing) {
-				panic(p)
-			}
-		}()
-		rng, now := rand.New(rand.NewPCG(1, uint64(len(script)))), time.Hour
-		for len(script) >= 4 {
-			op, a, v := script[0], int(script[1]), uint32(int16(uint16(script[2])|uint16(script[3])<<8))
-			script = script[4:]
-			switch op % 15 {
-			case 0:
-				r.ring(a % abi.RingKinds).Head = v % 8
-			case 1:
-				r.ring(a % abi.RingKinds).Tail = v % 8
-			case 2:
-				*r.slot(a%abi.RingKinds, a/8%4) = abi.Slot{Index: v % 24, Kind: uint16(v>>8) % 4}
-			case 3:
-				q := r.packet(a % 16)
-				q.First, q.Buflets, q.Length = v%24, v>>5%4, v
-			case 4:
-				r.packet(a % 16).Redzone = rng.Uint64()
-			case 5:
-				b := r.buflet(a % 20)
-				b.Next, b.Offset, b.Length = v%24, v>>3, v
-			case 6:
-				x.submitting = true
-				x.submit(content(1 + int(v)%6000))
-				x.submitting = false
-			case 7:
-				x.deliver(content(1 + int(v)%6000))
-				x.Flush()
-			case 8:
-				x.full = a&1 == 0
-			case 9:
-				r.ring(a % abi.RingKinds).Low = v
-			case 11:
-				// It goes on with the old ring now and then.
-				if kind := a % abi.RingKinds; v&1 == 0 {
-					x.resize(kind, 2<<(v>>1&3))
-				} else {
-					x.Resize(kind, int(v))
-				}
-			case 12:
-				r.ring(abi.RingAlloc).Need, r.ring(abi.RingAlloc).Hold[a%abi.HoldKinds] = v, v
-			case 13:
-				now += time.Duration(a) * 20 * time.Millisecond
-				if u := x.Look(now); u.Held < u.Floor || u.Need > u.Held {
-					t.Fatalf("%+v", u)
-				}
-			case 14:
-				x.Limit(int(v) << 8)
-			case 10:
-				if err := x.Channel.Sync(x.send); err != nil {
-					var bad *channel.Violation
-					if !errors.As(err, &bad) || bad.Code()&0xff == 0 {
-						t.Fatalf("not a violation: %v", err)
-					}
-					return // the domain has ended
-				}
-				for i, p := range x.Pools() {
-					if p.Free+p.Lent != p.Backed {
-						t.Fatalf("pool %d: %+v", i, p)
-					}
-				}
-			}
-		}
-	})
 }
