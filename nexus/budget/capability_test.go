@@ -491,6 +491,71 @@ func TestWithheldWhileItSends(t *testing.T) {
 	}
 }
 
+// TestSenderThatNeverPausesShrinks: a domain whose tx ring is never empty gives back what it does
+// not use as any other does, a quarter after 2 s, and keeps what it has there.
+func TestSenderThatNeverPausesShrinks(t *testing.T) {
+	for _, waiting := range []int{1, 8, 24} {
+		w := newWorld(t, machineSize, machineSize)
+		d := w.open("d", 1, named(t, "default"))
+		for range 3 {
+			d.burst(60, 3000)
+		}
+		first := d.Pools()
+		if first[0].Hold < 60 || first[1].Hold < 60 {
+			t.Fatalf("it may hold %d packets and %d buffers", first[0].Hold, first[1].Hold)
+		}
+		// Each of its packets has two buffers, and half as many as wait are sent at a time.
+		d.full = true
+		for range waiting {
+			if !d.submit(content(3000)) {
+				t.Fatal("no room")
+			}
+		}
+		d.user.Flush() // the card stays full, but for what is taken below
+		hold, since := first, 0
+		for second := range 60 {
+			for range 20 {
+				room := max(waiting/2, 1)
+				for range room {
+					if !d.submit(content(3000)) {
+						t.Fatalf("second %d: no room beside the %d that wait", second, waiting)
+					}
+				}
+				// The card takes as many as have come.
+				d.user.Flush()
+				_ = d.Resume(func(p *pktPacket) bool { room--; return room >= 0 })
+				if used := d.Rings()[abi.RingTx].Used; used != waiting {
+					t.Fatalf("%d packets wait, want %d", used, waiting)
+				}
+			}
+			w.run(time.Second)
+			now := d.Pools()
+			for i := range hold[:2] {
+				if now[i].Hold < hold[i].Hold-(hold[i].Hold+3)/4 || now[i].Hold > hold[i].Hold {
+					t.Errorf("second %d: it may hold %d of %d", second, now[i].Hold, hold[i].Hold)
+				}
+			}
+			if now[0].Hold != hold[0].Hold {
+				if second-since < 1 && second > 1 {
+					t.Errorf("second %d: less again after %d s", second, second-since)
+				}
+				since = second
+			}
+			hold = now
+		}
+		used := waiting + max(waiting/2, 1) // at a time
+		if most := max(8, used*4/3+2); hold[0].Hold > most || hold[0].Hold < min(used, first[0].Hold) {
+			t.Errorf("with %d packets in use it may hold %d, want %d at most", used, hold[0].Hold, most)
+		}
+		if most := max(8, used*2*4/3+2); hold[1].Hold > most || hold[1].Hold < min(used*2, first[1].Hold) {
+			t.Errorf("with %d buffers in use it may hold %d, want %d at most", used*2, hold[1].Hold, most)
+		}
+		if hold[0].Hold == first[0].Hold && waiting < 24 || d.broken != nil {
+			t.Errorf("it may hold %d as at first, %v", hold[0].Hold, d.broken)
+		}
+	}
+}
+
 // TestStalledSenderLosesItsMemory: what nobody takes excuses a domain for a while, and then
 // its channel's memory is taken back. One that is asked for nothing, and one whose packets
 // go, keep theirs.

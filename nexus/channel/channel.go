@@ -69,6 +69,7 @@ type Channel struct {
 	floor, memory, limit int
 	looked               bool
 	now                  time.Duration // of the last look
+	waited               int           // packets that the card had not taken at most, since then
 	before               uint64        // packets that had passed then
 	// notes tell of the packets in the rx ring, from seen up to noted, modulo a power
 	// of two.

@@ -74,10 +74,11 @@ func (c *Channel) Look(now time.Duration) (u pool.Use) {
 		c.end() // for what was found while the domain asked for nothing
 		return pool.Use{}
 	}
-	for i := range c.sets {
+	for i, n := range c.waits() {
 		s := &c.sets[i]
-		s.left, s.returned = min(s.left, s.Lent(pool.Empty)), 0
+		s.left, s.returned = max(min(s.left, s.Lent(pool.Empty)-n), 0), 0
 	}
+	c.waited = 0
 	if !c.collect() {
 		return pool.Use{}
 	}

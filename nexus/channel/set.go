@@ -25,9 +25,8 @@ type set struct {
 	giveBounds, backBounds pool.Bounds
 	// arrivals is how many may be lent with what has arrived.
 	arrivals int
-	// left is the fewest that the domain held empty when the kernel had taken all that
-	// it sent, since the last look, and returned how many of these it gives back in
-	// the sync at hand.
+	// left is the fewest that the domain held beside what it had sent, since the last look,
+	// and returned how many of these it gives back in the sync at hand.
 	left, returned int
 	// moves says that the domain is asked for all that it holds empty, as nothing else
 	// keeps segments that are too many: it is given the lowest ones instead.
@@ -214,15 +213,21 @@ func (c *Channel) drain() {
 // demand takes note of how many empty objects the domain has left, when all that it has
 // sent was taken, and lets it hold more if that does not suffice for what it has to send.
 func (c *Channel) demand() {
-	// What the packets have that wait for the card nobody has looked at: all.
-	waiting := c.rings[abi.RingTx].Filled() > 0
-	var left [len(c.sets)]int
-	for i := range c.sets {
-		s := &c.sets[i]
-		if !waiting {
+	waiting := c.rings[abi.RingTx].Filled()
+	var left [len(c.sets)]int // nothing, for one that has no room as it waits
+	if waiting == 0 {
+		for i := range c.sets {
+			s := &c.sets[i]
 			left[i] = s.Lent(pool.Empty) + s.returned
+			s.left = min(s.left, left[i])
 		}
-		s.left = min(s.left, left[i])
+	}
+	if waiting > c.waited {
+		c.waited = waiting
+		for i, n := range c.waits() {
+			s := &c.sets[i]
+			s.left = min(s.left, s.Lent(pool.Empty)+s.returned-n)
+		}
 	}
 	length := c.needs()
 	if length == 0 {
@@ -234,6 +239,36 @@ func (c *Channel) demand() {
 			s.give = s.give.Next(s.giveBounds, c.now, pool.Event{Kind: pool.Dry, N: n})
 		}
 	}
+}
+
+// waits is what the packets have that the kernel has not taken from the tx ring, by set, as
+// their metadata says. It is not checked: nothing but what the domain may hold hangs on it.
+func (c *Channel) waits() (n [3]int) {
+	r := c.rings[abi.RingTx]
+	for k := range r.Filled() {
+		i := r.Peek(k).Index
+		if !c.packets.Holds(i) {
+			continue
+		}
+		n[0]++
+		p := c.arena.Packet(i)
+		at := atomic.LoadUint32(&p.First)
+		for range min(atomic.LoadUint32(&p.Buflets), abi.BufletsMax) {
+			switch {
+			case c.small.Holds(at):
+				n[1]++
+			case c.large.Holds(at):
+				n[2]++
+			default:
+				at = abi.None
+			}
+			if at == abi.None {
+				break
+			}
+			at = atomic.LoadUint32(&c.arena.Buflet(at).Next)
+		}
+	}
+	return n
 }
 
 // needs is the length of the packet that the domain says it has no room for; 0: none. It

@@ -198,6 +198,9 @@ func (o *Objects) Lend(i uint32, why Loan) {
 // Has says whether i is one of the objects, with memory or without.
 func (o *Objects) Has(i uint32) bool { return i-o.first < uint32(len(o.lent)) }
 
+// Holds says whether the domain has object i: any number.
+func (o *Objects) Holds(i uint32) bool { return o.Has(i) && o.lent[i-o.first] != 0 }
+
 // Return takes an object back from the domain, which names it: any number. With
 // ErrNotLent nothing has changed.
 func (o *Objects) Return(i uint32) error {

@@ -90,6 +90,10 @@ func (r *Ring) Sync() error {
 // ring that it fills.
 func (r *Ring) Filled() int { return int((r.head - r.next) & r.mask) }
 
+// Peek returns what the domain has written into the k-th slot from the next one on, of those
+// that Filled counts. It may be another when it is taken.
+func (r *Ring) Peek(k int) abi.Slot { return load(&r.slots[(r.next+uint32(k))&r.mask]) }
+
 // Take returns the next slot that the domain has filled. It reads it once;
 // Filled must not be 0.
 func (r *Ring) Take() abi.Slot {
