@@ -76,7 +76,7 @@ func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
 	s.Tap(n.card)
 	n.links = &links{nexus: n, open: map[*linkEnd]string{}}
 	s.Frames(func(p netif.FramePort) netif.FrameReceiver {
-		n.links.card = direct.NewCard(p)
+		n.links.card = direct.NewCard(p, clock.Since)
 		return n.links.card
 	})
 	s.Follow(n.publish)
@@ -255,7 +255,8 @@ func newChannel(random func([]byte) (int, error), b *budget.Budget, id uint64, c
 		return nil, err
 	}
 	ch := channel.New(a, cookie)
-	ch.Owner, ch.Name, ch.Schema, ch.Pinned, ch.Notify = id, c.Name, o.Schema, c.Pinned, o.Notify
+	ch.Owner, ch.Name, ch.Schema, ch.Pinned = id, c.Name, o.Schema, c.Pinned
+	ch.Notify, ch.Bill = o.Notify, o.Bill
 	b.Join(ch, c.Weight)
 	return ch, nil
 }

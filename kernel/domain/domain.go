@@ -181,8 +181,9 @@ func (d *Domain) run() (end Exit) {
 		before := clock.Nanotime()
 		d.env.token.refresh(before)
 		trap.Enter(d.user)
-		spent := clock.Nanotime() - before
-		d.account(spent)
+		after := clock.Nanotime()
+		d.env.token.left.Store(after)
+		d.account(after - before)
 		if e := d.handle(); e != nil {
 			if e.traced {
 				e.Trace = d.trace()

@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/clock"
@@ -22,6 +23,11 @@ type token struct {
 	// who holds the token.
 	refreshed int64
 	timer     *time.Timer // looks again when a capped domain may run
+	// elsewhere is how long the kernel has worked for domains outside of their slices, in
+	// nanoseconds, see bill.
+	elsewhere atomic.Int64
+	// left is when a domain has left ring 3 last.
+	left atomic.Int64
 }
 
 // refreshEvery is how often the processor drops the translations of addresses that it
@@ -48,6 +54,9 @@ type turn struct {
 	since int64
 	// owed takes what is to be charged beside it, in nanoseconds.
 	owed func() int64
+	// elsewhere is what token.elsewhere was then: what was done for others meanwhile is on
+	// their account.
+	elsewhere int64
 }
 
 func newToken() *token {
@@ -88,7 +97,25 @@ func (u *turn) wait() {
 	t.pick()
 	t.mu.Unlock()
 	<-u.grant
-	u.since = clock.Nanotime()
+	u.since, u.elsewhere = clock.Nanotime(), t.elsewhere.Load()
+}
+
+// used is how long the slice has taken.
+func (u *turn) used() int64 {
+	return clock.Nanotime() - u.since - (u.token.elsewhere.Load() - u.elsewhere)
+}
+
+// bill charges the domain for what another goroutine has just done for it: whatever domain
+// has its slice meanwhile does not pay for that. What came before a domain ran in between is
+// nobody's.
+func (u *turn) bill(work time.Duration) {
+	t := u.token
+	now := clock.Nanotime()
+	ns := min(int64(work), now-t.left.Load())
+	t.mu.Lock()
+	t.picker.Charge(u.client, ns, now)
+	t.mu.Unlock()
+	t.elsewhere.Add(ns)
 }
 
 // release gives the token up; the domain waits for something. Who was woken by what it did
@@ -96,7 +123,7 @@ func (u *turn) wait() {
 // a slice between two that talk to each other.
 func (u *turn) release() {
 	t := u.token
-	used := clock.Nanotime() - u.since
+	used := u.used()
 	runtime.Gosched()
 	used += u.owed()
 	t.mu.Lock()
@@ -113,7 +140,7 @@ func (u *turn) release() {
 // is in Go's run queue, where nobody has a weight; one that wakes queues for
 // the token.
 func (u *turn) yield() {
-	used := clock.Nanotime() - u.since
+	used := u.used()
 	runtime.Gosched()
 	used += u.owed()
 	t := u.token

@@ -28,7 +28,7 @@ type roomTold struct {
 
 func (r *roomTold) Match([]byte, int) any { return nil }
 func (r *roomTold) Flush()                {}
-func (r *roomTold) Room()                 { r.rooms++ }
+func (r *roomTold) Room() bool            { r.rooms++; return false }
 
 // queueBench has a card whose ring takes limit bytes; the far end says when it has
 // finished some. The caller takes the poller's turns.

@@ -14,6 +14,7 @@ type frames struct {
 	etherType      uint16
 	got            [][]byte
 	flushed, rooms int
+	pauses         int // how often there is more to send
 }
 
 func (f *frames) Wants(etherType uint16) bool { return etherType == f.etherType }
@@ -21,7 +22,11 @@ func (f *frames) Frame(_ uint16, length int, pieces [][]byte) {
 	f.got = append(f.got, bytes.Join(pieces, nil)[:length])
 }
 func (f *frames) Flush() { f.flushed++ }
-func (f *frames) Room()  { f.rooms++ }
+func (f *frames) Room() (more bool) {
+	f.rooms++
+	f.pauses--
+	return f.pauses >= 0
+}
 
 // TestNetifDirect (netifdirect): frames of an EtherType that somebody wants are his, as they
 // arrived, if they are for this card; the rest is dropped as it is without him. What he sends
@@ -64,6 +69,11 @@ func TestNetifDirect(t *testing.T) {
 	}
 	if r.flushed == 0 {
 		t.Error("nothing is flushed")
+	}
+	// Who has more to send is asked again when others have run.
+	r.pauses = 2
+	if turns := [3]bool{p.turn(), p.turn(), p.turn()}; turns != [3]bool{true, true, false} {
+		t.Errorf("the poller goes on: %v", turns)
 	}
 
 	if card.Address() != [6]byte(ourMAC) || card.MTU() != 1500 {

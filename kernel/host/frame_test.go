@@ -310,7 +310,7 @@ func FuzzFrame(f *testing.F) {
 				dev.arrive(frame, verified)
 			}
 		}
-		for p.turn() > 0 {
+		for p.turn() {
 		}
 		for drainPort(far, batch) > 0 {
 		}

@@ -67,7 +67,7 @@ func (p *poller) run() {
 		if l.linkMayHaveChanged(&p.up) {
 			l.onLinkChange(p.up)
 		}
-		if p.turn() > 0 {
+		if p.turn() {
 			runtime.Gosched()
 			continue
 		}
@@ -79,8 +79,8 @@ func (p *poller) run() {
 }
 
 // turn receives one batch, hands it on and sends what came of it, with at most
-// one notification. It returns how many frames there were.
-func (p *poller) turn() int {
+// one notification. It reports whether another is to follow at once.
+func (p *poller) turn() (more bool) {
 	l := p.link
 	n := l.dev.Receive(p.batch)
 	l.tx.beginTurn()
@@ -97,15 +97,16 @@ func (p *poller) turn() int {
 			l.frames.Flush()
 		}
 	}
+	more = n > 0
 	if l.tx.endTurn() {
-		if l.nexus != nil {
-			l.nexus.Room()
+		if l.nexus != nil && l.nexus.Room() {
+			more = true
 		}
-		if l.frames != nil {
-			l.frames.Room()
+		if l.frames != nil && l.frames.Room() {
+			more = true
 		}
 	}
-	return n
+	return more
 }
 
 // deliver hands a batch on.

@@ -208,7 +208,11 @@ func (c *Channel) Wake() {
 
 // Resume goes on sending what had to wait (see Sync); it is called when the card
 // has room again. Its error is that of the next Sync too.
-func (c *Channel) Resume(send func(*Packet) bool) error {
+func (c *Channel) Resume(send func(*Packet) bool) error { return c.ResumeUntil(send, nil) }
+
+// ResumeUntil is Resume, and pauses with ErrMore when over, which is asked about once for each
+// workMax frames, says so; nil never does.
+func (c *Channel) ResumeUntil(send func(*Packet) bool, over func() bool) error {
 	c.tx.Lock()
 	defer c.tx.Unlock()
 	c.mu.Lock()
@@ -221,7 +225,8 @@ func (c *Channel) Resume(send func(*Packet) bool) error {
 	if before == 0 {
 		return nil
 	}
-	if _, err := c.transmit(send, nil); err != nil {
+	paused, err := c.transmit(send, over)
+	if err != nil {
 		return err
 	}
 	if r.Filled() < before {
@@ -232,6 +237,9 @@ func (c *Channel) Resume(send func(*Packet) bool) error {
 		if r.Ready() {
 			c.tell()
 		}
+	}
+	if paused {
+		return ErrMore
 	}
 	return nil
 }

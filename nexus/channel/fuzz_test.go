@@ -168,7 +168,7 @@ func (p *played) ends(err error) bool {
 
 func (p *played) advise(a int, v uint32) bool {
 	e := entry{id: v % 32, generation: 1 + v>>5%4}
-	number, err := p.Channel.Advise(e.id, e.generation)
+	number, err := p.Channel.Advise(e.id, e.generation, abi.AdvisoryKey{})
 	if err != nil {
 		return p.ends(err)
 	}

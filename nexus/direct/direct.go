@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/netif"
@@ -58,27 +59,37 @@ var reasonNames = [reasonCount]string{"tx_short", "tx_long", "tx_type", "tx_sour
 // netif.FrameReceiver, which it implements.
 type Card struct {
 	port    netif.FramePort
+	now     func() time.Duration
 	drops   [reasonCount]atomic.Uint64
 	stalled atomic.Bool // some channel waits for the card
 
 	mu   sync.Mutex // of who changes ends
 	ends atomic.Pointer[map[uint16]*End]
-	news []*End // of the receiver
+	// What follows belongs to the receiver: who was given frames since the last Flush, and
+	// when Room was called.
+	news  []*End
+	began time.Duration
+	over  func() bool
 }
 
-// NewCard prepares a card.
-func NewCard(p netif.FramePort) *Card {
-	c := &Card{port: p}
+// NewCard prepares a card. now is a clock.
+func NewCard(p netif.FramePort, now func() time.Duration) *Card {
+	c := &Card{port: p, now: now}
 	c.ends.Store(&map[uint16]*End{})
+	c.over = func() bool { return c.now()-c.began >= roomSlice }
 	return c
 }
+
+// roomSlice is for how long Room sends what has waited, as in package flowswitch.
+const roomSlice = time.Millisecond
 
 // End is the channel of an EtherType.
 type End struct {
 	card      *Card
 	channel   *channel.Channel
 	etherType uint16
-	news      bool // of the receiver: it was given a frame since Flush
+	news      bool          // of the receiver: it was given a frame since Flush
+	work      time.Duration // for that, likewise
 	arrived   channel.Filler
 	stalled   atomic.Bool
 
@@ -134,15 +145,16 @@ func (c *Card) Frame(etherType uint16, length int, pieces [][]byte) {
 	if e == nil {
 		return
 	}
+	began := c.now()
 	e.arrived.Reset(pieces)
 	if !e.channel.Deliver(&channel.Delivery{Length: length}, e.arrived.Fill) {
 		c.drops[NoRoom].Add(1)
-		return
 	}
 	if !e.news {
 		e.news = true
 		c.news = append(c.news, e)
 	}
+	e.work += c.now() - began
 }
 
 // Flush implements netif.FrameReceiver.
@@ -150,23 +162,45 @@ func (c *Card) Flush() {
 	for i, e := range c.news {
 		e.news = false
 		e.channel.Flush()
+		e.bill(e.work)
+		e.work = 0
 		c.news[i] = nil
 	}
 	c.news = c.news[:0]
 }
 
-// Room implements netif.FrameReceiver.
-func (c *Card) Room() {
+// Room implements netif.FrameReceiver. Of several that wait any may be the first: the order is
+// that of a map, which is another each time.
+func (c *Card) Room() (more bool) {
 	if !c.stalled.Swap(false) {
-		return
+		return false
 	}
+	c.began = c.now()
 	for _, e := range *c.ends.Load() {
-		if e.stalled.Swap(false) {
-			// A violation shows again when the domain asks for a sync.
-			_ = e.channel.Resume(e.send)
+		if !e.stalled.Swap(false) {
+			continue
+		}
+		began := c.now()
+		// A violation shows again when the domain asks for a sync.
+		if e.channel.ResumeUntil(e.send, c.over) == channel.ErrMore {
+			e.stalled.Store(true)
+			more = true
+		}
+		e.bill(c.now() - began)
+		if more = more || c.over(); more {
+			c.stalled.Store(true)
+			break
 		}
 	}
 	c.port.Flush()
+	return more
+}
+
+// bill puts work that the receiver has done on the domain's account.
+func (e *End) bill(work time.Duration) {
+	if e.channel.Bill != nil && work > 0 {
+		e.channel.Bill(work)
+	}
 }
 
 // Sync does what a notification asks for.

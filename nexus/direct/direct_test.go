@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/nexus/arena"
@@ -25,12 +26,17 @@ var (
 	all   = [6]byte{0x01, 0x80, 0xc2, 0, 0, 0x0e}
 )
 
+// stopped is a clock that stands still.
+func stopped() time.Duration { return 0 }
+
 // wire is a card. It implements netif.FramePort.
 type wire struct {
 	mu      sync.Mutex
 	sent    [][]byte
 	full    bool
 	flushes int
+	// each, if it is not nil, is called with each frame that is sent.
+	each func()
 	// once, if it is not nil, is called once when the card was full and has room again,
 	// before the sender knows.
 	once func()
@@ -53,6 +59,9 @@ func (w *wire) Send(o *netif.Outgoing, to [6]byte) netif.Result {
 		panic("the pieces are not as long as they say")
 	}
 	w.sent = append(w.sent, frame)
+	if w.each != nil {
+		w.each()
+	}
 	return netif.Sent
 }
 
@@ -144,7 +153,7 @@ func TestNetifDirect(t *testing.T) {
 
 func netifDirect(t *testing.T, p arena.Params) {
 	w := &wire{}
-	c := direct.NewCard(w)
+	c := direct.NewCard(w, stopped)
 	if c.Wants(lldp) {
 		t.Error("frames are wanted that nobody has asked for")
 	}
@@ -213,7 +222,7 @@ func TestForgedFrames(t *testing.T) {
 		{"a byte", []byte{1}, "tx_short"},
 	} {
 		w := &wire{}
-		c := direct.NewCard(w)
+		c := direct.NewCard(w, stopped)
 		e := open(t, c, lldp)
 		e.send(t, tt.frame)
 		m := drops(c)
@@ -233,7 +242,7 @@ func TestForgedFrames(t *testing.T) {
 // TestEtherTypes (bindnetifkey, netiffsw): an EtherType is one channel's, and those of the
 // host stack and of tags are nobody's.
 func TestEtherTypes(t *testing.T) {
-	c := direct.NewCard(&wire{})
+	c := direct.NewCard(&wire{}, stopped)
 	e := open(t, c, lldp)
 	for etherType, want := range map[uint16]error{
 		lldp: direct.ErrBusy, 0x0800: direct.ErrReserved, 0x0806: direct.ErrReserved, 0x86dd: direct.ErrReserved,
@@ -258,7 +267,7 @@ func TestParse(t *testing.T) {
 func TestFullCard(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		w := &wire{full: true}
-		c := direct.NewCard(w)
+		c := direct.NewCard(w, stopped)
 		e := open(t, c, lldp)
 		if late {
 			w.once = func() { w.full = false; c.Room() }
@@ -284,10 +293,62 @@ func TestFullCard(t *testing.T) {
 	}
 }
 
+// TestWorkIsBilled: what the receiver does for a domain is on its account, if what arrives finds
+// room or not, and what waits for the card is sent for a while at a time.
+func TestWorkIsBilled(t *testing.T) {
+	const each, frames = 100 * time.Microsecond, 80
+	var now, step time.Duration // step is how long it takes from one look at the clock to the next
+	w := &wire{}
+	c := direct.NewCard(w, func() time.Duration { now += step; return now })
+	ends := []*end{open(t, c, lldp), open(t, c, lldp+1)}
+	var bills [2]time.Duration
+	for i, e := range ends {
+		e.channel.Bill = func(work time.Duration) { bills[i] += work }
+	}
+	step = each
+	for _, etherType := range []uint16{lldp, lldp + 1, lldp, lldp} {
+		f := frame(own, other, etherType, 100)
+		c.Frame(etherType, len(f), [][]byte{f})
+	}
+	c.Flush()
+	if bills != [2]time.Duration{3 * each, each} {
+		t.Errorf("of three frames and one %v are billed", bills)
+	}
+	for f := frame(own, other, lldp, 100); drops(c)["direct_drop_rx_no_room"] == 0; c.Flush() {
+		bills = [2]time.Duration{}
+		c.Frame(lldp, len(f), [][]byte{f})
+	}
+	if bills != [2]time.Duration{each, 0} {
+		t.Errorf("of a frame that finds no room %v are billed", bills)
+	}
+	bills, step = [2]time.Duration{}, 0
+	w.full = true
+	for i, e := range ends {
+		for range frames {
+			e.send(t, frame(all, own, lldp+uint16(i), 60))
+		}
+	}
+	w.full, w.each = false, func() { now += each }
+	calls := 0
+	for more := true; more; calls++ {
+		began := now
+		more = c.Room()
+		if took := now - began; took > time.Millisecond+64*each {
+			t.Errorf("call %d takes %v", calls, took)
+		}
+		if calls > 100 {
+			t.Fatal("there is no end to it")
+		}
+	}
+	if bills != [2]time.Duration{frames * each, frames * each} || len(w.sent) != 2*frames || calls < 4 {
+		t.Errorf("%d frames are sent in %d calls, %v are billed", len(w.sent), calls, bills)
+	}
+}
+
 // TestNoRoomIsCounted: frames that a domain does not read are dropped, and the next ones
 // arrive when it does.
 func TestNoRoomIsCounted(t *testing.T) {
-	c := direct.NewCard(&wire{})
+	c := direct.NewCard(&wire{}, stopped)
 	e := open(t, c, lldp)
 	f := frame(own, other, lldp, 1000)
 	const many = 20_000
@@ -313,7 +374,7 @@ func TestNoRoomIsCounted(t *testing.T) {
 // TestClosedWhileItRuns (utun27646755) closes channels while frames arrive and leave.
 func TestClosedWhileItRuns(t *testing.T) {
 	w := &wire{}
-	c := direct.NewCard(w)
+	c := direct.NewCard(w, stopped)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -345,7 +406,7 @@ func TestClosedWhileItRuns(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	w := &quiet{}
-	c := direct.NewCard(w)
+	c := direct.NewCard(w, stopped)
 	e := open(t, c, lldp)
 	f := frame(all, own, lldp, 500)
 	pieces := [][]byte{f[:100], f[100:]}

@@ -88,7 +88,11 @@ func (a *attached) rate() aqm.Rate {
 
 // goOn sends what a channel's limit has kept.
 func (s *Switch) goOn(a *attached) {
-	s.resume(a)
+	began := s.now()
+	// A violation shows again when the domain asks for a sync.
+	_ = a.Resume(a.send)
+	a.out.told.flush()
+	a.bill(s.now() - began)
 	s.port.Flush()
 }
 

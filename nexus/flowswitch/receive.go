@@ -16,6 +16,7 @@ func (s *Switch) Match(head []byte, length int) any {
 	if s.attachments.Load() == 0 {
 		return nil
 	}
+	s.since = s.now()
 	in, why := packet.Parse(head, length)
 	if why != packet.OK || !s.destined(&in) || !s.outside(in.SrcAddr()) {
 		return nil
@@ -136,10 +137,20 @@ func (s *Switch) give(f *flow.Flow, info *packet.Info, in *netif.Arrived) {
 		s.dropRx(RxStrayError)
 		return
 	}
-	if a := s.deliver(f, info, in); a != nil && !a.news {
+	a := s.deliver(f, info, in)
+	if a == nil {
+		a = s.channel(f.Port) // what is dropped was work too
+	}
+	if a == nil {
+		return
+	}
+	if !a.news {
 		a.news = true
 		s.news = append(s.news, a)
 	}
+	now := s.now()
+	a.work += now - s.since
+	s.since = now
 }
 
 // part takes a fragment. A packet that has become whole goes to its flow, or to the
@@ -217,6 +228,8 @@ func (s *Switch) Flush() {
 	for i, a := range s.news {
 		a.news = false
 		a.Flush()
+		a.bill(a.work)
+		a.work = 0
 		s.news[i] = nil
 	}
 	s.news = s.news[:0]

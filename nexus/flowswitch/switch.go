@@ -55,12 +55,13 @@ type Switch struct {
 	stalled atomic.Bool
 
 	// What follows belongs to the receiver's goroutine: the channels that were
-	// given packets since the last Flush, and the packet that Match looked at last.
+	// given packets since the last Flush, and the packet that Match looked at last, and
+	// when.
 	news    []*attached
 	arrived packet.Info
+	since   time.Duration
 	parts   *packet.Reassembler
-	// began is the channel that was the first to have room when the card had some last.
-	began uint32
+	resumer resumer
 }
 
 // attached is a channel with what the switch knows of it.
@@ -76,6 +77,7 @@ type attached struct {
 	// used is when a packet came or the domain asked for a sync last.
 	used   atomic.Int64
 	news   bool
+	work   time.Duration // for what was given since the last Flush
 	send   func(*channel.Packet) bool
 	out    sender
 	asking asking
@@ -117,6 +119,7 @@ func New(p netif.Port, names *netns.Space, now func() time.Duration, seed uint64
 		channels: map[uint32]*attached{}, claims: map[uint32]netns.Reservation{},
 	}
 	s.echoes.Store(uint32(seed))
+	s.resumer.over = func() bool { return s.now()-s.resumer.began >= roomSlice }
 	return s
 }
 
@@ -262,34 +265,4 @@ func (s *Switch) Sync(c *channel.Channel) error {
 	a.out.told.flush()
 	s.port.Flush()
 	return err
-}
-
-// Room implements netif.Receiver. The channels that wait take turns to be the first.
-func (s *Switch) Room() {
-	if !s.stalled.Swap(false) {
-		return
-	}
-	s.pay()
-	all, first := s.list(), true
-	at, _ := slices.BinarySearchFunc(all, s.began+1, (*attached).compare)
-	for i := range all {
-		a := all[(at+i)%len(all)]
-		if !a.stalled.Swap(false) {
-			continue
-		}
-		if first {
-			s.began, first = a.ID, false
-		}
-		s.resume(a)
-		a.out.told.flush()
-	}
-	s.port.Flush()
-}
-
-// resume goes on sending what waits in a channel. Its domain is charged for it.
-func (s *Switch) resume(a *attached) {
-	began := s.now()
-	// A violation shows again when the domain asks for a sync.
-	_ = a.Resume(a.send)
-	a.Account().Add(int64(s.now() - began))
 }

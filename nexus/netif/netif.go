@@ -182,8 +182,9 @@ type Receiver interface {
 	Deliver(to any, p *Arrived)
 	// Flush ends a batch.
 	Flush()
-	// Room says that the card takes packets again.
-	Room()
+	// Room says that the card takes packets again. It works for a while only: more says
+	// that there is more to send, and that it is to be called again when others have run.
+	Room() (more bool)
 	// Inside takes a packet that the host stack sends to this machine and that none of
 	// its own sockets wants; false: no domain does either. Unlike the others it may
 	// be called by many at once.
@@ -210,6 +211,6 @@ type FrameReceiver interface {
 	Frame(etherType uint16, length int, pieces [][]byte)
 	// Flush ends a batch.
 	Flush()
-	// Room says that the card takes frames again.
-	Room()
+	// Room says that the card takes frames again; see Receiver.
+	Room() (more bool)
 }

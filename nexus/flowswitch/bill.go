@@ -1,0 +1,66 @@
+package flowswitch
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sluice-os/sluice/nexus/channel"
+)
+
+// This file owns the work that the receiver's goroutine does for domains: it is on their
+// account, and never takes long.
+
+// roomSlice is for how long Room sends what has waited, half of what a domain runs at a time:
+// the others have their turn in between.
+const roomSlice = time.Millisecond
+
+// resumer is what Room keeps.
+type resumer struct {
+	began time.Duration
+	over  func() bool // says that it takes too long
+	// last is the channel behind which the next turn begins.
+	last uint32
+}
+
+// Room implements netif.Receiver. The channels that wait take turns to be the first.
+func (s *Switch) Room() (more bool) {
+	if !s.stalled.Swap(false) {
+		return false
+	}
+	s.pay()
+	r := &s.resumer
+	r.began = s.now()
+	list, first := s.list(), true
+	at, _ := slices.BinarySearchFunc(list, r.last+1, (*attached).compare)
+	for i := range list {
+		a := list[(at+i)%len(list)]
+		if !a.stalled.Swap(false) {
+			continue
+		}
+		if first {
+			r.last, first = a.ID, false
+		}
+		began := s.now()
+		// A violation shows again when the domain asks for a sync.
+		if more = a.ResumeUntil(a.send, r.over) == channel.ErrMore; more {
+			a.stalled.Store(true)
+		}
+		a.out.told.flush()
+		a.bill(s.now() - began)
+		if more || r.over() {
+			// Those behind it are told that they are next, if they wait.
+			r.last, more = a.ID, true
+			s.stalled.Store(true)
+			break
+		}
+	}
+	s.port.Flush()
+	return more
+}
+
+// bill puts work on the domain's account.
+func (a *attached) bill(work time.Duration) {
+	if a.Bill != nil && work > 0 {
+		a.Bill(work)
+	}
+}
