@@ -71,7 +71,7 @@ func TestNetifDirect(t *testing.T) {
 		t.Error("nothing is flushed")
 	}
 	// Who has more to send is asked again when others have run.
-	r.pauses = 2
+	p.paused, r.pauses = true, 2
 	if turns := [3]bool{p.turn(), p.turn(), p.turn()}; turns != [3]bool{true, true, false} {
 		t.Errorf("the poller goes on: %v", turns)
 	}

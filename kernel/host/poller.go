@@ -47,6 +47,9 @@ type poller struct {
 	info  []received
 	// up is the link state that was reported last.
 	up bool
+	// paused says that who was told of room has more to send, for which others have
+	// waited long enough.
+	paused bool
 	// arrived is what the flow switch is given, and fill its source.
 	arrived netif.Arrived
 	fill    filler
@@ -97,16 +100,13 @@ func (p *poller) turn() (more bool) {
 			l.frames.Flush()
 		}
 	}
-	more = n > 0
-	if l.tx.endTurn() {
-		if l.nexus != nil && l.nexus.Room() {
-			more = true
-		}
+	if l.tx.endTurn() || p.paused {
+		p.paused = l.nexus != nil && l.nexus.Room()
 		if l.frames != nil && l.frames.Room() {
-			more = true
+			p.paused = true
 		}
 	}
-	return more
+	return n > 0 || p.paused
 }
 
 // deliver hands a batch on.
