@@ -31,7 +31,8 @@ func full(n int, six bool) (tab *Table, addrs []netip.Addr) {
 	parts := make([]uint32, map[bool]int{false: 2500, true: 40_000}[six])
 	for i := range parts {
 		if six {
-			parts[i] = 0x20000000 | r.Uint32N(0x0fffffff)
+			parts[i] = []uint32{0x20010000, 0x24000000, 0x26000000, 0x28000000, 0x2a000000, 0x2c000000}[r.IntN(6)]
+			parts[i] |= r.Uint32N(1<<20) &^ (parts[i] & 0xffff0)
 		} else {
 			parts[i] = (1+r.Uint32N(222))<<24 | r.Uint32N(16)<<20
 		}

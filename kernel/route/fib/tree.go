@@ -30,7 +30,7 @@ const none = -1
 type node struct {
 	short, full, children uint64
 	// values is where the values of the prefixes begin, in the order of the bits of short and
-	// then full; nodes is where the children begin.
+	// then full; of a node with one prefix it is its value. nodes is where the children begin.
 	values, nodes uint32
 }
 
@@ -80,16 +80,17 @@ func (t *tree) lookup(hi, lo uint64) (value uint32, ok bool) {
 // walk is the value of the longest prefix behind a node, of an address whose bits begin with the
 // node's.
 func (t *tree) walk(n uint32, hi, lo uint64) (value uint32, ok bool) {
-	at := uint32(0)
+	var best *node
+	at := 0
 	for n != 0 {
 		d := &t.nodes.all[n]
 		i := hi >> (64 - stride)
 		below := uint64(1)<<i - 1
 		if d.full>>i&1 != 0 {
-			at, ok = d.values+uint32(bits.OnesCount64(d.short)+bits.OnesCount64(d.full&below)), true
+			best, at = d, bits.OnesCount64(d.short)+bits.OnesCount64(d.full&below)
 		} else if m := d.short & above[i>>1]; m != 0 {
 			longest := uint64(1)<<(bits.Len64(m)-1) - 1
-			at, ok = d.values+uint32(bits.OnesCount64(d.short&longest)), true
+			best, at = d, bits.OnesCount64(d.short&longest)
 		}
 		if d.children>>i&1 == 0 {
 			break
@@ -97,10 +98,10 @@ func (t *tree) walk(n uint32, hi, lo uint64) (value uint32, ok bool) {
 		n = d.nodes + uint32(bits.OnesCount64(d.children&below))
 		hi, lo = hi<<stride|lo>>(64-stride), lo<<stride
 	}
-	if ok {
-		value = t.vals.all[at]
+	if best == nil {
+		return 0, false
 	}
-	return value, ok
+	return *t.valueAt(best, at), true
 }
 
 // place is a prefix in its node.
@@ -152,6 +153,14 @@ func (d *node) value(i uint64, n int) (at int, there bool) {
 	return bits.OnesCount64(d.short & (1<<b - 1)), d.short>>b&1 != 0
 }
 
+// valueAt is the value of a node's prefix that is so many from its first one on.
+func (t *tree) valueAt(d *node, at int) *uint32 {
+	if d.count() == 1 {
+		return &d.values
+	}
+	return &t.vals.all[int(d.values)+at]
+}
+
 // flip changes whether a prefix is there.
 func (d *node) flip(i uint64, n int) {
 	if n == stride {
@@ -184,11 +193,19 @@ func (t *tree) insertFrom(n uint32, hi, lo uint64, length int, value uint32) (re
 	d := &t.nodes.all[p.path[p.depth]]
 	at, there := d.value(p.i, p.n)
 	if !there {
-		d.values = t.vals.grow(d.values, d.count(), at)
+		switch n := d.count(); n {
+		case 0:
+		case 1:
+			only := d.values
+			d.values = t.vals.take(2)
+			t.vals.all[int(d.values)+1-at] = only
+		default:
+			d.values = t.vals.grow(d.values, n, at)
+		}
 		d.flip(p.i, p.n)
 		t.count++
 	}
-	t.vals.all[int(d.values)+at] = value
+	*t.valueAt(d, at) = value
 	return there
 }
 
@@ -216,7 +233,7 @@ func (t *tree) getFrom(n uint32, hi, lo uint64, length int) (value uint32, ok bo
 	if !there {
 		return 0, false
 	}
-	return t.vals.all[int(d.values)+at], true
+	return *t.valueAt(d, at), true
 }
 
 func (t *tree) remove(hi, lo uint64, length int) bool {
@@ -246,7 +263,16 @@ func (t *tree) removeFrom(n uint32, hi, lo uint64, length int) (removed, empty b
 	if !there {
 		return false, false
 	}
-	d.values = t.vals.shrink(d.values, d.count(), at)
+	switch n := d.count(); n {
+	case 1:
+		d.values = 0
+	case 2:
+		only := t.vals.all[int(d.values)+1-at]
+		t.vals.give(d.values, 2)
+		d.values = only
+	default:
+		d.values = t.vals.shrink(d.values, n, at)
+	}
 	d.flip(p.i, p.n)
 	t.count--
 	return true, t.prune(&p)
