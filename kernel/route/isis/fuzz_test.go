@@ -22,12 +22,19 @@ func FuzzInstance(f *testing.F) {
 	}
 	own, node, other := stranger(1, 7), stranger(1, 9), stranger(2, 3)
 	node.ID = systemOf(1).Node(2).LSP(0)
-	other.Items = []pdu.Item{pdu.Neighbour{Node: systemOf(1).Node(0)}.Item()}
+	other.Flags |= pdu.FlagAttached
+	for _, mt := range []uint16{pdu.MT0, pdu.MTIPv6} {
+		other.Items = append(other.Items, pdu.Neighbour{MT: mt, Node: systemOf(1).Node(0)}.Item(), pdu.Neighbour{MT: mt, Node: systemOf(1).Node(2)}.Item(),
+			pdu.Prefix{MT: mt, Prefix: prefix6(7)}.Item(), pdu.Prefix{MT: mt, Prefix: prefix6(8), Down: true}.Item())
+	}
+	other.Items = append(other.Items, pdu.Prefix{Prefix: prefix4(7)}.Item())
 	list := &pdu.SNP{Type: pdu.CSNPL2, Source: systemOf(2).Node(0), Last: pdu.LastLSPID, TLVs: pdu.TLVs{Entries: []pdu.Header{{ID: own.ID, Sequence: 5, Lifetime: 1, Checksum: 1}}}}
 	ask := *list
 	ask.Type = pdu.PSNPL1
 	var all []byte
-	for _, b := range [][]byte{hello(pdu.HelloP2P), hello(pdu.HelloL1), hello(pdu.HelloL2), own.Append(nil, nil), node.Append(nil, nil),
+	one, last := other, own
+	one.Level, last.Sequence = 1, sequenceMax
+	for _, b := range [][]byte{one.Append(nil, nil), last.Append(nil, nil), hello(pdu.HelloP2P), hello(pdu.HelloL1), hello(pdu.HelloL2), own.Append(nil, nil), node.Append(nil, nil),
 		other.Append(nil, nil), list.Append(nil, nil), ask.Append(nil, nil)} {
 		for op := range byte(4) {
 			one := append([]byte{op, byte(len(b) >> 8), byte(len(b))}, b...)
@@ -48,7 +55,7 @@ func FuzzInstance(f *testing.F) {
 func play(t *testing.T, b []byte) {
 	w := newWorld(t)
 	r := w.add(1, func(c *Config) {
-		c.Levels, c.MaxLSPs, c.Leak = 3, 20, true
+		c.Levels, c.MaxLSPs, c.Leak, c.StartOverload = 3, 20, true, 0
 		c.Topologies = len(b)%2 == 1
 	})
 	p2p, lan := w.wired(), w.wired()
@@ -62,9 +69,11 @@ func play(t *testing.T, b []byte) {
 		n.hello.Levels = 3
 		n.hello.Topologies = []pdu.Topology{{ID: 0}, {ID: 2}}
 		n.start()
-		n.timer.call = func(time.Duration) { n.say() } // once
+		defer n.stop()
+		x := &timer{call: func(time.Duration) { n.stop() }}
+		w.timers.set(x, 8*sec)
 	}
-	w.run(2 * sec)
+	w.run(8 * sec)
 	// An hour is enough to see all ends of lifetimes.
 	left := time.Hour
 	pass := func(d time.Duration) {
@@ -95,6 +104,11 @@ func play(t *testing.T, b []byte) {
 		case 6:
 			pass(time.Duration(n) * 10 * sec)
 		case 7:
+			if op == 255 {
+				r.SetOverload(w.now, n%2 == 0)
+				w.touch(r)
+				break
+			}
 			r.ends[op>>4&1].set(func(l *Link) {
 				switch op >> 5 {
 				case 0:
