@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/advisory"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/channel"
 )
@@ -106,6 +107,16 @@ var steps = [...]func(p *played, a int, v uint32) bool{
 		return true
 	},
 	(*played).advise,
+	(*played).tell,
+	func(p *played, a int, v uint32) bool {
+		_, e := p.named(a, v)
+		p.Untell(e.id, e.generation, uint64(v), uint64(a))
+		if at, ok := p.number(e); ok {
+			e.paused = false
+			p.entries[at] = e
+		}
+		return true
+	},
 	func(p *played, a int, v uint32) bool { p.change(a, v, true, p.PauseFlow); return true },
 	func(p *played, a int, v uint32) bool { p.change(a, v, false, p.ReleaseFlow); return true },
 	func(p *played, a int, v uint32) bool {
@@ -168,12 +179,49 @@ func (p *played) ends(err error) bool {
 
 func (p *played) advise(a int, v uint32) bool {
 	e := entry{id: v % 32, generation: 1 + v>>5%4}
+	if _, ok := p.number(e); ok {
+		return true // a flow has one
+	}
 	number, err := p.Channel.Advise(e.id, e.generation, abi.AdvisoryKey{})
 	if err != nil {
-		return p.ends(err)
+		return p.none(err) || p.ends(err)
 	}
 	if old, ok := p.entries[number]; ok {
 		p.t.Fatalf("entry %d is given to %+v, and is that of %+v", number, e, old)
+	}
+	p.entries[number] = e
+	return true
+}
+
+// number is that of a flow's entry.
+func (p *played) number(e entry) (uint32, bool) {
+	for number, own := range p.entries {
+		if own.id == e.id && own.generation == e.generation {
+			return number, true
+		}
+	}
+	return 0, false
+}
+
+// none says whether there is no entry, or no memory for the next chunk of them.
+func (p *played) none(err error) bool {
+	n := len(p.entries)
+	return err == advisory.ErrFull && n == p.Arena().Params.Advisory || errors.Is(err, arena.ErrShort) && n%abi.AdvisoryChunk == 0
+}
+
+// tell has a flow pause that has an entry, or gets one by that.
+func (p *played) tell(a int, v uint32) bool {
+	e := entry{id: v % 32, generation: 1 + v>>5%4, paused: true}
+	if err := p.Tell(e.id, e.generation, abi.AdvisoryKey{}); err != nil {
+		return p.none(err) || p.ends(err)
+	}
+	number, ok := p.number(e)
+	for n := uint32(0); !ok && n < p.user.Advisories(); n++ {
+		at, there := p.user.AdvisoryAt(n)
+		number, ok = n, there && at.Flow == abi.AdvisoryFlow(e.id, e.generation)
+	}
+	if !ok {
+		p.t.Fatalf("%+v has no entry", e)
 	}
 	p.entries[number] = e
 	return true
