@@ -52,7 +52,7 @@ test-host: qemu gcc
 # hundreds of thousands of datagrams, and a network of 200 routers: without -race, which makes
 # it a hundred times as long.
 test-million:
-	SLUICE_ALL=1 $(GO) test -count=1 -run '^Test(Million|Xfer)' ./nexus/flowswitch ./nexus/pipe ./nexus/channel ./kernel/host
+	SLUICE_ALL=1 $(GO) test -count=1 -timeout 20m -run '^Test(Million|Xfer)' ./nexus/flowswitch ./nexus/pipe ./nexus/channel ./kernel/host
 	$(GO) test -count=1 -run '^TestSimulatedNetwork$$' ./kernel/route/isis
 
 test-qemu: qemu ovmf images

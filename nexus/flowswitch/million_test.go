@@ -14,7 +14,7 @@ import (
 )
 
 // many is how many of each thing are asked for, or arrive: a million with SLUICE_ALL, which
-// takes 20 s, and else enough to pass every bound many times.
+// takes half a minute, and else enough to pass every bound many times.
 func many() int {
 	if os.Getenv("SLUICE_ALL") != "" {
 		return 1_000_000
@@ -36,8 +36,9 @@ func live() int64 {
 func TestMillions(t *testing.T) {
 	w := newWorld(t)
 	w.onOutput = func([]byte) {}
-	d := w.domain([]string{"tcp/80"}, []string{"udp/*:*", "tcp/*:*"})
+	d := w.domain([]string{"tcp/80", "udp/5353", "ip/89"}, []string{"udp/*:*", "tcp/*:*"})
 	d.listen(80)
+	trunk := must(t)(d.bindAt(netip.IPv4Unspecified(), 17, 5353), 0)
 	w.sw.Reap()
 	syns := packet{src: outside, dst: machine, proto: 6, sport: 5000, dport: 80, flags: syn}.bytes()
 	part := inParts(datagramTo(80, make([]byte, 5000)), 1)[0]
@@ -54,6 +55,27 @@ func TestMillions(t *testing.T) {
 			}
 			d.request(abi.FlowRequest{Op: abi.FlowClose, Flow: r.Flow, Generation: r.Generation})
 		}, 512 << 10},
+		{"memberships", func(i int) {
+			group := netip.AddrFrom4([4]byte{239, byte(i >> 16), byte(i >> 8), byte(i)})
+			if errno := d.member(abi.FlowJoin, trunk, group); errno != 0 && errno != syscall.ENOBUFS {
+				t.Fatalf("group %d: %v", i, errno)
+			}
+			if i%3 == 0 { // else it is in as many as it may be
+				d.member(abi.FlowLeave, trunk, group)
+			}
+		}, 64 << 10},
+		{"branches", func(i int) {
+			if _, errno := d.branch(trunk, uint32(i%900), string(binary.BigEndian.AppendUint32(nil, uint32(i)))); errno != 0 && errno != syscall.ENOMEM && errno != syscall.ENOBUFS {
+				t.Fatalf("branch %d: %v", i, errno)
+			}
+		}, 64*flowswitch.FlowMemory + 512<<10},
+		{"claims of a whole protocol", func(i int) {
+			r, errno := d.bind(89, 0)
+			if errno != 0 {
+				t.Fatalf("request %d: %v", i, errno)
+			}
+			d.request(abi.FlowRequest{Op: abi.FlowClose, Flow: r.Flow, Generation: r.Generation})
+		}, 64*flowswitch.FlowMemory + 512<<10},
 		{"flows that are not", func(i int) {
 			if _, errno := d.connect(17, netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 53); errno != 0 && errno != syscall.ENOMEM {
 				t.Fatalf("request %d: %v", i, errno)
