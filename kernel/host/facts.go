@@ -5,8 +5,6 @@ package host
 import (
 	"net/netip"
 	"slices"
-
-	"gvisor.dev/gvisor/pkg/tcpip/header"
 )
 
 // Facts is what domains may know of the network.
@@ -14,7 +12,7 @@ type Facts struct {
 	Up        bool
 	MTU       int // bytes
 	MAC       [6]byte
-	Addresses []netip.Prefix // without link-local; they stay while the link is down
+	Addresses []netip.Prefix // those that were given stay while the link is down
 	DNS       []netip.Addr   // best first
 	Gateway   [2]netip.Addr  // IPv4 and IPv6; zero: none
 }
@@ -44,9 +42,7 @@ func (c *configurator) tell(routes []route) {
 	facts := &Facts{Up: up, MTU: int(c.s.link.MTU()), MAC: c.s.link.mac, DNS: c.dns()}
 	if info, ok := c.s.net.SingleNICInfo(cardID); ok {
 		for _, a := range info.ProtocolAddresses { // without tentative ones
-			if !header.IsV6LinkLocalUnicastAddress(a.AddressWithPrefix.Address) {
-				facts.Addresses = append(facts.Addresses, fromPrefix(a.AddressWithPrefix))
-			}
+			facts.Addresses = append(facts.Addresses, fromPrefix(a.AddressWithPrefix))
 		}
 	}
 	for _, r := range routes {

@@ -228,7 +228,7 @@ func TestDomainPings(t *testing.T) {
 // TestTwoDomainsTalk has one domain dial another by the machine's own address.
 func TestTwoDomainsTalk(t *testing.T) {
 	a := serverDomain(t, "a", []string{"tcp/7", "udp/7"}, nil, "tcp/7", "udp/7")
-	b := serverDomain(t, "b", nil, []string{"tcp/10.0.2.15:7", "udp/10.0.2.15:7", "udp/10.0.2.3:53"})
+	b := serverDomain(t, "b", nil, []string{"tcp/10.0.2.15:7", "udp/10.0.2.15:7", "udp/10.0.2.3:53", "tcp/[fe80::/10]:7", "udp/[fe80::/10]:7"})
 	vm := start(t, qemutest.Config{Memory: 256, Image: imageWith(t, "microvm", a, b), Net: qemutest.UserNet})
 	vm.Seen(t, "a: serving")
 	vm.Seen(t, "b: serving")
@@ -239,6 +239,14 @@ func TestTwoDomainsTalk(t *testing.T) {
 	}
 	vm.Command(t, "domain send b flood 10.0.2.15:7")
 	vm.Times(t, 0, "b: flood 10.0.2.15:7: ok", 1)
+	const link = "[fe80::5054:ff:fe12:3456%eth0]:7"
+	for _, name := range []string{"a", "b"} {
+		askUntil(t, vm, name, "addresses", "fe80::5054:ff:fe12:3456/64")
+	}
+	for i, network := range []string{"tcp", "udp"} {
+		vm.Command(t, "domain send b dial "+network+" "+link)
+		vm.Times(t, 0, regexp.QuoteMeta("b: dial "+link+": ok"), i+1)
+	}
 	powerOff(t, vm)
 }
 

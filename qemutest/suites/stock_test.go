@@ -74,6 +74,8 @@ func absent(t *testing.T, programs []string) {
 const (
 	tapHost6  = "fd00:88::1/64"
 	tapGuest6 = "fd00:88::2"
+	// tapGuestLink is what the machine makes of stockMAC (RFC 4291, appendix A).
+	tapGuestLink = "fe80::5054:ff:fe00:8802%" + tapName
 )
 
 // appsMemory is that of a machine with apps, in MiB.
@@ -211,7 +213,7 @@ func pings(t *testing.T) {
 }
 
 func echoBoth(t *testing.T) {
-	for _, host := range []string{tapGuest, tapGuest6} {
+	for _, host := range []string{tapGuest, tapGuest6, tapGuestLink} {
 		echoes(t, "tcp", net.JoinHostPort(host, "7"))
 		echoes(t, "udp", net.JoinHostPort(host, "7"))
 	}
@@ -241,7 +243,7 @@ func curls(t *testing.T) {
 			t.Errorf("curl %v: %q, want %q", args, out, want)
 		}
 	}
-	for _, host := range []string{tapGuest, "[" + tapGuest6 + "]"} {
+	for _, host := range []string{tapGuest, "[" + tapGuest6 + "]", "[" + strings.Replace(tapGuestLink, "%", "%25", 1) + "]"} {
 		get("HTTP/1.1 200 14", "http://"+host+"/hello")
 		if b, _ := os.ReadFile(file); string(b) != "Hello, world.\n" {
 			t.Errorf("/hello is %q", b)

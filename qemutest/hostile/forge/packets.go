@@ -173,7 +173,7 @@ var Forgeries = []Packet{
 	{Name: "error-about-neighbour", Make: about(Echo), Want: "bad_flow"},
 	{Name: "error-about-nobody", Make: about(6666), Want: "not_found"},
 	{Name: "6-in-4", Make: of(41, nil), Want: "protocol"},
-	{Name: "gre", Make: of(47, make([]byte, 8)), Want: "not_found"},
+	{Name: "gre", Make: of(47, make([]byte, 8)), Want: "not_found"}, // a domain may have it whole
 	{Name: "igmp", Make: of(2, make([]byte, 8)), Want: "protocol"},
 
 	{Name: "version", Make: put(0, 0x55), Want: "bad_version"},
