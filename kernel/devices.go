@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/sluice-os/sluice/drivers/e1000"
@@ -28,8 +29,10 @@ const rngWait = time.Second
 type devices struct {
 	log   *slog.Logger
 	cards []nic.Device
-	rngs  []*rng.Device
-	pci   []*pci.Function
+	// places are where network cards sit, those that were left out too.
+	places []string
+	rngs   []*rng.Device
+	pci    []*pci.Function
 	// memory is what each device was given to reach.
 	memory []deviceMemory
 	iommus iommus
@@ -51,6 +54,7 @@ func (d *devices) add(t virtio.Transport, bus hw.Bus) {
 	var err error
 	switch t.DeviceType() {
 	case virtio.DeviceNet:
+		d.place(t.Location())
 		var card *net.Device
 		if card, err = net.Open(t, dma, net.Config{Log: d.log}); err == nil {
 			d.cards = append(d.cards, card)
@@ -66,6 +70,23 @@ func (d *devices) add(t virtio.Transport, bus hw.Bus) {
 		d.log.Error("device left out", "device", t.Location(), "reason", err)
 	}
 	d.own(t.Location(), dma, bus)
+}
+
+// place notes where a network card sits.
+func (d *devices) place(location string) {
+	if !slices.Contains(d.places, location) {
+		d.places = append(d.places, location)
+	}
+}
+
+// card returns the card at a place; nil: it was left out.
+func (d *devices) card(location string) nic.Device {
+	for _, c := range d.cards {
+		if c.Info().Location == location {
+			return c
+		}
+	}
+	return nil
 }
 
 // own notes the memory of the device at a place, if it has any.
@@ -148,6 +169,10 @@ func (d *devices) probePCI(ecam uint64, first, last uint8) {
 	d.iommus.start()
 	for _, f := range d.pci {
 		var err error
+		known := virtiopci.IsDevice(f) || e1000.IsDevice(f)
+		if known && f.Class == classNetwork {
+			d.place(location(f))
+		}
 		switch {
 		case virtiopci.IsDevice(f):
 			err = d.probeVirtIO(f)
@@ -164,6 +189,9 @@ func (d *devices) probePCI(ecam uint64, first, last uint8) {
 	d.tellBypasses()
 	d.iommus.serve()
 }
+
+// classNetwork is the base class of network controllers (PCI Code and ID Assignment).
+const classNetwork = 0x02
 
 // location is where a function sits, as drivers say it.
 func location(f *pci.Function) string { return "pci " + f.Address.String() }

@@ -31,17 +31,18 @@ func (m *machine) startDomains() {
 		slog.Error("no domains", "reason", err)
 		return
 	}
-	watch := &monitors{random: m.random.Read, budget: m.budget, find: m.findChannel, open: map[*monitorEnd]string{}}
+	watch := &monitors{random: m.random.Read, budget: m.budget, networks: m.networks, find: m.findChannel, open: map[*monitorEnd]string{}}
 	env := domain.Environment{Random: m.random.Read, Console: consoleLine, Monitors: watch, NewPipes: func(list []config.Domain) domain.Pipes {
 		m.pipes = newPipes(list, m.random.Read, m.budget)
 		return m.pipes
 	}}
 	m.monitors = watch
-	if m.nexus != nil {
-		watch.card = m.nexus.card
-		m.nexus.Others(m.otherChannels)
-		env.Network, env.Links = m.nexus, m.nexus.links
-		env.Stats = func() []byte { return m.nexus.Stats(m.domains.Table().AppendJSON(nil), m.stack.Qdisc()) }
+	env.Network = m.networkOf
+	if working := m.networks.working(); len(working) > 0 {
+		// One tells of all channels, and of its own flows and drops.
+		n := working[0].nexus
+		n.Others(func() []channel.Listed { return append(m.otherChannels(), working[1:].channels()...) })
+		env.Stats = func() []byte { return n.Stats(m.domains.Table().AppendJSON(nil), working.qdisc()) }
 	}
 	manager, err := domain.NewManager(archive, env)
 	if err != nil {
@@ -49,8 +50,8 @@ func (m *machine) startDomains() {
 		return
 	}
 	m.domains = manager
-	if m.nexus != nil {
-		m.nexus.domains.Store(manager)
+	for _, n := range m.networks.working() {
+		n.nexus.domains.Store(manager)
 	}
 	go m.watch()
 	manager.StartAll(m.options.Run)
@@ -59,16 +60,36 @@ func (m *machine) startDomains() {
 // otherChannels lists the channels of pipes, monitors and frames.
 func (m *machine) otherChannels() []channel.Listed {
 	list := append(m.pipes.list(), m.monitors.list()...)
-	if m.nexus != nil {
-		list = append(list, m.nexus.links.list()...)
+	for _, n := range m.networks.working() {
+		list = append(list, n.nexus.links.list()...)
 	}
 	return list
 }
 
+// channels lists those of the flow switches.
+func (l networks) channels() (list []channel.Listed) {
+	for _, n := range l {
+		list = append(list, n.nexus.All()...)
+	}
+	return list
+}
+
+// networkOf returns what a domain is on, by the name of the card that its manifest gives.
+func (m *machine) networkOf(c *config.Domain) (domain.Network, domain.Links) {
+	n := m.networks.byName(c.NIC)
+	if n == nil {
+		if c.NIC != "" {
+			slog.Warn("a domain has no network: no card of that name works", "domain", c.Name, "nic", c.NIC)
+		}
+		return nil, nil
+	}
+	return n.nexus, n.nexus.links
+}
+
 // channels lists all channels.
 func (m *machine) channels() []channel.Listed {
-	if m.nexus != nil {
-		return m.nexus.All()
+	if working := m.networks.working(); len(working) > 0 {
+		return working[0].nexus.All()
 	}
 	list := m.otherChannels()
 	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })

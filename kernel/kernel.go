@@ -20,7 +20,6 @@ import (
 	"github.com/sluice-os/sluice/kernel/entropy"
 	"github.com/sluice-os/sluice/kernel/entry"
 	"github.com/sluice-os/sluice/kernel/fatal"
-	"github.com/sluice-os/sluice/kernel/host"
 	"github.com/sluice-os/sluice/kernel/klog"
 	"github.com/sluice-os/sluice/kernel/options"
 	"github.com/sluice-os/sluice/kernel/trap"
@@ -58,9 +57,8 @@ type machine struct {
 	acpi      *acpi.Info
 	power     power
 	devices   devices
-	stack     *host.Stack     // nil without a network
+	networks  networks
 	domains   *domain.Manager // nil without domains
-	nexus     *nexus          // nil without domains or network
 	pipes     *pipes          // nil without domains
 	monitors  *monitors       // likewise
 	// stray is the page of cardFault.
@@ -79,7 +77,7 @@ func Main(b Board) {
 	m.findDevices()
 	m.seed()
 	m.newBudget()
-	m.startNetwork()
+	m.startNetworks()
 	m.startDomains()
 	m.runShell()
 }
@@ -153,56 +151,6 @@ func (m *machine) protect() {
 	if missing := cpu.Protect(); len(missing) > 0 {
 		slog.Warn("the processor lacks features: give QEMU -cpu max", "missing", strings.Join(missing, ","))
 	}
-}
-
-// startNetwork starts the host stack on the first card.
-func (m *machine) startNetwork() {
-	if !m.random.Seeded() {
-		slog.Error("no network: no seeded source of random numbers; give the machine RDRAND (QEMU -cpu max) or a virtio-rng device")
-		return
-	}
-	if len(m.devices.cards) == 0 {
-		slog.Error("no network: no network card was found; give QEMU -device " + m.cardDevice() + ",netdev=n0")
-		return
-	}
-	u := vm.Usage()
-	stack, err := host.New(m.devices.cards[0], host.Config{
-		IPv4:         m.options.IPv4,
-		IPv6:         m.options.IPv6,
-		MemoryBudget: int(min(u.Total/4, m.heapLimit*2/3)),
-		Rand:         m.random,
-		Log:          slog.Default(),
-		Status: host.Status{
-			Version: build.Version,
-			BuildID: build.ID(),
-			Uptime:  clock.Since,
-			Memory: func() (total, used uint64) {
-				u := vm.Usage()
-				return u.Total, u.Total - u.Free
-			},
-		},
-	})
-	if err == nil && m.options.FIFO {
-		err = stack.SetQdisc(host.QdiscFIFO)
-	}
-	if err == nil && m.budget != nil {
-		m.nexus, err = m.newNexus(stack, domain.Listeners(vm.Archive()))
-	}
-	if err == nil {
-		err = stack.Start()
-	}
-	if err != nil {
-		slog.Error("no network", "reason", err)
-		return
-	}
-	m.stack = stack
-}
-
-func (m *machine) cardDevice() string {
-	if m.board.Bus == MMIO {
-		return "virtio-net-device"
-	}
-	return "virtio-net-pci"
 }
 
 // seed fills the random source from everything there is. Nothing that needs

@@ -14,16 +14,13 @@ import (
 	"github.com/sluice-os/sluice/nexus/monitor"
 )
 
-// cardNumber is the number of the network interface in records: that of eth0.
-const cardNumber = 2
-
 // monitors are those that domains have open. It implements domain.Monitors.
 type monitors struct {
 	random func([]byte) (int, error)
 	budget *budget.Budget
-	// card is where frames pass, find returns the channel of a number; nil: none.
-	card *monitor.Point
-	find func(id uint32) *channel.Channel
+	// networks have cards, where frames pass; find returns the channel of a number, or nil.
+	networks networks
+	find     func(id uint32) *channel.Channel
 
 	mu   sync.Mutex
 	open map[*monitorEnd]string // with what they watch
@@ -35,12 +32,16 @@ func (m *monitors) OpenMonitor(id uint64, c *config.Domain, w domain.Watch, o *d
 		return nil, fmt.Errorf("%w: direction %d, %d bytes", domain.ErrNoTarget, w.Direction, w.Snap)
 	}
 	var target *channel.Channel
-	name := "monitor eth0"
+	var card *monitor.Point
+	var name string
 	switch w.Kind {
 	case abi.RecordNetif:
-		if m.card == nil {
+		// The one that the domain is on.
+		n := m.networks.byName(c.NIC)
+		if n == nil || n.nexus == nil {
 			return nil, fmt.Errorf("%w: no network interface", domain.ErrNoTarget)
 		}
+		card, name = n.nexus.card, "monitor "+n.name
 	case abi.RecordChannel:
 		if target = m.find(w.Target); target == nil {
 			return nil, fmt.Errorf("%w: channel %d", domain.ErrNoTarget, w.Target)
@@ -58,7 +59,7 @@ func (m *monitors) OpenMonitor(id uint64, c *config.Domain, w domain.Watch, o *d
 		if target != nil {
 			err = e.monitor.Watch(target, monitor.Direction(w.Direction))
 		} else {
-			err = e.monitor.WatchPoint(m.card, monitor.Direction(w.Direction))
+			err = e.monitor.WatchPoint(card, monitor.Direction(w.Direction))
 		}
 		if err != nil {
 			e.monitor.Close()

@@ -59,20 +59,20 @@ type permit struct {
 	limit  *flowswitch.Limit
 }
 
-// newNexus puts a flow switch on the host stack's card. It is called before the
-// stack starts. taken are the ports that domains may listen on.
-func (m *machine) newNexus(s *host.Stack, taken []string) (*nexus, error) {
+// newNexus puts a flow switch on the host stack's card, whose interface has a number. It is
+// called before the stack starts. taken are the ports that domains may listen on, and
+// memory is how much flows and ports may take, in bytes.
+func (m *machine) newNexus(s *host.Stack, index int, taken []string, memory uint64) (*nexus, error) {
 	page, err := vm.SharedPage()
 	if err != nil {
 		return nil, err
 	}
 	n := &nexus{budget: m.budget, random: m.random.Read, page: page, taken: taken, stack: s, permits: map[string]*permit{}}
-	// An eighth of the kernel's heap is for flows and ports, at most.
-	flows := int(m.heapLimit / 8 / flowswitch.FlowMemory)
+	flows := int(memory / flowswitch.FlowMemory)
 	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin)})
 	n.Switch = flowswitch.New(s.Port(), n.names, clock.Since, uint64(n.random32())<<32|uint64(n.random32()), flows)
 	s.Attach(n.Switch)
-	n.card = monitor.NewPoint(cardNumber)
+	n.card = monitor.NewPoint(uint32(index))
 	s.Tap(n.card)
 	n.links = &links{nexus: n, open: map[*linkEnd]string{}}
 	s.Frames(func(p netif.FramePort) netif.FrameReceiver {

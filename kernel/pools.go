@@ -24,8 +24,8 @@ func (m *machine) watch() {
 	for second := time.Tick(time.Second); ; {
 		select {
 		case <-second:
-			if m.nexus != nil {
-				m.nexus.Reap()
+			for _, n := range m.networks.working() {
+				n.nexus.Reap()
 			}
 			m.budget.Run(clock.Since(), true)
 		case <-m.budget.Kick():

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
+	"github.com/sluice-os/sluice/kernel/host"
 	"github.com/sluice-os/sluice/kernel/host/netinfo"
 	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/shell"
@@ -40,33 +41,26 @@ func (m *machine) runShell() {
 	if m.board.Bus == PCI {
 		sys.PCI = m.pciList
 	}
-	if s := m.stack; s != nil {
-		sys.Links, sys.Addresses, sys.Routes = s.Links, s.Addresses, s.Routes
-		sys.Neighbours, sys.Statistics = s.Neighbours, s.Statistics
-		sys.Counters = func() []netinfo.Counter { return append(s.Counters(), m.devices.counters()...) }
-		sys.Lookup = s.Lookup
-		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return s.NewPinger(to) }
+	nets := m.networks.working()
+	if len(nets) > 0 {
+		sys.Links, sys.Addresses, sys.Statistics = nets.links, nets.addresses, nets.statistics
+		sys.Routes, sys.Neighbours = collect(nets, (*host.Stack).Routes), collect(nets, (*host.Stack).Neighbours)
+		sys.Counters = func() []netinfo.Counter { return append(nets.counters(), m.devices.counters()...) }
+		sys.Lookup = nets.lookup
+		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return nets.to(to).stack.NewPinger(to) }
 	}
 	sys.Tables = map[string]func() *view.Table{}
-	if s := m.stack; s != nil {
-		sys.Tables["qdisc"], sys.SetQdisc = s.Qdisc, s.SetQdisc
+	if len(nets) > 0 {
+		sys.Tables["qdisc"], sys.SetQdisc = nets.qdisc, nets.setQdisc
 	}
 	if m.domains != nil {
 		sys.Tables["channels"] = func() *view.Table { return channel.Table(m.channels()) }
 		sys.Tables["rings"] = func() *view.Table { return channel.RingTable(m.channels()) }
 		sys.Tables["pools"] = func() *view.Table { return channel.PoolTable(m.channels()) }
 	}
-	if n := m.nexus; n != nil {
-		sys.Tables["flows"], sys.Tables["ss"] = n.Flows, n.sockets
-		sys.SetRate = n.setRate
-		host := sys.Counters
-		sys.Counters = func() []netinfo.Counter {
-			list := host()
-			add := func(name string, v uint64) { list = append(list, netinfo.Counter{Name: name, Value: v}) }
-			n.Drops(add)
-			n.links.card.Drops(add)
-			return list
-		}
+	if len(nets) > 0 && nets[0].nexus != nil {
+		sys.Tables["flows"], sys.Tables["ss"] = nets.flows, nets.sockets
+		sys.SetRate = nets.setRate
 	}
 	if m.domains != nil {
 		sys.Domains = m.domains

@@ -64,8 +64,14 @@ func (v *VM) keep(t testing.TB) {
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "qemu.sh"), []byte("#!/bin/sh\n"+v.again+"\n"), 0o755)
 	}
-	if err == nil && v.wire != nil {
-		err = v.wire.saveCapture(filepath.Join(dir, "wire.pcap"))
+	for n, w := range v.wires() {
+		name := "wire.pcap"
+		if n > 0 {
+			name = fmt.Sprintf("wire%d.pcap", n)
+		}
+		if err == nil {
+			err = w.saveCapture(filepath.Join(dir, name))
+		}
 	}
 	if err != nil {
 		t.Errorf("qemutest: keeping the logs: %v", err)

@@ -74,13 +74,19 @@ type Peer struct {
 // Peer plugs a peer into the other end of the machine's wire.
 func (v *VM) Peer(t testing.TB, c PeerConfig) *Peer {
 	t.Helper()
+	return v.PeerOf(t, 0, c)
+}
+
+// PeerOf does so with the wire of one of several cards: see WireOf.
+func (v *VM) PeerOf(t testing.TB, card int, c PeerConfig) *Peer {
+	t.Helper()
 	if !c.Address4.IsValid() {
 		c.Address4 = netip.MustParsePrefix("10.0.2.2/24")
 	}
 	if !c.Address6.IsValid() {
 		c.Address6 = netip.MustParsePrefix("2001:db8:2::2/64")
 	}
-	p := &Peer{vm: v, wire: v.Wire(t), config: c}
+	p := &Peer{vm: v, wire: v.WireOf(t, card), config: c}
 	p.DHCP = newDHCPServer(p, c.DHCP)
 	p.Router = &Router{peer: p}
 	if err := p.setUp(); err != nil {

@@ -141,6 +141,12 @@ func (v *VM) SetLink(t testing.TB, up bool) {
 	v.Execute(t, "set_link", map[string]any{"name": netdev, "up": up}, nil)
 }
 
+// SetLinkOf does so with the cable of one of several cards: see WireOf.
+func (v *VM) SetLinkOf(t testing.TB, card int, up bool) {
+	t.Helper()
+	v.Execute(t, "set_link", map[string]any{"name": fmt.Sprintf("n%d", card), "up": up}, nil)
+}
+
 // InjectNMI raises a non-maskable interrupt.
 func (v *VM) InjectNMI(t testing.TB) {
 	t.Helper()

@@ -70,6 +70,9 @@ type Config struct {
 	Forward []string
 	// Card is the network card, one of qemu.Cards; "" is virtio's.
 	Card string
+	// More are further network cards, each on a raw wire of its own: see VM.WireOf and
+	// VM.PeerOf. Their Netdev is set by Start.
+	More []qemu.Card
 	// MAC is the card's address; "" lets QEMU choose, which gives every
 	// machine the same one.
 	MAC string
@@ -98,6 +101,7 @@ type VM struct {
 	machine *vmtest.VM
 	control *qmp
 	wire    *Wire
+	more    []*Wire // of Config.More
 	forward map[string]string
 	ram     uint64 // bytes
 	// unchecked is Config.Unchecked.
@@ -180,6 +184,18 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 			return err
 		}
 	}
+	if len(c.More) > 0 && c.Net == NoCard {
+		return errors.New("further cards without a first one: set Net")
+	}
+	for n, card := range c.More {
+		w, err := newWire(filepath.Join(dir, fmt.Sprint(n)))
+		if err != nil {
+			return err
+		}
+		v.more = append(v.more, w)
+		card.Netdev = w.netdev()
+		q.More = append(q.More, card)
+	}
 	if v.control, err = newQMP(filepath.Join(dir, "qmp")); err != nil {
 		return err
 	}
@@ -206,6 +222,9 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 	case UserNet:
 		v.forward, err = v.readForwards(c.Forward)
 	}
+	for _, w := range v.more {
+		err = errors.Join(err, w.connect())
+	}
 	if err != nil {
 		return err
 	}
@@ -220,6 +239,10 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 func byHand(q qemu.Config) (string, error) {
 	if strings.HasPrefix(q.Netdev, "dgram,") {
 		q.Netdev = "user"
+	}
+	q.More = slices.Clone(q.More)
+	for i := range q.More {
+		q.More[i].Netdev = "user"
 	}
 	args, err := q.Args()
 	return qemu.Shell(args), err
@@ -300,8 +323,8 @@ func (v *VM) end(t testing.TB, dir string) {
 	if v.control != nil {
 		v.control.close()
 	}
-	if v.wire != nil {
-		v.wire.close()
+	for _, w := range v.wires() {
+		w.close()
 	}
 	if t.Failed() {
 		v.keep(t)

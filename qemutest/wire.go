@@ -7,6 +7,7 @@ package qemutest
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -34,6 +35,9 @@ type tap struct{ f func(frame []byte) }
 
 // newWire makes our socket, so that QEMU finds it when it starts.
 func newWire(dir string) (*Wire, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
 	w := &Wire{here: filepath.Join(dir, "test"), there: filepath.Join(dir, "card"), done: make(chan struct{})}
 	var err error
 	if w.record, err = newPCAP(filepath.Join(dir, "pcap")); err != nil {
@@ -156,6 +160,24 @@ func (v *VM) Wire(t testing.TB) *Wire {
 		t.Fatal("qemutest: this machine has no raw wire: start it with Net: qemutest.RawWire")
 	}
 	return v.wire
+}
+
+// WireOf returns the other end of the cable of a machine's card: 0 is that of Net, the
+// others those of Config.More.
+func (v *VM) WireOf(t testing.TB, card int) *Wire {
+	t.Helper()
+	if card == 0 {
+		return v.Wire(t)
+	}
+	return v.more[card-1]
+}
+
+// wires lists those that there are.
+func (v *VM) wires() (list []*Wire) {
+	if v.wire != nil {
+		list = append(list, v.wire)
+	}
+	return append(list, v.more...)
 }
 
 func (w *Wire) close() {

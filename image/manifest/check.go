@@ -13,7 +13,6 @@ import (
 	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/kernel/domain/picker"
 	"github.com/sluice-os/sluice/kernel/domain/restart"
-	"github.com/sluice-os/sluice/kernel/options"
 	"github.com/sluice-os/sluice/nexus/aqm"
 )
 
@@ -40,7 +39,10 @@ func (c *checker) manifest(doc *document) *Manifest {
 	if doc.Memory != "" {
 		m.Memory = c.size([]string{"memory"}, doc.Memory)
 	}
-	m.Options = c.host(&doc.Host)
+	for _, t := range doc.NIC {
+		m.named = m.named || t != nil && t.Path != ""
+	}
+	m.Options = append(c.host(&doc.Host), c.nics(doc.NIC)...)
 	names := slices.SortedFunc(maps.Keys(doc.Domain), func(a, b string) int {
 		return cmp.Compare(c.lines["domain\x00"+a], c.lines["domain\x00"+b])
 	})
@@ -54,6 +56,7 @@ func (c *checker) manifest(doc *document) *Manifest {
 			table = &domainTable{}
 		}
 		d := c.domain(name, table)
+		c.card(doc, &d)
 		if d.Start {
 			sum += d.Quota
 		}
@@ -69,37 +72,6 @@ func (c *checker) manifest(doc *document) *Manifest {
 	return m
 }
 
-// host turns the table into kernel options, which the kernel's own parser checks.
-func (c *checker) host(h *hostTable) (words []string) {
-	if h.IP != "" {
-		word := "ip=" + h.IP
-		if h.GW != "" {
-			word += ",gw=" + h.GW
-		}
-		for _, dns := range h.DNS {
-			word += ",dns=" + dns
-		}
-		words = append(words, word)
-	} else if h.GW != "" || len(h.DNS) > 0 {
-		c.report([]string{"host"}, "gw and dns without an address: want ip = \"ADDRESS/PREFIX\" too")
-	}
-	if h.IP6 != "" {
-		words = append(words, "ip6="+h.IP6)
-	}
-	if h.Qdisc != "" {
-		words = append(words, "qdisc="+h.Qdisc)
-	}
-	for _, word := range words {
-		key, _, _ := strings.Cut(word, "=")
-		if strings.ContainsAny(word, " \t\n") {
-			c.report([]string{"host", key}, "%q has a blank in it: want none", word)
-		} else if _, problems := options.Parse(word); len(problems) > 0 {
-			c.report([]string{"host", key}, "%s", problems[0])
-		}
-	}
-	return words
-}
-
 // domain checks one domain.
 func (c *checker) domain(name string, t *domainTable) Domain {
 	at := func(key string) []string { return []string{"domain", name, key} }
@@ -107,7 +79,7 @@ func (c *checker) domain(name string, t *domainTable) Domain {
 	d.Name, d.Args, d.Start, d.Observe, d.Pinned = name, t.Args, true, t.Observe, t.Pinned
 	d.Quota, d.Weight, d.Policy = defaultQuota, picker.DefaultWeight, restart.OnFailure
 	d.Backoff, d.BackoffMax = defaultBackoff, defaultBackoffMax
-	d.Listen, d.Connect, d.Pipes, d.Link = t.Listen, t.Connect, t.Pipes, t.Link
+	d.NIC, d.Listen, d.Connect, d.Pipes, d.Link = t.NIC, t.Listen, t.Connect, t.Pipes, t.Link
 	if t.Package == "" {
 		c.report(at("package"), "domain %s has no package: want package = \"./FOLDER\" or an import path", name)
 	} else if strings.HasPrefix(t.Package, "-") || strings.ContainsAny(t.Package, " \t\n") {

@@ -75,9 +75,10 @@ func (c *checker) note(p *unstable.Parser, table []string, key unstable.Iterator
 
 // known are the keys by table.
 var known = map[string][]string{
-	"":       {"board", "memory", "host", "domain"},
+	"":       {"board", "memory", "host", "nic", "domain"},
 	"host":   {"ip", "gw", "dns", "ip6", "qdisc"},
-	"domain": {"package", "args", "env", "memory", "weight", "cap", "restart", "backoff", "backoff-max", "files", "listen", "connect", "pipes", "link", "rate", "observe", "pinned", "start"},
+	"nic":    {"path", "ip", "gw", "dns", "ip6"},
+	"domain": {"package", "args", "env", "memory", "weight", "cap", "restart", "backoff", "backoff-max", "files", "nic", "listen", "connect", "pipes", "link", "rate", "observe", "pinned", "start"},
 }
 
 // nearest says which key may have been meant.

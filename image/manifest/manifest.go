@@ -26,9 +26,11 @@ const KernelMemory = 64 << 20
 type Manifest struct {
 	Board  string // one of Boards
 	Memory uint64 // of the machine, in bytes
-	// Options are the kernel options that [host] stands for.
+	// Options are the kernel options that [host] and [nic.NAME] stand for.
 	Options []string
 	Domains []Domain // in the order of the file
+	// named says that cards have names by their places: the first may have any.
+	named bool
 }
 
 // Domain is a domain of the manifest.
@@ -43,7 +45,8 @@ type document struct {
 	Board  string    `toml:"board"`
 	Memory string    `toml:"memory"`
 	Host   hostTable `toml:"host"`
-	// Domain has pointers: with values the library panics at dotted keys.
+	// NIC and Domain have pointers: with values the library panics at dotted keys.
+	NIC    map[string]*nicTable    `toml:"nic"`
 	Domain map[string]*domainTable `toml:"domain"`
 }
 
@@ -54,6 +57,14 @@ type hostTable struct {
 	IP6 string   `toml:"ip6"`
 	// Qdisc is the queue in front of the card.
 	Qdisc string `toml:"qdisc"`
+}
+
+type nicTable struct {
+	Path string   `toml:"path"`
+	IP   string   `toml:"ip"`
+	GW   string   `toml:"gw"`
+	DNS  []string `toml:"dns"`
+	IP6  string   `toml:"ip6"`
 }
 
 type domainTable struct {
@@ -67,6 +78,7 @@ type domainTable struct {
 	Backoff    string            `toml:"backoff"`
 	BackoffMax string            `toml:"backoff-max"`
 	Files      map[string]string `toml:"files"`
+	NIC        string            `toml:"nic"`
 	Listen     []string          `toml:"listen"`
 	Pipes      []string          `toml:"pipes"`
 	Connect    []string          `toml:"connect"`

@@ -26,14 +26,19 @@ func (c *checker) ports(m *Manifest) {
 				c.report(at, "domain %s listens on %s: want another port, that one is the machine's own DHCP client's", d.Name, word)
 				continue
 			}
-			if other, taken := owner[word]; taken && other == d.Name {
+			card := d.NIC
+			if card == "" && !m.named {
+				card = "eth0" // the first
+			}
+			here := card + " " + word
+			if other, taken := owner[here]; taken && other == d.Name {
 				c.report(at, "domain %s listens on %s twice: want it once", d.Name, word)
 				continue
 			} else if taken && !strings.HasSuffix(word, "*") {
 				c.report(at, "domains %s and %s both listen on %s: want one of them on another port", other, d.Name, word)
 				continue
 			}
-			owner[word] = d.Name
+			owner[here] = d.Name
 		}
 		at = []string{"domain", d.Name, "connect"}
 		for _, word := range d.Connect {

@@ -24,7 +24,8 @@ var (
 var shapes = map[string]shape{
 	"board": text, "memory": text,
 	"host": {unstable.InlineTable, `a table: [host]`},
-	"ip":   text, "gw": text, "dns": texts, "ip6": text, "qdisc": text,
+	"nic":  {unstable.InlineTable, `a table: [nic.NAME]`},
+	"path": text, "ip": text, "gw": text, "dns": texts, "ip6": text, "qdisc": text,
 	"package": text, "args": texts, "env": table, "weight": whole,
 	"cap": text, "restart": text, "backoff": text, "backoff-max": text,
 	"files": table, "listen": texts, "connect": texts, "pipes": texts, "link": texts,
@@ -43,6 +44,12 @@ func shapeOf(path []string) (shape, bool) {
 		return shape{}, false
 	}
 	switch {
+	case path[0] == "nic" && len(path) == 2:
+		return shape{unstable.InlineTable, `a table: [nic.NAME]`}, true
+	case path[0] == "nic" && len(path) == 3:
+		return known("nic", path[2])
+	case path[0] == "domain" && len(path) == 3 && path[2] == "nic":
+		return text, true
 	case path[0] == "domain" && len(path) <= 2:
 		return shape{unstable.InlineTable, `a table: [domain.NAME]`}, true
 	case len(path) == 1:

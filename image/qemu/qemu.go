@@ -53,6 +53,7 @@ type Config struct {
 	Accel   string // "tcg" (the default) or "kvm"
 	Netdev  string
 	Card    string   // one of Cards; "" is CardVirtIO
+	More    []Card   // further network cards
 	MAC     string   // of the network card; "" lets QEMU choose
 	NoRNG   bool     // leave virtio-rng out
 	IOMMU   bool     // put the devices behind Intel's IOMMU; q35 only
@@ -106,6 +107,14 @@ func (c Config) disk() ([]string, error) {
 	return append(args, "-drive", "id=d0,if=none,snapshot=on,format="+format+",file="+c.Image, "-device", device+",drive=d0"), nil
 }
 
+// Card is a network card with what it is plugged into.
+type Card struct {
+	Model   string // one of Cards; "" is CardVirtIO
+	Netdev  string // as in Config
+	MAC     string // "" lets QEMU choose
+	Options string // further ones of the device, for example "addr=0x6"
+}
+
 // exitDevice lets the kernel end QEMU with a status of its choice.
 const exitDevice = "isa-debug-exit,iobase=0xf4,iosize=0x04"
 
@@ -125,13 +134,6 @@ func (c Config) Args() ([]string, error) {
 		return nil, fmt.Errorf("machine %s has no IOMMU: q35 does", c.Machine)
 	}
 	micro := c.Machine == "microvm"
-	virtio := c.Card == "" || c.Card == CardVirtIO
-	if !virtio && !slices.Contains(Cards, c.Card) {
-		return nil, fmt.Errorf("unknown network card %q: the cards are %s", c.Card, strings.Join(Cards, ", "))
-	}
-	if !virtio && micro {
-		return nil, fmt.Errorf("machine %s has no PCI for the card %s: q35 and pc do", c.Machine, c.Card)
-	}
 	machine := c.Machine + ",accel=" + accel
 	if micro {
 		machine += ",pic=off,rtc=on,isa-serial=on,acpi=on"
@@ -151,23 +153,16 @@ func (c Config) Args() ([]string, error) {
 		args = append(args, "-device", "intel-iommu")
 		platform = ",iommu_platform=on"
 	}
+	cards := c.More
 	if c.Netdev != "" {
-		kind, rest, _ := strings.Cut(c.Netdev, ",")
-		netdev := kind + ",id=n0"
-		if rest != "" {
-			netdev += "," + rest
+		cards = append([]Card{{Model: c.Card, Netdev: c.Netdev, MAC: c.MAC}}, cards...)
+	}
+	for n, card := range cards {
+		words, err := card.args(fmt.Sprintf("n%d", n), c.Machine, platform)
+		if err != nil {
+			return nil, err
 		}
-		card := "virtio-net-pci,netdev=n0,romfile=,disable-legacy=on" + platform
-		switch {
-		case !virtio:
-			card = c.Card + ",netdev=n0,romfile="
-		case micro:
-			card = "virtio-net-device,netdev=n0"
-		}
-		if c.MAC != "" {
-			card += ",mac=" + c.MAC
-		}
-		args = append(args, "-netdev", netdev, "-device", card)
+		args = append(args, words...)
 	}
 	if !c.NoRNG {
 		rng := "virtio-rng-pci,disable-legacy=on"
@@ -186,6 +181,36 @@ func (c Config) Args() ([]string, error) {
 		args = append(args, "-append", c.Append)
 	}
 	return args, nil
+}
+
+// args returns those of a card whose other end has an id.
+func (c Card) args(id, machine, platform string) ([]string, error) {
+	virtio := c.Model == "" || c.Model == CardVirtIO
+	if !virtio && !slices.Contains(Cards, c.Model) {
+		return nil, fmt.Errorf("unknown network card %q: the cards are %s", c.Model, strings.Join(Cards, ", "))
+	}
+	micro := machine == "microvm"
+	device := "virtio-net-pci,netdev=" + id + ",romfile=,disable-legacy=on" + platform
+	switch {
+	case !virtio && micro:
+		return nil, fmt.Errorf("machine %s has no PCI for the card %s: q35 and pc do", machine, c.Model)
+	case !virtio:
+		device = c.Model + ",netdev=" + id + ",romfile="
+	case micro:
+		device = "virtio-net-device,netdev=" + id
+	}
+	if c.MAC != "" {
+		device += ",mac=" + c.MAC
+	}
+	if c.Options != "" {
+		device += "," + c.Options
+	}
+	kind, rest, _ := strings.Cut(c.Netdev, ",")
+	netdev := kind + ",id=" + id
+	if rest != "" {
+		netdev += "," + rest
+	}
+	return []string{"-netdev", netdev, "-device", device}, nil
 }
 
 // Shell returns a command line that a person can paste into a shell.

@@ -67,7 +67,7 @@ type Flows interface {
 	Names(*abi.FlowRequest) []<-chan struct{}
 }
 
-// Network is the machine's nexus.
+// Network is the nexus of one network card.
 type Network interface {
 	// Open opens a channel for the domain with an id.
 	Open(id uint64, c *config.Domain, o *Opening) (Channel, error)
@@ -151,7 +151,7 @@ func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno)
 		o.Slots[kind] = int(n)
 	}
 	name := text(r.Pipe[:])
-	open := func() (Channel, error) { return d.env.Network.Open(d.id, d.config, o) }
+	open := func() (Channel, error) { return d.nexus.Open(d.id, d.config, o) }
 	switch {
 	case r.Watch != 0 && !d.config.Observe:
 		return nil, abi.NotAllowed
@@ -162,15 +162,15 @@ func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno)
 		open = func() (Channel, error) { return d.env.Monitors.OpenMonitor(d.id, d.config, w, o) }
 	case r.EtherType != 0 && !d.config.MayLink(r.EtherType):
 		return nil, abi.NotAllowed
-	case r.EtherType != 0 && d.env.Links == nil:
+	case r.EtherType != 0 && d.links == nil:
 		return nil, abi.NotNow
 	case r.EtherType != 0:
-		open = func() (Channel, error) { return d.env.Links.OpenLink(d.id, d.config, uint16(r.EtherType), o) }
+		open = func() (Channel, error) { return d.links.OpenLink(d.id, d.config, uint16(r.EtherType), o) }
 	case name != "" && d.env.pipes == nil:
 		return nil, abi.NotNow
 	case name != "":
 		open = func() (Channel, error) { return d.env.pipes.OpenPipe(d.id, d.config, name, o) }
-	case d.env.Network == nil:
+	case d.nexus == nil:
 		return nil, abi.NotNow
 	}
 	c, err := open()

@@ -23,6 +23,9 @@ type Domain struct {
 	id     uint64
 	config *config.Domain
 	env    *Environment
+	// nexus and links are what it is on; nil: nothing.
+	nexus  Network
+	links  Links
 	memory memory
 	// user is its processor state, in a page that the garbage collector does
 	// not know and that counts against the quota.
@@ -63,10 +66,9 @@ type Environment struct {
 	Random func([]byte) (int, error)
 	// Console prints one line of a domain's.
 	Console func(name string, line []byte)
-	// Network is the machine's nexus; nil: there is none.
-	Network Network
-	// Links are channels of frames; nil: there is no network interface.
-	Links Links
+	// Network returns the nexus and the channels of frames that a domain is on; nil:
+	// there are none.
+	Network func(*config.Domain) (Network, Links)
 	// NewPipes makes the pipes that the domains of the image name.
 	NewPipes func([]config.Domain) Pipes
 	pipes    Pipes
@@ -109,7 +111,8 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	if boot == nil || event == nil || record == nil || !space.Share(abi.ClockPage, clockPage, vm.Read) {
 		return nil, errStart(c, d.memory.short())
 	}
-	if env.Network != nil && !space.Share(abi.NetPage, env.Network.Page(), vm.Read) {
+	d.nexus, d.links = env.Network(c)
+	if d.nexus != nil && !space.Share(abi.NetPage, d.nexus.Page(), vm.Read) {
 		return nil, errStart(c, d.memory.short())
 	}
 	xsave, fsgs := trap.Features()
@@ -121,7 +124,7 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	if c.Observe && env.Stats != nil {
 		b.Flags |= abi.BootObserve
 	}
-	if len(c.Link) > 0 && env.Links != nil {
+	if len(c.Link) > 0 && d.links != nil {
 		b.Flags |= abi.BootLink
 	}
 	if fsgs {

@@ -119,9 +119,9 @@ func Options(archive []byte) string {
 	return string(entries[config.OptionsName])
 }
 
-// Listeners returns the ports that the domains of an archive may listen on, in the
-// manifest's words.
-func Listeners(archive []byte) (ports []string) {
+// Listeners returns the ports that the domains of an archive may listen on at a network
+// card, in the manifest's words. Domains that name no card are on the first.
+func Listeners(archive []byte, nic string, first bool) (ports []string) {
 	entries, err := readArchive(archive)
 	if err != nil {
 		return nil
@@ -131,7 +131,9 @@ func Listeners(archive []byte) (ports []string) {
 		return nil
 	}
 	for _, c := range configs {
-		ports = append(ports, c.Listen...)
+		if c.NIC == nic || c.NIC == "" && first {
+			ports = append(ports, c.Listen...)
+		}
 	}
 	return ports
 }

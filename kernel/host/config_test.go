@@ -326,7 +326,7 @@ func TestIPv6Off(t *testing.T) {
 	}
 	until(t, "the advertisement received", func() bool { return s.counters.get(rxFrames) == 1 })
 	for _, a := range s.Addresses() {
-		if a.Link == cardName && a.Prefix.Addr().Is6() {
+		if a.Link == "eth0" && a.Prefix.Addr().Is6() {
 			t.Errorf("address %v with ip6=off", a.Prefix)
 		}
 	}

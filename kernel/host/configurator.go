@@ -56,7 +56,7 @@ func newConfigurator(s *Stack, seed [16]byte) *configurator {
 		expired:  make(chan struct{}, 1),
 		messages: make(chan dhcpDatagram, dhcpBacklog),
 	}
-	c.router = newRouterState(s.clock, c.notify)
+	c.router = newRouterState(s.clock, s.cfg.Name, c.notify)
 	if s.cfg.IPv4.DHCP {
 		source := mathrand.NewPCG(binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:]))
 		c.client = dhcp.NewClient(s.link.mac, s.cfg.Hostname, source)
@@ -171,10 +171,10 @@ func (c *configurator) followLink() {
 		return
 	}
 	if !up {
-		c.s.log.Warn("link down", "name", cardName)
+		c.s.log.Warn("link down", "name", c.s.cfg.Name)
 		// Forgets neighbours and what routers said; connections stay.
 		if err := c.s.net.DisableNIC(cardID); err != nil {
-			c.s.log.Warn("interface not disabled", "name", cardName, "error", err.String())
+			c.s.log.Warn("interface not disabled", "name", c.s.cfg.Name, "error", err.String())
 		}
 		c.s.link.tx.discard()
 		if c.client != nil {
@@ -183,13 +183,13 @@ func (c *configurator) followLink() {
 		}
 		return
 	}
-	c.s.log.Info("link up", "name", cardName)
+	c.s.log.Info("link up", "name", c.s.cfg.Name)
 	if c.client != nil {
 		// First of all: the answer takes longest.
 		c.act(c.client.LinkUp(c.s.now()), macAddr{})
 	}
 	if err := c.s.net.EnableNIC(cardID); err != nil {
-		c.s.log.Warn("interface not enabled", "name", cardName, "error", err.String())
+		c.s.log.Warn("interface not enabled", "name", c.s.cfg.Name, "error", err.String())
 	}
 }
 
@@ -233,11 +233,11 @@ func (c *configurator) act(a dhcp.Action, from macAddr) {
 	switch a.Event {
 	case dhcp.Lost:
 		c.apply()
-		c.s.log.Warn("dhcp: address lost", "address", old.Address, "reason", a.Reason)
+		c.s.log.Warn("dhcp: address lost", "address", old.Address, "reason", a.Reason, "name", c.s.cfg.Name)
 	case dhcp.Acquired:
 		c.apply()
 		c.s.log.Info("dhcp: address acquired", "address", a.Lease.Address, "gateway", a.Lease.Gateway,
-			"dns", a.Lease.DNS, "server", a.Lease.Server, "lease", a.Lease.Expire)
+			"dns", a.Lease.DNS, "server", a.Lease.Server, "lease", a.Lease.Expire, "name", c.s.cfg.Name)
 	}
 }
 

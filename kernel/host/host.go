@@ -33,17 +33,14 @@ import (
 	"github.com/sluice-os/sluice/kernel/options"
 )
 
-// Interface numbers, as "ip link" shows them.
+// Interface numbers in gVisor's stack.
 const (
 	loopbackID tcpip.NICID = 1
 	cardID     tcpip.NICID = 2
 )
 
-// Interface names.
-const (
-	loopbackName = "lo"
-	cardName     = "eth0"
-)
+// loopbackName is the loopback's; Config has the card's.
+const loopbackName = "lo"
 
 const (
 	mtuMin  = 576 // RFC 791: what every IPv4 host takes
@@ -58,6 +55,9 @@ const (
 type Config struct {
 	IPv4 options.IPv4
 	IPv6 options.IPv6
+	// Name and Index are the interface's, as "ip link" shows them; "eth0" and 2.
+	Name  string
+	Index int
 	// Hostname goes to the DHCP server; "sluice".
 	Hostname string
 	// MemoryBudget is how many bytes the stack may hold for its peers, from
@@ -134,6 +134,12 @@ func New(dev nic.Device, cfg Config) (*Stack, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.Name == "" {
+		cfg.Name = "eth0"
+	}
+	if cfg.Index == 0 {
+		cfg.Index = int(cardID)
 	}
 	if cfg.Hostname == "" {
 		cfg.Hostname = "sluice"
@@ -223,7 +229,7 @@ func (s *Stack) setUp() error {
 	if err := s.net.CreateNICWithOptions(loopbackID, loopback.New(), stack.NICOptions{Name: loopbackName}); err != nil {
 		return fmt.Errorf("host: loopback: %v", err)
 	}
-	if err := s.net.CreateNICWithOptions(cardID, s.link, stack.NICOptions{Name: cardName, Disabled: true}); err != nil {
+	if err := s.net.CreateNICWithOptions(cardID, s.link, stack.NICOptions{Name: s.cfg.Name, Disabled: true}); err != nil {
 		return fmt.Errorf("host: interface: %v", err)
 	}
 	return s.config.setUp()
@@ -243,7 +249,7 @@ func (s *Stack) Start() error {
 		s.wg.Go(s.config.run)
 		s.wg.Go(func() { s.link.tx.runFlusher(s.stop) })
 		s.wg.Go(p.run)
-		s.log.Info("network interface", "name", cardName, "driver", s.link.info.Driver,
+		s.log.Info("network interface", "name", s.cfg.Name, "driver", s.link.info.Driver,
 			"at", s.link.info.Location, "mac", formatMAC(s.link.mac[:]), "mtu", s.link.info.MTU)
 	})
 	return err

@@ -31,7 +31,7 @@ func (s *Stack) Qdisc() *view.Table {
 	var all aqm.ClassCounts
 	paused, pauses := uint64(0), uint64(0)
 	add := func(name string, k *aqm.ClassCounts) {
-		t.Add(cardName, kind, name, k.Out.Packets, k.Out.Bytes, k.Dropped.Packets, k.Marked, k.Packets, k.Bytes, 0, paused, pauses,
+		t.Add(s.cfg.Name, kind, name, k.Out.Packets, k.Out.Bytes, k.Dropped.Packets, k.Marked, k.Packets, k.Bytes, 0, paused, pauses,
 			quantile(&k.Delay, 50), quantile(&k.Delay, 99), numbers(k.Delay[:]))
 	}
 	for i := range aqm.Classes {
@@ -48,7 +48,7 @@ func (s *Stack) Qdisc() *view.Table {
 	all.Out, all.Packets, all.Bytes = c.Out, packets+line, bytes
 	paused, pauses = c.Controlled-c.Released, c.Controlled
 	add("all", &all)
-	t.Add(cardName, kind, "ring", s.counters.get(txFrames), s.counters.get(txBytes), 0, 0, 0, inFlight, limit, 0, 0, 0, 0, "[]")
+	t.Add(s.cfg.Name, kind, "ring", s.counters.get(txFrames), s.counters.get(txBytes), 0, 0, 0, inFlight, limit, 0, 0, 0, 0, "[]")
 	return t
 }
 

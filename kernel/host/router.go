@@ -28,6 +28,7 @@ type offLink struct {
 
 type routerState struct {
 	clock  tcpip.Clock
+	name   string // of the card
 	notify func() // must not block nor call into the stack
 
 	mu       sync.Mutex
@@ -38,9 +39,10 @@ type routerState struct {
 
 var _ ipv6.NDPDispatcher = (*routerState)(nil)
 
-func newRouterState(clock tcpip.Clock, notify func()) *routerState {
+func newRouterState(clock tcpip.Clock, name string, notify func()) *routerState {
 	return &routerState{
 		clock:    clock,
+		name:     name,
 		notify:   notify,
 		offLinks: make(map[offLink]header.NDPRoutePreference),
 		onLinks:  make(map[netip.Prefix]struct{}),
@@ -174,7 +176,7 @@ func (r *routerState) OnRecursiveDNSServerOption(_ tcpip.NICID, servers []tcpip.
 		for _, s := range servers {
 			a := fromAddress(s)
 			if isLinkLocal(s) {
-				a = a.WithZone(cardName)
+				a = a.WithZone(r.name)
 			}
 			_, known := r.dns[a]
 			switch {

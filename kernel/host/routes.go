@@ -30,8 +30,8 @@ func (r route) table() tcpip.Route {
 	return t
 }
 
-func (r route) info() netinfo.Route {
-	name := cardName
+// info is the route as people see it; name is the card's.
+func (r route) info(name string) netinfo.Route {
 	if r.id == loopbackID {
 		name = loopbackName
 	}

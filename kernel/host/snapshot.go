@@ -21,8 +21,8 @@ func (s *Stack) Links() []netinfo.Link {
 	return []netinfo.Link{
 		{Index: int(loopbackID), Name: loopbackName, Loopback: true, Up: true, MTU: 65536},
 		{
-			Index:    int(cardID),
-			Name:     cardName,
+			Index:    s.cfg.Index,
+			Name:     s.cfg.Name,
 			Up:       s.LinkUp(),
 			MTU:      int(s.link.MTU()),
 			MAC:      formatMAC(s.link.mac[:]),
@@ -90,8 +90,11 @@ func (s *Stack) Addresses() []netinfo.Address {
 		}
 	}
 	order(list, func(a, b netinfo.Address) int {
-		if d := strings.Compare(b.Link, a.Link); d != 0 {
-			return d // "lo" before "eth0"
+		if a.Link != b.Link {
+			if a.Link == loopbackName {
+				return -1
+			}
+			return 1
 		}
 		return a.Prefix.Addr().Compare(b.Prefix.Addr())
 	})
@@ -103,7 +106,7 @@ func (s *Stack) Routes() []netinfo.Route {
 	var list []netinfo.Route
 	for _, r := range s.config.routes() {
 		if r.id != loopbackID {
-			list = append(list, r.info())
+			list = append(list, r.info(s.cfg.Name))
 		}
 	}
 	return list
@@ -131,7 +134,7 @@ func (s *Stack) Neighbours() []netinfo.Neighbour {
 				state = "NONE"
 			}
 			list = append(list, netinfo.Neighbour{
-				Address: fromAddress(e.Addr), Link: cardName, MAC: formatMAC([]byte(e.LinkAddr)), State: state,
+				Address: fromAddress(e.Addr), Link: s.cfg.Name, MAC: formatMAC([]byte(e.LinkAddr)), State: state,
 			})
 		}
 	}

@@ -4,8 +4,10 @@
 // that begins with "#" and what follows it on its line is a comment: on a disk the words
 // stand in a text file.
 //
-//	ip=dhcp | ip=ADDR/PREFIX[,gw=ADDR][,dns=ADDR]...   IPv4 of the network card
-//	ip6=auto | ip6=off | ip6=ADDR/PREFIX               IPv6 of the network card
+//	ip=dhcp | ip=ADDR/PREFIX[,gw=ADDR][,dns=ADDR]...   IPv4 of the first network card
+//	ip6=auto | ip6=off | ip6=ADDR/PREFIX               IPv6 of the first network card
+//	ip.NAME=... ip6.NAME=...                           the same of the card with a name
+//	nic=NAME@PATH                                      the name of the card at a place
 //	log=debug | log=info | log=warn | log=error        least level that is logged
 //	iommu=on | iommu=off                               devices reach their own memory only
 //	qdisc=aqm | qdisc=fifo                             the queue in front of the network card
@@ -28,6 +30,8 @@ const (
 	// DevicesMax is the most virtio_mmio.device words kept. QEMU's microvm has
 	// 24 transports at most.
 	DevicesMax = 32
+	// NICsMax is the most network cards with options of their own.
+	NICsMax = 8
 	// DNSMax is the most dns= addresses kept.
 	DNSMax = 3
 	// problemsMax bounds the report about a line of garbage.
@@ -89,6 +93,8 @@ func (a PanicAction) String() string {
 type Options struct {
 	IPv4 IPv4
 	IPv6 IPv6
+	// NICs are the cards that were named, in the order in which they were.
+	NICs []NIC
 	Log  slog.Level
 	// NoIOMMU leaves the machine's IOMMUs as firmware has left them.
 	NoIOMMU bool
@@ -161,7 +167,12 @@ func Parse(line string) (Options, []string) {
 func (o *Options) set(key, value string) error {
 	d := Default()
 	var err error
+	if kind, name, ok := strings.Cut(key, "."); ok && (kind == "ip" || kind == "ip6") {
+		return o.setNIC(kind, name, value)
+	}
 	switch key {
+	case "nic":
+		return o.setNIC(key, "", value)
 	case "ip":
 		if o.IPv4, err = parseIPv4(value); err != nil {
 			o.IPv4 = d.IPv4
@@ -200,7 +211,7 @@ func (o *Options) set(key, value string) error {
 		}
 		o.Devices = append(o.Devices, dev)
 	default:
-		return fmt.Errorf("unknown key, want ip, ip6, iommu, log, panic, qdisc, run or virtio_mmio.device")
+		return fmt.Errorf("unknown key, want ip, ip6, ip.NAME, ip6.NAME, iommu, log, nic, panic, qdisc, run or virtio_mmio.device")
 	}
 	return err
 }

@@ -92,6 +92,18 @@ func TestParseReportsAndKeepsDefault(t *testing.T) {
 		{"ip=192.0.2.5/24,dns=10.0.0.1,dns=10.0.0.2,dns=10.0.0.3,dns=10.0.0.4", "more than 3"},
 		{"ip=192.0.2.5/24,mtu=9000", "want dhcp"},
 		{"ip6=on", "want auto"},
+		{"nic=wan", "want NAME@PATH"},
+		{"nic=wan@", "want NAME@PATH"},
+		{"nic=wan@slot-3", "want NAME@PATH"},
+		{"nic=@00:03.0", "the name"},
+		{"nic=lo@00:03.0", "the name"},
+		{"nic=Wan@00:03.0", "the name"},
+		{"nic=abcdefghijklmnop@00:03.0", "the name"},
+		{"ip.=dhcp", "the name"},
+		{"ip.3=dhcp", "the name"},
+		{"ip.wan=192.0.2.0/24", "network"},
+		{"ip6.wan=on", "want auto"},
+		{"log.wan=debug", "unknown key"},
 		{"ip6=192.0.2.5/24", "want auto"},
 		{"ip6=ff02::1/64", "unicast"},
 		{"log=loud", "want debug"},
@@ -124,6 +136,9 @@ func TestParseBounds(t *testing.T) {
 	if len(o.Devices) != DevicesMax || len(problems) != 3 {
 		t.Errorf("%d devices and %d problems, want %d and 3", len(o.Devices), len(problems), DevicesMax)
 	}
+	if _, problems = Parse("ip.a=dhcp ip.b=dhcp ip.c=dhcp ip.d=dhcp ip.e=dhcp ip.f=dhcp ip.g=dhcp ip.h=dhcp ip.i=dhcp"); len(problems) != 1 || !strings.Contains(problems[0], "more than 8 network cards") {
+		t.Errorf("problems %q", problems)
+	}
 	if _, problems = Parse(strings.Repeat("x ", 100)); len(problems) != problemsMax+1 {
 		t.Errorf("%d problems, want %d", len(problems), problemsMax+1)
 	}
@@ -136,6 +151,7 @@ func TestParseBounds(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add("ip=192.0.2.5/24,gw=192.0.2.1,dns=192.0.2.53 ip6=2001:db8::5/64 log=debug panic=halt")
 	f.Add("virtio_mmio.device=512@0xfeb00e00:12 \x00\xff=")
+	f.Add("nic=wan@00:03.0 nic=lan@00:04.0 ip.wan=192.0.2.5/24 ip6.lan=off")
 	f.Fuzz(func(t *testing.T, line string) {
 		o, problems := Parse(line)
 		if len(problems) > problemsMax+1 {
@@ -156,7 +172,12 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("device %+v wraps", d)
 			}
 		}
-		if len(o.Devices) > DevicesMax || len(o.IPv4.DNS) > DNSMax {
+		for _, n := range o.NICs {
+			if !ValidNIC(n.Name) || len(n.Path) > pathMax || n.IPv4 != nil && !n.IPv4.DHCP && !n.IPv4.Address.Addr().Is4() {
+				t.Errorf("card %+v", n)
+			}
+		}
+		if len(o.Devices) > DevicesMax || len(o.IPv4.DNS) > DNSMax || len(o.NICs) > NICsMax {
 			t.Errorf("unbounded: %+v", o)
 		}
 	})

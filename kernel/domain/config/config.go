@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/domain/picker"
 	"github.com/sluice-os/sluice/kernel/domain/restart"
+	"github.com/sluice-os/sluice/kernel/options"
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/direct"
@@ -50,6 +51,8 @@ type Domain struct {
 	// before the last, in nanoseconds.
 	Backoff    time.Duration
 	BackoffMax time.Duration
+	// NIC names the network card that it is on; "" is the first.
+	NIC string
 	// Listen and Connect say what it may do on the network, in the manifest's
 	// words.
 	Listen  []string
@@ -78,6 +81,8 @@ func (d *Domain) Check() error {
 		return fmt.Errorf("the weight %d: want 1 to %d", d.Weight, picker.WeightMax)
 	case d.Cap < 0 || d.Cap > picker.Whole:
 		return fmt.Errorf("a cap of %d thousandths: want 1 to %d, or none", d.Cap, picker.Whole)
+	case d.NIC != "" && !options.ValidNIC(d.NIC):
+		return fmt.Errorf("the network card %q: want a letter, then letters, digits and -, all small, %d at most", d.NIC, options.NICNameMax)
 	case d.Policy < restart.Never || d.Policy > restart.Always:
 		return fmt.Errorf("the restart policy %d: want never, on-failure or always", d.Policy)
 	case d.Rate < 0 || d.Rate > int64(aqm.RateMost):

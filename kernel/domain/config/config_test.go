@@ -11,7 +11,7 @@ import (
 
 func good() Domain {
 	return Domain{Name: "web-1", Args: []string{"-v"}, Env: []string{"A=b"}, Quota: 8 << 20, Weight: 100,
-		Cap: 250, Start: true, Policy: restart.OnFailure, Backoff: time.Second, BackoffMax: time.Minute,
+		Cap: 250, Start: true, NIC: "wan", Policy: restart.OnFailure, Backoff: time.Second, BackoffMax: time.Minute,
 		Listen: []string{"tcp/80"}, Pipes: []string{"log", "other"}, Link: []string{"88cc"}, Rate: 10e6, Pinned: true}
 }
 
@@ -50,6 +50,7 @@ func TestCheck(t *testing.T) {
 		{func(d *Domain) { d.Weight = 0 }, "weight"},
 		{func(d *Domain) { d.Cap = 1001 }, "cap"},
 		{func(d *Domain) { d.Cap = -1 }, "cap"},
+		{func(d *Domain) { d.NIC = "Wan" }, "network card"},
 		{func(d *Domain) { d.Policy = 3 }, "restart policy"},
 		{func(d *Domain) { d.Backoff = -1 }, "back-off"},
 		{func(d *Domain) { d.BackoffMax = 0 }, "back-off"},

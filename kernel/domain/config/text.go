@@ -36,6 +36,9 @@ func Encode(domains []Domain) []byte {
 		if d.Rate > 0 {
 			number("rate", d.Rate)
 		}
+		if d.NIC != "" {
+			text("nic", d.NIC)
+		}
 		if d.Observe {
 			number("observe", 1)
 		}
@@ -85,6 +88,9 @@ func (d *Domain) set(key, value string) (err error) {
 	switch key {
 	case "domain":
 		d.Name, err = unquote(value)
+		return err
+	case "nic":
+		d.NIC, err = unquote(value)
 		return err
 	case "arg":
 		return add(&d.Args, value)

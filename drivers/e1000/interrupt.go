@@ -1,0 +1,99 @@
+// This file owns interrupts, and what they are for beside frames: the link.
+
+package e1000
+
+import (
+	"errors"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+)
+
+// errGone reports registers that read as all ones, as those of no device do.
+var errGone = errors.New("device does not answer: its registers read as all ones")
+
+// Link returns the state last reported by the device.
+func (d *Device) Link() nic.Link { return nic.Link{Up: d.linkUp.Load()} }
+
+// readLink asks the device for the state of its link.
+func (d *Device) readLink() (up bool, err error) {
+	status := d.regs.Read32(regSTATUS)
+	if status == allOnes {
+		return false, errGone
+	}
+	return status&statusLU != 0, nil
+}
+
+// lookAtLink takes the link's state from the device, and finds out if that is gone. It
+// reports whether the state has changed.
+func (d *Device) lookAtLink() (changed bool) {
+	up, err := d.readLink()
+	if err != nil {
+		d.fault(resetGone, err)
+		return true
+	}
+	return d.setLink(up)
+}
+
+func (d *Device) setLink(up bool) (changed bool) {
+	if d.linkUp.Swap(up) == up {
+		return false
+	}
+	d.counters.add(linkChanges, 1)
+	state := "down"
+	if up {
+		state = "up"
+	}
+	d.cfg.Log.Info("e1000 link "+state, "device", d.info.Location)
+	return true
+}
+
+// Arm turns receive interrupts on.
+func (d *Device) Arm() bool {
+	if d.recovery.Pending() {
+		return false
+	}
+	if d.recovery.Stopped() {
+		return true
+	}
+	// What has been polled already is no reason to interrupt.
+	d.regs.Write32(regICR, causesReceive)
+	d.regs.Write32(regIMS, causesReceive)
+	// The answer comes after both writes have reached the device, and frames that it
+	// received before are in memory then.
+	if d.lookAtLink() || d.rx.waiting() {
+		d.regs.Write32(regIMC, causesReceive)
+		return false
+	}
+	return true
+}
+
+// Disarm turns receive interrupts off. A change of the link still interrupts.
+func (d *Device) Disarm() {
+	if !d.recovery.Stopped() {
+		d.regs.Write32(regIMC, causesReceive)
+	}
+}
+
+// Wait parks the poller until the device interrupts or Kick is called.
+func (d *Device) Wait() {
+	d.irq.Wait()
+	d.counters.add(wakeups, 1)
+	if d.recovery.Stopped() {
+		return
+	}
+	causes := d.regs.Read32(regICR)
+	if causes == allOnes {
+		d.fault(resetGone, errGone)
+		return
+	}
+	if d.model.express && causes != 0 {
+		// Reading clears them only where an interrupt was asserted.
+		d.regs.Write32(regICR, causes)
+	}
+	if causes&causeLSC != 0 {
+		d.lookAtLink()
+	}
+}
+
+// Kick makes a Wait, this one or the next, return.
+func (d *Device) Kick() { d.irq.Raise() }

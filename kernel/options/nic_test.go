@@ -1,0 +1,26 @@
+package options
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func TestNICs(t *testing.T) {
+	o, problems := Parse("nic=wan@00:03.0 ip.wan=192.0.2.5/24 ip6.wan=off nic=lan@feb02e00 ip.eth1=dhcp nic=wan@00:04.0 ip.wan=192.0.2.6/24")
+	want := []NIC{
+		{Name: "wan", Path: "00:04.0", IPv4: &IPv4{Address: netip.MustParsePrefix("192.0.2.6/24")}, IPv6: &IPv6{}},
+		{Name: "lan", Path: "feb02e00"},
+		{Name: "eth1", IPv4: &IPv4{DHCP: true}},
+	}
+	if len(problems) != 0 || !reflect.DeepEqual(o.NICs, want) {
+		t.Errorf("got %+v, %q", o.NICs, problems)
+	}
+	if !reflect.DeepEqual(o.NIC("lan"), want[1]) || !reflect.DeepEqual(o.NIC("dmz"), NIC{}) {
+		t.Errorf("lan is %+v, dmz %+v", o.NIC("lan"), o.NIC("dmz"))
+	}
+	if _, problems = Parse("nic=wan@00:03.0 nic=lan@00:03.0"); len(problems) != 1 || !strings.Contains(problems[0], "the card at 00:03.0 is wan already") {
+		t.Errorf("problems %q", problems)
+	}
+}
