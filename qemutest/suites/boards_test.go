@@ -8,19 +8,25 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/sluice-os/sluice/image/build"
 	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/qemutest"
 )
 
 // boardCase is one machine to try with all that a person would do to it.
 type boardCase struct {
-	machine string
-	card    string // of qemu.Cards
+	machine  string
+	card     string // of qemu.Cards
+	format   string // of build.Formats
+	firmware string // of qemu.Firmwares; "" for an ELF, which QEMU loads
 }
 
-func (c boardCase) String() string { return c.machine + "/" + c.card }
+func (c boardCase) String() string {
+	return strings.Trim(strings.Join([]string{c.machine, c.card, c.format, c.firmware}, "/"), "/")
+}
 
 // driver is which driver the card has.
 func (c boardCase) driver() string {
@@ -30,28 +36,72 @@ func (c boardCase) driver() string {
 	return "e1000"
 }
 
-// boardCases is the product of machines and cards, less what does not go together.
-func boardCases() (cases []boardCase) {
-	for _, machine := range machines {
-		for _, card := range qemu.Cards {
-			if machine != "microvm" || card == qemu.CardVirtIO {
-				cases = append(cases, boardCase{machine, card})
+// boardCases holds every value and every pair of machine, card, format and firmware that
+// goes together, or the product.
+func boardCases(all bool) (cases []boardCase) {
+	cases = append(cases, boardCase{"microvm", qemu.CardVirtIO, "elf", ""})
+	for i, machine := range []string{"q35", "pc"} {
+		for j, card := range qemu.Cards {
+			for k, format := range build.Formats {
+				if format == "elf" {
+					if all || (i+j)%2 == 0 || card == qemu.CardVirtIO {
+						cases = append(cases, boardCase{machine, card, format, ""})
+					}
+					continue
+				}
+				for l, firmware := range qemu.Firmwares {
+					if all || (i+j+k)%2 == 0 && (i+l+k/2)%2 == 0 {
+						cases = append(cases, boardCase{machine, card, format, firmware})
+					}
+				}
 			}
 		}
 	}
 	return cases
 }
 
-// TestBoards boots each machine with each card and has a domain serve there: an address by
-// DHCP, ping, HTTP, 20 MiB each way with checked hashes, the cable pulled and the card reset
-// in the middle of others, and power off.
+// TestBoardCasesHoldEveryPair: what the product has by twos, the table has.
+func TestBoardCasesHoldEveryPair(t *testing.T) {
+	pairs := func(cases []boardCase) map[string]bool {
+		set := map[string]bool{}
+		for _, c := range cases {
+			v := []string{"machine " + c.machine, "card " + c.card, "format " + c.format, "firmware " + c.firmware}
+			for i := range v {
+				for j := range i {
+					set[v[j]+", "+v[i]] = true
+				}
+			}
+		}
+		return set
+	}
+	got, want := pairs(boardCases(false)), pairs(boardCases(true))
+	for pair := range want {
+		if !got[pair] {
+			t.Errorf("%s: not tried", pair)
+		}
+	}
+}
+
+// TestBoards boots machines with each card, from each format of image by each firmware, and
+// has a domain serve there: an address by DHCP, ping, HTTP, 20 MiB each way with checked
+// hashes, the cable pulled and the card reset in the middle of others, and power off.
 func TestBoards(t *testing.T) {
-	for _, c := range boardCases() {
+	disks := map[string]string{}
+	for _, format := range build.Formats {
+		if format != "elf" {
+			disks[format] = diskWith(t, format, "")
+		}
+	}
+	for _, c := range boardCases(all) {
 		t.Run(c.String(), func(t *testing.T) {
-			d := serverDomain(t, "server", []string{"tcp/80"}, nil, "http/80")
-			vm, peer := startWithPeer(t, qemutest.Config{
-				Machine: c.machine, Card: c.card, Memory: 160, Image: imageWith(t, qemu.Machines[c.machine], d),
-			})
+			config := qemutest.Config{Machine: c.machine, Card: c.card, Memory: 256, Firmware: c.firmware, Image: disks[c.format]}
+			switch c.format {
+			case "elf":
+				config.Image = imageWith(t, qemu.Machines[c.machine], serverDomain(t, "server", []string{"tcp/80"}, nil, "http/80"))
+			case "iso":
+				config.Bus = "cd"
+			}
+			vm, peer := startWithPeer(t, config)
 			vm.Seen(t, "network interface name=eth0 driver="+c.driver())
 			vm.Seen(t, "server: serving")
 			host, client := peer.Address4(), peer.HTTP()
