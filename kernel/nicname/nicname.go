@@ -6,6 +6,7 @@ package nicname
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/sluice-os/sluice/kernel/options"
@@ -25,7 +26,7 @@ func Assign(places []string, nics []options.NIC) (cards []Card, problems []strin
 	for i := range places {
 		cards = append(cards, Card{At: i})
 	}
-	slices.SortFunc(cards, func(a, b Card) int { return strings.Compare(places[a.At], places[b.At]) })
+	sort.Slice(cards, func(i, j int) bool { return places[cards[i].At] < places[cards[j].At] })
 	taken := map[string]bool{}
 	for _, n := range nics {
 		if n.Path == "" {
