@@ -1,7 +1,6 @@
 package flowswitch
 
 import (
-	"sync"
 	"syscall"
 
 	"github.com/sluice-os/sluice/nexus/abi"
@@ -55,17 +54,20 @@ type ahead struct {
 	all func(piece []byte)
 }
 
-var aheads = sync.Pool{New: func() any {
-	a := &ahead{}
-	a.all = a.fill
-	return a
-}}
+// fronts is where who delivers packets reads their fronts: one after the other. It has no
+// memory before the first packet for a flow with branches.
+type fronts struct{ *ahead }
 
-// read reads the front of a packet of n bytes.
-func (a *ahead) read(n int, from func([]byte)) []byte {
+// read reads the front of a packet of n bytes. The packet is copied by what it returns then.
+func (f *fronts) read(n int, from func([]byte)) (front []byte, all func([]byte)) {
+	if f.ahead == nil {
+		f.ahead = &ahead{}
+		f.all = f.fill
+	}
+	a := f.ahead
 	a.n, a.off, a.rest = min(n, len(a.room)), 0, from
 	from(a.room[:a.n])
-	return a.room[:a.n]
+	return a.room[:a.n], a.all
 }
 
 // fill copies the packet, from its beginning.

@@ -203,7 +203,7 @@ func (x *sender) neighbours() {
 	}
 	x.fill = filler{pieces: append(append(x.whole[:0], x.out.Head), x.out.Body...)}
 	x.here.Head, x.here.Length, x.here.Verified, x.here.SegmentSize = x.out.Head, x.c.in.Length, x.out.Sum, 0
-	if a := s.deliver(f, &x.c.in, &x.here); a != nil {
+	if a := s.deliver(f, &x.c.in, &x.here, &x.fronts); a != nil {
 		x.told.add(a)
 	}
 }

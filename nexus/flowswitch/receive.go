@@ -137,7 +137,7 @@ func (s *Switch) give(f *flow.Flow, info *packet.Info, in *netif.Arrived) {
 		s.dropRx(RxStrayError)
 		return
 	}
-	a := s.deliver(f, info, in)
+	a := s.deliver(f, info, in, &s.fronts)
 	if a == nil {
 		a = s.channel(f.Port) // what is dropped was work too
 	}
@@ -177,7 +177,7 @@ func (s *Switch) part(in *netif.Arrived) {
 }
 
 // deliver gives a packet to the flow's channel, which it returns.
-func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *attached {
+func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived, at *fronts) *attached {
 	now := s.now()
 	switch {
 	case isError(info):
@@ -205,11 +205,9 @@ func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived) *at
 	}
 	fill := in.Fill
 	if f.Branched() && info.First() && !isError(info) {
-		front := aheads.Get().(*ahead)
-		defer aheads.Put(front)
-		head := front.read(in.Length, in.Fill)
+		var head []byte
+		head, fill = at.read(in.Length, in.Fill)
 		f = f.Branch(s.now(), info, head[min(len(head), info.HeaderLen+info.TransportLen):])
-		fill = front.all
 	}
 	d := channel.Delivery{
 		Length: in.Length, Verified: in.Verified, SegmentSize: in.SegmentSize,

@@ -61,6 +61,7 @@ type Switch struct {
 	arrived packet.Info
 	since   time.Duration
 	parts   *packet.Reassembler
+	fronts  fronts
 	resumer resumer
 }
 

@@ -72,6 +72,8 @@ type world struct {
 	// makes of it; false: it is lost.
 	lossy func(packet []byte, size int) bool
 	hosts [][]byte // what was put together for the host stack
+	// ahead, if it is not nil, is called before each packet of the peer's arrives.
+	ahead func(packet []byte)
 	// inward is what domains have sent to the host stack; deaf: it wants nothing.
 	inward [][]byte
 	deaf   bool
@@ -113,7 +115,11 @@ func newWorld(t testing.TB) *world {
 			if pkt == nil {
 				return
 			}
-			w.arrive(pkt.ToView().AsSlice())
+			b := pkt.ToView().AsSlice()
+			if w.ahead != nil {
+				w.ahead(b)
+			}
+			w.arrive(b)
 			pkt.DecRef()
 		}
 	}()

@@ -25,10 +25,11 @@ type sender struct {
 	remote netip.Addr
 	hop    netif.Hop
 	// here is a packet that stays in the machine.
-	here  netif.Arrived
-	fill  filler
-	whole [abi.BufletsMax + 2][]byte
-	told  told
+	here   netif.Arrived
+	fill   filler
+	whole  [abi.BufletsMax + 2][]byte
+	told   told
+	fronts fronts
 	// train are the fragments that come after the one at hand.
 	train train
 	// backlog is what waits of the channel in front of the card.
