@@ -256,7 +256,7 @@ func newChannel(random func([]byte) (int, error), b *budget.Budget, id uint64, c
 	}
 	ch := channel.New(a, cookie)
 	ch.Owner, ch.Name, ch.Schema, ch.Pinned = id, c.Name, o.Schema, c.Pinned
-	ch.Notify, ch.Bill = o.Notify, o.Bill
+	ch.Notify = o.Notify
 	b.Join(ch, c.Weight)
 	return ch, nil
 }

@@ -186,6 +186,14 @@ var rules = map[string]rule{
 			{"endpoint.go",
 				"\t\te.timeWaitTimer.Stop()\n",
 				"\t\te.timeWaitTimer.Stop()\n\t\te.timeWaitTimer = nil\n\t\tsluiceTimeWaits.Add(-1)\n"},
+			// So are segments without data that wait for the goroutine that handles them:
+			// no buffer counts them.
+			{"segment_queue.go",
+				"\tallow := (used <= int(bufSz) || s.payloadSize() == 0) && !q.frozen\n",
+				"\tallow := !q.frozen && (s.payloadSize() > 0 && used <= int(bufSz) || s.payloadSize() == 0 && sluiceMayWait())\n"},
+			{"segment_queue.go",
+				"\tif s != nil {\n\t\tq.list.Remove(s)\n\t}\n",
+				"\tif s != nil {\n\t\tq.list.Remove(s)\n\t\tif s.payloadSize() == 0 {\n\t\t\tsluiceWaiting.Add(-1)\n\t\t}\n\t}\n"},
 			// Options of the protocol, asked for without an interface, need no memory.
 			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &ss)", ":= sluiceOption(s, &ss)"},
 			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &rs)", ":= sluiceOption(s, &rs)"},

@@ -113,8 +113,6 @@ type Opening struct {
 	Slots  [abi.RingKinds]int // of its rings; 0: those of the schema
 	Memory arena.Memory       // of the domain's
 	Notify func()             // tells the domain of news
-	// Bill charges the domain for what others have done for it, see channel.Channel.
-	Bill func(time.Duration)
 }
 
 // ErrNoPipe says that a domain has no such pipe.
@@ -145,7 +143,7 @@ func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno)
 	}
 	event := uint64(abi.EventChannel) << number
 	o := &Opening{
-		Schema: text(r.Schema[:]), Memory: d.memory.windowAt(number), Notify: func() { d.post(event) }, Bill: d.turn.bill,
+		Schema: text(r.Schema[:]), Memory: d.memory.windowAt(number), Notify: func() { d.post(event) },
 	}
 	for kind, n := range r.Slots {
 		o.Slots[kind] = int(n)

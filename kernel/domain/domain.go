@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/netif"
 )
 
 // Domain is one start of a program: from its first instruction to its last.
@@ -185,7 +186,7 @@ func (d *Domain) run() (end Exit) {
 		d.env.token.refresh(before)
 		trap.Enter(d.user)
 		after := clock.Nanotime()
-		d.env.token.left.Store(after)
+		netif.Ran(time.Duration(after))
 		d.account(after - before)
 		if e := d.handle(); e != nil {
 			if e.traced {

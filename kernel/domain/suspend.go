@@ -1,11 +1,8 @@
 package domain
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-
-	"github.com/sluice-os/sluice/nexus/channel"
 )
 
 // A suspended domain has no turn: it stays where it is. The memory of its channels of the
@@ -79,12 +76,11 @@ func (d *Domain) pauseChannels() {
 }
 
 // leaveMemory takes the memory of a suspended domain's channels of the network back, but
-// for what is pinned.
+// for what is pinned. What works no more by then is another's to end: the domain may be
+// closing its channels, or have broken their rings.
 func (d *Domain) leaveMemory() {
 	for _, i := range d.networkChannels() {
-		if err := d.defunct(i, "suspended"); err != nil && !errors.Is(err, channel.ErrPinned) {
-			slog.Warn("channel not taken", "domain", d.name, "channel", i, "reason", err)
-		}
+		_ = d.defunct(i, "suspended")
 	}
 }
 

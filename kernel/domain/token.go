@@ -4,12 +4,12 @@ import (
 	"math"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/domain/picker"
+	"github.com/sluice-os/sluice/nexus/netif"
 )
 
 // token lets one domain at a time run: Go's run queue knows no weights, so the
@@ -23,11 +23,6 @@ type token struct {
 	// who holds the token.
 	refreshed int64
 	timer     *time.Timer // looks again when a capped domain may run
-	// elsewhere is how long the kernel has worked for domains outside of their slices, in
-	// nanoseconds, see bill.
-	elsewhere atomic.Int64
-	// left is when a domain has left ring 3 last.
-	left atomic.Int64
 }
 
 // refreshEvery is how often the processor drops the translations of addresses that it
@@ -54,9 +49,9 @@ type turn struct {
 	since int64
 	// owed takes what is to be charged beside it, in nanoseconds.
 	owed func() int64
-	// elsewhere is what token.elsewhere was then: what was done for others meanwhile is on
-	// their account.
-	elsewhere int64
+	// elsewhere is what netif.Elsewhere was then: what cards have done meanwhile is on the
+	// account of those for whom it was done.
+	elsewhere time.Duration
 }
 
 func newToken() *token {
@@ -97,25 +92,12 @@ func (u *turn) wait() {
 	t.pick()
 	t.mu.Unlock()
 	<-u.grant
-	u.since, u.elsewhere = clock.Nanotime(), t.elsewhere.Load()
+	u.since, u.elsewhere = clock.Nanotime(), netif.Elsewhere()
 }
 
 // used is how long the slice has taken.
 func (u *turn) used() int64 {
-	return clock.Nanotime() - u.since - (u.token.elsewhere.Load() - u.elsewhere)
-}
-
-// bill charges the domain for what another goroutine has just done for it: whatever domain
-// has its slice meanwhile does not pay for that. What came before a domain ran in between is
-// nobody's.
-func (u *turn) bill(work time.Duration) {
-	t := u.token
-	now := clock.Nanotime()
-	ns := min(int64(work), now-t.left.Load())
-	t.mu.Lock()
-	t.picker.Charge(u.client, ns, now)
-	t.mu.Unlock()
-	t.elsewhere.Add(ns)
+	return max(clock.Nanotime()-u.since-int64(netif.Elsewhere()-u.elsewhere), 0)
 }
 
 // release gives the token up; the domain waits for something. Who was woken by what it did

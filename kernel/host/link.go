@@ -20,6 +20,7 @@ type link struct {
 	mac      macAddr
 	counters *counters
 	tx       *transmitter
+	turn     netif.Turn // the poller's
 	clock    tcpip.Clock
 
 	// fragments and neighbours bound what frames make gVisor hold. delivered

@@ -5,6 +5,7 @@ package host
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"os"
 	"runtime"
@@ -30,10 +31,10 @@ func many() int {
 	if os.Getenv("SLUICE_ALL") != "" {
 		return 1_000_000
 	}
-	return 20_000
+	return 10_000
 }
 
-const warm = 5000
+const warm = 4000
 
 var (
 	machineLinkLocal = netip.MustParseAddr("fe80::5054:ff:fe00:1")
@@ -272,25 +273,30 @@ func TestMillions(t *testing.T) {
 	} {
 		began := time.Now()
 		before, shown := memory(), c.shows()
+		// What is held when all has been looked at: gVisor does so on goroutines of its own.
+		held := func(what string, n, most int) (now int) {
+			x.settle()
+			for end := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
+				if now = memory(); now <= most {
+					return now
+				}
+				if time.Now().After(end) {
+					t.Errorf("%d %s hold %d KiB, want %d at most%s", n, c.name, (now-before)>>10, (most-before)>>10, what)
+					return now
+				}
+			}
+		}
 		for i := range warm {
 			c.one(i)
 		}
-		x.settle()
-		first := memory()
+		first := held("", warm, before+c.most+noise)
 		for i := warm; i < many(); i++ {
 			c.one(i)
 		}
-		x.settle()
-		last := memory()
+		last := held(fmt.Sprintf(", as %d do", warm), many(), min(first+c.most/4, before+c.most)+noise)
+		t.Logf("%s: %d hold %d KiB, %d hold %d KiB; %v", c.name, warm, (first-before)>>10, many(), (last-before)>>10, time.Since(began))
 		if c.shows() <= shown {
 			t.Errorf("%s do nothing", c.name)
-		}
-		t.Logf("%s: %d hold %d KiB, %d hold %d KiB; %v", c.name, warm, (first-before)>>10, many(), (last-before)>>10, time.Since(began))
-		if last-before > c.most+noise {
-			t.Errorf("%d %s hold %d KiB, want %d at most", many(), c.name, (last-before)>>10, (c.most+noise)>>10)
-		}
-		if last-first > c.most/4+noise {
-			t.Errorf("%d %s hold %d KiB more than %d", many(), c.name, (last-first)>>10, warm)
 		}
 	}
 }

@@ -67,10 +67,13 @@ func newPoller(l *link) *poller {
 func (p *poller) run() {
 	l := p.link
 	for !l.closed.Load() {
+		l.turn.Begin(l.tx.now())
 		if l.linkMayHaveChanged(&p.up) {
 			l.onLinkChange(p.up)
 		}
-		if p.turn() {
+		more := p.turn()
+		l.turn.End(l.tx.now())
+		if more {
 			runtime.Gosched()
 			continue
 		}
@@ -100,7 +103,7 @@ func (p *poller) turn() (more bool) {
 			l.frames.Flush()
 		}
 	}
-	if l.tx.endTurn() || p.paused {
+	if l.tx.endTurn(&l.turn) || p.paused {
 		p.paused = l.nexus != nil && l.nexus.Room()
 		if l.frames != nil && l.frames.Room() {
 			p.paused = true
@@ -123,11 +126,14 @@ func (p *poller) deliver(batch []nic.Packet) {
 		// A frame with reason to be dropped has an empty head from here on.
 		p.look(&batch[i], &p.info[i])
 	}
+	others := 0
 	for i := 0; i < len(batch); {
 		pkt, in := &batch[i], &p.info[i]
 		if l.nexus != nil && in.head != nil && in.network != header.ARPProtocolNumber {
 			if to := l.nexus.Match(in.head[ethHeader:], in.ipLen); to != nil {
-				i += p.deliverTo(to, batch[i:], p.info[i:])
+				n := p.deliverTo(to, batch[i:], p.info[i:])
+				others += n
+				i += n
 				continue
 			}
 		}
@@ -146,6 +152,7 @@ func (p *poller) deliver(batch []nic.Packet) {
 			i += p.deliverRun(batch[i:], p.info[i:])
 		}
 	}
+	l.turn.For(nil, 0, len(batch)-others) // the host stack's
 }
 
 // look classifies one frame, and counts it when it is to be dropped.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -116,7 +117,7 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	defer t.mu.Unlock()
 	before := t.n
 	defer p.wake(before)
-	t.drain(o.Backlog)
+	t.drain(o.Backlog, nil)
 	var at progress
 	part := t.part()
 	free := t.queue.length() == 0 && t.room()
@@ -132,7 +133,7 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	case r == netif.Sent:
 		t.counters.inc(txQueued)
 		if free {
-			t.drain(o.Backlog)
+			t.drain(o.Backlog, nil)
 		}
 	case at.done > 0:
 		// A part is on its way: the rest is lost, as on any link.
@@ -358,6 +359,9 @@ func (p *cardPort) MTU() int { return int(p.s.link.MTU()) }
 
 // PathMTU implements netif.Port.
 func (p *cardPort) PathMTU(remote netip.Addr) int { return p.s.link.paths.mtu(remote, p.MTU()) }
+
+// Worked implements netif.Port.
+func (p *cardPort) Worked(b *netif.Backlog, work time.Duration) { p.s.link.turn.For(b, work, 1) }
 
 // TooBig implements netif.Port.
 func (p *cardPort) TooBig(remote netip.Addr, bytes int) {

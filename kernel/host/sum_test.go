@@ -78,7 +78,7 @@ func TestZeroSums(t *testing.T) {
 			batch[0].Len, batch[0].NeedsChecksum = len(frame), true
 			s.link.tx.beginTurn()
 			p.deliver(batch)
-			s.link.tx.endTurn()
+			s.link.tx.endTurn(nil)
 		}},
 	} {
 		for word, want := range map[uint16]uint16{0: 0xffff, 1: 1} {

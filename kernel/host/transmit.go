@@ -111,7 +111,7 @@ func (t *transmitter) wakeFlusher() {
 // even when it interrupts for nothing. t.mu is held.
 func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 	h := hostPacket{pkt: pkt}
-	t.drain(nil)
+	t.drain(nil, nil)
 	part := t.part()
 	free := t.queue.length() == 0 && t.room()
 	if free && (pkt.GSOOptions.Type == stack.GSONone || pkt.Size() <= part) && t.emit(&h) {
@@ -123,7 +123,7 @@ func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 	}
 	t.counters.inc(txQueued)
 	if free {
-		t.drain(nil)
+		t.drain(nil, nil)
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func packetMemory(pkt *stack.PacketBuffer) int {
 // drain sends from the queue while there is room. When it returns with something in the
 // queue, the card will interrupt: all that there is was given to it. The time that it takes
 // is charged to those whose packets leave, and not to whom it is done for. t.mu is held.
-func (t *transmitter) drain(by *netif.Backlog) {
+func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) {
 	q := t.queue
 	if q.length() == 0 {
 		return
@@ -173,7 +173,7 @@ func (t *transmitter) drain(by *netif.Backlog) {
 			q.current = -1
 		}
 		now := t.now()
-		whose.Owe(now - last)
+		turn.For(whose, now-last, 1)
 		last = now
 		if !gone {
 			break
@@ -277,9 +277,9 @@ func (t *transmitter) flush() {
 }
 
 // finish sends what waits, as far as there is room, and the batch. t.mu is held.
-func (t *transmitter) finish() {
+func (t *transmitter) finish(turn *netif.Turn) {
 	for {
-		t.drain(nil)
+		t.drain(nil, turn)
 		if t.n == 0 {
 			return
 		}
@@ -300,11 +300,11 @@ func (t *transmitter) beginTurn() {
 
 // endTurn sends what waits for room, and the batch. It reports whether domains that were
 // refused are to be told that there is room.
-func (t *transmitter) endTurn() bool {
+func (t *transmitter) endTurn(turn *netif.Turn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turn = false
-	t.finish()
+	t.finish(turn)
 	return t.queue.room()
 }
 
@@ -316,7 +316,7 @@ func (t *transmitter) flushSoon() {
 	if t.turn {
 		return // it is done at its end
 	}
-	t.finish()
+	t.finish(nil)
 	if t.queue.freed() {
 		t.dev.Kick()
 	}
@@ -346,7 +346,7 @@ func (t *transmitter) discard() {
 func (t *transmitter) writeRaw(frame []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.drain(nil)
+	t.drain(nil, nil)
 	p := t.reserve(len(frame))
 	if p == nil {
 		t.counters.inc(txDropNoBuffer)
@@ -356,7 +356,7 @@ func (t *transmitter) writeRaw(frame []byte) {
 	w.write(frame)
 	t.commit(p, len(frame))
 	if !t.turn {
-		t.finish()
+		t.finish(nil)
 	}
 }
 

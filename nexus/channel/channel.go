@@ -41,10 +41,6 @@ type Channel struct {
 	// Notify tells the domain that its rings have news. It is called with the
 	// channel locked and must not block.
 	Notify func()
-	// Bill, if it is not nil, is told how long others have worked for the domain: with what
-	// arrived for it, and with what it sent and the card had no room for at once. It must not
-	// block.
-	Bill func(work time.Duration)
 
 	// tx is held by who takes packets from the domain, mu by who uses rings and
 	// pools; tx comes first. What is sent may be delivered to another channel,

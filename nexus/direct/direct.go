@@ -88,8 +88,7 @@ type End struct {
 	card      *Card
 	channel   *channel.Channel
 	etherType uint16
-	news      bool          // of the receiver: it was given a frame since Flush
-	work      time.Duration // for that, likewise
+	news      bool // of the receiver: it was given a frame since Flush
 	arrived   channel.Filler
 	stalled   atomic.Bool
 
@@ -154,7 +153,7 @@ func (c *Card) Frame(etherType uint16, length int, pieces [][]byte) {
 		e.news = true
 		c.news = append(c.news, e)
 	}
-	e.work += c.now() - began
+	c.port.Worked(&e.backlog, c.now()-began)
 }
 
 // Flush implements netif.FrameReceiver.
@@ -162,8 +161,6 @@ func (c *Card) Flush() {
 	for i, e := range c.news {
 		e.news = false
 		e.channel.Flush()
-		e.bill(e.work)
-		e.work = 0
 		c.news[i] = nil
 	}
 	c.news = c.news[:0]
@@ -186,7 +183,7 @@ func (c *Card) Room() (more bool) {
 			e.stalled.Store(true)
 			more = true
 		}
-		e.bill(c.now() - began)
+		c.port.Worked(&e.backlog, c.now()-began)
 		if more = more || c.over(); more {
 			c.stalled.Store(true)
 			break
@@ -194,13 +191,6 @@ func (c *Card) Room() (more bool) {
 	}
 	c.port.Flush()
 	return more
-}
-
-// bill puts work that the receiver has done on the domain's account.
-func (e *End) bill(work time.Duration) {
-	if e.channel.Bill != nil && work > 0 {
-		e.channel.Bill(work)
-	}
 }
 
 // Sync does what a notification asks for.

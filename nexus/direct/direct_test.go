@@ -65,6 +65,8 @@ func (w *wire) Send(o *netif.Outgoing, to [6]byte) netif.Result {
 	return netif.Sent
 }
 
+func (w *wire) Worked(b *netif.Backlog, work time.Duration) { b.Owe(work) }
+
 func (w *wire) Address() [6]byte { return own }
 func (w *wire) MTU() int         { return 1500 }
 func (w *wire) Flush()           { w.flushes++ }
@@ -293,35 +295,32 @@ func TestFullCard(t *testing.T) {
 	}
 }
 
-// TestWorkIsBilled: what the receiver does for a domain is on its account, if what arrives finds
+// TestWorkIsOwed: what the receiver does for a domain is on its account, if what arrives finds
 // room or not, and what waits for the card is sent for a while at a time.
-func TestWorkIsBilled(t *testing.T) {
+func TestWorkIsOwed(t *testing.T) {
 	const each, frames = 100 * time.Microsecond, 80
 	var now, step time.Duration // step is how long it takes from one look at the clock to the next
 	w := &wire{}
 	c := direct.NewCard(w, func() time.Duration { now += step; return now })
 	ends := []*end{open(t, c, lldp), open(t, c, lldp+1)}
-	var bills [2]time.Duration
-	for i, e := range ends {
-		e.channel.Bill = func(work time.Duration) { bills[i] += work }
-	}
+	owed := func() [2]time.Duration { return [2]time.Duration{ends[0].channel.Owed(), ends[1].channel.Owed()} }
 	step = each
 	for _, etherType := range []uint16{lldp, lldp + 1, lldp, lldp} {
 		f := frame(own, other, etherType, 100)
 		c.Frame(etherType, len(f), [][]byte{f})
 	}
 	c.Flush()
-	if bills != [2]time.Duration{3 * each, each} {
-		t.Errorf("of three frames and one %v are billed", bills)
+	if got := owed(); got != [2]time.Duration{3 * each, each} {
+		t.Errorf("for three frames and one %v are owed", got)
 	}
 	for f := frame(own, other, lldp, 100); drops(c)["direct_drop_rx_no_room"] == 0; c.Flush() {
-		bills = [2]time.Duration{}
+		owed()
 		c.Frame(lldp, len(f), [][]byte{f})
 	}
-	if bills != [2]time.Duration{each, 0} {
-		t.Errorf("of a frame that finds no room %v are billed", bills)
+	if got := owed(); got != [2]time.Duration{each, 0} {
+		t.Errorf("for a frame that finds no room %v are owed", got)
 	}
-	bills, step = [2]time.Duration{}, 0
+	step = 0
 	w.full = true
 	for i, e := range ends {
 		for range frames {
@@ -340,8 +339,8 @@ func TestWorkIsBilled(t *testing.T) {
 			t.Fatal("there is no end to it")
 		}
 	}
-	if bills != [2]time.Duration{frames * each, frames * each} || len(w.sent) != 2*frames || calls < 4 {
-		t.Errorf("%d frames are sent in %d calls, %v are billed", len(w.sent), calls, bills)
+	if got := owed(); got != [2]time.Duration{frames * each, frames * each} || len(w.sent) != 2*frames || calls < 4 {
+		t.Errorf("%d frames are sent in %d calls, %v are owed", len(w.sent), calls, got)
 	}
 }
 

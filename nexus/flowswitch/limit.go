@@ -92,7 +92,7 @@ func (s *Switch) goOn(a *attached) {
 	// A violation shows again when the domain asks for a sync.
 	_ = a.Resume(a.send)
 	a.out.told.flush()
-	a.bill(s.now() - began)
+	a.out.backlog.Owe(s.now() - began)
 	s.port.Flush()
 }
 

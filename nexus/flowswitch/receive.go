@@ -149,7 +149,7 @@ func (s *Switch) give(f *flow.Flow, info *packet.Info, in *netif.Arrived) {
 		s.news = append(s.news, a)
 	}
 	now := s.now()
-	a.work += now - s.since
+	s.port.Worked(&a.out.backlog, now-s.since)
 	s.since = now
 }
 
@@ -226,8 +226,6 @@ func (s *Switch) Flush() {
 	for i, a := range s.news {
 		a.news = false
 		a.Flush()
-		a.bill(a.work)
-		a.work = 0
 		s.news[i] = nil
 	}
 	s.news = s.news[:0]

@@ -78,7 +78,6 @@ type attached struct {
 	// used is when a packet came or the domain asked for a sync last.
 	used   atomic.Int64
 	news   bool
-	work   time.Duration // for what was given since the last Flush
 	send   func(*channel.Packet) bool
 	out    sender
 	asking asking

@@ -286,6 +286,9 @@ func (w *world) MTU() int {
 	return 1500
 }
 
+// Worked implements netif.Port.
+func (w *world) Worked(b *netif.Backlog, work time.Duration) { b.Owe(work) }
+
 // Broadcast, Join and Leave implement netif.Port.
 func (w *world) Broadcast(a netip.Addr) bool { return a == everybody || a == network }
 

@@ -142,6 +142,9 @@ type Port interface {
 	MTU() int
 	// PathMTU is the longest packet that a peer can be sent in one piece, in bytes.
 	PathMTU(remote netip.Addr) int
+	// Worked says for how long the goroutine that calls Receiver has worked for packets of
+	// a channel's. Only that goroutine calls it.
+	Worked(b *Backlog, work time.Duration)
 	// TooBig says that a router has refused packets of more than so many bytes to
 	// a peer. What is out of reason changes nothing.
 	TooBig(remote netip.Addr, bytes int)
@@ -201,6 +204,8 @@ type FramePort interface {
 	Address() [6]byte
 	MTU() int
 	Flush()
+	// Worked is that of Port.
+	Worked(b *Backlog, work time.Duration)
 }
 
 // FrameReceiver takes such frames. Its methods are called by one goroutine.

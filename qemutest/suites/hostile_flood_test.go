@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 
 	"github.com/sluice-os/sluice/qemutest/hostile/forge"
@@ -176,29 +177,40 @@ func (x *hostileWire) deliver(t *testing.T, n int) {
 	}
 }
 
-// wireFrames is how many frames each attack from the wire sends, and heapMost by how much the
-// kernel's live heap may grow by it, in bytes.
-const (
-	wireFrames = 10_000
-	heapMost   = 4 << 20
-)
+// wireFrames is how many frames each attack from the wire sends: as many as take a minute in all,
+// and a million with SLUICE_ALL. TestMillions in kernel/host has a million of each pass through the
+// same code. heapMost is by how much the kernel's live heap may grow by it, in bytes.
+const heapMost = 4 << 20
 
-// fromTheWire attacks the kernel's memory from outside, while the neighbour is asked.
-func (x *hostileWire) fromTheWire(t *testing.T) {
-	wire := x.vm.Wire(t)
+func wireFrames() int {
+	if all {
+		return 1_000_000
+	}
+	return 100_000
+}
+
+// wireAttack is what is sent again and again, each time with other addresses and numbers.
+type wireAttack struct {
+	name  string
+	frame func(i int) []byte
+}
+
+// wireAttacks are those on the kernel's memory.
+func wireAttacks() []wireAttack {
 	address := func(i int) tcpip.Address { return tcpip.AddrFrom4([4]byte{10, 0, 2, byte(100 + i%150)}) }
-	for _, a := range []struct {
-		name  string
-		frame func(i int) []byte
-	}{
-		{"syns", func(i int) []byte { // to the neighbour, from everywhere
-			return from4(tcpip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), header.TCPProtocolNumber, uint16(i), 0, tcpSYN(80, false))
-		}},
+	syns := func(port uint16) func(i int) []byte {
+		return func(i int) []byte {
+			return from4(tcpip.AddrFrom4([4]byte{64, byte(i >> 16), byte(i >> 8), byte(i)}), header.TCPProtocolNumber, uint16(i), 0, tcpSYN(port, false))
+		}
+	}
+	return []wireAttack{
+		{"syns", syns(80)}, // to the neighbour, from everywhere
+		{"syns-to-the-kernel", syns(9)},
 		{"fragments", func(i int) []byte { // the first of each datagram
-			return from4(address(i), header.UDPProtocolNumber, uint16(i), 0x2000, udpDatagram(7, false, make([]byte, 1000)))
+			return from4(address(i), header.UDPProtocolNumber, uint16(i), 0x2000, udpDatagram(7, false, make([]byte, 600)))
 		}},
 		{"later-fragments", func(i int) []byte {
-			return from4(address(i), header.UDPProtocolNumber, uint16(i), 0x2000|uint16(100+i%1000), make([]byte, 1000))
+			return from4(address(i), header.UDPProtocolNumber, uint16(i), 0x2000|uint16(100+i%1000), make([]byte, 600))
 		}},
 		{"neighbours", func(i int) []byte {
 			arp := make([]byte, header.ARPSize)
@@ -212,21 +224,26 @@ func (x *hostileWire) fromTheWire(t *testing.T) {
 		}},
 		{"neighbours-6", func(i int) []byte {
 			target := append(make([]byte, 4), machine6.AsSlice()...)
-			f := ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6NeighborSolicit, append(target, 1, 1, 2, 0, 0, byte(i>>8), byte(i), 0x77)))
-			return f
+			return icmp6From(i, header.ICMPv6NeighborSolicit, append(target, 1, 1, 2, 0, byte(i>>16), byte(i>>8), byte(i), 0x77))
 		}},
 		{"routes", func(i int) []byte { // announcements of as many prefixes and routers
 			prefix := make([]byte, 32)
 			prefix[0], prefix[1], prefix[2], prefix[3] = 3, 4, 64, 0xc0
 			prefix[7], prefix[11] = 200, 200
-			copy(prefix[16:], []byte{0x20, 1, 0xd, 0xb8, byte(i >> 8), byte(i), 0, 1})
+			copy(prefix[16:], []byte{0x20, 1, 0xd, 0xb8, byte(i >> 16), byte(i >> 8), byte(i), 1})
 			body := append([]byte{64, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0}, prefix...)
-			return ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6RouterAdvert, body))
+			return icmp6From(i, header.ICMPv6RouterAdvert, body)
 		}},
-	} {
+	}
+}
+
+// fromTheWire attacks the kernel's memory from outside, while the neighbour is asked.
+func (x *hostileWire) fromTheWire(t *testing.T) {
+	wire := x.vm.Wire(t)
+	for _, a := range wireAttacks() {
 		t.Run(a.name, func(t *testing.T) {
 			before, asked := x.vm.Memory(t, true), x.asked()
-			for i := range wireFrames {
+			for i := range wireFrames() {
 				if err := wire.Send(a.frame(i)); err != nil {
 					t.Fatal(err)
 				}
@@ -265,5 +282,22 @@ func from4(src tcpip.Address, protocol tcpip.TransportProtocolNumber, id, field 
 	binary.BigEndian.PutUint16(ip[6:], field)
 	ip.SetChecksum(0)
 	ip.SetChecksum(^ip.CalculateChecksum())
+	if protocol == header.TCPProtocolNumber {
+		h := header.TCP(ip.Payload())
+		h.SetChecksum(0)
+		sum := header.PseudoHeaderChecksum(protocol, src, ip.DestinationAddress(), uint16(len(h)))
+		h.SetChecksum(^checksum.Checksum(h, sum))
+	}
+	return frame
+}
+
+// icmp6From is a message of neighbour i of the link.
+func icmp6From(i int, kind header.ICMPv6Type, body []byte) []byte {
+	frame := ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(kind, body))
+	ip := header.IPv6(frame[header.EthernetMinimumSize:])
+	src := tcpip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 9: 1, 12: byte(i >> 24), 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)})
+	ip.SetSourceAddress(src)
+	h := header.ICMPv6(ip.Payload())
+	h.SetChecksum(header.ICMPv6Checksum(header.ICMPv6ChecksumParams{Header: h, Src: src, Dst: ip.DestinationAddress()}))
 	return frame
 }

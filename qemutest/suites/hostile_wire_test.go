@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -261,34 +262,51 @@ const (
 	overRed  = "channel: packet metadata was overwritten"
 )
 
-// damage is a way to break the rings, with the ring that is named for it, and why.
-type damage struct{ name, ring, why string }
+// damage is a way to break the rings, with the ring that is named for it, and why. way is how the
+// kernel comes to look: "" is a notification.
+type damage struct{ name, ring, why, way string }
 
 var damages = []damage{
-	{"packet-twice", "tx", notLent}, {"buffer-twice", "tx", notLent}, {"buffer-in-two-packets", "tx", notLent},
-	{"foreign-index", "tx", notLent}, {"not-lent", "tx", notLent}, {"stale-index", "tx", notLent},
-	{"freed-twice", "free", notLent}, {"sent-and-freed", "tx", notLent},
-	{"offset-wraps", "tx", badSizes}, {"length-beyond-the-buffer", "tx", badSizes},
-	{"longer-than-its-buffers", "tx", badSizes}, {"shorter-than-its-buffers", "tx", badSizes}, {"no-buffer", "tx", badSizes},
-	{"a-chain-without-end", "tx", "channel: bad buflet chain"},
-	{"index-in-the-metadata", "tx", overRed}, {"redzone", "tx", overRed},
-	{"no-such-kind", "tx", "channel: slot of no known kind"},
+	{"packet-twice", "tx", notLent, ""}, {"buffer-twice", "tx", notLent, ""}, {"buffer-in-two-packets", "tx", notLent, ""},
+	{"foreign-index", "tx", notLent, ""}, {"not-lent", "tx", notLent, ""}, {"stale-index", "tx", notLent, ""},
+	{"freed-twice", "free", notLent, ""}, {"sent-and-freed", "tx", notLent, ""},
+	{"offset-wraps", "tx", badSizes, ""}, {"length-beyond-the-buffer", "tx", badSizes, ""},
+	{"longer-than-its-buffers", "tx", badSizes, ""}, {"shorter-than-its-buffers", "tx", badSizes, ""}, {"no-buffer", "tx", badSizes, ""},
+	{"a-chain-without-end", "tx", "channel: bad buflet chain", ""},
+	{"index-in-the-metadata", "tx", overRed, ""}, {"redzone", "tx", overRed, ""},
+	{"no-such-kind", "tx", "channel: slot of no known kind", ""},
 }
 
 // rings breaks the contract of the rings: the domain ends, for the ring and the cause.
 func (x *hostileWire) rings(t *testing.T) {
 	all := slices.Clone(damages)
 	for _, kind := range []string{"rx", "tx", "alloc", "free", "event"} {
-		all = append(all, damage{"head-out-of-" + kind, kind, headOut}, damage{"tail-of-" + kind, kind, tailOut})
+		for _, d := range []damage{{"head-out-of-" + kind, kind, headOut, ""}, {"tail-of-" + kind, kind, tailOut, ""}} {
+			all = append(all, d)
+			d.way = "resize" // and nothing more is asked for
+			all = append(all, d)
+			if kind == "rx" || kind == "free" { // which the kernel looks at by itself
+				d.way = "silent"
+				all = append(all, d)
+			}
+		}
 		if kind != "tx" && kind != "free" { // all of whose slots are the domain's to fill
-			all = append(all, damage{"head-beyond-of-" + kind, kind, headOut})
+			all = append(all, damage{"head-beyond-of-" + kind, kind, headOut, ""})
 		}
 	}
 	for _, d := range all {
-		t.Run(d.name, func(t *testing.T) {
+		name := d.name
+		if d.way != "" {
+			name += "-" + d.way
+		}
+		t.Run(name, func(t *testing.T) {
+			if d.way != "" { // the kernel looks each second, which is no longer than that when nobody works
+				x.asking.Lock()
+				defer x.asking.Unlock()
+			}
 			at := len(x.vm.Output())
 			x.run(t)
-			x.vm.Command(t, "domain send wire break "+d.name)
+			x.vm.Command(t, "domain send wire break "+d.name+" "+cmp.Or(d.way, "notify"))
 			if d.name == "stale-index" {
 				x.vm.Times(t, at, "wire: ready", 1)
 				x.deliver(t, 1)

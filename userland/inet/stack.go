@@ -183,7 +183,17 @@ func must(err tcpip.Error) {
 //go:linkname timeWaitMax internal/sluice/mod/gvisor.dev/gvisor/pkg/tcpip/transport/tcp.sluiceTimeWaitMax
 var timeWaitMax int64
 
+// waitingMax is how many segments without data may wait to be handled.
+//
+//go:linkname waitingMax internal/sluice/mod/gvisor.dev/gvisor/pkg/tcpip/transport/tcp.sluiceWaitingMax
+var waitingMax int64
+
 const (
+	// waitingPart is the part of the quota for which there may be one, in bytes: it takes
+	// about a fortieth of that.
+	waitingPart  = 32 << 10
+	waitingLeast = 128
+
 	// timeWaitPart is the part of the quota for which there is one, in bytes: it takes
 	// about a sixteenth of that.
 	timeWaitPart  = 256 << 10
@@ -199,6 +209,7 @@ func (n *node) tune() {
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
 	cubic := tcpip.CongestionControlOption("cubic")
 	timeWaitMax = int64(max(boot.Quota/timeWaitPart, timeWaitLeast))
+	waitingMax = int64(max(boot.Quota/waitingPart, waitingLeast))
 	// The kernel's flow is gone after that time too.
 	timeWait := tcpip.TCPTimeWaitTimeoutOption(2 * time.Second)
 	for _, o := range []tcpip.SettableTransportProtocolOption{

@@ -48,9 +48,9 @@ func main() {
 			fmt.Println("sent", words[1])
 		case "flood": // NAME: for ever
 			d.flood(words[1])
-		case "break": // NAME: what ends it
+		case "break": // NAME WAY: what ends it
 			d.damage(words[1])
-			d.notify()
+			d.shown(words[1], words[2])
 			kit.Survived(words[1])
 		case "keep": // NAME: what does not
 			d.keep(words[1])

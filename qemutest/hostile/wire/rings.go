@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/nexus/abi"
@@ -152,6 +153,26 @@ func (d *domain) damage(name string) {
 		d.slot(abi.RingTx, 0).Kind = abi.SlotLink
 	default:
 		kit.Check(false, "no damage %s", name)
+	}
+}
+
+// silence is how long it says nothing: the kernel looks each second.
+const silence = 10 * time.Second
+
+// shown has the kernel look at what was damaged, in one of the ways in which it does.
+func (d *domain) shown(name, way string) {
+	switch way {
+	case "notify":
+		d.notify()
+	case "resize":
+		_, kind, _ := strings.Cut(name, "-of-")
+		r := &abi.ResizeRequest{Channel: uint32(d.number), Ring: uint32(kinds[kind]), Slots: 64}
+		kit.Check(kit.Call(abi.SysControl, abi.ControlResize, uintptr(unsafe.Pointer(r)), unsafe.Sizeof(*r), 0) < 0, "a broken ring was resized")
+		time.Sleep(silence)
+	case "silent":
+		time.Sleep(silence)
+	default:
+		kit.Check(false, "no way %s", way)
 	}
 }
 

@@ -7,8 +7,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/channel"
 )
 
-// This file owns the work that the receiver's goroutine does for domains: it is on their
-// account, and never takes long.
+// This file owns what happens when the card has room again.
 
 // roomSlice is for how long Room sends what has waited, half of what a domain runs at a time:
 // the others have their turn in between.
@@ -46,7 +45,7 @@ func (s *Switch) Room() (more bool) {
 			a.stalled.Store(true)
 		}
 		a.out.told.flush()
-		a.bill(s.now() - began)
+		s.port.Worked(&a.out.backlog, s.now()-began)
 		if more || r.over() {
 			// Those behind it are told that they are next, if they wait.
 			r.last, more = a.ID, true
@@ -56,11 +55,4 @@ func (s *Switch) Room() (more bool) {
 	}
 	s.port.Flush()
 	return more
-}
-
-// bill puts work on the domain's account.
-func (a *attached) bill(work time.Duration) {
-	if a.Bill != nil && work > 0 {
-		a.Bill(work)
-	}
 }
