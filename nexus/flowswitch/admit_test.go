@@ -343,6 +343,7 @@ func TestDomainThatEndsIsGone(t *testing.T) {
 // when the switch knows that somebody waits. Nobody tells of it again.
 func TestRoomBeforeItIsWaitedFor(t *testing.T) {
 	w := newWorld(t)
+	w.lossy = nobody
 	d := w.domain([]string{"udp/5000"}, []string{"udp/*:*"})
 	if _, errno := d.bind(17, 5000); errno != 0 {
 		t.Fatal(errno)
@@ -364,7 +365,7 @@ func TestRoomBeforeItIsWaitedFor(t *testing.T) {
 	}
 	w.full = false
 	// What is done for the domain then is not done in its own time, and is on its account.
-	w.lossy = func([]byte, int) bool { w.now += time.Millisecond; return true }
+	w.lossy = func([]byte, int) bool { w.now += time.Millisecond; return false }
 	if owed := d.channel.Owed(); owed != 0 {
 		t.Errorf("%v are owed for nothing", owed)
 	}
