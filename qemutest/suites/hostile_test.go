@@ -202,7 +202,7 @@ func typeAhead(t *testing.T, vm *qemutest.VM, lines ...string) string {
 	t.Helper()
 	text := vm.Command(t, strings.Join(lines, "\n"))
 	for range lines[1:] {
-		text += vm.Expect(t, "\n"+qemutest.Prompt)
+		text += "\n" + vm.Expect(t, "\n"+qemutest.Prompt)
 	}
 	return text
 }
