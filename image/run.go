@@ -34,6 +34,7 @@ func runRun(ctx context.Context, args []string) error {
 	echo := fs.Int("echo", 0, "`port` on 127.0.0.1 that leads to the image's TCP port 7; 0 for none")
 	card := fs.String("card", qemu.CardVirtIO, "network card: "+strings.Join(qemu.Cards, ", ")+"; all but the first on q35 or pc")
 	iommu := fs.Bool("iommu", false, "put the devices behind an IOMMU, so that they reach their own memory only; machine q35")
+	firmware := fs.String("firmware", qemu.Firmwares[0], "what starts a disk (-format raw, iso or qcow2): "+strings.Join(qemu.Firmwares, ", "))
 	dry := fs.Bool("n", false, "print the QEMU line and do not run it")
 	if err := parse(fs, args, 0); err != nil {
 		return err
@@ -75,10 +76,17 @@ func runRun(ctx context.Context, args []string) error {
 		}
 		netdev += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.host, f.guest)
 	}
-	line, err := qemu.Config{
+	c := qemu.Config{
 		Machine: *machine, Memory: *memory, Image: o.Output, Append: *cmdline,
 		Accel: os.Getenv("ACCEL"), Netdev: netdev, Card: *card, IOMMU: *iommu,
-	}.Args()
+	}
+	if o.Format != build.Formats[0] {
+		c.Firmware = *firmware
+	}
+	if o.Format == "iso" {
+		c.Bus = "cd"
+	}
+	line, err := c.Args()
 	if err != nil {
 		return usageError{err}
 	}

@@ -1,5 +1,5 @@
 // Package kernel is the kernel's main program: it brings the machine up, finds
-// its devices, starts the host stack on the network card and runs the shell.
+// its devices, starts a host stack on each network card and runs the shell.
 package kernel
 
 import (

@@ -31,7 +31,7 @@ func init() {
 		{"pools", "pools [-j]", "packet pools of channels", tableCommand("pools")},
 		{"qdisc", "qdisc [-j] | qdisc aqm|fifo | qdisc rate DOMAIN RATE|off", "the queue in front of the card; another one; how much a domain may send", (*Shell).qdisc},
 		{"ping", "ping [-c COUNT] ADDRESS", "ICMP echo; ^C ends it", (*Shell).ping},
-		{"counters", "counters", "counters of the card and all drops by reason", (*Shell).counters},
+		{"counters", "counters", "counters of the cards and all drops by reason", (*Shell).counters},
 		{"domains", "domains [-j]", "apps: state, processor, memory, last exit", (*Shell).domains},
 		{"domain", "domain start|stop|kill|restart|suspend|resume|attach NAME | domain send NAME TEXT", "one app", (*Shell).domain},
 		{"channel", "channel defunct DOMAIN [CHANNEL]", "take back the memory of a channel, or of all to the network", (*Shell).channel},

@@ -59,7 +59,7 @@ func TestAuthentication(t *testing.T) {
 func TestDigestsElsewhere(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("no openssl")
+		t.Skipf("%v: install openssl", err)
 	}
 	for _, tt := range []struct {
 		algorithm Algorithm
