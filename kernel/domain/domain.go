@@ -186,7 +186,7 @@ func (d *Domain) run() (end Exit) {
 		d.env.token.refresh(before)
 		trap.Enter(d.user)
 		after := clock.Nanotime()
-		netif.Ran(time.Duration(after))
+		netif.Ran()
 		d.account(after - before)
 		if e := d.handle(); e != nil {
 			if e.traced {

@@ -31,7 +31,7 @@ func BenchmarkTCP(b *testing.B) {
 				ca, cb := static("192.0.2.1/24"), static("192.0.2.2/24")
 				ca.MemoryBudget, cb.MemoryBudget = budget, budget
 				p := &pair{a: startStack(b, pa, ca), b: startStack(b, pb, cb), pa: pa, pb: pb}
-				until(b, "links up", func() bool { return p.a.LinkUp() && p.b.LinkUp() })
+				until(b, "links up", func() bool { return ready(p.a) && ready(p.b) })
 				c, err := p.a.dial(context.Background(), "tcp", netip.MustParseAddrPort("192.0.2.2:9"))
 				if err != nil {
 					b.Fatal(err)

@@ -6,6 +6,7 @@ package host
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -53,11 +54,11 @@ type classQueue struct {
 	packets, bytes, bytesMax int
 
 	memory chunks
-	// told are the channels of which flows were told to pause.
-	told map[uint32]*netif.Backlog
-	// refused says that a domain's packet was, with leftThen chunks free.
+	// told are the flows that were told to pause, with those of their channels.
+	told map[aqm.Flow]*netif.Backlog
+	// refused says that a domain's packet was; waits are the channels that found no memory.
 	refused  bool
-	leftThen int
+	waits    []*netif.Backlog
 	why      counter // of packets that are dropped
 	seed     maphash.Seed
 	counters *counters
@@ -81,7 +82,7 @@ func newClassQueue(lim limits, c *counters) *classQueue {
 	q := &classQueue{
 		slots: make([]waitingPacket, txQueuePackets+lim.txChunks), current: -1, bytesMax: lim.txQueue,
 		memory: chunks{count: lim.txChunks},
-		told:   map[uint32]*netif.Backlog{}, seed: maphash.MakeSeed(), counters: c, why: txDropDelay,
+		told:   map[aqm.Flow]*netif.Backlog{}, seed: maphash.MakeSeed(), counters: c, why: txDropDelay,
 	}
 	for i := range q.slots {
 		q.slots[i].next = int32(i) + 1
@@ -139,38 +140,43 @@ func (q *classQueue) dropped(p *aqm.Packet, _ aqm.Reason) {
 	q.put(int32(p.Handle))
 }
 
-// pause tells a domain that the flow of a packet is to pause.
+// pause tells a domain that the flow of the packet that was queued last is to pause. Who has no
+// room to be told is not.
 func (q *classQueue) pause(o *netif.Outgoing) {
 	if b := o.Backlog; b.Teller.Pause(o) {
 		b.Told++
-		q.told[o.Channel] = b
+		q.told[q.of.Flow] = b
 	}
 }
 
 // goOn is called by the queue: a flow may go on that was told to pause.
 func (q *classQueue) goOn(f aqm.Flow, packets, marks uint64) {
-	b := q.told[f.Channel]
+	b := q.told[f]
 	if b == nil {
 		return // it was told in vain
 	}
-	if b.Told--; b.Told == 0 {
-		delete(q.told, f.Channel)
-	}
+	delete(q.told, f)
+	b.Told--
 	b.Teller.Resume(f.ID, f.Generation, packets, marks)
 }
 
-// freed says whether a domain that was refused is to be told that there may be room: when it
-// is worth the work.
+// freed says whether domains that were refused are to be told that there is room: one of them
+// has enough for the longest packet, and for an eighth of the memory, or nothing waits.
 func (q *classQueue) freed() bool {
-	return q.refused && (q.length() == 0 || q.memory.left >= q.leftThen+q.memory.count/8)
+	if !q.refused || q.length() == 0 {
+		return q.refused
+	}
+	n := max(q.memory.count/8, chunksLargest)
+	return slices.ContainsFunc(q.waits, func(b *netif.Backlog) bool { return q.memory.admits(n, b) })
 }
 
-// room is freed, and takes it that the domain is told.
+// room is freed, and takes it that the domains are told.
 func (q *classQueue) room() bool {
 	if !q.freed() {
 		return false
 	}
-	q.refused = false
+	clear(q.waits)
+	q.refused, q.waits = false, q.waits[:0]
 	return true
 }
 
@@ -352,14 +358,17 @@ func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoin
 	} else {
 		parts = (o.PayloadLen + part - 1) / part
 	}
-	q.describeDomain(o, o.IP+o.Transport+o.PayloadLen)
-	if at.done == 0 && b != nil && b.Told > 0 && q.queue.Refuses(&q.of) {
-		q.queue.Enqueue(now, &q.of) // which counts it
-		return netif.Paused
+	if at.done == 0 && b != nil && b.Told > 0 {
+		if q.describeDomain(o, o.IP+o.Transport+o.PayloadLen); q.queue.Refuses(&q.of) {
+			q.queue.Enqueue(now, &q.of) // which counts it
+			return netif.Paused
+		}
 	}
 	n := need(o, part)
 	if !q.memory.admits(n, b) || q.left < parts {
-		q.refused, q.leftThen = true, q.memory.left
+		if q.refused = true; !slices.Contains(q.waits, b) {
+			q.waits = append(q.waits, b)
+		}
 		return netif.Full
 	}
 	tight := q.memory.tight(n, b)

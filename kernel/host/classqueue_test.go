@@ -272,6 +272,69 @@ func TestTooLongQueuePausesItsFlow(t *testing.T) {
 	}
 }
 
+// TestToldInVain: a flow that could not be told to pause is not counted for another one of its
+// channel that was: that one is told to go on.
+func TestToldInVain(t *testing.T) {
+	b := newQueueBench(t, 3000)
+	q := b.l.tx.queue
+	domain := &teller{paused: map[uint32]bool{}}
+	backlog := netif.Backlog{Teller: domain}
+	flow := func(id uint32) aqm.Flow { return aqm.Flow{Channel: 1, ID: id, Generation: 1} }
+	tell := func(id uint32, deaf bool) {
+		q.of.Flow, domain.deaf = flow(id), deaf
+		q.pause(&netif.Outgoing{Channel: 1, Flow: id, Generation: 1, Backlog: &backlog})
+	}
+	tell(1, true)
+	tell(2, false)
+	tell(3, false)
+	q.goOn(flow(1), 0, 0)
+	q.goOn(flow(2), 0, 0)
+	q.goOn(flow(1), 0, 0)
+	if len(domain.paused) != 1 || !domain.paused[3] || backlog.Told != 1 {
+		t.Errorf("%v pause, %+v", domain.paused, backlog)
+	}
+	q.goOn(flow(3), 0, 0)
+	if len(domain.paused) != 0 || backlog.Told != 0 || len(q.told) != 0 {
+		t.Errorf("at the end %v pause, %+v", domain.paused, backlog)
+	}
+}
+
+// TestRoomDespiteOthers: a channel that is refused again and again does not put
+// off for ever that another one is told of room.
+func TestRoomDespiteOthers(t *testing.T) {
+	b := newQueueBench(t, 5000)
+	q := b.l.tx.queue
+	var greedy, waits netif.Backlog
+	n := uint32(0)
+	fill := func(backlog *netif.Backlog, channel uint32) (full bool) {
+		for range 10_000 {
+			n++
+			if r, _ := b.output(backlog, channel, n, 1000); r == netif.Full {
+				return true
+			}
+		}
+		return false
+	}
+	if !fill(&waits, 2) { // and now it sleeps
+		t.Fatal("one channel does not fill the card")
+	}
+	refused := 0
+	for range 1000 {
+		b.arrived(1)
+		b.now += 10 * time.Microsecond
+		if b.l.tx.endTurn(nil) {
+			if refused < 100 || waits.Held == 0 {
+				t.Errorf("told with %d pieces held, the other channel was refused %d times", waits.Held, refused)
+			}
+			return
+		}
+		if fill(&greedy, 1) {
+			refused++
+		}
+	}
+	t.Errorf("room is not told with %d pieces held and %d free, and another channel is refused %d times", waits.Held, q.memory.left, refused)
+}
+
 // TestManyBodiesInChunks keeps packets of all sizes, and finds each as it came, in as much
 // memory as was said.
 func TestManyBodiesInChunks(t *testing.T) {

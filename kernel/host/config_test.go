@@ -337,7 +337,7 @@ func TestResolver(t *testing.T) {
 	ca := static("192.0.2.1/24")
 	ca.IPv4.DNS = []netip.Addr{netip.MustParseAddr("192.0.2.2")}
 	a, b := startStack(t, pa, ca), startStack(t, pb, static("192.0.2.2/24"))
-	until(t, "links up", func() bool { return a.LinkUp() && b.LinkUp() })
+	until(t, "links up", func() bool { return ready(a) && ready(b) })
 	serveName(t, b, netip.MustParseAddr("203.0.113.5"))
 	got, err := a.Lookup(context.Background(), "www.example.org")
 	if err != nil || len(got) != 1 || got[0].String() != "203.0.113.5" {

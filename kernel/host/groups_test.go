@@ -29,7 +29,7 @@ func TestGroupsOfDomains(t *testing.T) {
 	s := startStack(t, near, c)
 	until(t, "the addresses are there", func() bool {
 		l := s.link.local.Load()
-		return s.LinkUp() && l.has(toAddress(c.IPv4.Address.Addr())) && l.has(toAddress(c.IPv6.Address.Addr()))
+		return ready(s) && l.has(toAddress(c.IPv4.Address.Addr())) && l.has(toAddress(c.IPv6.Address.Addr()))
 	})
 	card := s.Port()
 	for _, tt := range []struct {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,8 +73,13 @@ func newPair(t testing.TB, oa, ob nic.Offloads, change ...func(a, b *port)) *pai
 	ca.IPv6.Address = netip.MustParsePrefix("2001:db8::1/64")
 	cb.IPv6.Address = netip.MustParsePrefix("2001:db8::2/64")
 	p := &pair{a: startStack(t, pa, ca), b: startStack(t, pb, cb), pa: pa, pb: pb}
-	until(t, "both links up", func() bool { return p.a.LinkUp() && p.b.LinkUp() })
+	until(t, "both links up", func() bool { return ready(p.a) && ready(p.b) })
 	return p
+}
+
+// ready says that the link is up and its routes are in use, which follow it a moment later.
+func ready(s *Stack) bool {
+	return s.LinkUp() && slices.ContainsFunc(s.net.GetRouteTable(), func(r tcpip.Route) bool { return r.NIC == cardID })
 }
 
 // client returns an HTTP client on stack a.

@@ -65,7 +65,7 @@ func newTenant(t testing.TB, dev *port) (*Stack, *tenant) {
 	t.Cleanup(s.Close)
 	until(t, "the addresses are there", func() bool {
 		l := s.link.local.Load()
-		return s.LinkUp() && l.has(toAddress(c.IPv4.Address.Addr())) && l.has(toAddress(c.IPv6.Address.Addr()))
+		return ready(s) && l.has(toAddress(c.IPv4.Address.Addr())) && l.has(toAddress(c.IPv6.Address.Addr()))
 	})
 
 	l, err := arena.NewLayout(arena.Params{Large: 64})

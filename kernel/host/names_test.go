@@ -161,7 +161,7 @@ func TestNamePermits(t *testing.T) {
 	ca := static("192.0.2.1/24")
 	ca.IPv4.DNS = addrs("192.0.2.2")
 	a, b := startStack(t, pa, ca), startStack(t, pb, static("192.0.2.2/24"))
-	until(t, "links up", func() bool { return a.LinkUp() && b.LinkUp() })
+	until(t, "links up", func() bool { return ready(a) && ready(b) })
 	serveName(t, b, netip.MustParseAddr("203.0.113.5"))
 	policy, err := netns.ParsePolicy(nil, []string{"tcp/WWW.example.org:443"})
 	if err != nil {

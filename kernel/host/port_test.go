@@ -68,7 +68,7 @@ func TestHeldUntilTheNeighbourIsKnown(t *testing.T) {
 			ends[i] = startStack(t, dev, static([]string{"192.0.2.1/24", "192.0.2.2/24"}[i]))
 		}
 		card, remote := ends[0].Port(), netip.MustParseAddr(tt.remote)
-		until(t, "both links are up", func() bool { return ends[0].LinkUp() && ends[1].LinkUp() })
+		until(t, "both links are up", func() bool { return ready(ends[0]) && ready(ends[1]) })
 		frame := udpFrame(echoPort, make([]byte, 3000))[ethHeader:]
 		copy(frame[12:16], []byte{192, 0, 2, 1})
 		copy(frame[16:20], []byte{192, 0, 2, 2})

@@ -68,7 +68,7 @@ func TestTap(t *testing.T) {
 	}
 	t.Cleanup(a.Close)
 	p := &pair{a: a, b: startStack(t, far, static("192.0.2.2/24")), pa: near, pb: far}
-	until(t, "both links up", func() bool { return p.a.LinkUp() && p.b.LinkUp() })
+	until(t, "both links up", func() bool { return ready(p.a) && ready(p.b) })
 	get := func() {
 		t.Helper()
 		r, err := p.client().Get("http://192.0.2.2/bytes?n=100000")

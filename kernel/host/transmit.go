@@ -316,8 +316,11 @@ func (t *transmitter) flushSoon() {
 	if t.turn {
 		return // it is done at its end
 	}
+	sent := t.n > 0
 	t.finish(nil)
-	if t.queue.freed() {
+	// A plain queue holds nothing: there is room when the card has finished something, which
+	// it tells itself.
+	if t.queue.freed() && (sent || !t.queue.plain) {
 		t.dev.Kick()
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/flowswitch"
 	"github.com/sluice-os/sluice/userland/channel"
@@ -103,5 +104,35 @@ func TestRateOfADomain(t *testing.T) {
 	}
 	if n := len(other.received()); n != 20 || len(w.sent) != before {
 		t.Errorf("%d of 20 came, %d left", n, len(w.sent)-before)
+	}
+}
+
+// TestRateOfCopies: what waits for its domain's rate has reached the other domains of a group,
+// once.
+func TestRateOfCopies(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.domain([]string{"udp/1000"}, []string{"udp/*:*"}), w.domain([]string{"udp/2000"}, nil)
+	must(t)(a.bind(17, 1000))
+	b.member(abi.FlowJoin, must(t)(b.bind(17, 2000)), group)
+	var limit flowswitch.Limit
+	w.sw.SetLimit(a.channel, &limit)
+	w.sw.Later(a.channel, func(time.Duration) {})
+	w.sw.SetRate(&limit, 8*aqm.Megabit)
+	for range 20 {
+		a.send(packet{src: machine, dst: group, proto: 17, sport: 1000, dport: 2000, payload: 972}.bytes(), channel.Outgoing{})
+	}
+	left := len(w.sent)
+	if left == 0 || left > 12 {
+		t.Fatalf("%d left at once", left)
+	}
+	if n := len(b.received()); n != left+1 { // one waits in the switch, the others with the domain
+		t.Errorf("%d came to the neighbour, %d left", n, left)
+	}
+	for range 40 {
+		w.wait(time.Millisecond)
+		w.sw.GoOn(a.channel)
+	}
+	if n := len(b.received()); n != 20-left-1 || len(w.sent) != 20 {
+		t.Errorf("%d more came to the neighbour, %d left in all", n, len(w.sent))
 	}
 }

@@ -77,12 +77,12 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.passed(f)
 		return true
 	}
+	if !x.c.again && s.many(&x.c.in) {
+		x.neighbours() // once, whatever the packet waits for
+	}
 	if x.limited(x.c.in.Length) {
 		x.waits = waitingOf(&x.c.in)
 		return false
-	}
-	if !x.c.again && s.many(&x.c.in) {
-		x.neighbours()
 	}
 	r := s.port.Output(&x.out, x.way(f))
 	if r == netif.Full {

@@ -10,8 +10,8 @@ import (
 // while it has the processor.
 
 var (
-	// elsewhere is for how long such goroutines have worked in all, and ran when a domain
-	// has run last, in nanoseconds.
+	// elsewhere is for how long such goroutines have worked in all, in nanoseconds, and ran
+	// how often a domain has run.
 	elsewhere, ran atomic.Int64
 )
 
@@ -19,14 +19,14 @@ var (
 // domain takes leaves out by how much it has grown meanwhile.
 func Elsewhere() time.Duration { return time.Duration(elsewhere.Load()) }
 
-// Ran says that a domain has run until now, a time of the clock that cards go by: what a turn
-// has measured across that is not all its own.
-func Ran(now time.Duration) { ran.Store(int64(now)) }
+// Ran says that a domain has run: what a turn measures across that is not all its own.
+func Ran() { ran.Add(1) }
 
 // Turn is what the goroutine of a card does at one go. Its methods belong to that goroutine;
 // a nil Turn measures nothing, and only passes on what is owed.
 type Turn struct {
 	began, known time.Duration
+	ran          int64 // what it was then
 	units        int
 	shares       []share
 }
@@ -39,7 +39,7 @@ type share struct {
 
 // Begin begins one.
 func (t *Turn) Begin(now time.Duration) {
-	t.began, t.known, t.units = now, 0, 0
+	t.began, t.known, t.units, t.ran = now, 0, 0, ran.Load()
 }
 
 // For says that the turn has handled so many packets of a channel's, which took work to do: it
@@ -64,7 +64,7 @@ func (t *Turn) For(b *Backlog, work time.Duration, packets int) {
 // first look at each frame) is shared by those whose packets there were.
 func (t *Turn) End(now time.Duration) {
 	total := now - t.began
-	if time.Duration(ran.Load()) > t.began {
+	if ran.Load() != t.ran {
 		total = t.known // others had the processor in between
 	}
 	if rest := total - t.known; rest > 0 && t.units > 0 {

@@ -14,30 +14,33 @@ func TestTurn(t *testing.T) {
 	turn := &Turn{}
 	for _, tt := range []struct {
 		name            string
-		ran             time.Duration // when a domain has run, from the beginning on
+		ran             bool // a domain has run meanwhile
 		work            func()
 		took            time.Duration
 		one, two, other time.Duration
 	}{
-		{"nothing", -1, func() {}, 50, 0, 0, 50},
-		{"one", -1, func() { turn.For(a, 30, 2) }, 50, 50, 0, 50},
-		{"two and nobody", -1, func() {
+		{"nothing", false, func() {}, 50, 0, 0, 50},
+		{"one", false, func() { turn.For(a, 30, 2) }, 50, 50, 0, 50},
+		{"two and nobody", false, func() {
 			turn.For(a, 30, 2)
 			turn.For(nil, 0, 1)
 			turn.For(b, 10, 1)
 			turn.For(a, 20, 1)
 		}, 110, 50 + 30, 10 + 10, 110},
-		{"work without packets", -1, func() { turn.For(a, 30, 0) }, 50, 30, 0, 50},
-		{"a domain has run in between", 10, func() { turn.For(a, 30, 2) }, 1000, 30, 0, 30},
-		{"more work than there is time", -1, func() { turn.For(a, 80, 2) }, 50, 80, 0, 50},
+		{"work without packets", false, func() { turn.For(a, 30, 0) }, 50, 30, 0, 50},
+		{"a domain has run in between", true, func() { turn.For(a, 30, 2) }, 1000, 30, 0, 30},
+		{"more work than there is time", false, func() { turn.For(a, 80, 2) }, 50, 80, 0, 50},
 	} {
 		one.Store(0)
 		two.Store(0)
 		const began = 1000
-		Ran(began + tt.ran)
+		Ran() // one that has run before is of no account
 		before := Elsewhere()
 		turn.Begin(began)
 		tt.work()
+		if tt.ran {
+			Ran()
+		}
 		turn.End(began + tt.took)
 		if one.Load() != int64(tt.one) || two.Load() != int64(tt.two) || Elsewhere()-before != tt.other {
 			t.Errorf("%s: %d and %d are owed, want %d and %d; %d is not a domain's, want %d", tt.name, one.Load(), two.Load(), tt.one, tt.two, Elsewhere()-before, tt.other)
