@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/options"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/aqm"
+	"github.com/sluice-os/sluice/nexus/steer"
 	"github.com/sluice-os/sluice/nexus/view"
 )
 
@@ -249,6 +250,20 @@ func (l networks) setRate(name string, rate aqm.Rate) (err error) {
 		if err = n.nexus.setRate(name, rate); err == nil {
 			return nil
 		}
+	}
+	return err
+}
+
+// rules are the rules of a card's flow switch by the card's name, "" for all.
+func (l networks) rules(card string, f func(name string, r *steer.Rules) error) (err error) {
+	found := false
+	for _, n := range l {
+		if n.nexus != nil && (card == "" || n.name == card) {
+			found, err = true, errors.Join(err, f(n.name, n.nexus.Rules()))
+		}
+	}
+	if !found {
+		return errors.New("no domains are on such a card: \"ip link\" lists the cards")
 	}
 	return err
 }

@@ -53,6 +53,9 @@ func (m *machine) runShell() {
 	if len(nets) > 0 {
 		sys.Tables["qdisc"], sys.SetQdisc = nets.qdisc, nets.setQdisc
 	}
+	if m.domains != nil && len(nets) > 0 {
+		sys.Rules = nets.rules
+	}
 	if m.domains != nil {
 		sys.Tables["channels"] = func() *view.Table { return channel.Table(m.channels()) }
 		sys.Tables["rings"] = func() *view.Table { return channel.RingTable(m.channels()) }

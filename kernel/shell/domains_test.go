@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/nexus/aqm"
+	"github.com/sluice-os/sluice/nexus/steer"
 	"github.com/sluice-os/sluice/nexus/view"
 )
 
@@ -229,5 +230,40 @@ func TestQdiscCommands(t *testing.T) {
 		if out.Len() == 0 {
 			t.Errorf("%s without a network says nothing", line)
 		}
+	}
+}
+
+func TestRuleCommands(t *testing.T) {
+	all := map[string]*steer.Rules{"eth0": {}, "lan": {}}
+	sys := System{Rules: func(card string, f func(string, *steer.Rules) error) error {
+		for _, name := range []string{"eth0", "lan"} {
+			if card == "" || card == name {
+				if err := f(name, all[name]); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}}
+	for _, step := range []struct{ line, want string }{
+		{"rules", "DEV"},
+		{"rules add dport 22 class management", ""},
+		{"rules add dev lan to 10.0.0.0/8 ipproto udp class voice", ""},
+		{"rules add dev lan to 10.0.0.0/8 ipproto udp class video", "delete it first"},
+		{"rules", "lan   to 10.0.0.0/8 ipproto udp class voice"},
+		{"rules -j", `{"dev":"eth0","rule":"dport 22 class management"}`},
+		{"rules del dport 22", ""},
+		{"rules del dport 22", "no rule for these flows"},
+		{"rules add class voice", "an address or a port"},
+		{"rules flush", "want: rules"},
+	} {
+		var out bytes.Buffer
+		New(nil, &out, sys).Execute(t.Context(), step.line)
+		if !strings.Contains(out.String(), step.want) || step.want == "" && out.Len() > 0 {
+			t.Errorf("%s printed %q, want %q", step.line, out.String(), step.want)
+		}
+	}
+	if len(all["eth0"].List()) != 0 || len(all["lan"].List()) != 1 {
+		t.Errorf("left are %v and %v", all["eth0"].List(), all["lan"].List())
 	}
 }

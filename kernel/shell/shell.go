@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/host/netinfo"
 	"github.com/sluice-os/sluice/nexus/aqm"
+	"github.com/sluice-os/sluice/nexus/steer"
 	"github.com/sluice-os/sluice/nexus/view"
 )
 
@@ -53,6 +54,9 @@ type System struct {
 	// domain may send by it, 0 for any; nil: there is none.
 	SetQdisc func(name string) error
 	SetRate  func(domain string, rate aqm.Rate) error
+	// Rules calls f with the rules of the card of a name, "" for all cards, and returns its
+	// errors; nil: there are none.
+	Rules func(card string, f func(card string, r *steer.Rules) error) error
 	// Tables are what commands of their names show: ss, flows, rings, pools, arenas,
 	// and channels for netstat.
 	Tables map[string]func() *view.Table

@@ -63,6 +63,9 @@ type Flow struct {
 	// Hop is the way to the peer of a flow that has one. It belongs to who sends
 	// over the flow.
 	Hop netif.Hop
+	// Steered is the class in which its packets leave by the card's rules, of a generation of
+	// them. It belongs to who sends over the flow, too.
+	Steered struct{ Generation, Class uint32 }
 
 	hash     uint64
 	kind     atomic.Uint32

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/netif"
 	"github.com/sluice-os/sluice/nexus/netns"
 	"github.com/sluice-os/sluice/nexus/packet"
+	"github.com/sluice-os/sluice/nexus/steer"
 )
 
 // lingerTime is how long a connection is kept that is over. Sockets have the same in
@@ -48,6 +49,7 @@ type Switch struct {
 	// whole is held while a whole protocol is taken or given back.
 	whole sync.Mutex
 	owed  owed
+	rules steer.Rules
 
 	// attachments is how many channels there are: without one nothing is looked up.
 	attachments atomic.Int32

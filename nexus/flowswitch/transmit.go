@@ -40,6 +40,8 @@ type sender struct {
 	// domain used up. paid says that it counts for that rate already.
 	waits waiting
 	paid  bool
+	// steered is the class of the packet at hand by the rules of the card; 0: its own.
+	steered uint32
 }
 
 // waiting is what was taken into account of a packet; the zero value is of none.
@@ -70,6 +72,7 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.number()
 	}
 	x.describe(p)
+	x.steer(f)
 	x.flow = f
 	x.out.Flow, x.out.Generation, x.out.Advised = f.ID, f.Generation, x.from.mayBeTold(f)
 	if s.port.Local(x.out.Remote) {

@@ -74,6 +74,13 @@ func TestSeveralCards(t *testing.T) {
 				t.Errorf("ip addr prints\n%s", text)
 			}
 
+			// What the second domain serves leaves in another class, by a rule of its card.
+			if text := vm.Command(t, "rules add dev "+c.names[1]+" ipproto tcp sport 80 class video"); text != "" {
+				t.Errorf("rules add printed %q", text)
+			}
+			if text := vm.Command(t, "rules -j"); !strings.Contains(text, `[{"dev":"`+c.names[1]+`","rule":"ipproto tcp sport 80 class video"}]`) {
+				t.Errorf("rules printed %q", text)
+			}
 			var both sync.WaitGroup
 			for i, p := range peers {
 				both.Go(func() {
@@ -82,7 +89,6 @@ func TestSeveralCards(t *testing.T) {
 				})
 			}
 			both.Wait()
-
 			vm.SetLinkOf(t, 1, false)
 			vm.Expect(t, "link down name="+c.names[1])
 			if got := helloFrom(t, peers[0].HTTP(), hosts[0]); got != "hello\n" {

@@ -136,8 +136,7 @@ func (e *Endpoint) Renew(open func() (*channel.Channel, error)) error {
 		e.channel.Store(c)
 		e.counts.Channels++
 	}
-	refused := e.refused
-	refused = refused || e.told
+	refused := e.refused || e.told
 	e.dirty, e.refused, e.told = false, false, false
 	e.mu.Unlock()
 	e.rx.Unlock()

@@ -169,10 +169,10 @@ func (t *trial) steps(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprint(t.server.log, t.summary(ours))
+	t.leaving.Store(true) // before the client knows: the next one may come at once
 	if err := t.say(displayResults); err != nil {
 		return err
 	}
-	t.leaving.Store(true)
 	s, err := t.hear(time.Now().Add(stepTime))
 	if err == nil && s != iperfDone && s != clientTerminate {
 		err = fmt.Errorf("%w: %d, %d expected", errState, s, iperfDone)
