@@ -19,6 +19,8 @@ import (
 	"time"
 
 	dm "golang.org/x/net/dns/dnsmessage"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 func TestParse(t *testing.T) {
@@ -29,13 +31,13 @@ func TestParse(t *testing.T) {
 		{nil, nil},
 		{[]string{"-upstream", "192.0.2.1, [2001:db8::1]:54,2001:db8::2", "-cache", "0", "-rate", "1"}, nil},
 		{[]string{"-h"}, flag.ErrHelp},
-		{[]string{"-nosuch"}, errFlag},
-		{[]string{"word"}, errFlag},
-		{[]string{"-upstream", "name.example"}, errFlag},
-		{[]string{"-upstream", "192.0.2.1:0"}, errFlag},
-		{[]string{"-upstream", "192.0.2.1,192.0.2.1,192.0.2.1,192.0.2.1,192.0.2.1"}, errFlag},
-		{[]string{"-cache", "-1"}, errFlag},
-		{[]string{"-rate", "0"}, errFlag},
+		{[]string{"-nosuch"}, cli.ErrUsage},
+		{[]string{"word"}, cli.ErrUsage},
+		{[]string{"-upstream", "name.example"}, cli.ErrUsage},
+		{[]string{"-upstream", "192.0.2.1:0"}, cli.ErrUsage},
+		{[]string{"-upstream", "192.0.2.1,192.0.2.1,192.0.2.1,192.0.2.1,192.0.2.1"}, cli.ErrUsage},
+		{[]string{"-cache", "-1"}, cli.ErrUsage},
+		{[]string{"-rate", "0"}, cli.ErrUsage},
 	} {
 		got, err := parse(c.args, io.Discard)
 		if !errors.Is(err, c.err) {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	dm "golang.org/x/net/dns/dnsmessage"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 const (
@@ -50,18 +52,8 @@ type server struct {
 
 // listen opens the server's ports.
 func listen(c config, log io.Writer) (*server, error) {
-	tcp, err := net.Listen("tcp", c.listen)
+	tcp, udp, err := cli.Listen(c.listen)
 	if err != nil {
-		return nil, err
-	}
-	// UDP at the same address, also where the system picks the port.
-	at := net.UDPAddrFromAddrPort(tcp.Addr().(*net.TCPAddr).AddrPort())
-	if host, _, _ := net.SplitHostPort(c.listen); host == "" {
-		at.IP = nil
-	}
-	udp, err := net.ListenUDP("udp", at)
-	if err != nil {
-		tcp.Close()
 		return nil, err
 	}
 	fmt.Fprintf(log, "dns: tcp and udp %v\n", tcp.Addr())

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 func TestParse(t *testing.T) {
@@ -25,12 +27,12 @@ func TestParse(t *testing.T) {
 		{nil, config{":7", ":7", 64, time.Minute}, nil},
 		{[]string{"-tcp", "[::1]:8", "-udp=", "-max", "2", "-idle", "3s"}, config{"[::1]:8", "", 2, 3 * time.Second}, nil},
 		{[]string{"-h"}, config{}, flag.ErrHelp},
-		{[]string{"-nosuch"}, config{}, errFlag},
-		{[]string{"word"}, config{}, errFlag},
-		{[]string{"-max", "0"}, config{}, errFlag},
-		{[]string{"-max", "65537"}, config{}, errFlag},
-		{[]string{"-idle", "0s"}, config{}, errFlag},
-		{[]string{"-tcp=", "-udp="}, config{}, errFlag},
+		{[]string{"-nosuch"}, config{}, cli.ErrUsage},
+		{[]string{"word"}, config{}, cli.ErrUsage},
+		{[]string{"-max", "0"}, config{}, cli.ErrUsage},
+		{[]string{"-max", "65537"}, config{}, cli.ErrUsage},
+		{[]string{"-idle", "0s"}, config{}, cli.ErrUsage},
+		{[]string{"-tcp=", "-udp="}, config{}, cli.ErrUsage},
 	} {
 		got, err := parse(c.args, io.Discard)
 		if !errors.Is(err, c.err) || err == nil && got != c.want {

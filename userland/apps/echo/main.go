@@ -5,15 +5,13 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 const about = `Usage: echo [flags]
@@ -31,35 +29,24 @@ type config struct {
 	idle     time.Duration
 }
 
-var errFlag = errors.New("flag")
-
-// parse reads the flags; for -h it writes how to use them and returns
-// flag.ErrHelp, for anything wrong an errFlag.
+// parse reads the flags: see cli.Parse.
 func parse(args []string, help io.Writer) (config, error) {
 	var c config
-	f := flag.NewFlagSet("echo", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
+	f := cli.Flags("echo")
 	f.StringVar(&c.tcp, "tcp", ":7", "`address` to serve TCP at")
 	f.StringVar(&c.udp, "udp", ":7", "`address` to serve UDP at")
 	f.IntVar(&c.limit, "max", 64, "TCP connections at a time, 1 to 65536; more are closed at once")
 	f.DurationVar(&c.idle, "idle", time.Minute, "close a TCP connection that is silent or takes nothing for so long")
-	err := f.Parse(args)
+	err := cli.NoArguments(f, args, about, help)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(help, about)
-		f.SetOutput(help)
-		f.PrintDefaults()
-		return c, err
 	case err != nil:
-		return c, fmt.Errorf("%w: %v; -h tells which there are", errFlag, err)
-	case f.NArg() > 0:
-		return c, fmt.Errorf("%w: %q is none; -h tells which there are", errFlag, f.Arg(0))
+		return c, err
 	case c.limit < 1 || c.limit > 65536:
-		return c, fmt.Errorf("%w: -max %d: 1 to 65536 expected", errFlag, c.limit)
+		return c, fmt.Errorf("%w: -max %d: 1 to 65536 expected", cli.ErrUsage, c.limit)
 	case c.idle <= 0:
-		return c, fmt.Errorf("%w: -idle %v: more than 0 expected", errFlag, c.idle)
+		return c, fmt.Errorf("%w: -idle %v: more than 0 expected", cli.ErrUsage, c.idle)
 	case c.tcp == "" && c.udp == "":
-		return c, fmt.Errorf("%w: both -tcp and -udp are off", errFlag)
+		return c, fmt.Errorf("%w: both -tcp and -udp are off", cli.ErrUsage)
 	}
 	return c, nil
 }
@@ -109,23 +96,7 @@ func serve(ctx context.Context, c config, log io.Writer) error {
 
 // run is the program; it returns the exit status.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	c, err := parse(args, out)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(errs, "echo:", err)
-		return 2
-	}
-	if err := serve(ctx, c, out); err != nil {
-		fmt.Fprintln(errs, "echo:", err)
-		return 1
-	}
-	return 0
+	return cli.Run(ctx, "echo", args, out, errs, parse, serve)
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { cli.Main(run) }

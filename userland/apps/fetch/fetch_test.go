@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 func TestParse(t *testing.T) {
@@ -26,16 +28,16 @@ func TestParse(t *testing.T) {
 		{[]string{"http://example"}, nil},
 		{[]string{"-o", "f", "-k", "-q", "-t", "3s", "https://[2001:db8::1]:8443/x?y"}, nil},
 		{[]string{"-h"}, flag.ErrHelp},
-		{nil, errFlag},
-		{[]string{"-x"}, errFlag},
-		{[]string{"http://a", "http://b"}, errFlag},
-		{[]string{"-t", "0s", "http://a"}, errFlag},
-		{[]string{"-k", "-ca", "f", "http://a"}, errFlag},
-		{[]string{"ftp://a"}, errFlag},
-		{[]string{"file:///etc/passwd"}, errFlag},
-		{[]string{"example"}, errFlag},
-		{[]string{"http://"}, errFlag},
-		{[]string{"http://a\x7f"}, errFlag},
+		{nil, cli.ErrUsage},
+		{[]string{"-x"}, cli.ErrUsage},
+		{[]string{"http://a", "http://b"}, cli.ErrUsage},
+		{[]string{"-t", "0s", "http://a"}, cli.ErrUsage},
+		{[]string{"-k", "-ca", "f", "http://a"}, cli.ErrUsage},
+		{[]string{"ftp://a"}, cli.ErrUsage},
+		{[]string{"file:///etc/passwd"}, cli.ErrUsage},
+		{[]string{"example"}, cli.ErrUsage},
+		{[]string{"http://"}, cli.ErrUsage},
+		{[]string{"http://a\x7f"}, cli.ErrUsage},
 	} {
 		if _, err := parse(c.args, io.Discard); !errors.Is(err, c.err) {
 			t.Errorf("%q: %v, want %v", c.args, err, c.err)

@@ -8,10 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 const about = `Usage: fetch [flags] URL
@@ -51,41 +50,32 @@ type config struct {
 	url      *url.URL
 }
 
-var errFlag = errors.New("flag")
-
-// parse reads the flags; for -h it writes how to use them and returns
-// flag.ErrHelp, for anything wrong an errFlag.
+// parse reads the flags: see cli.Parse.
 func parse(args []string, help io.Writer) (config, error) {
 	var c config
-	f := flag.NewFlagSet("fetch", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
+	f := cli.Flags("fetch")
 	f.StringVar(&c.out, "o", "", "`file` to write to; it takes its place when all has come")
 	f.StringVar(&c.ca, "ca", "", "`file` with certificates (PEM) to trust instead of the system's")
 	f.BoolVar(&c.insecure, "k", false, "trust any certificate")
 	f.BoolVar(&c.quiet, "q", false, "write the line only when something is wrong")
 	f.DurationVar(&c.timeout, "t", time.Minute, "give up after so long")
-	err := f.Parse(args)
+	err := cli.Parse(f, args, about, help)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(help, about)
-		f.SetOutput(help)
-		f.PrintDefaults()
-		return c, err
 	case err != nil:
-		return c, fmt.Errorf("%w: %v; -h tells which there are", errFlag, err)
+		return c, err
 	case f.NArg() != 1:
-		return c, fmt.Errorf("%w: one URL expected after the flags, not %d; -h tells more", errFlag, f.NArg())
+		return c, fmt.Errorf("%w: one URL expected after the flags, not %d; -h tells more", cli.ErrUsage, f.NArg())
 	case c.timeout <= 0:
-		return c, fmt.Errorf("%w: -t %v: more than 0 expected", errFlag, c.timeout)
+		return c, fmt.Errorf("%w: -t %v: more than 0 expected", cli.ErrUsage, c.timeout)
 	case c.insecure && c.ca != "":
-		return c, fmt.Errorf("%w: -k and -ca exclude each other", errFlag)
+		return c, fmt.Errorf("%w: -k and -ca exclude each other", cli.ErrUsage)
 	}
 	c.url, err = url.Parse(f.Arg(0))
 	switch {
 	case err != nil:
-		return c, fmt.Errorf("%w: %v", errFlag, err)
+		return c, fmt.Errorf("%w: %v", cli.ErrUsage, err)
 	case c.url.Scheme != "http" && c.url.Scheme != "https" || c.url.Host == "":
-		return c, fmt.Errorf("%w: %q: http://HOST or https://HOST expected", errFlag, f.Arg(0))
+		return c, fmt.Errorf("%w: %q: http://HOST or https://HOST expected", cli.ErrUsage, f.Arg(0))
 	}
 	return c, nil
 }
@@ -109,8 +99,4 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	return status
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { cli.Main(run) }

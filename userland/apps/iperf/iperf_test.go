@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 func TestParse(t *testing.T) {
@@ -25,10 +27,10 @@ func TestParse(t *testing.T) {
 		{nil, config{":5201", 128, time.Hour}, nil},
 		{[]string{"-listen", "[::1]:1", "-streams", "4", "-longest", "9s"}, config{"[::1]:1", 4, 9 * time.Second}, nil},
 		{[]string{"-h"}, config{}, flag.ErrHelp},
-		{[]string{"-s"}, config{}, errFlag},
-		{[]string{"word"}, config{}, errFlag},
-		{[]string{"-streams", "129"}, config{}, errFlag},
-		{[]string{"-longest", "-1s"}, config{}, errFlag},
+		{[]string{"-s"}, config{}, cli.ErrUsage},
+		{[]string{"word"}, config{}, cli.ErrUsage},
+		{[]string{"-streams", "129"}, config{}, cli.ErrUsage},
+		{[]string{"-longest", "-1s"}, config{}, cli.ErrUsage},
 	} {
 		got, err := parse(c.args, io.Discard)
 		if !errors.Is(err, c.err) || err == nil && got != c.want {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 const (
@@ -36,18 +38,8 @@ type server struct {
 
 // listen opens the server's ports.
 func listen(c config, log io.Writer) (*server, error) {
-	tcp, err := net.Listen("tcp", c.listen)
+	tcp, udp, err := cli.Listen(c.listen)
 	if err != nil {
-		return nil, err
-	}
-	// UDP at the same address, also where the system picks the port.
-	at := net.UDPAddrFromAddrPort(tcp.Addr().(*net.TCPAddr).AddrPort())
-	if host, _, _ := net.SplitHostPort(c.listen); host == "" {
-		at.IP = nil
-	}
-	udp, err := net.ListenUDP("udp", at)
-	if err != nil {
-		tcp.Close()
 		return nil, err
 	}
 	udp.SetReadBuffer(1 << 20) // as far as the system lets us

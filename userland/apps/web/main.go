@@ -5,13 +5,10 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
-	"syscall"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 const about = `Usage: web [flags]
@@ -36,56 +33,29 @@ type config struct {
 	limit       int
 }
 
-var errFlag = errors.New("flag")
-
-// parse reads the flags; for -h it writes how to use them and returns
-// flag.ErrHelp, for anything wrong an errFlag.
+// parse reads the flags: see cli.Parse.
 func parse(args []string, help io.Writer) (config, error) {
 	var c config
-	f := flag.NewFlagSet("web", flag.ContinueOnError)
-	f.SetOutput(io.Discard)
+	f := cli.Flags("web")
 	f.StringVar(&c.http, "http", ":80", "`address` to serve HTTP at")
 	f.StringVar(&c.https, "https", ":443", "`address` to serve HTTPS at, HTTP/2 too, with a certificate made at the start")
 	f.StringVar(&c.stats, "stats", "/proc/sluice/stats", "`file` with the machine's numbers; without it the page shows this program's")
 	f.IntVar(&c.limit, "max", 128, "connections at a time for each address, 1 to 65536; more wait")
-	err := f.Parse(args)
+	err := cli.NoArguments(f, args, about, help)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(help, about)
-		f.SetOutput(help)
-		f.PrintDefaults()
-		return c, err
 	case err != nil:
-		return c, fmt.Errorf("%w: %v; -h tells which there are", errFlag, err)
-	case f.NArg() > 0:
-		return c, fmt.Errorf("%w: %q is none; -h tells which there are", errFlag, f.Arg(0))
+		return c, err
 	case c.limit < 1 || c.limit > 65536:
-		return c, fmt.Errorf("%w: -max %d: 1 to 65536 expected", errFlag, c.limit)
+		return c, fmt.Errorf("%w: -max %d: 1 to 65536 expected", cli.ErrUsage, c.limit)
 	case c.http == "" && c.https == "":
-		return c, fmt.Errorf("%w: both -http and -https are off", errFlag)
+		return c, fmt.Errorf("%w: both -http and -https are off", cli.ErrUsage)
 	}
 	return c, nil
 }
 
 // run is the program; it returns the exit status.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	c, err := parse(args, out)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		fmt.Fprintln(errs, "web:", err)
-		return 2
-	}
-	if err := serve(ctx, c, out); err != nil {
-		fmt.Fprintln(errs, "web:", err)
-		return 1
-	}
-	return 0
+	return cli.Run(ctx, "web", args, out, errs, parse, serve)
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
+func main() { cli.Main(run) }

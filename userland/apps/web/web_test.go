@@ -20,6 +20,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-os/sluice/userland/apps/internal/cli"
 )
 
 func TestParse(t *testing.T) {
@@ -31,10 +33,10 @@ func TestParse(t *testing.T) {
 		{nil, config{":80", ":443", "/proc/sluice/stats", 128}, nil},
 		{[]string{"-http", "[::1]:81", "-https=", "-stats", "s", "-max", "9"}, config{"[::1]:81", "", "s", 9}, nil},
 		{[]string{"-help"}, config{}, flag.ErrHelp},
-		{[]string{"-nosuch"}, config{}, errFlag},
-		{[]string{"word"}, config{}, errFlag},
-		{[]string{"-max", "0"}, config{}, errFlag},
-		{[]string{"-http=", "-https="}, config{}, errFlag},
+		{[]string{"-nosuch"}, config{}, cli.ErrUsage},
+		{[]string{"word"}, config{}, cli.ErrUsage},
+		{[]string{"-max", "0"}, config{}, cli.ErrUsage},
+		{[]string{"-http=", "-https="}, config{}, cli.ErrUsage},
 	} {
 		got, err := parse(c.args, io.Discard)
 		if !errors.Is(err, c.err) || err == nil && got != c.want {
