@@ -183,6 +183,9 @@ func (d *devices) probePCI(ecam uint64, first, last uint8) {
 			f.Enable(pci.CommandINTxDisable)
 		}
 		if err != nil {
+			// Whatever it was told before, it neither writes nor interrupts.
+			f.Disable(pci.CommandBusMaster)
+			f.Enable(pci.CommandINTxDisable)
 			d.log.Error("device left out", "device", location(f), "reason", err)
 		}
 	}
@@ -215,9 +218,10 @@ func (d *devices) probeE1000(f *pci.Function) error {
 	return err
 }
 
-// interruptOf returns a function's interrupt: by message when it can, else by its line.
+// interruptOf returns the interrupt of one of Intel's cards: by message when it can, else by
+// its line.
 func interruptOf(f *pci.Function) (hw.Interrupt, error) {
-	if _, ok := f.Capability(pci.CapMSI); ok {
+	if e1000.ByMessage(f) {
 		return irq.MSI(location(f))
 	}
 	isa, ok := f.InterruptLine()

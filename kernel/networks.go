@@ -126,6 +126,9 @@ func (m *machine) startNetwork(n *network, card nic.Device, first bool, memory, 
 		err = stack.Start()
 	}
 	if err != nil {
+		if stack != nil {
+			stack.Close()
+		}
 		n.nexus = nil
 		return err
 	}

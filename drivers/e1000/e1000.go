@@ -143,14 +143,16 @@ func Open(f *bus.Function, mapper bus.Mapper, irq hw.Interrupt, mem *hw.DMA, cfg
 		without.tso6 = false
 		m = &without
 	}
-	regs, err := mapFunction(f, mapper, irq)
-	if err != nil {
-		return nil, fmt.Errorf("e1000 at %s: %w", location, err)
-	}
-	return open(regs, irq, m, location, func() {
+	silence := func() {
 		f.Disable(bus.CommandBusMaster)
 		f.Enable(bus.CommandINTxDisable)
-	}, mem, cfg)
+	}
+	regs, err := mapFunction(f, mapper, irq)
+	if err != nil {
+		silence()
+		return nil, fmt.Errorf("e1000 at %s: %w", location, err)
+	}
+	return open(regs, irq, m, location, silence, mem, cfg)
 }
 
 // mapFunction maps the registers, which the first base address shows, and turns the
@@ -168,6 +170,9 @@ func mapFunction(f *bus.Function, mapper bus.Mapper, irq hw.Interrupt) (hw.Regis
 		return nil, err
 	}
 	if addr, data, ok := irq.MSI(); ok {
+		if !ByMessage(f) {
+			return nil, fmt.Errorf("%04x:%04x has no MSI that works, want its line", f.Vendor, f.Device)
+		}
 		if err := f.EnableMSI(addr, data); err != nil {
 			return nil, err
 		}
@@ -182,6 +187,7 @@ func mapFunction(f *bus.Function, mapper bus.Mapper, irq hw.Interrupt) (hw.Regis
 func open(regs hw.Registers, irq hw.Interrupt, m *model, location string, silence func(), mem *hw.DMA, cfg Config) (*Device, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
+		silence()
 		return nil, fmt.Errorf("e1000: %w", err)
 	}
 	d := &Device{regs: regs, irq: irq, model: m, silence: silence, cfg: cfg}

@@ -39,11 +39,6 @@ func (d *Device) setLink(up bool) (changed bool) {
 		return false
 	}
 	d.counters.add(linkChanges, 1)
-	state := "down"
-	if up {
-		state = "up"
-	}
-	d.cfg.Log.Info("e1000 link "+state, "device", d.info.Location)
 	return true
 }
 

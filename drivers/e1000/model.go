@@ -49,3 +49,15 @@ func emulated(f *bus.Function) bool { return f.SubsystemDevice == 0 }
 
 // IsDevice reports whether f is a controller that the driver knows.
 func IsDevice(f *bus.Function) bool { return modelOf(f) != nil }
+
+// ByMessage reports whether f is to signal by MSI. Those of conventional PCI are not, even
+// where they list the capability: their messages may be lost or come before the data
+// (8254x specification updates).
+func ByMessage(f *bus.Function) bool {
+	m := modelOf(f)
+	if m == nil || !m.express {
+		return false
+	}
+	_, ok := f.Capability(bus.CapMSI)
+	return ok
+}

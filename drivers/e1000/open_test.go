@@ -204,7 +204,8 @@ func TestFunction(t *testing.T) {
 		"QEMU's":      {function{0: 0x10d3_8086, bar0: 0xfeb80000, command: status, capabilities: msi, msi: 5 | 1<<23}, true, ""},
 		"other":       {function{0: 0x1234_8086, bar0: 0xfeb80000}, false, "want 8086:100e"},
 		"not Intel's": {function{0: 0x100e_1af4, bar0: 0xfeb80000}, false, "want 8086:100e"},
-		"no MSI":      {function{0: 0x100f_8086, bar0: 0xfeb80000}, true, "no MSI"},
+		"no MSI":      {function{0: 0x10d3_8086, bar0: 0xfeb80000}, true, "no MSI"},
+		"bad MSI":     {function{0: 0x100f_8086, bar0: 0xfeb80000, command: status | 4, capabilities: msi, msi: 5 | 1<<23}, true, "no MSI that works"},
 		"ports":       {function{0: 0x100e_8086, bar0: 0x20001}, false, "ports"},
 		"unassigned":  {function{0: 0x100e_8086}, false, "no address"},
 		"unmappable":  {function{0: 0x100e_8086, bar0: 0xfeb80000}, false, "no room"},
@@ -237,12 +238,18 @@ func TestFunction(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("got %v, want %q", err, c.want)
 				}
+				if got := c.space[command] & (bus.CommandBusMaster | bus.CommandINTxDisable); modelOf(found[0]) != nil && got != bus.CommandINTxDisable {
+					t.Errorf("left out with command %#x", got)
+				}
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
 			works(t, d, card)
+			if ByMessage(found[0]) != c.msi {
+				t.Errorf("signals by messages: %t", !c.msi)
+			}
 			if d.Info().Location != "pci 00:03.0" || d.Info().Offloads.TSO6 != (name == "message") {
 				t.Errorf("%+v", d.Info())
 			}

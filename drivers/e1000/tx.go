@@ -19,7 +19,12 @@ const (
 	txDataMax = 8192
 	// txExtra are descriptors beside those: a context, and the pieces that a frame has
 	// more when it straddles the arena's end or when its headers lie apart.
-	txExtra   = 3
+	txExtra = 3
+
+	// txShort is the shortest frame of Ethernet without its check sequence. The card pads
+	// with bytes that its manual does not name: the driver does it before, with zeros. Only
+	// the short ends of what the card cuts are left to it (TCTL.PSP).
+	txShort   = 60
 	txNeedMax = (nic.FrameMax+txDataMax-1)/txDataMax + txExtra
 )
 
@@ -229,6 +234,12 @@ func (x *transmitter) lend(p *nic.Packet, can nic.Offloads) counter {
 		x.put(f, o.where, o.context)
 	}
 	start, rest := f.span.Start, p.Len-first
+	if p.Len < txShort && p.GSO == nic.GSONone {
+		// Places are of whole cache lines, so these bytes are the frame's too, in one
+		// piece with it.
+		clear(x.memory.Bytes[start+p.Len : start+txShort])
+		first, rest = txShort, 0
+	}
 	x.data(f, start, o.apart, o.data, false)
 	x.data(f, start+o.apart, first-o.apart, o.data, rest == 0)
 	x.data(f, 0, rest, o.data, true)

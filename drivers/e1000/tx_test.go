@@ -25,7 +25,7 @@ func TestTransmit(t *testing.T) {
 		d.Transmit(batch)
 		got := c.transmitAll()
 		for i, n := range lengths {
-			if !bytes.Equal(got[i].frame, frameOf(n, byte(i))) {
+			if !bytes.Equal(got[i].frame, padded(frameOf(n, byte(i)))) {
 				t.Errorf("frame %d has %d bytes, want %d", i, len(got[i].frame), n)
 			}
 			if want := (n + txDataMax - 1) / txDataMax; got[i].descs != want {
@@ -78,7 +78,7 @@ func TestTransmitWraps(t *testing.T) {
 					p.Len = random.IntN(p.Len + 1)
 				}
 				if p.Len >= nic.HeaderLen {
-					want = append(want, frame[:p.Len])
+					want = append(want, padded(frame[:p.Len:p.Len]))
 				}
 			}
 			d.Transmit(batch[:n])
@@ -137,6 +137,9 @@ func TestOffload(t *testing.T) {
 				t.Fatalf("%v mss %d: %d frames, want %d", f.flow, f.mss, len(got), len(want))
 			}
 			for i := range want {
+				if f.mss == 0 { // what is cut the card pads
+					want[i] = padded(want[i])
+				}
 				if !bytes.Equal(got[i].frame, want[i]) {
 					t.Fatalf("%v mss %d: frame %d\n%x\nwant\n%x", f.flow, f.mss, i, got[i].frame[:60], want[i][:60])
 				}

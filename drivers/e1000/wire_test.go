@@ -98,6 +98,14 @@ func (c *card) sums(frame []byte) {
 	}
 }
 
+// padded is a frame as it is on the wire: with zeros up to Ethernet's shortest.
+func padded(frame []byte) []byte {
+	if n := txShort - len(frame); n > 0 {
+		return append(frame[:len(frame):len(frame)], make([]byte, n)...)
+	}
+	return frame
+}
+
 func get16(b []byte, at int) uint16    { return binary.BigEndian.Uint16(b[at:]) }
 func put16(b []byte, at int, v uint16) { binary.BigEndian.PutUint16(b[at:], v) }
 

@@ -176,9 +176,19 @@ func TestQCOW2(t *testing.T) {
 	if _, err := Write(raw, c); err != nil {
 		t.Fatal(err)
 	}
+	// A file of the name that a temporary one could have is another's.
+	if err := os.WriteFile(packed+".raw", []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	size, err := WriteQCOW2(packed, c)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(packed + ".raw"); string(b) != "mine" {
+		t.Errorf("another's file has %q, %v", b, err)
+	}
+	if list, _ := os.ReadDir(dir); len(list) != 3 {
+		t.Errorf("%d files are left, want 3", len(list))
 	}
 	if info, _ := os.Stat(packed); info.Size() != size || size > 8<<20 {
 		t.Errorf("%d bytes, %d are told", info.Size(), size)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 )
 
 // The format qcow2, version 2 (QEMU, docs/interop/qcow2.txt): big endian, in clusters. What
@@ -18,9 +19,13 @@ const (
 
 // WriteQCOW2 makes a disk as Write does, in QEMU's format. It returns the file's size.
 func WriteQCOW2(name string, c Contents) (size int64, err error) {
-	raw := name + ".raw"
+	dir, err := os.MkdirTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	raw := filepath.Join(dir, "raw")
 	length, err := Write(raw, c)
-	defer os.Remove(raw)
 	if err != nil {
 		return 0, err
 	}

@@ -73,7 +73,7 @@ func hwinit0() {
 	}
 	if shown {
 		// What shows now is in vm's tables, or nowhere.
-		at, _ := vm.MapScreen(Info.Screen.Base, Info.Screen.Size)
+		at, _ := vm.MapScreen(Info.Screen.Base, screen.Bytes(Info.Screen))
 		console.Screen.Move(at)
 	}
 	var s trap.Stacks
@@ -129,11 +129,15 @@ func hwinit1() {
 // and that is no memory of the machine's.
 func showEarly(info *bootinfo.Info) bool {
 	s := info.Screen
-	if !screen.Fits(s) || s.Base+s.Size > 1<<32 {
+	if !screen.Fits(s) {
+		return false
+	}
+	end := s.Base + screen.Bytes(s)
+	if end > 1<<32 {
 		return false
 	}
 	for i := range info.Memory.Len() {
-		if r := info.Memory.At(i); r.Type == bootinfo.RAM && s.Base < r.End && r.Start < s.Base+s.Size {
+		if r := info.Memory.At(i); r.Type == bootinfo.RAM && s.Base < r.End && r.Start < end {
 			return false
 		}
 	}

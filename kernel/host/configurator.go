@@ -7,6 +7,7 @@ package host
 import (
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
@@ -33,6 +34,7 @@ type configurator struct {
 	serverMAC macAddr
 
 	wake     chan struct{} // something below, or in router, has changed
+	lines    linkLines     // only run's goroutine uses it
 	expired  chan struct{} // the DHCP client's timeout is due
 	messages chan dhcpDatagram
 
@@ -171,7 +173,7 @@ func (c *configurator) followLink() {
 		return
 	}
 	if !up {
-		c.s.log.Warn("link down", "name", c.s.cfg.Name)
+		c.tellLink(slog.LevelWarn, "link down")
 		// Forgets neighbours and what routers said; connections stay.
 		if err := c.s.net.DisableNIC(cardID); err != nil {
 			c.s.log.Warn("interface not disabled", "name", c.s.cfg.Name, "error", err.String())
@@ -183,7 +185,7 @@ func (c *configurator) followLink() {
 		}
 		return
 	}
-	c.s.log.Info("link up", "name", c.s.cfg.Name)
+	c.tellLink(slog.LevelInfo, "link up")
 	if c.client != nil {
 		// First of all: the answer takes longest.
 		c.act(c.client.LinkUp(c.s.now()), macAddr{})

@@ -77,6 +77,9 @@ func Init(controllers []Controller, overrides map[int]Override) error {
 	return nil
 }
 
+// edges are the edge-triggered lines in use, by global system interrupt.
+var edges = map[int]bool{}
+
 // Event is one interrupt source. It implements hw.Interrupt.
 type Event struct {
 	n   uint
@@ -109,8 +112,12 @@ func Line(gsi int, name string) (*Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	if pciLines[gsi] != nil || edges[gsi] {
+		return nil, fmt.Errorf("%s: interrupt %d is another device's already", name, gsi)
+	}
 	e, err := allocate(name)
 	if err == nil {
+		edges[gsi] = true
 		flags := cpu.DisableInterrupts()
 		io.EnableInterrupt(gsi, trap.FirstVector+int(e.n))
 		cpu.Restore(flags)

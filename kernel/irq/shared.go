@@ -27,6 +27,10 @@ type line struct {
 // pciLines are the lines in use, by global system interrupt.
 var pciLines = map[int]*line{}
 
+// owners are the ISA interrupts that no PCI function can have, by what of the PC has them:
+// edge triggered, they cannot be shared with a line.
+var owners = [16]string{0: "timer", 1: "keyboard", 2: "second 8259", 4: "console", 8: "clock", 13: "coprocessor"}
+
 // Shared is one function's share of a line. It implements hw.Interrupt.
 type Shared struct {
 	*Event
@@ -40,9 +44,15 @@ type Shared struct {
 // so where the chipset joins both (the PIIX, and QEMU's q35) and not where lines of PCI
 // have pins of their own, which only ACPI's _PRT tells.
 func PCI(isa int, name string) (*Shared, error) {
+	if own := owners[isa]; own != "" {
+		return nil, fmt.Errorf("%s: firmware names interrupt %d for it, which is the %s's: set the firmware's resources of PCI otherwise", name, isa, own)
+	}
 	gsi, low := isa, true
 	if o, ok := override[isa]; ok {
 		gsi, low = o.GSI, o.ActiveLow
+	}
+	if edges[gsi] {
+		return nil, fmt.Errorf("%s: firmware names interrupt %d for it, which another device has alone", name, isa)
 	}
 	io, err := controllerOf(gsi)
 	if err != nil {

@@ -52,6 +52,7 @@ func (o *Options) setNIC(key, name, value string) error {
 	if key == "nic" {
 		var ok bool
 		if name, path, ok = cutAt(value); !ok {
+			o.forget(key, name)
 			return fmt.Errorf("want NAME@PATH, such as wan@00:03.0")
 		}
 	}
@@ -60,6 +61,7 @@ func (o *Options) setNIC(key, name, value string) error {
 	}
 	for _, n := range o.NICs {
 		if path != "" && n.Path == path && n.Name != name {
+			o.forget(key, name)
 			return fmt.Errorf("the card at %s is %s already", path, n.Name)
 		}
 	}
@@ -69,12 +71,14 @@ func (o *Options) setNIC(key, name, value string) error {
 	case "ip":
 		v, err := parseIPv4(value)
 		if err != nil {
+			o.forget(key, name)
 			return err
 		}
 		set.IPv4 = &v
 	case "ip6":
 		v, err := parseIPv6(value)
 		if err != nil {
+			o.forget(key, name)
 			return err
 		}
 		set.IPv6 = &v
@@ -104,6 +108,23 @@ func (o *Options) setNIC(key, name, value string) error {
 	return nil
 }
 
+// forget puts an option of a card back to its default: a bad second value must not leave
+// the first in force.
+func (o *Options) forget(key, name string) {
+	for i := range o.NICs {
+		n := &o.NICs[i]
+		switch {
+		case n.Name != name:
+		case key == "nic":
+			n.Path = ""
+		case key == "ip":
+			n.IPv4 = nil
+		case key == "ip6":
+			n.IPv6 = nil
+		}
+	}
+}
+
 // cutAt reads NAME@PATH. A path is letters of hexadecimal numbers, colons and points.
 func cutAt(value string) (name, path string, ok bool) {
 	for i, c := range []byte(value) {
@@ -114,7 +135,7 @@ func cutAt(value string) (name, path string, ok bool) {
 	}
 	for _, c := range []byte(path) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') && c != ':' && c != '.' {
-			return "", "", false
+			return name, "", false
 		}
 	}
 	return name, path, path != "" && len(path) <= pathMax

@@ -47,18 +47,28 @@ type Screen struct {
 // Fits reports whether a screen is one that Open takes: a frame buffer of 32 bits a pixel,
 // or a screen of text, that is as long as its lines say.
 func Fits(m bootinfo.Screen) bool {
-	size, width, height := uint64(4), uint32(letterWidth), uint32(letterHeight)
+	width, height := uint32(letterWidth), uint32(letterHeight)
 	if m.Format == bootinfo.ScreenText {
-		size, width, height = 2, 1, 1
+		width, height = 1, 1
 	} else if m.Format > 1 { // RGB and BGR; others have no frame buffer, or any order
 		return false
 	}
 	return m.Width >= width && m.Height >= height && m.Width <= m.Stride && m.Stride <= 1<<16 && m.Height <= 1<<16 &&
-		uint64(m.Stride)*uint64(m.Height)*size <= m.Size && m.Size <= 1<<30 && m.Base < 1<<52
+		Bytes(m) <= m.Size && Bytes(m) <= 1<<30 && m.Base < 1<<52
 }
 
-// Open clears a screen that Fits and begins to show what is put. memory is where its frame
-// buffer is mapped, all of its Size.
+// Bytes is how much of its frame buffer a screen that Fits shows: what is behind, up to its
+// Size, is not used.
+func Bytes(m bootinfo.Screen) uint64 {
+	size := uint64(4)
+	if m.Format == bootinfo.ScreenText {
+		size = 2
+	}
+	return uint64(m.Stride) * uint64(m.Height) * size
+}
+
+// Open clears a screen that Fits and begins to show what is put. memory is where the first
+// Bytes of its frame buffer are mapped.
 func (s *Screen) Open(m bootinfo.Screen, memory uintptr) {
 	s.text = m.Format == bootinfo.ScreenText
 	if s.text {

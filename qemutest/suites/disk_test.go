@@ -3,6 +3,7 @@ package suites
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -133,6 +134,8 @@ func TestBadDisks(t *testing.T) {
 		{"no kernel", "uefi", "no SLUICE.ELF", 256, replaced("SLUICE  ELF", "SLUICE  OLD")},
 		{"damaged kernel", "bios", "SLUICE.ELF is damaged", 128, replaced("\x7fELF", "\x7fOUR")},
 		{"damaged kernel", "uefi", "SLUICE.ELF is damaged", 256, replaced("\x7fELF", "\x7fOUR")},
+		{"no options", "bios", "no network card", 128, replaced("SLUICE  TXT", "SLUICE  OLD")},
+		{"no options", "uefi", "no network card", 256, replaced("SLUICE  TXT", "SLUICE  OLD")},
 		{"small machine", "bios", "too little memory", 16, func([]byte) {}},
 	} {
 		t.Run(c.name+"/"+c.firmware, func(t *testing.T) {
@@ -144,6 +147,44 @@ func TestBadDisks(t *testing.T) {
 			}
 			vm := qemutest.Start(t, qemutest.Config{Machine: "q35", Image: name, Firmware: c.firmware, Memory: c.memory, Unchecked: true})
 			vm.Seen(t, c.want)
+			if strings.Contains(vm.Output(), "option ignored") {
+				t.Error("options come from nowhere")
+			}
+		})
+	}
+}
+
+// TestLongOptions: of a text that is too long the words count that are whole, and the console
+// says so.
+func TestLongOptions(t *testing.T) {
+	const most = 4095
+	words := "log=debug " + strings.Repeat("#", most) + "\n"
+	last := " qdisc=fifo ip6=off"
+	words = words[:most-len(last)-1] + "\n" + last
+	name := diskWith(t, "raw", words)
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The file's last cluster has room for one byte more, which makes another word of the last.
+	const fat = 2 << 20
+	entry, text := bytes.Index(b[fat:], []byte("SLUICE  TXT")), bytes.Index(b[fat:], []byte(last))
+	if entry < 0 || text < 0 {
+		t.Fatal("no options on the disk")
+	}
+	binary.LittleEndian.PutUint32(b[fat+entry+28:], most+1)
+	b[fat+text+len(last)] = 'x'
+	if err := os.WriteFile(name, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, firmware := range []string{"bios", "uefi"} {
+		t.Run(firmware, func(t *testing.T) {
+			vm := qemutest.Start(t, qemutest.Config{Machine: "q35", Image: name, Firmware: firmware, Memory: 256})
+			vm.Seen(t, "SLUICE.TXT has more than 4095 bytes")
+			vm.Seen(t, "no network card")
+			if text := vm.Output(); strings.Contains(text, "option ignored") || !strings.Contains(text, "DEBUG") {
+				t.Error("the words are not those before the cut")
+			}
 		})
 	}
 }
