@@ -31,7 +31,7 @@ func (m *machine) startDomains() {
 		slog.Error("no domains", "reason", err)
 		return
 	}
-	watch := &monitors{random: m.random.Read, budget: m.budget, networks: m.networks, find: m.findChannel, open: map[*monitorEnd]string{}}
+	watch := &monitors{random: m.random.Read, budget: m.budget, networks: m.networks, find: m.findChannel}
 	env := domain.Environment{Random: m.random.Read, Console: consoleLine, Monitors: watch, NewPipes: func(list []config.Domain) domain.Pipes {
 		m.pipes = newPipes(list, m.random.Read, m.budget)
 		return m.pipes

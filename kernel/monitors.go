@@ -3,7 +3,6 @@ package kernel
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/domain"
@@ -22,8 +21,7 @@ type monitors struct {
 	networks networks
 	find     func(id uint32) *channel.Channel
 
-	mu   sync.Mutex
-	open map[*monitorEnd]string // with what they watch
+	opened
 }
 
 // OpenMonitor implements domain.Monitors.
@@ -54,7 +52,7 @@ func (m *monitors) OpenMonitor(id uint64, c *config.Domain, w domain.Watch, o *d
 	if err != nil {
 		return nil, err
 	}
-	e := &monitorEnd{Channel: ch, monitors: m}
+	e := &monitorEnd{plainEnd: plainEnd{ch}, monitors: m}
 	if e.monitor, err = monitor.New(ch, monitor.Config{Snap: w.Snap, Now: clock.Since}); err == nil {
 		if target != nil {
 			err = e.monitor.Watch(target, monitor.Direction(w.Direction))
@@ -69,42 +67,20 @@ func (m *monitors) OpenMonitor(id uint64, c *config.Domain, w domain.Watch, o *d
 		ch.Arena().Free()
 		return nil, errors.Join(domain.ErrNoTarget, err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.open[e] = name
+	m.add(ch, name)
 	return e, nil
-}
-
-// list describes the channels.
-func (m *monitors) list() (list []channel.Listed) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for e, name := range m.open {
-		list = append(list, channel.Listed{Channel: e.Channel, Nexus: name})
-	}
-	return list
 }
 
 // monitorEnd implements domain.Channel.
 type monitorEnd struct {
-	*channel.Channel
+	plainEnd
 	monitor  *monitor.Monitor
 	monitors *monitors
 }
 
 func (e *monitorEnd) Sync() error { return e.monitor.Sync() }
 
-// Defunct implements domain.Channel: the monitor records no more.
-func (e *monitorEnd) Defunct() (freed int, err error) {
-	if freed, err = e.Channel.Defunct(); err == nil {
-		e.Wake()
-	}
-	return freed, err
-}
-
 func (e *monitorEnd) Close() {
-	e.monitors.mu.Lock()
-	delete(e.monitors.open, e)
-	e.monitors.mu.Unlock()
+	e.monitors.remove(e.Channel)
 	e.monitor.Close()
 }

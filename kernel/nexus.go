@@ -74,7 +74,7 @@ func (m *machine) newNexus(s *host.Stack, index int, taken []string, memory uint
 	s.Attach(n.Switch)
 	n.card = monitor.NewPoint(uint32(index))
 	s.Tap(n.card)
-	n.links = &links{nexus: n, open: map[*linkEnd]string{}}
+	n.links = &links{nexus: n}
 	s.Frames(func(p netif.FramePort) netif.FrameReceiver {
 		n.links.card = direct.NewCard(p, clock.Since)
 		return n.links.card

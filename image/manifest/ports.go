@@ -1,8 +1,6 @@
 package manifest
 
 import (
-	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/sluice-os/sluice/nexus/netns"
@@ -18,7 +16,7 @@ func (c *checker) ports(m *Manifest) {
 	for _, d := range m.Domains {
 		at := []string{"domain", d.Name, "listen"}
 		for _, word := range d.Listen {
-			if !validListen(word) {
+			if netns.CheckListen(word) != nil {
 				c.report(at, "listen %q: want one like \"tcp/80\" or \"tcp/*\"", word)
 				continue
 			}
@@ -42,7 +40,7 @@ func (c *checker) ports(m *Manifest) {
 		}
 		at = []string{"domain", d.Name, "connect"}
 		for _, word := range d.Connect {
-			if !validPeer(word) {
+			if netns.CheckConnect(word) != nil {
 				c.report(at, "connect %q: want one like \"tcp/*:443\" or \"udp/192.0.2.1:53\"", word)
 			}
 		}
@@ -51,69 +49,3 @@ func (c *checker) ports(m *Manifest) {
 
 // dhcpClient is the port to which the machine's own address comes.
 const dhcpClient = "udp/68"
-
-func validProtocol(s string) bool { return s == "tcp" || s == "udp" }
-
-func validListen(word string) bool {
-	protocol, port, ok := strings.Cut(word, "/")
-	if protocol == "ip" {
-		n, err := strconv.ParseUint(port, 10, 8)
-		return err == nil && port[0] != '0' && !netns.IsHostProtocol(uint8(n))
-	}
-	return ok && validProtocol(protocol) && validPort(port)
-}
-
-func validPort(s string) bool {
-	if s == "*" {
-		return true
-	}
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && n > 0 && s[0] != '0' && s[0] != '+'
-}
-
-func validPeer(word string) bool {
-	protocol, peer, ok := strings.Cut(word, "/")
-	i := strings.LastIndexByte(peer, ':')
-	if !ok || !validProtocol(protocol) || i < 0 {
-		return false
-	}
-	host, port := peer[:i], peer[i+1:]
-	if !validPort(port) {
-		return false
-	}
-	if inner, ok := strings.CutPrefix(host, "["); ok {
-		inner, ok = strings.CutSuffix(inner, "]")
-		return ok && validAddress(inner)
-	}
-	return host == "*" || validAddress(host) && !strings.Contains(host, ":") || validHostName(host)
-}
-
-func validAddress(s string) bool {
-	if _, err := netip.ParsePrefix(s); err == nil {
-		return true
-	}
-	a, err := netip.ParseAddr(s)
-	return err == nil && a.Zone() == ""
-}
-
-// validHostName follows RFC 1123, 2.1. The last label is not a number: that would
-// be a mistyped address.
-func validHostName(s string) bool {
-	if s == "" || len(s) > 253 {
-		return false
-	}
-	if strings.Trim(s[strings.LastIndexByte(s, '.')+1:], "0123456789") == "" {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for _, r := range label {
-			if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' {
-				return false
-			}
-		}
-	}
-	return true
-}

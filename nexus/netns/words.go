@@ -9,6 +9,18 @@ import (
 
 // This file owns the words of a manifest's listen and connect lists.
 
+// CheckListen says what is wrong with a word of a listen list: ErrWord.
+func CheckListen(word string) error {
+	_, err := parseListen(word)
+	return err
+}
+
+// CheckConnect says what is wrong with a word of a connect list: ErrWord.
+func CheckConnect(word string) error {
+	_, _, err := parseConnect(word)
+	return err
+}
+
 // parseListen reads PROTOCOL/PORT, where PORT is a number or *, which is 0 here, or ip/N for
 // a whole protocol, which has no other ports than 0.
 func parseListen(word string) (Port, error) {
