@@ -145,7 +145,7 @@ func TestInspectTellsWhatIsInside(t *testing.T) {
 		t.Fatal(errs)
 	}
 	status, out, errs := call(t, "inspect", image)
-	for _, want := range []string{"board     pc\n", "go        go1.26", "-tags=nethttpomithttp2", "PVH note: true", "r-x", "rw-", "gvisor.dev/gvisor/pkg/tcpip"} {
+	for _, want := range []string{"board     pc\n", "go        go1.26", "-tags=nethttpomithttp2,sluice_notls", "PVH note: true", "r-x", "rw-", "gvisor.dev/gvisor/pkg/tcpip"} {
 		if status != 0 || !strings.Contains(out, want) {
 			t.Errorf("status %d, %q is not in the output: %s%s", status, want, errs, out)
 		}

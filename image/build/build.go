@@ -35,8 +35,8 @@ const (
 	textAddress = "0x201000"
 	// alignment of segments in memory, so that each has its own rights.
 	alignment = "0x1000"
-	// tags leave out what the kernel does not serve: HTTP/2 in net/http.
-	tags = "nethttpomithttp2"
+	// tags leave out what the kernel does not serve: HTTP/2 in net/http, and TLS.
+	tags = "nethttpomithttp2,sluice_notls"
 	// release is the Go release that the overlay's edits were written for.
 	release = "go1.26"
 )

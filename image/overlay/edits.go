@@ -138,19 +138,10 @@ var edits = []edit{
 		"\t\tseed, err = entropy.Seed(memory)\n"},
 }
 
-// kernelEdits are the further changes for the kernel.
-var kernelEdits = []edit{
-	// The kernel speaks HTTP without TLS, which the linker cannot know: all of
-	// crypto/tls would be in the image.
-	{"crypto/tls/tls.go",
-		"\tc.handshakeFn = c.serverHandshake\n",
-		"\tc.handshakeFn = func(context.Context) error { return errors.ErrUnsupported }\n"},
-	{"crypto/tls/tls.go",
-		"\tc.handshakeFn = c.clientHandshake\n",
-		"\tc.handshakeFn = func(context.Context) error { return errors.ErrUnsupported }\n"},
-	{"crypto/tls/conn.go",
-		"\tif c.vers != VersionTLS13 {\n\t\treturn c.handleRenegotiation()\n",
-		"\tif true {\n\t\treturn errors.ErrUnsupported\n"},
+// kernelWithout are packages that a program has another one of when it is built with a tag, which
+// is the kernel. Each has a file for that tag among kernelFiles.
+var kernelWithout = map[string]string{
+	"crypto/tls": "sluice_notls",
 }
 
 // domainEdits are the further changes for programs that run in a domain.
@@ -218,6 +209,8 @@ var (
 	kernelFiles = map[string]string{
 		"runtime/rt0_linux_amd64.s": "goroot/runtime/rt0_linux_amd64.s.in",
 		"runtime/sluice_kernel.go":  "goroot/runtime/sluice_kernel.go.in",
+
+		"crypto/tls/notls.go": "goroot/tls/notls.go.in",
 
 		// Names that are not ASCII would take their tables into the image.
 		"vendor/golang.org/x/net/idna/idna10.0.0.go":   "goroot/idna/idna.go.in",
