@@ -135,14 +135,17 @@ func (q *classQueue) put(i int32) {
 }
 
 // dropped is called by the queue.
-func (q *classQueue) dropped(p *aqm.Packet, _ aqm.Reason) {
-	q.counters.inc(q.why)
+func (q *classQueue) dropped(p *aqm.Packet, why aqm.Reason) {
+	if why != aqm.AckSuperseded { // of which nothing is lost
+		q.counters.inc(q.why)
+	}
 	q.put(int32(p.Handle))
 }
 
 // pause tells a domain that the flow of the packet that was queued last is to pause. Who has no
 // room to be told is not.
 func (q *classQueue) pause(o *netif.Outgoing) {
+	q.queue.Expect(&q.of, o.Behind)
 	if b := o.Backlog; b.Teller.Pause(o) {
 		b.Told++
 		q.told[q.of.Flow] = b
@@ -324,6 +327,12 @@ func (q *classQueue) describe(ip, transport []byte, class uint32, size, mss int)
 		p.Length += (size - headers - 1) / mss * (ethHeader + headers)
 	}
 	p.Length = min(p.Length, aqm.PacketLongest)
+	if p.Responsive && size == headers && len(transport) >= tcpHeader {
+		in := fronts.Info{Proto: fronts.TCP, Flags: transport[13], TransportLen: len(transport)}
+		if p.PureAck = aqm.IsPureAck(&in, transport); p.PureAck {
+			p.Ack = header.TCP(transport).AckNumber()
+		}
+	}
 	var h maphash.Hash
 	h.SetSeed(q.seed)
 	switch {

@@ -15,6 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
@@ -119,7 +120,10 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	defer p.wake(before)
 	t.drain(o.Backlog, nil)
 	var at progress
-	part := t.part()
+	part := nic.FrameMax
+	if o.SegmentSize > 0 {
+		part = t.part()
+	}
 	free := t.queue.length() == 0 && t.room()
 	if free && (o.SegmentSize == 0 || o.PayloadLen <= part) && p.put(o, mac, &at) {
 		return netif.Sent

@@ -70,6 +70,7 @@ func (s *Stack) SetQdisc(name string) error {
 	t := s.link.tx
 	t.mu.Lock()
 	t.queue.plain = name == QdiscFIFO
+	t.limit.Forget() // what the ring held in the other way says nothing
 	t.mu.Unlock()
 	return nil
 }

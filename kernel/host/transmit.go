@@ -112,9 +112,12 @@ func (t *transmitter) wakeFlusher() {
 func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 	h := hostPacket{pkt: pkt}
 	t.drain(nil, nil)
-	part := t.part()
+	part := nic.FrameMax
+	if pkt.GSOOptions.Type != stack.GSONone {
+		part = t.part()
+	}
 	free := t.queue.length() == 0 && t.room()
-	if free && (pkt.GSOOptions.Type == stack.GSONone || pkt.Size() <= part) && t.emit(&h) {
+	if free && pkt.Size() <= part && t.emit(&h) {
 		return nil
 	}
 	if !t.queue.holdHost(t.now(), h, part) {
@@ -243,6 +246,7 @@ func (t *transmitter) reserve(n int) *nic.Packet {
 		return p
 	}
 	if t.n == 0 {
+		t.limit.Full()
 		return nil
 	}
 	// What the device has not been told of it cannot finish.
@@ -251,6 +255,7 @@ func (t *transmitter) reserve(n int) *nic.Packet {
 	if t.dev.Reserve(p, n) {
 		return p
 	}
+	t.limit.Full()
 	return nil
 }
 

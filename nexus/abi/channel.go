@@ -23,7 +23,7 @@ const EventChannel = 1 << 8
 
 // SchemaVersion is the layout of the arena. A domain that finds another must not
 // use the channel.
-const SchemaVersion = 3
+const SchemaVersion = 4
 
 // SchemaActive is the flag of a channel that works. It is cleared once, when the
 // channel becomes defunct, and never set again: the kernel has taken the memory of all
@@ -236,6 +236,9 @@ type Stats struct {
 	Events, EventsLost uint64
 	// Advisories is how many entries the flow advisory table has; see Advisory.
 	Advisories uint64
+	// AdvisoryEdges changes whenever one of them has changed: it is brought up to date at
+	// once.
+	AdvisoryEdges uint64
 }
 
 // Record stands in front of each packet in a monitor's channel: the first Captured bytes

@@ -55,8 +55,9 @@ type Channel struct {
 	refused atomic.Uint64
 	// posted are the slots of the event ring that the domain has not taken.
 	posted []abi.Slot
-	// advisories says which flows are to pause.
+	// advisories says which flows are to pause, and edges how often that has changed.
 	advisories *advisory.Table
+	edges      uint64
 	// sets are the packets and buffers, and packets, small and large point to them.
 	sets                  [3]set
 	packets, small, large *set

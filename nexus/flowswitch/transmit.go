@@ -143,7 +143,7 @@ func (x *sender) describe(p *channel.Packet) {
 	*o = netif.Outgoing{
 		Head: x.head[:headers], IP: in.HeaderLen, Transport: in.TransportLen,
 		PayloadLen: in.Length - headers, Remote: in.DstAddr(), SegmentSize: p.SegmentSize, Fragment: in.Fragment(),
-		Channel: x.from.ID, Class: p.Class, Backlog: &x.backlog,
+		Channel: x.from.ID, Class: p.Class, Backlog: &x.backlog, Behind: p.Behind,
 	}
 	// What was copied and checked is not read again: the body begins behind it.
 	o.Body = append(x.body[:0], x.head[headers:min(x.n, in.Length)])

@@ -76,8 +76,10 @@ type Outgoing struct {
 	Channel, Flow, Generation uint32
 	Class                     uint32
 	Backlog                   *Backlog
-	// Advised says that the flow can be told to pause.
+	// Advised says that the flow can be told to pause. Behind is how many packets of the
+	// channel are on their way behind it, which its domain cannot take back then.
 	Advised bool
+	Behind  int
 }
 
 // Result is what became of a packet.

@@ -65,6 +65,7 @@ type Endpoint struct {
 	// on: see pause.go.
 	paused map[abi.AdvisoryKey]*pausedFlow
 	told   bool
+	edges  uint64 // what AdvisoryEdges was when the table was looked at last
 	// parts are datagrams that are being cut.
 	parts   []parts
 	refused bool     // somebody waits for a call of room
@@ -134,6 +135,7 @@ func (e *Endpoint) Renew(open func() (*channel.Channel, error)) error {
 	c, err := open()
 	if err == nil {
 		e.channel.Store(c)
+		e.edges = 0
 		e.counts.Channels++
 	}
 	refused := e.refused
