@@ -443,7 +443,7 @@ func TestRestOfAPacketWaits(t *testing.T) {
 		t.Fatal(r)
 	}
 	clear(o.Body[0])
-	b.card.Flush()
+	b.card.Flush(nil)
 	want := make([]byte, 60000)
 	Pattern(want, 0)
 	if data, count := b.stream(); !bytes.Equal(data, want) || count != 300 {
@@ -526,7 +526,7 @@ func TestLongPacketsAreParted(t *testing.T) {
 		if r := b.card.Output(o, &b.hop); r != netif.Sent {
 			t.Fatal(r)
 		}
-		b.card.Flush()
+		b.card.Flush(nil)
 		if r, _ := b.output(&little, 2, 0, 10); r != netif.Sent {
 			t.Fatal(r)
 		}
@@ -578,7 +578,7 @@ func TestWorkIsOwed(t *testing.T) {
 	for n := range uint32(20) {
 		b.output(&bulk, 1, n, 1000)
 	}
-	b.card.Flush()
+	b.card.Flush(nil)
 	b.far.onTransmit = nil
 	for len(b.arrived(4)) > 0 {
 		b.output(&little, 2, 0, 10) // which has some of the others leave
@@ -611,7 +611,7 @@ func TestQueueMarks(t *testing.T) {
 				t.Fatal(r)
 			}
 		}
-		b.card.Flush()
+		b.card.Flush(nil)
 		b.now = 30 * time.Millisecond
 		batch := nic.NewBatch(1)
 		for i, want := range []byte{ecn, ecn * 3} {
@@ -648,7 +648,7 @@ func TestClassQueueAllocatesNothing(t *testing.T) {
 					t.Fatal(r)
 				}
 			}
-			b.card.Flush()
+			b.card.Flush(nil)
 			for drainPort(b.far, batch) > 0 {
 				b.p.turn()
 			}
@@ -688,7 +688,7 @@ func TestAcknowledgementsTakeTurns(t *testing.T) {
 	send(7, header.TCPFlagAck) // an old one
 	var got []uint32
 	batch := nic.NewBatch(1)
-	for b.l.tx.flushSoon(); b.far.Receive(batch) > 0; b.p.turn() {
+	for b.l.tx.flushSoon(nil); b.far.Receive(batch) > 0; b.p.turn() {
 		f := header.IPv4(bytes.Join(piecesOf(&batch[0]), nil)[ethHeader:])
 		if f.Protocol() == uint8(header.TCPProtocolNumber) {
 			got = append(got, header.TCP(f.Payload()).AckNumber())

@@ -64,7 +64,9 @@ type poller struct {
 	fill    filler
 	watcher watcher
 	bursts  *bursts
-	pieces  [][]byte // see offerFrame
+	// offered are the frames of the batch that offerFrame gave away, and pieces is its.
+	offered int
+	pieces  [][]byte
 }
 
 func newPoller(l *link) *poller {
@@ -153,11 +155,12 @@ func (p *poller) deliver(batch []nic.Packet) {
 	l.counters.add(rxFrames, uint64(len(batch)))
 	l.counters.add(rxBytes, uint64(bytes))
 
+	p.offered = 0
 	for i := range batch {
 		// A frame with reason to be dropped has an empty head from here on.
 		p.look(&batch[i], &p.info[i])
 	}
-	others := 0
+	others := p.offered
 	began, next := time.Duration(-1), 0
 	for i, done := 0, 0; i < len(batch); {
 		for ; next < i; next++ {
@@ -171,7 +174,7 @@ func (p *poller) deliver(batch []nic.Packet) {
 			p.pause(&began)
 		}
 		pkt, in := &batch[i], &p.info[i]
-		if l.nexus != nil && in.head != nil && in.network != header.ARPProtocolNumber {
+		if l.nexus != nil && in.head != nil {
 			if to := l.nexus.Match(in.head[ethHeader:], in.ipLen); to != nil {
 				n := p.deliverTo(to, batch[i:], p.info[i:])
 				others += n

@@ -71,6 +71,7 @@ func (s *Stack) SetQdisc(name string) error {
 	t.mu.Lock()
 	t.queue.plain = name == QdiscFIFO
 	t.limit.Forget() // what the ring held in the other way says nothing
+	t.asked = false
 	t.mu.Unlock()
 	return nil
 }

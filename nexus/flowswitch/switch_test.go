@@ -237,7 +237,7 @@ func (w *world) Neighbour(remote netip.Addr) netip.Addr {
 // Input implements netif.Port.
 func (w *world) Input(packet []byte) { w.hosts = append(w.hosts, packet) }
 
-func (w *world) Flush() {}
+func (w *world) Flush(*netif.Backlog) {}
 
 // Inward implements netif.Port.
 func (w *world) Inward(o *netif.Outgoing) netif.Result {

@@ -60,6 +60,7 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.refused(why)
 		return true
 	}
+	x.c.now = s.now()
 	x.c.again = before.length != 0 && before == waitingOf(&x.c.in)
 	f := s.outgoing(&x.c)
 	if why := s.admit(x.from, f, &x.c); why != Admitted {
@@ -77,7 +78,7 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.passed(f)
 		return true
 	}
-	if !x.c.again && s.many(&x.c.in) {
+	if !x.c.again && x.c.many {
 		x.neighbours() // once, whatever the packet waits for
 	}
 	if x.limited(x.c.in.Length) {
@@ -156,7 +157,7 @@ func (x *sender) describe(p *channel.Packet) {
 		o.Body = append(o.Body, b[skip:])
 		skip = 0
 	}
-	if p.Checksum && p.ChecksumStart == in.HeaderLen && !in.Fragment() {
+	if p.Checksum && x.from.Offloads()&abi.OffloadChecksum != 0 && p.ChecksumStart == in.HeaderLen && !in.Fragment() {
 		switch {
 		case in.Proto == packet.TCP && p.ChecksumOffset == 16, in.Proto == packet.UDP && p.ChecksumOffset == 6:
 			o.Sum, o.SumOffset = true, p.ChecksumOffset

@@ -172,12 +172,29 @@ func (e *Endpoint) Capabilities() stack.LinkEndpointCapabilities {
 	return 0
 }
 
-// SupportedGSO says that the kernel or the card cuts large packets.
-func (e *Endpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+// Offloads is what the kernel does for the channel: see OffloadNames.
+func (e *Endpoint) Offloads() uint32 { return e.channel.Load().Offloads() }
+
+// does says that the kernel, or the card, does something for the channel.
+func (e *Endpoint) does(what uint32) bool { return e.channel.Load().Offloads()&what == what }
+
+// SupportedGSO says that the kernel or the card makes the sums of TCP, and cuts large packets
+// as GSOMaxSize says.
+func (e *Endpoint) SupportedGSO() stack.SupportedGSO {
+	if !e.does(abi.OffloadChecksum) {
+		return stack.GSONotSupported
+	}
+	return stack.HostGSOSupported
+}
 
 // GSOMaxSize returns the longest IP packet that TCP builds, in bytes: one that the
-// channel can take.
-func (e *Endpoint) GSOMaxSize() uint32 { return uint32(e.channel.Load().Longest()) }
+// channel can take, and that nobody need cut if nobody does.
+func (e *Endpoint) GSOMaxSize() uint32 {
+	if !e.does(abi.OffloadSegmentation) {
+		return e.MTU()
+	}
+	return uint32(e.channel.Load().Longest())
+}
 
 // Attach implements stack.NetworkLinkEndpoint.
 func (e *Endpoint) Attach(d stack.NetworkDispatcher) {
