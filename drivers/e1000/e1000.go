@@ -122,6 +122,7 @@ type Device struct {
 	tx       transmitter
 	recovery recovery.State[counter]
 	linkUp   atomic.Bool
+	linkRate atomic.Uint64 // bits a second
 	counters counters
 }
 

@@ -135,14 +135,17 @@ func (q *classQueue) put(i int32) {
 }
 
 // dropped is called by the queue.
-func (q *classQueue) dropped(p *aqm.Packet, _ aqm.Reason) {
-	q.counters.inc(q.why)
+func (q *classQueue) dropped(p *aqm.Packet, why aqm.Reason) {
+	if why != aqm.AckSuperseded { // of which nothing is lost
+		q.counters.inc(q.why)
+	}
 	q.put(int32(p.Handle))
 }
 
 // pause tells a domain that the flow of the packet that was queued last is to pause. Who has no
 // room to be told is not.
 func (q *classQueue) pause(o *netif.Outgoing) {
+	q.queue.Expect(&q.of, o.Behind)
 	if b := o.Backlog; b.Teller.Pause(o) {
 		b.Told++
 		q.told[q.of.Flow] = b
@@ -324,27 +327,39 @@ func (q *classQueue) describe(ip, transport []byte, class uint32, size, mss int)
 		p.Length += (size - headers - 1) / mss * (ethHeader + headers)
 	}
 	p.Length = min(p.Length, aqm.PacketLongest)
-	var h maphash.Hash
-	h.SetSeed(q.seed)
+	if p.Responsive && size == headers && len(transport) >= tcpHeader {
+		in := fronts.Info{Proto: fronts.TCP, Flags: transport[13], TransportLen: len(transport)}
+		if p.PureAck = aqm.IsPureAck(&in, transport); p.PureAck {
+			p.Ack = header.TCP(transport).AckNumber()
+		}
+	}
 	switch {
 	case len(ip) >= ipv4Header && ip[0]>>4 == 4:
 		p.Class, p.ECN = aqm.ClassOf(class, ip[1]), aqm.ECN(ip[1]&3)
-		h.Write(ip[9:10])
-		h.Write(ip[12:20])
 	case len(ip) >= ipv6Header && ip[0]>>4 == 6:
 		tos, _ := header.IPv6(ip).TOS()
 		p.Class, p.ECN = aqm.ClassOf(class, tos), aqm.ECN(tos&3)
-		h.Write(ip[6:7])
-		h.Write(ip[8:40])
 	default:
 		p.Class = aqm.Control // ARP
 	}
 	if p.Flow.ID == 0 {
-		if len(transport) >= 4 {
-			h.Write(transport[:4])
-		}
-		p.Flow.ID = uint32(h.Sum64())
+		p.Flow.ID = q.hash(ip, transport)
 	}
+}
+
+// hash is the number of a flow that has none: of its protocol, addresses and ports.
+func (q *classQueue) hash(ip, transport []byte) uint32 {
+	var key [1 + 32 + 4]byte
+	switch {
+	case len(ip) >= ipv4Header && ip[0]>>4 == 4:
+		key[0] = ip[9]
+		copy(key[1:], ip[12:20])
+	case len(ip) >= ipv6Header && ip[0]>>4 == 6:
+		key[0] = ip[6]
+		copy(key[1:], ip[8:40])
+	}
+	copy(key[33:], transport[:min(len(transport), 4)])
+	return uint32(maphash.Bytes(q.seed, key[:]))
 }
 
 // holdDomain copies a domain's packet and queues it, in parts of at most so many bytes of
@@ -386,7 +401,7 @@ func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoin
 			head = q.head[:copy(q.head[:], o.Head)]
 			from := k * part
 			n := min(part, o.PayloadLen-from)
-			patchSegment(head, o.Head[:o.IP], o.Head[o.IP:], from, n, from/o.SegmentSize, from+n == o.PayloadLen)
+			fronts.Segment(head, o.Head[:o.IP], o.Head[o.IP:], from, n, from/o.SegmentSize, from+n == o.PayloadLen)
 		}
 		q.memory.take(&w.copy, head, &p.body, part)
 		if at.done > 0 {

@@ -31,6 +31,7 @@ const (
 	rxDropFragmentKind
 	rxDropFragmentsFull
 	rxDropUnresolved
+	rxDropBurst
 	dhcpReceived
 	dhcpDropQueue
 	dhcpDropMalformed
@@ -83,6 +84,7 @@ var counterNames = [counterCount]string{
 	rxDropFragmentKind:  "host_rx_drop_fragment_kind",
 	rxDropFragmentsFull: "host_rx_drop_fragments_full",
 	rxDropUnresolved:    "host_rx_drop_unresolved",
+	rxDropBurst:         "host_rx_drop_burst",
 	dhcpReceived:        "host_dhcp_received",
 	dhcpDropQueue:       "host_dhcp_drop_queue",
 	dhcpDropMalformed:   "host_dhcp_drop_malformed",

@@ -22,6 +22,10 @@ import (
 // transmitBatch is the most frames that wait for one notification.
 const transmitBatch = 64
 
+// askAgain is how long a card may finish nothing before it is asked again, which is how one that
+// has stopped is found out.
+const askAgain = 10 * time.Millisecond
+
 // hostPacket is a packet of gVisor's on its way into frames, or a part of one: length bytes
 // of its payload from from on; 0: all.
 type hostPacket struct {
@@ -47,6 +51,13 @@ type transmitter struct {
 	queue *classQueue
 	limit aqm.RingLimit
 	now   func() time.Duration
+	// asked says that the card was asked to interrupt, at askedAt, and has finished nothing
+	// since; seen is when the clock was read last for the queue.
+	asked         bool
+	askedAt, seen time.Duration
+	// aside is for how long packets that had waited were sent while the poller was in its
+	// turn, and not by that turn: it is on their account, and not to be on another one too.
+	aside time.Duration
 	// head is where the headers of the frame at hand are put together, whole
 	// where those of a packet that is cut are kept, and reader walks gVisor's
 	// packet into to.
@@ -111,13 +122,19 @@ func (t *transmitter) wakeFlusher() {
 // even when it interrupts for nothing. t.mu is held.
 func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 	h := hostPacket{pkt: pkt}
-	t.drain(nil, nil)
-	part := t.part()
+	now := t.drain(nil, nil)
+	part := nic.FrameMax
+	if pkt.GSOOptions.Type != stack.GSONone {
+		part = t.part()
+	}
 	free := t.queue.length() == 0 && t.room()
-	if free && (pkt.GSOOptions.Type == stack.GSONone || pkt.Size() <= part) && t.emit(&h) {
+	if free && pkt.Size() <= part && t.emit(&h) {
 		return nil
 	}
-	if !t.queue.holdHost(t.now(), h, part) {
+	if now == 0 {
+		now = t.now()
+	}
+	if !t.queue.holdHost(now, h, part) {
 		t.counters.inc(txDropQueueFull)
 		return &tcpip.ErrNoBufferSpace{}
 	}
@@ -149,19 +166,21 @@ func packetMemory(pkt *stack.PacketBuffer) int {
 
 // drain sends from the queue while there is room. When it returns with something in the
 // queue, the card will interrupt: all that there is was given to it. The time that it takes
-// is charged to those whose packets leave, and not to whom it is done for. t.mu is held.
-func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) {
+// is charged to those whose packets leave, and not to whom it is done for. It returns the time,
+// if it had to look: else 0. t.mu is held.
+func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) time.Duration {
 	q := t.queue
 	if q.length() == 0 {
-		return
+		return 0
 	}
 	start := t.now()
 	last := start
+	t.seen = start
 	for {
+		if q.length() == 0 || !t.room() {
+			break
+		}
 		if q.current < 0 {
-			if q.length() == 0 || !t.room() {
-				break
-			}
 			if q.current = q.dequeue(last); q.current < 0 {
 				break
 			}
@@ -174,12 +193,16 @@ func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) {
 		}
 		now := t.now()
 		turn.For(whose, now-last, 1)
-		last = now
+		last, t.seen = now, now
 		if !gone {
 			break
 		}
 	}
 	by.Owe(start - last)
+	if turn == nil && t.turn {
+		t.aside += last - start
+	}
+	return last
 }
 
 // leave sends a packet that has waited. It reports false when the ring was full. t.mu is
@@ -196,13 +219,17 @@ func (t *transmitter) leave(w *waitingPacket) bool {
 // room says whether the ring is to be given a packet more. If not, the card will interrupt
 // when it has finished some. t.mu is held.
 func (t *transmitter) room() bool {
-	if t.queue.plain || t.limit.Room() {
+	if !t.asked && (t.queue.plain || t.limit.Room()) {
 		return true
 	}
 	// What the device has not been told of it cannot finish.
 	t.flush()
-	for !t.limit.Room() {
+	if t.asked && t.look() == 0 && t.seen-t.askedAt < askAgain {
+		return false
+	}
+	for t.asked = false; !t.queue.plain && !t.limit.Room(); {
 		if t.dev.Await(t.worth()) {
+			t.interrupts()
 			return false
 		}
 		if t.look() == 0 {
@@ -211,6 +238,10 @@ func (t *transmitter) room() bool {
 	}
 	return true
 }
+
+// interrupts notes that the device will, when it has finished some of what it holds. t.mu is
+// held.
+func (t *transmitter) interrupts() { t.asked, t.askedAt = true, t.seen }
 
 // worth is how many frames of the usual length are worth an interrupt: those of a
 // millisecond, or as many as the card likes if it is not known how fast it is.
@@ -227,6 +258,7 @@ func (t *transmitter) worth() int {
 func (t *transmitter) look() int {
 	n := t.dev.Finished()
 	if n > 0 {
+		t.asked = false
 		t.limit.Completed(t.now(), n)
 	}
 	return n
@@ -243,6 +275,8 @@ func (t *transmitter) reserve(n int) *nic.Packet {
 		return p
 	}
 	if t.n == 0 {
+		t.limit.Full()
+		t.interrupts()
 		return nil
 	}
 	// What the device has not been told of it cannot finish.
@@ -251,6 +285,8 @@ func (t *transmitter) reserve(n int) *nic.Packet {
 	if t.dev.Reserve(p, n) {
 		return p
 	}
+	t.limit.Full()
+	t.interrupts()
 	return nil
 }
 
@@ -272,14 +308,14 @@ func (t *transmitter) flush() {
 	}
 	t.counters.inc(txNotifies)
 	t.dev.Transmit(t.batch[:t.n])
-	t.n = 0
+	t.n, t.asked = 0, false // it interrupts for nobody any more
 	t.look()
 }
 
 // finish sends what waits, as far as there is room, and the batch. t.mu is held.
-func (t *transmitter) finish(turn *netif.Turn) {
+func (t *transmitter) finish(by *netif.Backlog, turn *netif.Turn) {
 	for {
-		t.drain(nil, turn)
+		t.drain(by, turn)
 		if t.n == 0 {
 			return
 		}
@@ -294,7 +330,7 @@ func (t *transmitter) finish(turn *netif.Turn) {
 // beginTurn says that the poller works and will flush.
 func (t *transmitter) beginTurn() {
 	t.mu.Lock()
-	t.turn = true
+	t.turn, t.asked = true, false // what it was asked for may be why
 	t.mu.Unlock()
 }
 
@@ -304,20 +340,22 @@ func (t *transmitter) endTurn(turn *netif.Turn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turn = false
-	t.finish(turn)
+	t.finish(nil, turn)
+	turn.Known(t.aside)
+	t.aside = 0
 	return t.queue.room()
 }
 
 // flushSoon sends what waits and the batch for others than the poller, which is woken
 // when it is to tell domains that there is room.
-func (t *transmitter) flushSoon() {
+func (t *transmitter) flushSoon(by *netif.Backlog) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.turn {
 		return // it is done at its end
 	}
 	sent := t.n > 0
-	t.finish(nil)
+	t.finish(by, nil)
 	// A plain queue holds nothing: there is room when the card has finished something, which
 	// it tells itself.
 	if t.queue.freed() && (sent || !t.queue.plain) {
@@ -330,7 +368,7 @@ func (t *transmitter) runFlusher(stop <-chan struct{}) {
 	for {
 		select {
 		case <-t.wake:
-			t.flushSoon()
+			t.flushSoon(nil)
 		case <-stop:
 			return
 		}
@@ -359,7 +397,7 @@ func (t *transmitter) writeRaw(frame []byte) {
 	w.write(frame)
 	t.commit(p, len(frame))
 	if !t.turn {
-		t.finish(nil)
+		t.finish(nil, nil)
 	}
 }
 
