@@ -12,15 +12,27 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/fakehw"
-	"github.com/sluice-os/sluice/drivers/nic"
 )
 
-var testMAC = [6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x56}
+// What the tests of all cards have, by the names that these tests use.
+var (
+	testMAC  = cardtest.MAC
+	frameOf  = cardtest.Frame
+	contents = cardtest.Contents
+	fill     = cardtest.Fill
+)
+
+func count(d *Device, name string) uint64 { return cardtest.Count(d, name) }
+
+func send(t testing.TB, d *Device, frame []byte) {
+	t.Helper()
+	cardtest.Send(t, d, frame)
+}
 
 // card is a controller. Its methods may be called concurrently.
 type card struct {
@@ -300,29 +312,9 @@ func (c *card) transmit() {
 	c.cause(causes)
 }
 
-// clock is a virtual clock that moves a millisecond each time it is read, and by what
-// is slept.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(time.Millisecond)
-	return c.now
-}
-
-func (c *clock) Sleep(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // tryOpen opens the card on a virtual clock.
 func tryOpen(c *card, cfg Config) (*Device, error) {
-	now := &clock{now: time.Unix(0, 0)}
+	now := &cardtest.Clock{}
 	if cfg.Now == nil {
 		cfg.Now = now.Now
 	}
@@ -358,75 +350,21 @@ func each(t *testing.T, f func(t *testing.T, c *card)) {
 	}
 }
 
-// frameOf returns a frame of n bytes to the card, with a pattern that depends on seed.
-func frameOf(n int, seed byte) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(i)*7 + byte(i>>8) + seed
-	}
-	copy(b, testMAC[:])
-	return b
-}
-
-func contents(p *nic.Packet) []byte {
-	var pieces [][]byte
-	for _, b := range p.Buffers {
-		pieces = append(pieces, b.Bytes)
-	}
-	return bytes.Join(pieces, nil)
-}
-
-func count(d *Device, name string) (value uint64) {
-	found := false
-	d.Counters(func(n string, v uint64) {
-		if n == name {
-			found, value = true, v
+// side is the card for the tests that all drivers have.
+func (c *card) side() cardtest.Card {
+	return cardtest.Card{Deliver: c.deliver, Held: c.held, Raised: c.irq.Raised, Sent: func() (frames [][]byte) {
+		for _, s := range c.transmitAll() {
+			frames = append(frames, s.frame)
 		}
-	})
-	if !found {
-		panic("no counter " + name)
-	}
-	return value
-}
-
-// fill writes frame into a reserved packet.
-func fill(p *nic.Packet, frame []byte) {
-	for _, b := range p.Buffers {
-		frame = frame[copy(b.Bytes, frame):]
-	}
-}
-
-// send reserves, writes and transmits one frame.
-func send(t testing.TB, d *Device, frame []byte) {
-	t.Helper()
-	batch := nic.NewBatch(1)
-	if !d.Reserve(&batch[0], len(frame)) {
-		t.Fatal("no room to transmit")
-	}
-	fill(&batch[0], frame)
-	d.Transmit(batch)
+		return frames
+	}}
 }
 
 // works checks that a frame goes each way and that no buffer is lost.
 func works(t testing.TB, d *Device, c *card) {
 	t.Helper()
-	batch := nic.NewBatch(4)
-	frame := frameOf(100, 9)
-	if !c.deliver(frame) {
-		t.Fatal("the driver has lent no buffers")
-	}
-	if n := d.Receive(batch); n != 1 || !bytes.Equal(contents(&batch[0]), frame) {
-		t.Fatalf("received %d frames", n)
-	}
-	d.Release(batch[:1])
 	c.transmitAll()
-	send(t, d, frame)
-	if got := c.transmitAll(); len(got) != 1 || !bytes.Equal(got[0].frame, frame) {
-		t.Fatalf("card sent %d frames", len(got))
-	}
-	if n := c.held(); n != d.Info().RxRing {
-		t.Fatalf("the device holds %d receive buffers, want %d", n, d.Info().RxRing)
-	}
+	cardtest.Works(t, d, c.side())
 }
 
 // transmitQuietly marks all that is queued as sent, without looking at it.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/drivers/internal/arena"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 )
@@ -273,7 +274,7 @@ func TestRoom(t *testing.T) {
 // it may keep them.
 func TestTxTimeout(t *testing.T) {
 	each(t, func(t *testing.T, c *card) {
-		now := &clock{now: time.Unix(0, 0)}
+		now := &cardtest.Clock{}
 		d := mustOpen(t, c, Config{Now: now.Now, Sleep: now.Sleep})
 		batch := nic.NewBatch(1)
 		for round := 1; round <= 2*recovery.ResetsMax; round++ {
@@ -316,56 +317,18 @@ func TestTxTimeout(t *testing.T) {
 }
 
 // TestFinished counts what the card has done with, by each way that frames go, and has who
-// waits for that woken; one that sends nothing is reset when somebody waits.
+// waits for that woken.
 func TestFinished(t *testing.T) {
 	each(t, func(t *testing.T, c *card) {
-		now := &clock{now: time.Unix(0, 0)}
+		cardtest.Finished(t, mustOpen(t, c, Config{}), c.side())
+	})
+}
+
+// TestAwaitFindsOut: a device that sends nothing is reset when somebody waits for it.
+func TestAwaitFindsOut(t *testing.T) {
+	each(t, func(t *testing.T, c *card) {
+		now := &cardtest.Clock{}
 		d := mustOpen(t, c, Config{Now: now.Now, Sleep: now.Sleep})
-		if d.Await(8) || d.Finished() != 0 {
-			t.Error("something to wait for on an idle card")
-		}
-		for range 4 {
-			send(t, d, frameOf(100, 1))
-		}
-		if n := d.Finished(); n != 0 || !d.Await(8) || c.irq.Raised() {
-			t.Fatalf("%d bytes are finished of frames that the card has", n)
-		}
-		c.transmitAll()
-		d.Wait()
-		if d.Finished() != 400 || d.Finished() != 0 {
-			t.Error("not 400 bytes, or told twice")
-		}
-		send(t, d, frameOf(100, 1))
-		c.transmitAll()
-		if d.Await(8) {
-			t.Error("what is finished is waited for")
-		}
-		if n := d.Finished(); n != 100 {
-			t.Errorf("%d bytes, want 100", n)
-		}
-		// What is refused by Transmit, and what a reset takes back.
-		batch := nic.NewBatch(1)
-		if !d.Reserve(&batch[0], 60) {
-			t.Fatal("no room")
-		}
-		batch[0].GSO = 9
-		d.Transmit(batch)
-		send(t, d, frameOf(200, 1))
-		if n := d.Finished(); n != 60 {
-			t.Errorf("%d bytes, want 60", n)
-		}
-		if !d.Await(8) {
-			t.Fatal("nothing to wait for")
-		}
-		resets := c.resets
-		now.Sleep(DefaultTxTimeout + time.Millisecond)
-		if !d.Await(8) {
-			t.Error("a reset is not waited for")
-		}
-		d.Receive(batch)
-		if n := d.Finished(); n != 200 || c.resets != resets+1 {
-			t.Errorf("%d bytes after %d resets, want 200", n, c.resets-resets)
-		}
-		works(t, d, c)
+		cardtest.AwaitFindsOut(t, d, c.side(), now, DefaultTxTimeout)
 	})
 }
