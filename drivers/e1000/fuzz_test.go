@@ -75,10 +75,10 @@ func FuzzDevice(f *testing.F) {
 			x := &d.tx
 			used := 0
 			for i := x.done; i != x.given; i++ {
-				used += x.frames[x.lent[i&x.mask()]].used
+				used += x.lent[i&x.mask()].used
 			}
-			if x.room+used != len(x.desc)-1 || x.promised < 0 || x.promised > x.room || x.arena.Used() > x.arena.Size() {
-				t.Fatalf("%d descriptors free, %d used, %d promised", x.room, used, x.promised)
+			if x.room+used != len(x.desc)-1 || x.Promised() < 0 || x.Promised() > x.room || x.Used() > len(x.Memory.Bytes) || x.InFlight() != int(x.given-x.done) {
+				t.Fatalf("%d descriptors free, %d used, %d promised", x.room, used, x.Promised())
 			}
 		}
 	})

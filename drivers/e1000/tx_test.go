@@ -100,8 +100,8 @@ func TestTransmitWraps(t *testing.T) {
 		}
 		c.transmitAll()
 		d.Transmit(nil)
-		if d.tx.room != len(d.tx.desc)-1 || d.tx.promised != 0 || d.tx.arena.Used() != 0 || d.tx.oldest != d.tx.newest {
-			t.Errorf("%d descriptors free, %d promised, %d bytes used", d.tx.room, d.tx.promised, d.tx.arena.Used())
+		if d.tx.room != len(d.tx.desc)-1 || d.tx.Promised() != 0 || d.tx.Used() != 0 || d.tx.Places() != 0 {
+			t.Errorf("%d descriptors free, %d promised, %d bytes used", d.tx.room, d.tx.Promised(), d.tx.Used())
 		}
 	}
 }
@@ -188,8 +188,8 @@ func TestBadOffload(t *testing.T) {
 		}
 		works(t, d, c)
 		d.Transmit(nil)
-		if d.tx.promised != 0 || d.tx.oldest != d.tx.newest {
-			t.Errorf("%s: %d descriptors are promised", name, d.tx.promised)
+		if d.tx.Promised() != 0 || d.tx.Places() != 0 {
+			t.Errorf("%s: %d descriptors are promised", name, d.tx.Promised())
 		}
 	}
 	// The old controllers cut no IPv6.

@@ -1,6 +1,7 @@
 package net
 
 import (
+	"reflect"
 	"testing"
 	"unsafe"
 
@@ -71,11 +72,12 @@ func TestMetadataOutOfReach(t *testing.T) {
 	if !c.deliver(header{}, frameOf(60, 1)) || d.Receive(batch[:1]) != 1 || !d.Reserve(&batch[1], 60) {
 		t.Fatal("no frame")
 	}
+	places := reflect.ValueOf(&d.tx.Frames).Elem().FieldByName("places")
 	private := []place{
 		placeOf("device", unsafe.Pointer(d), unsafe.Sizeof(*d)),
 		placeOf("receive buffers' owners", unsafe.Pointer(&d.rx.buffers[0]), uintptr(cap(d.rx.buffers))*unsafe.Sizeof(d.rx.buffers[0])),
 		placeOf("idle receive buffers", unsafe.Pointer(unsafe.SliceData(d.rx.idle)), uintptr(cap(d.rx.idle))*4),
-		placeOf("frames on their way out", unsafe.Pointer(&d.tx.frames[0]), uintptr(cap(d.tx.frames))*unsafe.Sizeof(d.tx.frames[0])),
+		placeOf("frames on their way out", places.UnsafePointer(), uintptr(places.Cap())*places.Type().Elem().Size()),
 		placeOf("packets", unsafe.Pointer(&batch[0]), uintptr(len(batch))*unsafe.Sizeof(batch[0])),
 	}
 	for i := range batch {
