@@ -25,7 +25,7 @@ func (x *transmitter) reclaim(d *Device) {
 // watch resets a device that has sent nothing for too long. Without a link it may.
 func (x *transmitter) watch(d *Device) {
 	if err := x.Watch(d.cfg.Now, d.cfg.TxTimeout, d.linkUp.Load()); err != nil {
-		d.fault(resetTxTimeout, err)
+		d.recovery.Ask(resetTxTimeout, err)
 	}
 }
 
@@ -43,7 +43,7 @@ func (d *Device) Finished() int {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !d.recovery.Pending() && !d.recovery.Stopped() {
+	if d.recovery.Running() {
 		x.reclaim(d)
 	}
 	return x.TakeFinished()
@@ -59,7 +59,7 @@ func (d *Device) Await(int) bool {
 	switch {
 	case x.Untold():
 		return false
-	case d.recovery.Pending() || d.recovery.Stopped():
+	case !d.recovery.Running():
 		return true
 	case x.InFlight() == 0:
 		return false

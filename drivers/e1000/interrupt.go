@@ -32,7 +32,7 @@ func (d *Device) readLink() (up bool, err error) {
 func (d *Device) lookAtLink() (changed bool) {
 	up, err := d.readLink()
 	if err != nil {
-		d.fault(resetGone, err)
+		d.recovery.Ask(resetGone, err)
 		return true
 	}
 	return d.setLink(up)
@@ -82,7 +82,7 @@ func (d *Device) Wait() {
 	}
 	causes := d.regs.Read32(regICR)
 	if causes == allOnes {
-		d.fault(resetGone, errGone)
+		d.recovery.Ask(resetGone, errGone)
 		return
 	}
 	if d.model.express && causes != 0 {

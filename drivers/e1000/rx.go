@@ -149,7 +149,7 @@ func (d *Device) Receive(batch []nic.Packet) int {
 		length := int(word & rxLengthMask)
 		if length > rxBuffer {
 			r.giveBack(id)
-			d.fault(resetRxLength, fmt.Errorf("device wrote %d bytes into a buffer of %d", length, rxBuffer))
+			d.recovery.Ask(resetRxLength, fmt.Errorf("device wrote %d bytes into a buffer of %d", length, rxBuffer))
 			break
 		}
 		if bad := r.check(word, length); bad != ok {
@@ -205,7 +205,7 @@ func (d *Device) Release(batch []nic.Packet) {
 		}
 		p.Reset()
 	}
-	if !d.recovery.Pending() && !d.recovery.Stopped() {
+	if d.recovery.Running() {
 		r.refill(d)
 	}
 }

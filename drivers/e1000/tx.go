@@ -85,7 +85,7 @@ func (d *Device) Reserve(p *nic.Packet, n int) bool {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if d.recovery.Pending() || d.recovery.Stopped() {
+	if !d.recovery.Running() {
 		d.counters.add(txRefused, 1)
 		return false
 	}

@@ -67,7 +67,7 @@ func FuzzDevice(f *testing.F) {
 			if owned[ownerPoller] != poller.Held() || owned[ownerDriver] != len(d.rx.idle) {
 				t.Fatalf("poller holds %d buffers, %d recorded; driver %d, %d idle", poller.Held(), owned[ownerPoller], owned[ownerDriver], len(d.rx.idle))
 			}
-			if !d.recovery.Pending() && !d.recovery.Stopped() && d.rx.q.Err() == nil && owned[ownerDevice] != d.rx.q.InFlight() {
+			if d.recovery.Running() && d.rx.q.Err() == nil && owned[ownerDevice] != d.rx.q.InFlight() {
 				t.Fatalf("device holds %d buffers, %d in flight", owned[ownerDevice], d.rx.q.InFlight())
 			}
 		}

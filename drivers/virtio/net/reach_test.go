@@ -41,7 +41,7 @@ func TestOneLookupServesASegment(t *testing.T) {
 		send(t, d, frameOf(60, 2))
 		c.transmitAll()
 	}
-	d.fault(resetNeedsReset, errNeedsReset)
+	d.recovery.Ask(resetNeedsReset, errNeedsReset)
 	d.Receive(batch)
 	works(t, d, c)
 	if n := c.DMA.Counters().Maps; n != uint64(segments) {

@@ -150,7 +150,7 @@ func (d *Device) Receive(batch []nic.Packet) int {
 		}
 		if len(first) < headerBytes {
 			d.rx.giveBack(id)
-			d.fault(resetShortHeader, fmt.Errorf("device wrote %d bytes, a frame's header has %d", len(first), headerBytes))
+			d.recovery.Ask(resetShortHeader, fmt.Errorf("device wrote %d bytes, a frame's header has %d", len(first), headerBytes))
 			break
 		}
 		h := parseHeader(first)
@@ -182,12 +182,12 @@ func (d *Device) Receive(batch []nic.Packet) int {
 // them nothing tells where the next frame starts, so false ends in a reset.
 func (d *Device) gather(p *nic.Packet, count int) bool {
 	if count == 0 || count > nic.BuffersMax {
-		d.fault(resetBufferCount, fmt.Errorf("device spread a frame over %d buffers, want 1 to %d", count, nic.BuffersMax))
+		d.recovery.Ask(resetBufferCount, fmt.Errorf("device spread a frame over %d buffers, want 1 to %d", count, nic.BuffersMax))
 		return false
 	}
 	if pending := d.rx.q.Pending(); pending < count-1 {
 		if !d.checkQueue(d.rx.q) {
-			d.fault(resetMissingBuffers, fmt.Errorf("device spread a frame over %d buffers and returned %d", count, pending+1))
+			d.recovery.Ask(resetMissingBuffers, fmt.Errorf("device spread a frame over %d buffers and returned %d", count, pending+1))
 		}
 		return false
 	}
@@ -235,7 +235,7 @@ func (d *Device) Release(batch []nic.Packet) {
 		}
 		p.Reset()
 	}
-	if !d.recovery.Pending() && !d.recovery.Stopped() {
+	if d.recovery.Running() {
 		d.rx.refill(d)
 	}
 }

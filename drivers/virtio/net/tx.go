@@ -75,7 +75,7 @@ func (d *Device) Reserve(p *nic.Packet, n int) bool {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if d.recovery.Pending() || d.recovery.Stopped() {
+	if !d.recovery.Running() {
 		d.counters.add(txRefused, 1)
 		return false
 	}
@@ -104,7 +104,7 @@ func (d *Device) Finished() int {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !d.recovery.Pending() && !d.recovery.Stopped() {
+	if d.recovery.Running() {
 		x.reclaim(d)
 	}
 	return x.TakeFinished()
@@ -120,7 +120,7 @@ func (d *Device) Await(frames int) bool {
 	switch {
 	case x.Untold():
 		return false
-	case d.recovery.Pending() || d.recovery.Stopped():
+	case !d.recovery.Running():
 		return true
 	case x.InFlight() == 0:
 		return false
@@ -144,7 +144,7 @@ func (x *transmitter) refused(d *Device) {
 // for too long.
 func (x *transmitter) stuck(d *Device) {
 	if err := x.Watch(d.cfg.Now, d.cfg.TxTimeout, true); err != nil {
-		d.fault(resetTxTimeout, err)
+		d.recovery.Ask(resetTxTimeout, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/drivers/internal/cardtest"
+	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
 	"github.com/sluice-os/sluice/drivers/virtio/internal/fake"
@@ -56,7 +57,16 @@ func TestRecoveryWakes(t *testing.T) {
 			needsReset(c, d, now)
 		}},
 		{"reset too often", false, func(c *lazy, d *Device, now *cardtest.Clock) {
-			for d.recovery.Spend(nil) == nil {
+			batch := nic.NewBatch(1)
+			for range recovery.ResetsMax {
+				d.Blocked(errNeedsReset)
+				d.Receive(batch)
+			}
+			for d.Reserve(&batch[0], 60) {
+				d.Transmit(batch)
+			}
+			if !d.Arm() || !d.Link().Up {
+				t.Fatal("given up too early")
 			}
 			needsReset(c, d, now)
 		}},
