@@ -64,13 +64,9 @@ func FuzzDevice(f *testing.F) {
 				c.setLink(op&16 == 0)
 				poller.Pause()
 			}
-			owned := map[owner]int{}
-			for _, buffer := range d.rx.buffers {
-				owned[buffer.owner]++
-			}
-			if owned[ownerPoller] != poller.Held() || owned[ownerDriver] != len(d.rx.idle) || owned[ownerDevice] != d.rx.lent {
+			if driver, device, held := d.rx.Owned(); held != poller.Held() || driver != d.rx.Idle() || device != d.rx.lent {
 				t.Fatalf("poller holds %d buffers, %d recorded; driver %d, %d idle; device %d, %d lent",
-					poller.Held(), owned[ownerPoller], len(d.rx.idle), owned[ownerDriver], d.rx.lent, owned[ownerDevice])
+					poller.Held(), held, driver, d.rx.Idle(), device, d.rx.lent)
 			}
 			x := &d.tx
 			used := 0

@@ -164,7 +164,7 @@ func TestReach(t *testing.T) {
 	c.mu.Unlock()
 	batch := nic.NewBatch(1)
 	id := d.rx.slots[d.rx.next]
-	copy(d.rx.buffers[id].bytes, frameOf(60, 4))
+	copy(d.rx.Bytes(id), frameOf(60, 4))
 	atomic.StoreUint64(&d.rx.desc[d.rx.next].word, 60|rxEOP|rxDD)
 	if d.Receive(batch) != 1 || !bytes.Equal(contents(&batch[0]), frameOf(60, 4)) {
 		t.Error("a frame was looked for where the device said")

@@ -81,9 +81,9 @@ func (d *Device) Blocked(err error) { d.recovery.Ask(resetBlocked, err) }
 // between the device and memory. Headers of earlier frames are cleared, so that none
 // is received again in place of what the device writes elsewhere.
 func (d *Device) Misdirect(addr uint64) (buffers int) {
-	for i := range d.rx.buffers {
-		if b := &d.rx.buffers[i]; b.owner == ownerDevice {
-			clear(b.bytes[:headerBytes])
+	for id := range uint32(d.rx.Len()) {
+		if d.rx.Lent(id) {
+			clear(d.rx.Bytes(id)[:headerBytes])
 		}
 	}
 	return d.rx.q.Misdirect(addr)
