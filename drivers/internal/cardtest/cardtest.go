@@ -55,6 +55,16 @@ func Count(d nic.Device, name string) (value uint64) {
 	return value
 }
 
+// Uncounted checks that d has counted nothing under those names.
+func Uncounted(t testing.TB, d nic.Device, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if v := Count(d, name); v != 0 {
+			t.Errorf("%s is %d", name, v)
+		}
+	}
+}
+
 // Send reserves, writes and transmits one frame.
 func Send(t testing.TB, d nic.Device, frame []byte) {
 	t.Helper()

@@ -17,18 +17,9 @@ const full = virtio.FeatureVersion1 | virtio.FeatureAccessPlatform | virtio.Feat
 
 // What the tests of all cards have, by the names that these tests use.
 var (
-	testMAC  = cardtest.MAC
-	frameOf  = cardtest.Frame
-	contents = cardtest.Contents
-	fill     = cardtest.Fill
+	testMAC, frameOf, contents = cardtest.MAC, cardtest.Frame, cardtest.Contents
+	fill, send, count          = cardtest.Fill, cardtest.Send, cardtest.Count
 )
-
-func count(d *Device, name string) uint64 { return cardtest.Count(d, name) }
-
-func send(t testing.TB, d *Device, frame []byte) {
-	t.Helper()
-	cardtest.Send(t, d, frame)
-}
 
 // card is a network card in front of a fake device.
 type card struct {
