@@ -90,7 +90,7 @@ func (s *State[R]) Ask(reason R, err error) {
 // goes wrong from then on is a new cause. Whoever transmits is kept out meanwhile.
 func (s *State[R]) Recover() {
 	f := s.fault.Swap(nil)
-	if f == nil {
+	if f == nil || s.stopped.Load() { // who asks may have looked just before it was stopped
 		return
 	}
 	if s.moved.Swap(0) >= ProgressFrames {

@@ -129,6 +129,26 @@ func TestRestartFails(t *testing.T) {
 	}
 }
 
+// TestCausesTooLate: what goes wrong while the device is given up, or is noticed by somebody
+// who did not know yet, is no cause.
+func TestCausesTooLate(t *testing.T) {
+	d := newDevice()
+	d.device.Restart = func() error {
+		d.restarts++
+		d.Ask("meanwhile", errLie)
+		return errLie
+	}
+	d.lie()
+	if !d.Stopped() || d.Pending() {
+		t.Errorf("stopped %t, a reset is due: %t", d.Stopped(), d.Pending())
+	}
+	d.fault.Store(&fault[reason]{"late", errLie})
+	d.Recover()
+	if d.Pending() || d.resets != 1 || d.restarts != 1 || d.stops != 1 {
+		t.Errorf("%d resets, %d restarts, stopped %d times", d.resets, d.restarts, d.stops)
+	}
+}
+
 // TestCausesMeanwhile: what goes wrong in a restart is a new cause.
 func TestCausesMeanwhile(t *testing.T) {
 	d := newDevice()

@@ -100,6 +100,18 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestDrop: what is not lent is finished with the length that its caller gave it, if that is
+// one.
+func TestDrop(t *testing.T) {
+	f := mustOpen(t)
+	for _, n := range []int{60, -1, 0, 40} {
+		f.Drop(&nic.Packet{Len: n})
+	}
+	if !f.Untold() || f.TakeFinished() != 100 || f.Untold() || f.TakeFinished() != 0 {
+		t.Error("not 100 bytes, or told twice")
+	}
+}
+
 // TestOrder: a place is given back once all older ones are.
 func TestOrder(t *testing.T) {
 	f := mustOpen(t)
