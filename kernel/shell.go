@@ -11,7 +11,6 @@ import (
 	"github.com/sluice-os/sluice/kernel/console"
 	"github.com/sluice-os/sluice/kernel/host"
 	"github.com/sluice-os/sluice/kernel/host/netinfo"
-	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/arena"
@@ -21,7 +20,7 @@ import (
 
 // runShell serves the console for ever.
 func (m *machine) runShell() {
-	line, err := irq.ISA(console.Line, "console")
+	line, err := consoleInterrupt()
 	if err != nil {
 		slog.Error("no console input", "reason", err)
 		select {}

@@ -100,7 +100,7 @@ func (p *plan) boot(ctx context.Context, n network, g guest, memory int, serve s
 	m := &machine{guest: g, net: n, cmd: cmd, keys: keys, log: path, exited: make(chan struct{})}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%s: %w", qemu.Program, err)
+		return nil, fmt.Errorf("%s: %w", cmd.Path, err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -34,7 +34,7 @@ func (p *plan) work() string { return filepath.Join(p.Build, "bench") }
 func prepare(ctx context.Context, s settings) (plan, error) {
 	p := plan{settings: s}
 	var err error
-	if p.QEMU, err = qemu.Find(); err != nil {
+	if p.QEMU, err = qemu.Find(s.Machine); err != nil {
 		return p, err
 	}
 	image, err := os.ReadFile(s.Image)

@@ -39,7 +39,9 @@ func (c boardCase) driver() string {
 // boardCases holds every value and every pair of machine, card, format and firmware that
 // goes together, or the product.
 func boardCases(all bool) (cases []boardCase) {
-	cases = append(cases, boardCase{"microvm", qemu.CardVirtIO, "elf", ""})
+	for _, machine := range []string{"microvm", "firecracker", "cloudhypervisor"} {
+		cases = append(cases, boardCase{machine, qemu.CardVirtIO, "elf", ""})
+	}
 	for i, machine := range []string{"q35", "pc"} {
 		for j, card := range qemu.Cards {
 			for k, format := range build.Formats {
