@@ -6,6 +6,7 @@
 # make test       everything that proves it works: host tests, then QEMU suites
 # make test-all   the same with the full product of every table
 # make lint       gofmt, go vet, staticcheck, go mod tidy
+# make soak       one machine for SOAK=1h at a low rate with bursts; what it holds stays the same
 # make bench      measure against a Linux guest; docs/performance.md explains
 
 SHELL   := /bin/bash -o pipefail
@@ -25,7 +26,7 @@ HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.I
 
 SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
-.PHONY: all run test test-all test-host test-million test-qemu lint bench clean qemu arm gcc ovmf images FORCE
+.PHONY: all run test test-all test-host test-million test-qemu lint soak bench clean qemu arm gcc ovmf images FORCE
 
 all: images $(BUILD)/sluice.elf
 
@@ -71,6 +72,10 @@ lint:
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(GO) vet -unsafeptr=false ./...
 	GOROOT=$(CURDIR)/$(BUILD)/goroot GOARCH=arm64 $(GO) vet -unsafeptr=false ./kernel/... ./boards/virt-arm64
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(BUILD)/staticcheck ./...
+
+SOAK ?= 1h
+soak: qemu images
+	SLUICE_BUILD=$(CURDIR)/$(BUILD) SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestSoak$$' ./qemutest/suites
 
 bench: qemu images
 	$(GO) run ./qemutest/bench -build $(BUILD)

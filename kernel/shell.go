@@ -86,7 +86,7 @@ func memory(collect, audit bool) shell.Memory {
 	u, a := vm.Usage(), vm.TakeAccount()
 	m := shell.Memory{
 		Total: u.Total, Used: u.Total - u.Free, Free: u.Free,
-		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Collections: stats.NumGC,
+		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Collections: stats.NumGC, Goroutines: runtime.NumGoroutine(),
 		RAM: a.RAM, Audited: audit,
 	}
 	for _, l := range a.Lines {
