@@ -155,6 +155,11 @@ func finish(o *build.Options, m *manifest.Manifest) error {
 	if err := build.CheckFormat(o.Board, o.Format); err != nil {
 		return usageError{err}
 	}
+	if m != nil {
+		if err := build.CheckDomains(o.Board); err != nil {
+			return usageError{err}
+		}
+	}
 	if o.Output == "" {
 		name := "sluice"
 		if m == nil {

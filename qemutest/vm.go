@@ -124,12 +124,12 @@ type VM struct {
 // and the machine runs, its account of its memory must be right, see CheckMemory.
 func Start(t testing.TB, c Config) *VM {
 	t.Helper()
-	program, err := qemu.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if c.Machine == "" {
 		c.Machine = "microvm"
+	}
+	program, err := qemu.Find(c.Machine)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if c.Memory == 0 {
 		c.Memory = memoryDefault
@@ -213,7 +213,7 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	v.line = qemu.Shell(args)
+	v.line = qemu.Shell(c.Machine, args)
 	if err := v.run(append([]string{program}, args...)); err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func byHand(q qemu.Config) (string, error) {
 		q.More[i].Netdev = "user"
 	}
 	args, err := q.Args()
-	return qemu.Shell(args), err
+	return qemu.Shell(q.Machine, args), err
 }
 
 // run starts the process. vmtest owns it, its terminal and its output.

@@ -27,12 +27,25 @@ const module = "github.com/sluice-os/sluice"
 const tamagoModule = "github.com/usbarmory/tamago"
 
 // Boards are the boards that an image can be built for.
-var Boards = []string{"microvm", "pc"}
+var Boards = []string{"microvm", "pc", "firecracker", "cloudhypervisor", "virt-arm64"}
+
+// armBoard is the one whose processor is not x86-64.
+const armBoard = "virt-arm64"
+
+// CheckDomains reports whether an image of the board can have domains, or options of its
+// own, which come with them.
+func CheckDomains(board string) error {
+	if board == armBoard {
+		return fmt.Errorf("board %s has no domains yet: build its kernel alone, with -manifest none", board)
+	}
+	return nil
+}
 
 const (
 	// textAddress is where the kernel's text is linked: a page, which holds the
-	// ELF header, above 2 MiB.
-	textAddress = "0x201000"
+	// ELF header, above 2 MiB. On arm64 memory begins at 1 GiB.
+	textAddress    = "0x201000"
+	textAddressARM = "0x40201000"
 	// alignment of segments in memory, so that each has its own rights.
 	alignment = "0x1000"
 	// tags leave out what the kernel does not serve: HTTP/2 in net/http, and TLS.
@@ -71,6 +84,7 @@ type Options struct {
 	// KernelOptions are words of the kernel's command line that the image
 	// carries; the boot loader's come after them and win.
 	KernelOptions []string
+	Symbols       bool      // keep the kernel's symbols and DWARF, for a debugger
 	Tamago        string    // path of a TamaGo go command; "" means the stock toolchain
 	Report        io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
 	Redraw        bool      // whether Report is a terminal whose line can be redrawn
@@ -110,9 +124,21 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err := CheckFormat(o.Board, o.Format); err != nil {
 		return nil, err
 	}
+	if len(o.Domains)+len(o.KernelOptions) > 0 {
+		if err := CheckDomains(o.Board); err != nil {
+			return nil, err
+		}
+	}
+	goarch, text := "amd64", textAddress
+	if o.Board == armBoard {
+		goarch, text = "arm64", textAddressARM
+	}
 	goCmd := "go"
 	if o.Tamago != "" {
 		goCmd = o.Tamago
+	}
+	if goarch != "amd64" && o.Tamago != "" {
+		return nil, fmt.Errorf("board %s is built by the stock toolchain only: unset TAMAGO", o.Board)
 	}
 	env, err := toolchain(ctx, goCmd)
 	if err != nil {
@@ -141,10 +167,10 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	} else {
 		goos = "tamago"
 	}
-	args = append(args, "-ldflags", linkFlags(textAddress), pkg)
+	args = append(args, "-ldflags", linkFlags(text, o.Symbols), pkg)
 
 	cmd := exec.CommandContext(ctx, goCmd, args...)
-	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "GOAMD64=v1", "CGO_ENABLED=0", "GOFLAGS=", "GOEXPERIMENT=", "GOOSPKG="+tamagoModule)
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0", "CGO_ENABLED=0", "GOFLAGS=", "GOEXPERIMENT=", "GOOSPKG="+tamagoModule)
 	if err := compile(cmd, o); err != nil {
 		return nil, err
 	}
@@ -153,8 +179,10 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := elf.AddPVHNote(file); err != nil {
-		return nil, err
+	if goarch == "amd64" {
+		if err := elf.AddPVHNote(file); err != nil {
+			return nil, err
+		}
 	}
 	if len(o.Domains)+len(o.KernelOptions) > 0 {
 		packed, err := o.pack(ctx, tmp)

@@ -28,7 +28,20 @@ type measure struct {
 	linuxOnly bool
 }
 
-var measures = []measure{
+// measures are all rows but those of the path.
+var measures = append(ownMeasures, moreMeasures()...)
+
+// moreMeasures are those of cards and disks.
+func moreMeasures() (list []measure) {
+	for _, m := range cardMeasures {
+		row := m.measure
+		row.take = nil // on guests of their own: see takeCards
+		list = append(list, row)
+	}
+	return append(list, diskMeasures...)
+}
+
+var ownMeasures = []measure{
 	{name: "boot", title: "exec of QEMU to first HTTP answer", unit: "s",
 		wanted: "ratio <= 0.25", met: func(_, ratio float64) bool { return ratio <= 0.25 }},
 	{name: "size", title: "image (kernel and initramfs)", unit: "MB",

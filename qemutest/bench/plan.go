@@ -22,6 +22,8 @@ type plan struct {
 	Guests  []guest // Sluice first; Linux where it can be had
 	Domains domainImages
 	Path    []guest
+	Cards   []guest  // with Intel's cards
+	Disks   []guest  // that start from one
 	Crowd   string   // an image; "" for none
 	Defunct string   // likewise
 	Notes   []string // what cannot be measured, and why
@@ -34,7 +36,7 @@ func (p *plan) work() string { return filepath.Join(p.Build, "bench") }
 func prepare(ctx context.Context, s settings) (plan, error) {
 	p := plan{settings: s}
 	var err error
-	if p.QEMU, err = qemu.Find(); err != nil {
+	if p.QEMU, err = qemu.Find(s.Machine); err != nil {
 		return p, err
 	}
 	image, err := os.ReadFile(s.Image)
@@ -89,6 +91,18 @@ func prepare(ctx context.Context, s settings) (plan, error) {
 			p.Notes = append(p.Notes, fmt.Sprintf("no path of domains: %v", err))
 		}
 	}
+	if p.wantsCard("e1000") || p.wantsCard("e1000e") {
+		progress("making the guests with Intel's cards")
+		if p.Cards, err = makeCards(ctx, &p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no cards of Intel's: %v", err))
+		}
+	}
+	if p.wantsDisks() {
+		progress("making the disks")
+		if p.Disks, err = makeDisks(&p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no disks: %v", err))
+		}
+	}
 	for _, note := range p.Notes {
 		progress("%s", note)
 	}
@@ -118,6 +132,12 @@ func (p *plan) measure(ctx context.Context, n network) error {
 		return err
 	}
 	if err := p.takeStages(ctx, n, r); err != nil {
+		return err
+	}
+	if err := p.takeCards(ctx, n, r); err != nil {
+		return err
+	}
+	if err := p.takeDisks(ctx, n, r); err != nil {
 		return err
 	}
 	for run := range p.Runs {

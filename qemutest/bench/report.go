@@ -63,7 +63,7 @@ func (p *plan) newResults(n network) *results {
 	}
 	for _, g := range p.Guests {
 		if args, err := g.args(p.Machine, n, p.Memory, serveAll); err == nil {
-			r.Lines[g.Name] = qemu.Shell(args)
+			r.Lines[g.Name] = qemu.Shell(p.Machine, args)
 		}
 	}
 	for _, m := range measures {
