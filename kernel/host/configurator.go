@@ -39,7 +39,7 @@ type configurator struct {
 	messages chan dhcpDatagram
 
 	// follow is told what has changed since told.
-	follow func(*Facts)
+	follow []func(*Facts)
 	told   *Facts
 
 	mu        sync.Mutex

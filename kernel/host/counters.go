@@ -31,6 +31,7 @@ const (
 	rxDropFragmentKind
 	rxDropFragmentsFull
 	rxDropUnresolved
+	rxOSI
 	dhcpReceived
 	dhcpDropQueue
 	dhcpDropMalformed
@@ -48,6 +49,7 @@ const (
 	txDropNoBuffer
 	txDropUnresolved
 	txDropNoRoute
+	txDropOSI
 	udpEchoFast
 	udpEchoSlow
 	udpEchoDropPort
@@ -83,6 +85,7 @@ var counterNames = [counterCount]string{
 	rxDropFragmentKind:  "host_rx_drop_fragment_kind",
 	rxDropFragmentsFull: "host_rx_drop_fragments_full",
 	rxDropUnresolved:    "host_rx_drop_unresolved",
+	rxOSI:               "host_rx_osi",
 	dhcpReceived:        "host_dhcp_received",
 	dhcpDropQueue:       "host_dhcp_drop_queue",
 	dhcpDropMalformed:   "host_dhcp_drop_malformed",
@@ -100,6 +103,7 @@ var counterNames = [counterCount]string{
 	txDropNoBuffer:      "host_tx_drop_no_buffer",
 	txDropUnresolved:    "host_tx_drop_unresolved",
 	txDropNoRoute:       "host_tx_drop_no_route",
+	txDropOSI:           "host_tx_drop_osi_long",
 	udpEchoFast:         "host_udp_echo_fast",
 	udpEchoSlow:         "host_udp_echo_slow",
 	udpEchoDropPort:     "host_udp_echo_drop_port",

@@ -55,6 +55,8 @@ type link struct {
 	nexus netif.Receiver
 	// frames takes frames of other protocols; nil: nobody does.
 	frames netif.FrameReceiver
+	// osi takes PDUs of OSI's network layer; nil: nobody does.
+	osi *osiReceiver
 
 	// onLinkChange and onDHCP are called by the poller and must not block.
 	onLinkChange func(up bool)

@@ -165,7 +165,14 @@ func (p *poller) look(pkt *nic.Packet, in *received) {
 	head := gatherHead(pkt, &in.room)
 	info, reason, ok := classify(head, pkt.Len, p.link.mac)
 	if !ok {
-		if reason != rxDropEthertype || !p.offerFrame(pkt, head) {
+		taken := false
+		if reason == rxDropLLC || reason == rxDropEthertype {
+			taken = p.offerOSI(pkt, head)
+		}
+		if !taken && reason == rxDropEthertype {
+			taken = p.offerFrame(pkt, head)
+		}
+		if !taken {
 			p.link.counters.inc(reason)
 		}
 		return
