@@ -27,12 +27,13 @@ func (t *Table) choose(prefix netip.Prefix, d *destination) {
 // install puts ways into the FIB in place of those that are there; none: takes those out.
 func (t *Table) install(prefix netip.Prefix, d *destination, ways []Hop) {
 	old := d.ways
-	if old != nil && slices.Equal(old.Hops, ways) {
+	local := d.best == Local && len(ways) > 0
+	if old != nil && old.Local == local && slices.Equal(old.Hops, ways) {
 		return
 	}
 	d.ways = nil
 	if len(ways) > 0 {
-		d.ways = t.sets.take(ways)
+		d.ways = t.sets.take(ways, local)
 		t.fib.Insert(prefix, d.ways.number) // the prefix was looked at in valid
 	} else {
 		t.fib.Delete(prefix)
@@ -43,7 +44,7 @@ func (t *Table) install(prefix netip.Prefix, d *destination, ways []Hop) {
 }
 
 // ways appends the hops of a route that can be used: their cards have a link, and the networks that
-// their addresses are in are connected. Only one card has a connected network.
+// their addresses are in are connected. Only one card has a connected network or an address.
 func (t *Table) ways(p Protocol, k *known, list []Hop) []Hop {
 	for _, h := range k.Hops {
 		if h.Card == AnyCard {
@@ -53,10 +54,10 @@ func (t *Table) ways(p Protocol, k *known, list []Hop) []Hop {
 			}
 			h.Card = c
 		}
-		if t.down[h.Card] || slices.Contains(list, h) {
+		if t.down[h.Card] && p != Local || slices.Contains(list, h) {
 			continue
 		}
-		if list = append(list, h); p == Connected {
+		if list = append(list, h); p <= Connected {
 			break
 		}
 	}

@@ -6,8 +6,11 @@ package rib
 type Protocol uint8
 
 const (
+	// Local routes are the machine's own addresses: what is sent there is delivered, whether
+	// the card that has the address has a link or not.
+	Local Protocol = iota
 	// Connected routes are the networks of a card's own addresses.
-	Connected Protocol = iota
+	Connected
 	// Static routes were configured.
 	Static
 	// ISIS routes were computed by IS-IS.
@@ -19,10 +22,10 @@ const (
 
 // Distance is the administrative distance: of the routes to a prefix that with the least is
 // installed. They are those of FRR; a route that DHCP has told has 254 elsewhere too.
-func (p Protocol) Distance() uint8 { return [...]uint8{0, 1, 115, 254}[p] }
+func (p Protocol) Distance() uint8 { return [...]uint8{0, 0, 1, 115, 254}[p] }
 
 // String is the protocol's name.
-func (p Protocol) String() string { return [...]string{"connected", "static", "isis", "kernel"}[p] }
+func (p Protocol) String() string { return [...]string{"local", "connected", "static", "isis", "kernel"}[p] }
 
 // Code is the letter that lists have for it.
-func (p Protocol) Code() byte { return "CSIK"[p] }
+func (p Protocol) Code() byte { return "LCSIK"[p] }

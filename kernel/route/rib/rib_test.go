@@ -166,6 +166,23 @@ func TestCardDown(t *testing.T) {
 	want(t, tab, "2001:db8::1", "0 fe80::1")
 }
 
+// An address of the machine's stays one when its card has no link.
+func TestLocal(t *testing.T) {
+	tab := newTable()
+	tab.Replace(Connected, IPv4, []Route{{prefix("192.0.2.0/24"), 0, []Hop{{Card: 1}}}})
+	tab.Replace(Local, IPv4, []Route{{prefix("192.0.2.1/32"), 0, []Hop{{Card: 1}}}})
+	tab.Update(Static, []Route{{prefix("192.0.2.1/32"), 0, []Hop{via("192.0.2.2", AnyCard)}}}, nil)
+	for _, up := range []bool{true, false} {
+		tab.SetCard(1, up)
+		if n := tab.Lookup(addr("192.0.2.1")); n == nil || !n.Local || n.Hops[0].Card != 1 {
+			t.Errorf("link %v: own address has ways %+v", up, n)
+		}
+		if n := tab.Lookup(addr("192.0.2.9")); (n != nil) != up || n != nil && n.Local {
+			t.Errorf("link %v: another one has ways %+v", up, n)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	tab := New(2, func() time.Duration { return 0 })
 	hops := []Hop{via("192.0.2.1", 0)}

@@ -5,7 +5,9 @@ package rib
 
 // Nexthops are ways that are equally good. They do not change.
 type Nexthops struct {
-	Hops   []Hop // 1 to ECMP
+	Hops []Hop // 1 to ECMP
+	// Local says that it is the machine's own address: Hops[0] has its card.
+	Local  bool
 	number uint32
 	uses   int
 	key    setKey
@@ -20,7 +22,10 @@ func (n *Nexthops) Pick(flow uint32) *Hop {
 }
 
 // setKey is what a set has in it.
-type setKey [ECMP]Hop
+type setKey struct {
+	hops  [ECMP]Hop
+	local bool
+}
 
 type sets struct {
 	all  []*Nexthops // by number; nil: free
@@ -31,14 +36,14 @@ type sets struct {
 func (s *sets) init() { s.by = map[setKey]*Nexthops{} }
 
 // take returns the set with these hops, which it counts as one use of.
-func (s *sets) take(hops []Hop) *Nexthops {
-	var key setKey
-	copy(key[:], hops)
+func (s *sets) take(hops []Hop, local bool) *Nexthops {
+	key := setKey{local: local}
+	copy(key.hops[:], hops)
 	if n := s.by[key]; n != nil {
 		n.uses++
 		return n
 	}
-	n := &Nexthops{Hops: append([]Hop(nil), hops...), uses: 1, key: key}
+	n := &Nexthops{Hops: append([]Hop(nil), hops...), Local: local, uses: 1, key: key}
 	if last := len(s.free) - 1; last >= 0 {
 		n.number, s.free = s.free[last], s.free[:last]
 		s.all[n.number] = n
