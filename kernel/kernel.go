@@ -22,6 +22,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/fatal"
 	"github.com/sluice-os/sluice/kernel/klog"
 	"github.com/sluice-os/sluice/kernel/options"
+	"github.com/sluice-os/sluice/kernel/route/rib"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/budget"
@@ -64,6 +65,9 @@ type machine struct {
 	// stray is the page of cardFault.
 	stray  []byte
 	budget *budget.Budget // nil without domains
+	// routing is nil without a routing protocol, and routes what the machine knows.
+	routing routing
+	routes  *rib.Table
 }
 
 // Main runs the kernel; it does not return.
@@ -77,7 +81,9 @@ func Main(b Board) {
 	m.findDevices()
 	m.seed()
 	m.newBudget()
+	m.routing = m.newRouting()
 	m.startNetworks()
+	m.startRouting()
 	m.startDomains()
 	m.runShell()
 }

@@ -122,6 +122,9 @@ func (m *machine) startNetwork(n *network, card nic.Device, first bool, memory, 
 		// An eighth of the kernel's heap is for flows and ports, at most.
 		n.nexus, err = m.newNexus(stack, n.index, domain.Listeners(vm.Archive(), n.name, first), m.heapLimit/8/uint64(several))
 	}
+	if err == nil && m.routing != nil {
+		m.routing.attach(n, stack)
+	}
 	if err == nil {
 		err = stack.Start()
 	}

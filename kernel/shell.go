@@ -72,6 +72,9 @@ func (m *machine) runShell() {
 		}
 		sys.Tables["arenas"] = m.domains.Arenas
 	}
+	if m.routing != nil {
+		sys.Routing = m.routing
+	}
 	slog.Info("ready")
 	for {
 		err := shell.New(console.Reader{Wait: line.Wait}, console.Raw{}, sys).Run(context.Background())

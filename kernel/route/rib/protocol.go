@@ -25,7 +25,9 @@ const (
 func (p Protocol) Distance() uint8 { return [...]uint8{0, 0, 1, 115, 254}[p] }
 
 // String is the protocol's name.
-func (p Protocol) String() string { return [...]string{"local", "connected", "static", "isis", "kernel"}[p] }
+func (p Protocol) String() string {
+	return [...]string{"local", "connected", "static", "isis", "kernel"}[p]
+}
 
 // Code is the letter that lists have for it.
 func (p Protocol) Code() byte { return "LCSIK"[p] }
