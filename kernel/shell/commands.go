@@ -39,7 +39,7 @@ func init() {
 		{"top", "top [-n TIMES]", "processor share every 2 s; ^C ends it", (*Shell).top},
 		{"mem", "mem [-g] [-a] [-j]", "whose the memory is; -g collects garbage first, -a looks at every frame", (*Shell).mem},
 		{"arenas", "arenas [-j]", "memory of channels and pipes by region", tableCommand("arenas")},
-		{"show", "show isis neighbor|interface|database|topology|route|spf-log|adjacency-log [-j]", "IS-IS: see docs/isis.md for more", (*Shell).show},
+		{"show", "show isis LIST [-j]", "IS-IS: neighbor, interface, database [detail], topology, route, spf-log, adjacency-log", (*Shell).show},
 		{"router", "router isis COMMAND", "change the configuration of IS-IS while it runs", (*Shell).router},
 		{"dmesg", "dmesg", "the kernel's log", (*Shell).dmesg},
 		{"pci", "pci", "devices on the PCI bus", (*Shell).pci},
