@@ -11,6 +11,8 @@ type routing interface {
 	// attach puts it on a network, whose stack is not started yet.
 	attach(n *network, s *host.Stack)
 	Start()
+	// Page is what the web app shows of it, in JSON.
+	Page() []byte
 }
 
 // startRouting starts it on the networks that there are.

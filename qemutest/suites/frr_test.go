@@ -45,7 +45,7 @@ func routerImage(t *testing.T, manifest string) string {
 // routerMachine boots a machine with so many cards and configures IS-IS on it.
 func routerMachine(t *testing.T, image string, cards int, commands ...string) *qemutest.VM {
 	t.Helper()
-	c := qemutest.Config{Machine: "q35", Image: image, Memory: 512, Net: qemutest.RawWire, Limit: 4 * time.Minute, MAC: "52:54:00:12:34:10"}
+	c := qemutest.Config{Machine: "q35", Image: image, Memory: 768, Net: qemutest.RawWire, Limit: 4 * time.Minute, MAC: "52:54:00:12:34:10"}
 	for n := 1; n < cards; n++ {
 		// One of them is e1000's: it too has to let the groups in.
 		card := qemu.Card{MAC: fmt.Sprintf("52:54:00:12:34:1%d", n)}
@@ -277,12 +277,17 @@ func frrLevels(t *testing.T, image string) {
 	// Names.
 	has(t, end, a, "show isis hostname", `0000\.0000\.0001 sluice`, true)
 	ours(t, end, vm, "show isis hostname", `^ *2 +0000\.0000\.000a +fa`, true)
-	// Overload, said by either side.
+	// Overload, said by either side. FRR looks for paths anew when a link's metric is another, not
+	// for the bit alone.
+	t.Logf("settled %v before the deadline", time.Until(end).Round(time.Second))
+	end = time.Now().Add(90 * time.Second)
 	vm.Command(t, "router isis overload on")
+	vm.Command(t, "router isis interface eth2 metric 11")
 	has(t, end, a, "show isis database", `^sluice\.00-00 .* 0/0/1$`, true)
-	routes(t, end, a, "show ip route isis", 500) // what is the machine's own
 	has(t, end, a, "show ip route isis", `10\.255\.0\.3/32`, false)
+	routes(t, end, a, "show ip route isis", 500) // what is the machine's own
 	vm.Command(t, "router isis overload off")
+	vm.Command(t, "router isis interface eth2 metric 10")
 	has(t, end, a, "show ip route isis", `10\.255\.0\.3/32`, true)
 	if err := c.Configure("router isis 1", "set-overload-bit"); err != nil {
 		t.Error(err)
@@ -296,6 +301,7 @@ func frrLevels(t *testing.T, image string) {
 	ours(t, end, vm, "show isis interface", `^eth2 .* is not DIS`, true)
 	ours(t, end, vm, "show isis database", `^fb\.0[1-9]-00 .* [1-9]\d* +./0/.$`, false)
 	has(t, end, c, "show isis interface detail", "LAN Priority: 10, is DIS", true)
+	t.Logf("changed %v before the deadline", time.Until(end).Round(time.Second))
 	// Each side begins anew.
 	if err := a.StopISIS(); err != nil {
 		t.Fatal(err)

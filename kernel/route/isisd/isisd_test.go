@@ -172,6 +172,27 @@ func TestRouter(t *testing.T) {
 			}
 		}
 
+		var page struct {
+			Neighbors []struct {
+				SystemID string `json:"system_id"`
+				Facts    map[string]any
+			}
+			Nodes []struct {
+				Name   string
+				Own    bool
+				Metric *int `json:"ipv6_metric"`
+			}
+			Links []struct {
+				From, To string
+				IPv4     bool
+			}
+		}
+		if err := json.Unmarshal(a.Page(), &page); err != nil || len(page.Neighbors) != 1 || page.Neighbors[0].SystemID != "r2" ||
+			page.Neighbors[0].Facts["our_ipv6"] != "ok" || page.Neighbors[0].Facts["peer_ipv6"] != true ||
+			len(page.Nodes) != 2 || !page.Nodes[0].Own || page.Nodes[1].Metric == nil || *page.Nodes[1].Metric != 10 || len(page.Links) != 2 || !page.Links[0].IPv4 {
+			t.Errorf("the page has %v\n%s", err, a.Page())
+		}
+
 		// Another metric leaves the neighbour as it is.
 		before := strings.Count(a.show("adjacency-log"), "\n")
 		a.set("interface eth0 metric 77")
