@@ -16,7 +16,7 @@ function element(name, text, className) {
 }
 
 function shape(name, attributes) {
-  const e = document.createElementNS("http://www.w3.org/2000/svg", name);
+  const e = document.createElementNS(byId("graph").namespaceURI, name);
   for (const [k, v] of Object.entries(attributes)) e.setAttribute(k, v);
   return e;
 }
