@@ -43,6 +43,8 @@ type Interface struct {
 	Name      string   // "lo", or that of a tap
 	Addresses []string // with their prefix lengths
 	Lines     []string // of its configuration, for example "isis network point-to-point"
+	// Later says that it is not made by Start but by Join.
+	Later bool
 	// DAD is how many probes look for the IPv6 addresses on the link; 0: the kernel's choice.
 	DAD int
 }
@@ -94,6 +96,9 @@ func (r *Router) start(t testing.TB) (err error) {
 		}
 	}
 	for _, i := range r.Interfaces {
+		if i.Later {
+			continue
+		}
 		if i.Name != "lo" {
 			if err := ip("-n", r.Namespace, "tuntap", "add", "dev", i.Name, "mode", "tap"); err != nil {
 				return err
@@ -114,6 +119,25 @@ func (r *Router) start(t testing.TB) (err error) {
 		}
 	}
 	return r.StartDaemons()
+}
+
+// Join joins two routers by interfaces of theirs that are Later, and gives those their addresses.
+func Join(t testing.TB, a *Router, nameA string, b *Router, nameB string) {
+	t.Helper()
+	err := ip("link", "add", nameA, "netns", a.Namespace, "type", "veth", "peer", "name", nameB, "netns", b.Namespace)
+	for _, x := range []struct {
+		r    *Router
+		name string
+	}{{a, nameA}, {b, nameB}} {
+		for _, i := range x.r.Interfaces {
+			if err == nil && i.Name == x.name {
+				err = errors.Join(x.r.addresses(i), ip("-n", x.r.Namespace, "link", "set", i.Name, "up"))
+			}
+		}
+	}
+	if err != nil {
+		t.Fatalf("frr: %s and %s: %v", a.Name, b.Name, err)
+	}
 }
 
 // addresses gives an interface its addresses, which may be thousands, in one go.
