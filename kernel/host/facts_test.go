@@ -70,7 +70,9 @@ func TestFactsOfAddresses(t *testing.T) {
 	}
 	pb.setLink(true)
 	until(t, "an address that is another's", func() bool {
-		return b.has(true, func(f *Facts) bool { return f.Up && f.Duplicate == own && !f.Tentative.IsValid() && len(f.Addresses) == 0 })
+		return b.has(true, func(f *Facts) bool {
+			return f.Up && f.Duplicate == own && !f.Tentative.IsValid() && len(f.Addresses) == 0
+		})
 	})
 	if !b.has(false, looked) {
 		t.Error("it was not looked for before")
