@@ -119,10 +119,10 @@ func says(v *isis.LSPView) (lines []string) {
 	for _, m := range v.Topologies {
 		flags := ""
 		if m.Overload {
-			flags += " (overload)"
+			flags += " Overload"
 		}
 		if m.Attached {
-			flags += " (attached)"
+			flags += " Attached"
 		}
 		add("MT Router Info: %s%s", topologyName(m.ID), flags)
 	}
