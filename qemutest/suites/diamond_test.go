@@ -24,6 +24,8 @@ ip = "10.12.0.2/24"
 [nic.eth1]
 ip = "10.24.0.2/24"
 ip6 = "2001:db8:24::2/64"
+[router]
+forward = true
 [router.isis]
 net = "49.0001.0000.0000.0002.00"
 hostname = "r2"
