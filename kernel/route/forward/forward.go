@@ -7,6 +7,7 @@
 package forward
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -208,4 +209,35 @@ func (d *Decision) fits(p *Packet, mayCut bool) {
 	default:
 		d.answer(TooBig)
 	}
+}
+
+// Way is where a packet of the machine's own goes, of which b is the front: Send with its card,
+// neighbour and MTU, or Elsewhere with the card that has the address. false: nowhere. The caller
+// does not hold the routes' RLock.
+func (c *Core) Way(b []byte) (d Decision, ok bool) {
+	c.routes.RLock()
+	defer c.routes.RUnlock()
+	var ways *rib.Nexthops
+	var to netip.Addr
+	flow := uint32(0)
+	switch {
+	case len(b) >= ipv4Header && b[0]>>4 == 4:
+		to = netip.AddrFrom4([4]byte(b[16:20]))
+		ways, flow = c.routes.Lookup4(binary.BigEndian.Uint32(b[16:])), c.flow4(b, int(b[0]&15)*4)
+	case len(b) >= ipv6Header && b[0]>>4 == 6:
+		to = netip.AddrFrom16([16]byte(b[24:40]))
+		ways, flow = c.routes.Lookup6(binary.BigEndian.Uint64(b[24:]), binary.BigEndian.Uint64(b[32:])), c.flow6(b)
+	}
+	if ways == nil {
+		return d, false
+	}
+	hop := ways.Pick(flow)
+	d = Decision{Verdict: Send, Card: hop.Card, Next: hop.Via, MTU: c.card(hop.Card).MTU, Length: len(b)}
+	if ways.Local {
+		d.Verdict = Elsewhere
+	}
+	if !d.Next.IsValid() {
+		d.Next = to
+	}
+	return d, true
 }
