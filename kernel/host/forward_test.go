@@ -447,6 +447,12 @@ func TestForwardFull(t *testing.T) {
 	res.Body.Close()
 	r.far.frozen.Store(false)
 	r.far.Kick()
+	until(t, "what waits has left", func() bool {
+		tx := r.stacks[1].link.tx
+		tx.mu.Lock()
+		defer tx.mu.Unlock()
+		return tx.queue.length() == 0
+	})
 	if _, err := r.datagram(t, "198.51.100.2:7", 11); err != nil {
 		t.Errorf("when the card takes frames again: %v", err)
 	}
