@@ -33,6 +33,15 @@ func (r Route) String() string {
 	return s
 }
 
+// Option is the route as the value of the option route.
+func (r Route) Option() string {
+	s := r.Prefix.String() + ",via=" + r.Via.String()
+	if r.NIC != "" {
+		s += ",dev=" + r.NIC
+	}
+	return s
+}
+
 // ParseRoute reads the words of a route as "ip route" has them: PREFIX via ADDRESS [dev NAME]. A
 // prefix may be "default", and may be an address alone. whole says that the neighbour may not be left
 // out.
@@ -110,7 +119,7 @@ func (r Route) check(whole bool) error {
 // parseRouteOption reads PREFIX,via=ADDRESS[,dev=NAME].
 func parseRouteOption(value string) (Route, error) {
 	parts := strings.Split(value, ",")
-	words := parts[:1]
+	words := []string{parts[0]}
 	for _, p := range parts[1:] {
 		key, v, ok := strings.Cut(p, "=")
 		if !ok {

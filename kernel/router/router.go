@@ -69,19 +69,18 @@ func New(c Config) *Router {
 // Forwards says whether packets are forwarded.
 func (r *Router) Forwards() bool { return r.forwarder != nil }
 
-// Join takes in a stack's card under the name of its interface. Cards are joined in the order of the
-// machine's, nil for one that does not work, and before their stacks start.
-func (r *Router) Join(s *host.Stack, name string) error {
-	r.mu.Lock()
-	n := len(r.cards)
-	r.cards = append(r.cards, card{name: name})
-	r.mu.Unlock()
-	if s == nil {
-		return nil
-	}
-	if n >= host.CardsMax {
+// Join takes in a stack's card, of this number, under the name of its interface. It is called before
+// the stack starts.
+func (r *Router) Join(s *host.Stack, n rib.Card, name string) error {
+	if n < 0 || n >= host.CardsMax {
 		return fmt.Errorf("router: card %d: want %d at most", n+1, host.CardsMax)
 	}
+	r.mu.Lock()
+	for len(r.cards) <= n {
+		r.cards = append(r.cards, card{})
+	}
+	r.cards[n].name = name
+	r.mu.Unlock()
 	if r.forwarder != nil {
 		r.forwarder.Join(s, n)
 	}
@@ -145,9 +144,6 @@ func (c *card) forward() forward.Card {
 	}
 	return f
 }
-
-// ErrForwarding says that there is something to be done only by a router.
-var ErrForwarding = errors.New("this machine does not forward: start it with the option forward=on")
 
 // errRoute is about a route that is not there.
 var errRoute = errors.New("no such static route")
@@ -217,7 +213,9 @@ func (r *Router) hop(o options.Route) (rib.Hop, error) {
 			h.Card = i
 			return h, nil
 		}
-		names = append(names, r.cards[i].name)
+		if r.cards[i].name != "" {
+			names = append(names, r.cards[i].name)
+		}
 	}
 	return h, fmt.Errorf("no network card is named %s: want one of %v", o.NIC, names)
 }

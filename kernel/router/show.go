@@ -14,10 +14,9 @@ import (
 // header stands above a list: what the letters mean.
 const header = `Codes: K - kernel route (DHCP, router advertisement), C - connected, S - static,
        I - IS-IS,
-       > - selected route, * - FIB route
-`
+       > - selected route, * - FIB route`
 
-// show is which protocols are listed: the machine's own addresses are not, as in FRR.
+// shown says which protocols are listed: the machine's own addresses are not, as in FRR.
 func shown(e *rib.Entry) bool { return e.Protocol != rib.Local }
 
 // Show writes the routes of a family as "show ip route" does, or as JSON.
@@ -27,7 +26,7 @@ func (r *Router) Show(w io.Writer, f rib.Family, asJSON bool) error {
 	if asJSON {
 		return r.showJSON(w, list, now)
 	}
-	fmt.Fprintln(w, header)
+	fmt.Fprintf(w, "%s\n\n", header)
 	for i := range list {
 		if shown(&list[i]) {
 			r.showRoute(w, &list[i], now)
