@@ -29,9 +29,6 @@ func (m *machine) newRouting() routing {
 	if archive == nil {
 		return nil
 	}
-	if m.routes == nil {
-		m.routes = rib.New(routesMax, clock.Since)
-	}
 	var seed [8]byte
 	m.random.Read(seed[:]) // zeros are a seed too
 	r, err := isisd.New(isisd.Environment{
@@ -44,12 +41,9 @@ func (m *machine) newRouting() routing {
 	return isisRouter{r}
 }
 
-// routesMax is how many routes the machine's table holds.
-const routesMax = 100_000
-
 // installISIS takes changes of IS-IS's routes to the machine's table.
 func (m *machine) installISIS(put []rib.Route, gone []netip.Prefix) {
-	m.routes.Update(rib.ISIS, put, gone)
+	m.router.Routes.Update(rib.ISIS, put, gone)
 }
 
 // attach implements routing.

@@ -79,7 +79,7 @@ var known = map[string][]string{
 	"host":   {"ip", "gw", "dns", "ip6", "qdisc"},
 	"nic":    {"path", "ip", "gw", "dns", "ip6"},
 	"domain": {"package", "args", "env", "memory", "weight", "cap", "restart", "backoff", "backoff-max", "files", "nic", "listen", "connect", "pipes", "link", "rate", "observe", "pinned", "start"},
-	"router": {"isis"},
+	"router": {"forward", "urpf", "routes", "isis"},
 }
 
 // knownISIS and knownInterface are those of [router.isis] and of its interfaces.

@@ -1,6 +1,7 @@
 package manifest
 
-// What the machine routes by: [router.isis], which becomes lines of package config of IS-IS.
+// What the machine routes by: [router], which becomes kernel options, and [router.isis], which becomes
+// lines of package config of IS-IS.
 
 import (
 	"fmt"
@@ -8,11 +9,45 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluice-os/sluice/kernel/options"
 	"github.com/sluice-os/sluice/kernel/route/isis/config"
 )
 
 type routerTable struct {
-	ISIS *isisTable `toml:"isis"`
+	// Forward has packets pass from card to card, URPF says how their sources are checked, and
+	// Routes are static routes in the words of "ip route".
+	Forward *bool      `toml:"forward"`
+	URPF    string     `toml:"urpf"`
+	Routes  []string   `toml:"routes"`
+	ISIS    *isisTable `toml:"isis"`
+}
+
+// router turns the table into kernel options, which the kernel's own parser checks.
+func (c *checker) router(t *routerTable) (words []string) {
+	if t == nil {
+		return nil
+	}
+	at := []string{"router"}
+	if t.Forward != nil {
+		words = append(words, "forward="+word(t.Forward))
+	}
+	if t.URPF != "" {
+		words = append(words, "urpf="+t.URPF)
+	}
+	words = c.words(at, words)
+	if len(t.Routes) > options.RoutesMax {
+		c.report([]string{"router", "routes"}, "%d routes: want %d at most", len(t.Routes), options.RoutesMax)
+		return words
+	}
+	for _, text := range t.Routes {
+		r, err := options.ParseRoute(strings.Fields(text), true)
+		if err != nil {
+			c.report([]string{"router", "routes"}, "the route %q: %v", text, err)
+			continue
+		}
+		words = append(words, "route="+r.Option())
+	}
+	return words
 }
 
 type isisTable struct {

@@ -1,9 +1,11 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/sluice-os/sluice/kernel/options"
 	"github.com/sluice-os/sluice/kernel/route/isis/config"
 )
 
@@ -61,7 +63,7 @@ func TestISISMistakes(t *testing.T) {
 	const good = "[router.isis]\nnet = \"49.0001.0000.0000.0001.00\"\n"
 	for _, c := range []struct{ text, want string }{
 		{"[router.isis]\nlevel = \"2\"", "x:1: no net"},
-		{"[router.ospf]\nx = 1", `x:1: unknown key "router.ospf": want one of isis`},
+		{"[router.ospf]\nx = 1", `x:1: unknown key "router.ospf": did you mean urpf?`},
 		{"[router]\nisis = 1", `x:2: "router.isis" is of the wrong type: want a table: [router.isis]`},
 		{"[router.isis]\nnet = \"49.0001.0000.0000.0001.01\"", "x:2: net"},
 		{good + "levle = \"2\"", "x:3: unknown key \"router.isis.levle\": did you mean level?"},
@@ -79,6 +81,36 @@ func TestISISMistakes(t *testing.T) {
 		_, err := Parse([]byte(c.text), "x")
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: %v, want %q in it", c.text, err, c.want)
+		}
+	}
+}
+
+func TestRouter(t *testing.T) {
+	m, err := Parse([]byte(`
+[router]
+forward = true
+urpf = "strict"
+routes = ["default via 192.0.2.1", "2001:db8::/32 via fe80::1 dev eth1"]
+`), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"forward=on", "urpf=strict", "route=0.0.0.0/0,via=192.0.2.1", "route=2001:db8::/32,via=fe80::1,dev=eth1"}
+	if !slices.Equal(m.Options, want) {
+		t.Errorf("%q, want %q", m.Options, want)
+	}
+	o, problems := options.Parse(strings.Join(m.Options, " "))
+	if len(problems) != 0 || !o.Forward || o.ReversePath != "strict" || len(o.Routes) != 2 {
+		t.Errorf("the kernel takes %+v: %q", o, problems)
+	}
+	for text, want := range map[string]string{
+		`forward = "yes"`:         `x:2: "router.forward" is of the wrong type: want true or false`,
+		`urpf = "mostly"`:         `x:2: "urpf=mostly": want off, loose or strict`,
+		`routes = ["10.0.0.0/8"]`: `x:2: the route "10.0.0.0/8": no neighbour: want PREFIX via ADDRESS [dev NAME]`,
+		`forwards = true`:         `x:2: unknown key "router.forwards": did you mean forward?`,
+	} {
+		if _, err := Parse([]byte("[router]\n"+text), "x"); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
 }

@@ -27,8 +27,9 @@ var shapes = map[string]shape{
 	"host": {unstable.InlineTable, `a table: [host]`},
 	"nic":  {unstable.InlineTable, `a table: [nic.NAME]`},
 
-	"router": {unstable.InlineTable, `a table: [router.isis]`},
-	"path":   text, "ip": text, "gw": text, "dns": texts, "ip6": text, "qdisc": text,
+	"router":  {unstable.InlineTable, `a table: [router]`},
+	"forward": truth, "urpf": text, "routes": texts,
+	"path": text, "ip": text, "gw": text, "dns": texts, "ip6": text, "qdisc": text,
 	"package": text, "args": texts, "env": table, "weight": whole,
 	"cap": text, "restart": text, "backoff": text, "backoff-max": text,
 	"files": table, "listen": texts, "connect": texts, "pipes": texts, "link": texts,
@@ -57,6 +58,8 @@ func shapeOf(path []string) (shape, bool) {
 		return shape{unstable.InlineTable, `a table: [domain.NAME]`}, true
 	case len(path) == 1:
 		return known("", path[0])
+	case path[0] == "router" && len(path) == 2 && path[1] != "isis":
+		return known("router", path[1])
 	case path[0] == "router" && len(path) >= 2 && path[1] == "isis":
 		return shapeOfISIS(path[2:])
 	case path[0] == "host" && len(path) == 2:

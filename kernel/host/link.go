@@ -58,6 +58,11 @@ type link struct {
 	// osi takes PDUs of OSI's network layer; nil: nobody does.
 	osi *osiReceiver
 
+	// transit takes packets for others; nil: the machine does not forward. inbox has what other
+	// cards' pollers have received for this one's addresses.
+	transit *transit
+	inbox   inbox
+
 	// onLinkChange and onDHCP are called by the poller and must not block.
 	onLinkChange func(up bool)
 	onDHCP       func(m dhcpDatagram)
@@ -151,5 +156,8 @@ func (l *link) ParseHeader(*stack.PacketBuffer) bool { return true }
 
 // WritePackets implements stack.LinkWriter.
 func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
+	if l.transit != nil {
+		return l.writeOutward(list)
+	}
 	return l.tx.write(list)
 }

@@ -28,6 +28,8 @@ type received struct {
 	room [headMax]byte // for head, when the frame's front is in pieces
 	// checked says that validated is known: the checksum was looked at.
 	checked, validated bool
+	// taken says that it was for others, and is on its way.
+	taken bool
 }
 
 // source returns who sent an IP packet, and nobody for another.
@@ -94,8 +96,15 @@ func (p *poller) turn() (more bool) {
 		if l.tap != nil && l.tap.Watched() {
 			p.watcher.show(l.tap, false, p.batch[:n])
 		}
-		p.deliver(p.batch[:n])
+		p.count(p.batch[:n])
+		p.deliver(p.batch[:n], l.transit)
 		l.dev.Release(p.batch[:n])
+	}
+	others := l.inbox.take(pollBudget)
+	if len(others) > 0 {
+		p.deliver(others, nil)
+	}
+	if n += len(others); n > 0 {
 		if l.nexus != nil {
 			l.nexus.Flush()
 		}
@@ -112,19 +121,34 @@ func (p *poller) turn() (more bool) {
 	return n > 0 || p.paused
 }
 
-// deliver hands a batch on.
-func (p *poller) deliver(batch []nic.Packet) {
-	l := p.link
+// count counts what has arrived.
+func (p *poller) count(batch []nic.Packet) {
 	bytes := 0
 	for i := range batch {
 		bytes += batch[i].Len
 	}
-	l.counters.add(rxFrames, uint64(len(batch)))
-	l.counters.add(rxBytes, uint64(bytes))
+	p.link.counters.add(rxFrames, uint64(len(batch)))
+	p.link.counters.add(rxBytes, uint64(bytes))
+}
 
+// deliver hands a batch on. transit takes what is for others; nil: it was looked at before.
+func (p *poller) deliver(batch []nic.Packet, transit *transit) {
+	l := p.link
+	taken := 0
+	passed := transit == nil && l.transit != nil // on by another card
+	if transit != nil {
+		taken = transit.take(batch, p.info)
+		if taken == len(batch) {
+			l.turn.For(nil, 0, taken)
+			return
+		}
+	}
 	for i := range batch {
-		// A frame with reason to be dropped has an empty head from here on.
-		p.look(&batch[i], &p.info[i])
+		// A frame with reason to be dropped has an empty head from here on, as one that was
+		// taken.
+		if taken == 0 || !p.info[i].taken {
+			p.look(&batch[i], &p.info[i])
+		}
 	}
 	others := 0
 	for i := 0; i < len(batch); {
@@ -140,7 +164,7 @@ func (p *poller) deliver(batch []nic.Packet) {
 		switch {
 		case in.head == nil:
 			i++
-		case !in.part && in.transport == header.UDPProtocolNumber && l.takeUDP(pkt, in):
+		case !in.part && !passed && in.transport == header.UDPProtocolNumber && l.takeUDP(pkt, in):
 			i++
 		case !l.neighbours.admit(in.source(in.head[ethHeader:]), in.ipLen):
 			l.counters.inc(rxDropUnresolved)

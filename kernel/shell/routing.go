@@ -6,7 +6,19 @@ import (
 	"context"
 	"errors"
 	"io"
+
+	"github.com/sluice-os/sluice/kernel/options"
+	"github.com/sluice-os/sluice/kernel/route/rib"
 )
+
+// Router is the table of routes.
+type Router interface {
+	// Show writes the routes of a family.
+	Show(w io.Writer, f rib.Family, asJSON bool) error
+	// Add and Delete change static routes; Delete takes the whole route if it is given no way.
+	Add(options.Route) error
+	Delete(options.Route) error
+}
 
 // Routing is IS-IS.
 type Routing interface {
@@ -25,6 +37,11 @@ func (s *Shell) show(_ context.Context, args []string) error {
 		args = args[:len(args)-1]
 	}
 	switch {
+	case len(args) == 2 && args[1] == "route" && (args[0] == "ip" || args[0] == "ipv6"):
+		if s.sys.Router == nil {
+			return errAbsent
+		}
+		return s.sys.Router.Show(s.out, map[string]rib.Family{"ip": rib.IPv4, "ipv6": rib.IPv6}[args[0]], asJSON)
 	case len(args) < 2 || args[0] != "isis":
 		return errUsage
 	case s.sys.Routing == nil:
@@ -41,4 +58,19 @@ func (s *Shell) router(_ context.Context, args []string) error {
 		return errNoRouting
 	}
 	return s.sys.Routing.Configure(args[1:])
+}
+
+// changeRoute adds or deletes a static route: what follows "ip route".
+func (s *Shell) changeRoute(args []string) error {
+	add := args[0] == "add"
+	r, err := options.ParseRoute(args[1:], add)
+	switch {
+	case err != nil:
+		return err
+	case s.sys.Router == nil:
+		return errAbsent
+	case add:
+		return s.sys.Router.Add(r)
+	}
+	return s.sys.Router.Delete(r)
 }

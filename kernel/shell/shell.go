@@ -60,7 +60,8 @@ type System struct {
 	// Tables are what commands of their names show: ss, flows, rings, pools, arenas,
 	// and channels for netstat.
 	Tables map[string]func() *view.Table
-	// Routing is nil on a machine without a routing protocol.
+	// Router is nil on a machine without a network, and Routing without a routing protocol.
+	Router  Router
 	Routing Routing
 	// Domains is nil on a machine without.
 	Domains Domains
