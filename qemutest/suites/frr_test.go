@@ -250,10 +250,10 @@ func frrLevels(t *testing.T, image string) {
 	p2p := []string{"isis network point-to-point"}
 	a := frrRouter(t, vm, 0, "fa", []string{"net 49.0001.0000.0000.000a.00", "is-type level-2-only"}, p2p, many)
 	b := frrRouter(t, vm, 1, "fb", []string{"net 49.0001.0000.0000.000b.00"}, []string{"isis priority 100"}, []string{"10.255.0.2/32"})
-	c := frrRouter(t, vm, 2, "fc", []string{"net 49.0001.0000.0000.000c.00"}, []string{"isis priority 10"}, []string{"10.255.0.3/32"})
+	c := frrRouter(t, vm, 2, "fc", []string{"net 49.0001.0000.0000.000c.00", "is-type level-2-only"}, []string{"isis priority 10"}, []string{"10.255.0.3/32"})
 	d := frrRouter(t, vm, 3, "fd", []string{"net 49.0001.0000.0000.000d.00", "is-type level-1"}, p2p, []string{"10.255.0.4/32"})
 
-	for r, n := range map[*frr.Router]int{a: 1, b: 2, c: 2, d: 1} {
+	for r, n := range map[*frr.Router]int{a: 1, b: 2, c: 1, d: 1} {
 		up(t, end, r, n)
 	}
 	has(t, end, b, "show isis interface detail", "LAN Priority: 100, is DIS", true)
@@ -262,7 +262,7 @@ func frrLevels(t *testing.T, image string) {
 	ours(t, end, vm, "show isis interface", `^eth2 .* is DIS`, true)
 	same(t, end, vm, a, "L2")
 	same(t, end, vm, b, "L1", "L2")
-	same(t, end, vm, c, "L1", "L2")
+	same(t, end, vm, c, "L2")
 	same(t, end, vm, d, "L1")
 	// 500 of each family are the machine's, and as many FRR's beyond it.
 	routes(t, end, a, "show ip route isis", 500)
@@ -309,8 +309,8 @@ func frrLevels(t *testing.T, image string) {
 	vm.Command(t, "router isis hostname other")
 	end = time.Now().Add(100 * time.Second)
 	has(t, end, b, "show isis hostname", `0000\.0000\.0001 other`, true)
-	for r, levels := range map[*frr.Router][]string{a: {"L2"}, b: {"L1", "L2"}, c: {"L1", "L2"}, d: {"L1"}} {
-		up(t, end, r, map[string]int{"fa": 1, "fb": 2, "fc": 2, "fd": 1}[r.Name])
+	for r, levels := range map[*frr.Router][]string{a: {"L2"}, b: {"L1", "L2"}, c: {"L2"}, d: {"L1"}} {
+		up(t, end, r, map[string]int{"fa": 1, "fb": 2, "fc": 1, "fd": 1}[r.Name])
 		same(t, end, vm, r, levels...)
 	}
 	routes(t, end, a, "show ip route isis", 500)

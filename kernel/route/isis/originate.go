@@ -68,8 +68,7 @@ func (l *level) write(now time.Duration, node pdu.NodeID, pack *pdu.Packer, head
 			continue
 		}
 		c.ID, c.Items = node.LSP(uint8(n)), list
-		// Only the first fragment's bit counts (ISO 10589 9.8), but FRR looks at each for itself.
-		c.Flags |= kind | head.Flags&pdu.FlagOverload
+		c.Flags |= kind
 		body := c.Append(nil, nil)
 		if e := l.entries[c.ID]; e == nil || e.purged || !bytes.Equal(e.body, body) {
 			l.emit(now, c, body)
