@@ -134,6 +134,11 @@ func (d *diamond) settle(t *testing.T) {
 			return ""
 		})
 	}
+	// What happens soon after much has happened waits longer (RFC 8405).
+	for _, r := range []*frr.Router{d.r1, d.r3, d.r4} {
+		has(t, end, r, "show isis spf-delay-ietf", `Current state: +QUIET`, true)
+	}
+	ours(t, end, d.vm, "show isis summary", `SPF delay +QUIET`, true)
 	// Both ways work, in each direction.
 	eventually(t, end, "pings from r1 to r4", func() string {
 		for _, to := range [][2]string{{"10.255.9.1", "10.255.9.4"}, {"2001:db8:9::1", "2001:db8:9::4"}} {
