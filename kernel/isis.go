@@ -20,6 +20,9 @@ import (
 	"github.com/sluice-os/sluice/kernel/vm"
 )
 
+// databaseShare is which part of the kernel's heap may be the database.
+const databaseShare = 4
+
 // isisRouter implements routing.
 type isisRouter struct{ *isisd.Router }
 
@@ -33,6 +36,7 @@ func (m *machine) newRouting() routing {
 	m.random.Read(seed[:]) // zeros are a seed too
 	r, err := isisd.New(isisd.Environment{
 		Now: clock.Since, Log: slog.Default(), Seed: binary.LittleEndian.Uint64(seed[:]), Install: m.installISIS,
+		Memory: m.heapLimit / databaseShare,
 	}, domain.ISIS(archive))
 	if err != nil {
 		slog.Error("no routing", "reason", err)

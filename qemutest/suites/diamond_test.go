@@ -17,27 +17,6 @@ import (
 	"github.com/sluice-os/sluice/qemutest/frr"
 )
 
-// diamondManifest is r2 of the diamond: a machine between r1 and r4.
-const diamondManifest = `board = "pc"
-[nic.eth0]
-ip = "10.12.0.2/24"
-[nic.eth1]
-ip = "10.24.0.2/24"
-ip6 = "2001:db8:24::2/64"
-[router]
-forward = true
-[router.isis]
-net = "49.0001.0000.0000.0002.00"
-hostname = "r2"
-level = "2"
-start-overload = "off"
-[router.isis.interface.eth0]
-type = "p2p"
-gate = "strict,trust-hello"
-[router.isis.interface.eth1]
-type = "p2p"
-`
-
 // TestDiamond is the need that the gate is for: r1 and r4 are joined over r2, the machine, and over
 // r3, which is longer; all but r2 are FRR's. The link between r1 and r2 comes back with an IPv6
 // address that r1 looks for on the link for 20 s. With the gate no IPv6 packet between r1 and r4 is
@@ -47,9 +26,9 @@ func TestDiamond(t *testing.T) {
 	if !installed("ping") {
 		t.Skip("ping is not installed")
 	}
-	image := routerImage(t, diamondManifest)
-	t.Run("gate", func(t *testing.T) {
-		t.Parallel()
+	t.Parallel()
+	image := qemutest.Build(t, "testdata/diamond/sluice.toml", "")
+	gate := func(t *testing.T) {
 		d := newDiamond(t, image)
 		before, after := d.linkReturns(t)
 		if before[6].lost != 0 || before[4].lost != 0 {
@@ -58,10 +37,10 @@ func TestDiamond(t *testing.T) {
 		if before[6].sent < 10*pingsEach {
 			t.Errorf("the detour was used for %v only", before[6])
 		}
+		d.page(t)
 		t.Logf("with the gate: over the detour %v of IPv6 and %v of IPv4, then %v and %v", before[6], before[4], after[6], after[4])
-	})
-	t.Run("control", func(t *testing.T) {
-		t.Parallel()
+	}
+	control := func(t *testing.T) {
 		d := newDiamond(t, image)
 		d.vm.Command(t, "router isis interface eth0 gate off")
 		d.settle(t)
@@ -71,7 +50,8 @@ func TestDiamond(t *testing.T) {
 			t.Errorf("without the gate %d of IPv6 are lost, want the packets of 10 s at least", lost)
 		}
 		t.Logf("without the gate: %.1f s of IPv6 and %.1f s of IPv4 are lost", float64(lost)/pingsEach, float64(before[4].lost+after[4].lost)/pingsEach)
-	})
+	}
+	together(t, map[string]func(*testing.T){"gate": gate, "control": control})
 }
 
 // diamond is the network.
@@ -150,6 +130,20 @@ func (d *diamond) settle(t *testing.T) {
 	})
 	if t.Failed() {
 		t.FailNow()
+	}
+}
+
+// page asks the web app of the machine for its numbers, which have those of the protocol.
+func (d *diamond) page(t *testing.T) {
+	t.Helper()
+	if !installed("curl") {
+		return
+	}
+	out, err := d.r4.Exec("curl", "-s", "-m", "20", "http://10.24.0.2/stats.json")
+	for _, want := range []string{`"routing":{"neighbors":[{"system_id":"r1-`, `"our_ipv6":"ok"`, `"ipv6":[{"prefix":"2001:db8:9::1/128"`, `"nodes":[{"id":"0000.0000.000`} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("stats.json has no %s: %v: %.2000s", want, err, out)
+		}
 	}
 }
 

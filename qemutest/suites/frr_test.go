@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -228,9 +229,23 @@ func routes(t *testing.T, end time.Time, r *frr.Router, command string, least in
 // network changes, from either side.
 func TestFRR(t *testing.T) {
 	frr.Need(t)
+	t.Parallel()
 	image := routerImage(t, frrManifest(4, 1000))
-	t.Run("levels", func(t *testing.T) { t.Parallel(); frrLevels(t, image) })
-	t.Run("topologies", func(t *testing.T) { t.Parallel(); frrTopologies(t, image) })
+	together(t, map[string]func(*testing.T){
+		"levels":     func(t *testing.T) { frrLevels(t, image) },
+		"topologies": func(t *testing.T) { frrTopologies(t, image) },
+	})
+}
+
+// together runs tests at a time, however few may run in parallel: FRR's take no processor while they
+// wait for each other, which is what they do most.
+func together(t *testing.T, tests map[string]func(*testing.T)) {
+	t.Helper()
+	var all sync.WaitGroup
+	for name, f := range tests {
+		all.Go(func() { t.Run(name, f) })
+	}
+	all.Wait()
 }
 
 // frrLevels: p2p and LANs, each with other levels, as DIS and not, with the gate; fragments on
@@ -272,7 +287,7 @@ func frrLevels(t *testing.T, image string) {
 	ours(t, end, vm, "show isis route", `^10\.200\.1\.250/32 +20 +eth0 +10\.10\.0\.2 +L2$`, true)
 	ours(t, end, vm, "show isis route", `^2001:db8:200::1f4/128 +20 +eth0 +fe80::\S+ +L2$`, true)
 	ours(t, end, vm, "show isis route", `^10\.255\.0\.4/32 +20 +eth3 +10\.13\.0\.2 +L1$`, true)
-	has(t, end, d, "show isis database detail", `sluice\.0[1-9]-00`, true)
+	has(t, end, a, "show isis database detail", `sluice\.0[1-9]-00`, true)
 
 	// Names.
 	has(t, end, a, "show isis hostname", `0000\.0000\.0001 sluice`, true)

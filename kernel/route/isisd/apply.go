@@ -106,6 +106,7 @@ func (r *Router) begin() {
 		return
 	}
 	c := r.config.Clone().Instance
+	c.MaxLSPs = r.env.maxLSPs()
 	c.Seed, c.Event, c.Routes, c.Stopwatch = r.env.Seed, r.event, r.install, r.env.Now
 	c.Send = func(circuit int, to pdu.SNPA, b []byte) { r.circuits[circuit].port.Send(to, b) }
 	r.began, r.circuits = r.env.Now(), map[int]*Link{}

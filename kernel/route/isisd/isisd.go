@@ -26,8 +26,24 @@ type Environment struct {
 	Log *slog.Logger
 	// Seed makes jitter differ between machines.
 	Seed uint64
+	// Memory is how much the database may take, in bytes: see LSPMemory. 0: isis.Config's default.
+	Memory uint64
 	// Install takes changes of routes, in their order.
 	Install func(put []rib.Route, gone []netip.Prefix)
+}
+
+// LSPMemory is what an LSP of a level takes at most with all that it says, in bytes.
+const LSPMemory = 11 * 1492
+
+// lspsMin is how many LSPs of a level are held however little memory there is.
+const lspsMin = 64
+
+// maxLSPs is how many of each level there may be; 0: as many as isis.Config says.
+func (e *Environment) maxLSPs() int {
+	if e.Memory == 0 {
+		return 0
+	}
+	return max(lspsMin, int(e.Memory/(2*LSPMemory)))
 }
 
 // Router is the protocol on a machine. Its methods may be called concurrently, but for AddLink.
