@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/sluice-os/sluice/image/build"
 	"github.com/sluice-os/sluice/image/manifest"
+	"github.com/sluice-os/sluice/kernel/route/isis/config"
 )
 
 // noManifest asks for an image without domains.
@@ -59,6 +61,11 @@ func runCheck(ctx context.Context, args []string) error {
 		return usageError{fmt.Errorf("no manifest to check: name one with -manifest")}
 	}
 	fmt.Printf("board %s, %d MiB\n", m.Board, m.Memory>>20)
+	if m.ISIS != "" {
+		if c, err := config.Parse(m.ISIS); err == nil { // it was checked with the manifest
+			fmt.Printf("isis %v area %v interfaces %s\n", c.Instance.System, c.Instance.Areas[0], strings.Join(c.Names(), " "))
+		}
+	}
 	for _, d := range m.Domains {
 		fmt.Printf("domain %-16s %6d KiB  %s\n", d.Name, d.Quota>>10, d.Package)
 	}

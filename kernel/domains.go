@@ -42,7 +42,14 @@ func (m *machine) startDomains() {
 		// One tells of all channels, and of its own flows and drops.
 		n := working[0].nexus
 		n.Others(func() []channel.Listed { return append(m.otherChannels(), working[1:].channels()...) })
-		env.Stats = func() []byte { return n.Stats(m.domains.Table().AppendJSON(nil), working.qdisc()) }
+		env.Stats = func() []byte {
+			b := n.Stats(m.domains.Table().AppendJSON(nil), working.qdisc())
+			if m.routing != nil {
+				b = append(append(b[:len(b)-1], `,"routing":`...), m.routing.Page()...)
+				b = append(b, '}')
+			}
+			return b
+		}
 	}
 	manager, err := domain.NewManager(archive, env)
 	if err != nil {

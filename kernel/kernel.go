@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/fatal"
 	"github.com/sluice-os/sluice/kernel/klog"
 	"github.com/sluice-os/sluice/kernel/options"
+	"github.com/sluice-os/sluice/kernel/router"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/budget"
@@ -65,6 +66,9 @@ type machine struct {
 	// stray is the page of cardFault.
 	stray  []byte
 	budget *budget.Budget // nil without domains
+	// router has the routes of all cards; routing is nil without a routing protocol.
+	router  *router.Router
+	routing routing
 }
 
 // Main runs the kernel; it does not return.
@@ -78,7 +82,10 @@ func Main(b Board) {
 	m.findDevices()
 	m.seed()
 	m.newBudget()
+	m.newRouter()
+	m.routing = m.newRouting()
 	m.startNetworks()
+	m.startRouting()
 	m.startDomains()
 	m.runShell()
 }

@@ -75,7 +75,7 @@ func (m *machine) startNetworks() {
 	}
 	// Each stack has a part of the memory that peers may make the machine hold.
 	u := vm.Usage()
-	whole := int(min(u.Total/4, m.heapLimit*2/3))
+	whole := int(min(u.Total/4, m.heapLimit*2/3)) - m.forwardMemory(len(cards))
 	fit := min(len(cards), max(1, whole/host.MemoryBudgetMin))
 	for i, c := range cards {
 		n := &network{name: c.Name, index: firstIndex + i}
@@ -94,6 +94,7 @@ func (m *machine) startNetworks() {
 			slog.Error("no network", "name", n.name, "at", m.devices.places[c.At], "reason", err)
 		}
 	}
+	m.startRouter()
 }
 
 // startNetwork starts the stack on a card, which is one of several, with so much memory in
@@ -121,6 +122,12 @@ func (m *machine) startNetwork(n *network, card nic.Device, first bool, memory, 
 	if err == nil && m.budget != nil {
 		// An eighth of the kernel's heap is for flows and ports, at most.
 		n.nexus, err = m.newNexus(stack, n.index, domain.Listeners(vm.Archive(), n.name, first), m.heapLimit/8/uint64(several))
+	}
+	if err == nil {
+		err = m.router.Join(stack, n.index-firstIndex, n.name)
+	}
+	if err == nil && m.routing != nil {
+		m.routing.attach(n, stack)
 	}
 	if err == nil {
 		err = stack.Start()

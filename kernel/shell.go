@@ -42,9 +42,13 @@ func (m *machine) runShell() {
 	}
 	nets := m.networks.working()
 	if len(nets) > 0 {
-		sys.Links, sys.Addresses, sys.Statistics = nets.links, nets.addresses, nets.statistics
+		sys.Links, sys.Addresses = nets.links, nets.addresses
 		sys.Routes, sys.Neighbours = collect(nets, (*host.Stack).Routes), collect(nets, (*host.Stack).Neighbours)
-		sys.Counters = func() []netinfo.Counter { return append(nets.counters(), m.devices.counters()...) }
+		sys.Counters = func() []netinfo.Counter {
+			return append(append(nets.counters(), m.router.Counters()...), m.devices.counters()...)
+		}
+		sys.Statistics = func() []netinfo.Group { return append(nets.statistics(), m.router.Statistics()...) }
+		sys.Router = m.router
 		sys.Lookup = nets.lookup
 		sys.NewPinger = func(to netip.Addr) (shell.Pinger, error) { return nets.to(to).stack.NewPinger(to) }
 	}
@@ -70,6 +74,9 @@ func (m *machine) runShell() {
 			sys.Tables = map[string]func() *view.Table{}
 		}
 		sys.Tables["arenas"] = m.domains.Arenas
+	}
+	if m.routing != nil {
+		sys.Routing = m.routing
 	}
 	slog.Info("ready")
 	for {

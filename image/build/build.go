@@ -84,10 +84,12 @@ type Options struct {
 	// KernelOptions are words of the kernel's command line that the image
 	// carries; the boot loader's come after them and win.
 	KernelOptions []string
-	Symbols       bool      // keep the kernel's symbols and DWARF, for a debugger
-	Tamago        string    // path of a TamaGo go command; "" means the stock toolchain
-	Report        io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
-	Redraw        bool      // whether Report is a terminal whose line can be redrawn
+	// ISIS is the configuration of IS-IS in lines. With "" the kernel is built without it.
+	ISIS    string
+	Symbols bool      // keep the kernel's symbols and DWARF, for a debugger
+	Tamago  string    // path of a TamaGo go command; "" means the stock toolchain
+	Report  io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
+	Redraw  bool      // whether Report is a terminal whose line can be redrawn
 }
 
 // Result describes a finished image.
@@ -144,7 +146,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", tags, "-v", "-o"}
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-tags", o.tags(), "-v", "-o"}
 	tmp, err := os.MkdirTemp("", "sluice-build-")
 	if err != nil {
 		return nil, err
@@ -184,7 +186,7 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 			return nil, err
 		}
 	}
-	if len(o.Domains)+len(o.KernelOptions) > 0 {
+	if len(o.Domains)+len(o.KernelOptions) > 0 || o.ISIS != "" {
 		packed, err := o.pack(ctx, tmp)
 		if err != nil {
 			return nil, err
@@ -208,6 +210,17 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	return &Result{Path: o.Output, Size: size, BuildID: id, GoVersion: env.GOVERSION, Board: o.Board, Format: o.Format}, nil
+}
+
+// tagISIS puts the routing protocol into the kernel.
+const tagISIS = "isis"
+
+// tags are the build tags of the kernel.
+func (o *Options) tags() string {
+	if o.ISIS != "" {
+		return tags + "," + tagISIS
+	}
+	return tags
 }
 
 // goEnv is what is asked of `go env`.

@@ -17,7 +17,7 @@ func (o *Options) Use(m *manifest.Manifest, dir string) error {
 	if o.Board == "" {
 		o.Board = m.Board
 	}
-	o.KernelOptions, o.Memory = m.Options, m.Memory
+	o.KernelOptions, o.Memory, o.ISIS = m.Options, m.Memory, m.ISIS
 	for _, d := range m.Domains {
 		p := Program{Domain: d.Domain, Package: d.Package, Dir: dir}
 		for to, from := range d.Files {

@@ -116,6 +116,9 @@ func (o Options) pack(ctx context.Context, tmp string) ([]byte, error) {
 	if len(o.KernelOptions) > 0 {
 		entries = append(entries, archive.File{Name: config.OptionsName, Data: []byte(strings.Join(o.KernelOptions, " "))})
 	}
+	if o.ISIS != "" {
+		entries = append(entries, archive.File{Name: config.ISISName, Data: []byte(o.ISIS)})
+	}
 	entries = append(entries, archive.File{Name: config.EntryName, Data: config.Encode(configs)})
 	return archive.Pack(entries)
 }

@@ -43,6 +43,8 @@ func (c *checker) manifest(doc *document) *Manifest {
 		m.named = m.named || t != nil && t.Path != ""
 	}
 	m.Options = append(c.host(&doc.Host), c.nics(doc.NIC)...)
+	m.Options = append(m.Options, c.router(doc.Router)...)
+	m.ISIS = c.isis(doc)
 	names := slices.SortedFunc(maps.Keys(doc.Domain), func(a, b string) int {
 		return cmp.Compare(c.lines["domain\x00"+a], c.lines["domain\x00"+b])
 	})

@@ -75,11 +75,20 @@ func (c *checker) note(p *unstable.Parser, table []string, key unstable.Iterator
 
 // known are the keys by table.
 var known = map[string][]string{
-	"":       {"board", "memory", "host", "nic", "domain"},
+	"":       {"board", "memory", "host", "nic", "domain", "router"},
 	"host":   {"ip", "gw", "dns", "ip6", "qdisc"},
 	"nic":    {"path", "ip", "gw", "dns", "ip6"},
 	"domain": {"package", "args", "env", "memory", "weight", "cap", "restart", "backoff", "backoff-max", "files", "nic", "listen", "connect", "pipes", "link", "rate", "observe", "pinned", "start"},
+	"router": {"forward", "urpf", "routes", "isis"},
 }
+
+// knownISIS and knownInterface are those of [router.isis] and of its interfaces.
+var (
+	knownISIS = []string{"net", "level", "hostname", "area-password", "domain-password", "topology", "overload", "start-overload", "announce",
+		"leak", "lsp-length", "ecmp", "interface"}
+	knownInterface = []string{"type", "level", "metric", "priority", "passive", "ipv4", "ipv6", "padding", "three-way", "hello-interval",
+		"hello-multiplier", "password", "gate", "hold", "max-wait"}
+)
 
 // nearest says which key may have been meant.
 func nearest(key []string) string {
@@ -88,6 +97,12 @@ func nearest(key []string) string {
 		table, word = key[0], key[len(key)-1]
 	}
 	names := known[table]
+	if table == "router" && len(key) > 2 && key[1] == "isis" {
+		names = knownISIS
+		if len(key) > 4 && key[2] == "interface" {
+			names = knownInterface
+		}
+	}
 	best, distance := "", 3 // two letters wrong at most
 	for _, n := range names {
 		if d := letters(n, word); d < distance {

@@ -29,6 +29,9 @@ type Manifest struct {
 	// Options are the kernel options that [host] and [nic.NAME] stand for.
 	Options []string
 	Domains []Domain // in the order of the file
+	// ISIS is the configuration of the routing protocol in lines (package config of IS-IS); "":
+	// the machine does not speak it.
+	ISIS string
 	// named says that cards have names by their places: the first may have any.
 	named bool
 }
@@ -48,6 +51,7 @@ type document struct {
 	// NIC and Domain have pointers: with values the library panics at dotted keys.
 	NIC    map[string]*nicTable    `toml:"nic"`
 	Domain map[string]*domainTable `toml:"domain"`
+	Router *routerTable            `toml:"router"`
 }
 
 type hostTable struct {

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -25,6 +26,9 @@ var shapes = map[string]shape{
 	"board": text, "memory": text,
 	"host": {unstable.InlineTable, `a table: [host]`},
 	"nic":  {unstable.InlineTable, `a table: [nic.NAME]`},
+
+	"router":  {unstable.InlineTable, `a table: [router]`},
+	"forward": truth, "urpf": text, "routes": texts,
 	"path": text, "ip": text, "gw": text, "dns": texts, "ip6": text, "qdisc": text,
 	"package": text, "args": texts, "env": table, "weight": whole,
 	"cap": text, "restart": text, "backoff": text, "backoff-max": text,
@@ -54,6 +58,10 @@ func shapeOf(path []string) (shape, bool) {
 		return shape{unstable.InlineTable, `a table: [domain.NAME]`}, true
 	case len(path) == 1:
 		return known("", path[0])
+	case path[0] == "router" && len(path) == 2 && path[1] != "isis":
+		return known("router", path[1])
+	case path[0] == "router" && len(path) >= 2 && path[1] == "isis":
+		return shapeOfISIS(path[2:])
 	case path[0] == "host" && len(path) == 2:
 		return known("host", path[1])
 	case path[0] == "domain" && len(path) == 3:
@@ -62,6 +70,34 @@ func shapeOf(path []string) (shape, bool) {
 		return text, true
 	}
 	return shape{}, false
+}
+
+// shapeOfISIS does so below [router.isis].
+func shapeOfISIS(path []string) (shape, bool) {
+	switch {
+	case len(path) == 0:
+		return shape{unstable.InlineTable, `a table: [router.isis]`}, true
+	case path[0] == "interface" && len(path) <= 2:
+		return shape{unstable.InlineTable, `a table: [router.isis.interface.NAME]`}, true
+	case path[0] == "interface" && len(path) == 3 && slices.Contains(knownInterface, path[2]):
+		return shapesISIS(path[2]), true
+	case len(path) == 1 && slices.Contains(knownISIS, path[0]):
+		return shapesISIS(path[0]), true
+	}
+	return shape{}, false
+}
+
+// shapesISIS are those of its keys: most are strings.
+func shapesISIS(key string) shape {
+	switch key {
+	case "announce":
+		return texts
+	case "metric", "priority", "hello-multiplier", "lsp-length", "ecmp":
+		return whole
+	case "overload", "leak", "passive", "ipv4", "ipv6", "padding", "three-way":
+		return truth
+	}
+	return text
 }
 
 // kind reports a value that is not what its key wants.

@@ -39,7 +39,7 @@ func TestWrongTypes(t *testing.T) {
 func TestMoreMistakes(t *testing.T) {
 	const caps = `want a part of one processor from "0.1%" to "100%", with one digit behind the point at most`
 	for _, c := range []struct{ text, want string }{
-		{"[foo.bar]\nx = 1", `1: unknown key "foo.bar": want one of board, memory, host, nic, domain`},
+		{"[foo.bar]\nx = 1", `1: unknown key "foo.bar": want one of board, memory, host, nic, domain, router`},
 		{"[hots]\nx = 1", `1: unknown key "hots": did you mean host?`},
 		{"board = \"pc\"\nboard = \"pc\"", `2: key board is already defined: want each key and each table once`},
 		{inA("cap = \"NaN%\""), `3: the cap "NaN%": ` + caps},

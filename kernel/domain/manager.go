@@ -111,12 +111,18 @@ func readArchive(archive []byte) (map[string][]byte, error) {
 
 // Options returns the words of the kernel's command line that an archive
 // carries.
-func Options(archive []byte) string {
+func Options(archive []byte) string { return entryOf(archive, config.OptionsName) }
+
+// ISIS returns the lines of the configuration of IS-IS that an archive carries.
+func ISIS(archive []byte) string { return entryOf(archive, config.ISISName) }
+
+// entryOf is the text of an entry; "": there is none.
+func entryOf(archive []byte, name string) string {
 	entries, err := readArchive(archive)
 	if err != nil {
 		return ""
 	}
-	return string(entries[config.OptionsName])
+	return string(entries[name])
 }
 
 // Listeners returns the ports that the domains of an archive may listen on at a network

@@ -224,7 +224,7 @@ func TestLongBatchesPause(t *testing.T) {
 		for i := range batch {
 			batch[i].Buffers, batch[i].Len = []nic.Buffer{{Bytes: frame}}, len(frame)
 		}
-		b.p.deliver(batch)
+		b.p.deliver(batch, nil)
 		if domain.got != pollBudget || slow != (domain.told >= 15) || !slow && domain.told != 0 {
 			t.Errorf("slow: %v: told %d times of %d frames", slow, domain.told, domain.got)
 		}

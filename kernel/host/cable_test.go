@@ -37,6 +37,9 @@ type port struct {
 	// change or (false) drop it.
 	onTransmit func(frame []byte, p *nic.Packet) bool
 
+	// frozen has the card receive nothing, so that what it was sent stays in its peer's ring.
+	frozen atomic.Bool
+
 	irq  chan struct{}
 	up   atomic.Bool
 	mu   sync.Mutex
@@ -97,7 +100,7 @@ func (p *port) Wait() { <-p.irq }
 func (p *port) Arm() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.armed = len(p.rx) == 0
+	p.armed = len(p.rx) == 0 || p.frozen.Load()
 	return p.armed
 }
 
@@ -111,6 +114,9 @@ func (p *port) Receive(batch []nic.Packet) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := min(len(batch), len(p.rx))
+	if p.frozen.Load() {
+		n = 0
+	}
 	for i := range n {
 		s := p.rx[i]
 		room := batch[i].Buffers

@@ -39,8 +39,11 @@ type configurator struct {
 	messages chan dhcpDatagram
 
 	// follow is told what has changed since told.
-	follow func(*Facts)
+	follow []func(*Facts)
 	told   *Facts
+	// followInterface is told what has changed since toldInterface.
+	followInterface func(*Interface)
+	toldInterface   *Interface
 
 	mu        sync.Mutex
 	up        bool // the link, as the poller saw it
@@ -193,6 +196,9 @@ func (c *configurator) followLink() {
 	if err := c.s.net.EnableNIC(cardID); err != nil {
 		c.s.log.Warn("interface not enabled", "name", c.s.cfg.Name, "error", err.String())
 	}
+	if c.s.link.transit != nil {
+		c.meetRouter()
+	}
 }
 
 // act does what the DHCP client says, and sets its timer. from is the sender of
@@ -272,11 +278,15 @@ func (c *configurator) apply() {
 	}
 	var table []tcpip.Route
 	routes := c.routes()
-	for _, r := range routes {
+	used := routes
+	if c.s.link.transit != nil {
+		used = c.outward(routes)
+	}
+	for _, r := range used {
 		table = append(table, r.table())
 	}
 	c.s.net.SetRouteTable(table)
-	c.s.link.neighbours.setRoutes(routes)
+	c.s.link.neighbours.setRoutes(used)
 
 	local := &localAddresses{broadcast: broadcasts(routes)}
 	if info, ok := c.s.net.SingleNICInfo(cardID); ok {
@@ -287,6 +297,7 @@ func (c *configurator) apply() {
 	local.generation = c.s.link.local.Load().generation + 1
 	c.s.link.local.Store(local)
 	c.tell(routes)
+	c.tellInterface(routes)
 }
 
 // dns returns the name servers in force, best first.

@@ -32,6 +32,7 @@ const (
 	rxDropFragmentsFull
 	rxDropUnresolved
 	rxDropBurst
+	rxOSI
 	dhcpReceived
 	dhcpDropQueue
 	dhcpDropMalformed
@@ -49,6 +50,7 @@ const (
 	txDropNoBuffer
 	txDropUnresolved
 	txDropNoRoute
+	txDropOSI
 	udpEchoFast
 	udpEchoSlow
 	udpEchoDropPort
@@ -85,6 +87,7 @@ var counterNames = [counterCount]string{
 	rxDropFragmentsFull: "host_rx_drop_fragments_full",
 	rxDropUnresolved:    "host_rx_drop_unresolved",
 	rxDropBurst:         "host_rx_drop_burst",
+	rxOSI:               "host_rx_osi",
 	dhcpReceived:        "host_dhcp_received",
 	dhcpDropQueue:       "host_dhcp_drop_queue",
 	dhcpDropMalformed:   "host_dhcp_drop_malformed",
@@ -102,6 +105,7 @@ var counterNames = [counterCount]string{
 	txDropNoBuffer:      "host_tx_drop_no_buffer",
 	txDropUnresolved:    "host_tx_drop_unresolved",
 	txDropNoRoute:       "host_tx_drop_no_route",
+	txDropOSI:           "host_tx_drop_osi_long",
 	udpEchoFast:         "host_udp_echo_fast",
 	udpEchoSlow:         "host_udp_echo_slow",
 	udpEchoDropPort:     "host_udp_echo_drop_port",

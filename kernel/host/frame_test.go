@@ -190,7 +190,7 @@ func TestDeviceLengthsAreNotBelieved(t *testing.T) {
 	batch[1].Len = 60 // and no buffers
 	batch[2].Buffers = append(batch[2].Buffers, nic.Buffer{Bytes: b[:0]}, nic.Buffer{Bytes: b[:0]})
 	l.tx.beginTurn()
-	p.deliver(batch)
+	p.deliver(batch, nil)
 	l.tx.endTurn(nil)
 	if n := l.counters.get(rxDropLength); n != 2 {
 		t.Errorf("length drops: %d, want 2", n)

@@ -60,6 +60,13 @@ type link struct {
 	nexus netif.Receiver
 	// frames takes frames of other protocols; nil: nobody does.
 	frames netif.FrameReceiver
+	// osi takes PDUs of OSI's network layer; nil: nobody does.
+	osi *osiReceiver
+
+	// transit takes packets for others; nil: the machine does not forward. inbox has what other
+	// cards' pollers have received for this one's addresses.
+	transit *transit
+	inbox   inbox
 
 	// onLinkChange and onDHCP are called by the poller and must not block.
 	onLinkChange func(up bool)
@@ -154,5 +161,8 @@ func (l *link) ParseHeader(*stack.PacketBuffer) bool { return true }
 
 // WritePackets implements stack.LinkWriter.
 func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
+	if l.transit != nil {
+		return l.writeOutward(list)
+	}
 	return l.tx.write(list)
 }

@@ -37,6 +37,8 @@ type received struct {
 	room [headMax]byte // for head, when the frame's front is in pieces
 	// checked says that validated is known: the checksum was looked at.
 	checked, validated bool
+	// taken says that it was for others, and is on its way.
+	taken bool
 }
 
 // source returns who sent an IP packet, and nobody for another.
@@ -110,11 +112,16 @@ func (p *poller) turn() (more bool) {
 		if l.tap != nil && l.tap.Watched() {
 			p.watcher.show(l.tap, false, p.batch[:n])
 		}
-		p.deliver(p.batch[:n])
+		p.count(p.batch[:n])
+		p.deliver(p.batch[:n], l.transit)
 		l.dev.Release(p.batch[:n])
-		p.told()
+	}
+	if others := l.inbox.take(pollBudget); len(others) > 0 {
+		p.deliver(others, nil)
+		n += len(others)
 	}
 	if n > 0 {
+		p.told()
 		p.bursts.tick()
 	}
 	if l.tx.endTurn(&l.turn) || p.paused {
@@ -145,20 +152,35 @@ func (p *poller) pause(began *time.Duration) {
 	}
 }
 
-// deliver hands a batch on.
-func (p *poller) deliver(batch []nic.Packet) {
-	l := p.link
+// count counts what has arrived.
+func (p *poller) count(batch []nic.Packet) {
 	bytes := 0
 	for i := range batch {
 		bytes += batch[i].Len
 	}
-	l.counters.add(rxFrames, uint64(len(batch)))
-	l.counters.add(rxBytes, uint64(bytes))
+	p.link.counters.add(rxFrames, uint64(len(batch)))
+	p.link.counters.add(rxBytes, uint64(bytes))
+}
 
+// deliver hands a batch on. transit takes what is for others; nil: it was looked at before.
+func (p *poller) deliver(batch []nic.Packet, transit *transit) {
+	l := p.link
+	taken := 0
+	passed := transit == nil && l.transit != nil // on by another card
+	if transit != nil {
+		taken = transit.take(batch, p.info)
+		if taken == len(batch) {
+			l.turn.For(nil, 0, taken)
+			return
+		}
+	}
 	p.offered = 0
 	for i := range batch {
-		// A frame with reason to be dropped has an empty head from here on.
-		p.look(&batch[i], &p.info[i])
+		// A frame with reason to be dropped has an empty head from here on, as one that was
+		// taken.
+		if taken == 0 || !p.info[i].taken {
+			p.look(&batch[i], &p.info[i])
+		}
 	}
 	others := p.offered
 	began, next := time.Duration(-1), 0
@@ -185,7 +207,7 @@ func (p *poller) deliver(batch []nic.Packet) {
 		switch {
 		case in.head == nil:
 			i++
-		case !in.part && in.transport == header.UDPProtocolNumber && l.takeUDP(pkt, in):
+		case !in.part && !passed && in.transport == header.UDPProtocolNumber && l.takeUDP(pkt, in):
 			i++
 		case !l.neighbours.admit(in.source(in.head[ethHeader:]), in.ipLen):
 			l.counters.inc(rxDropUnresolved)
@@ -212,7 +234,14 @@ func (p *poller) look(pkt *nic.Packet, in *received) {
 	head := gatherHead(pkt, &in.room)
 	info, reason, ok := classify(head, pkt.Len, p.link.mac)
 	if !ok {
-		if reason != rxDropEthertype || !p.offerFrame(pkt, head) {
+		taken := false
+		if reason == rxDropLLC || reason == rxDropEthertype {
+			taken = p.offerOSI(pkt, head)
+		}
+		if !taken && reason == rxDropEthertype {
+			taken = p.offerFrame(pkt, head)
+		}
+		if !taken {
 			p.link.counters.inc(reason)
 		}
 		return

@@ -111,6 +111,12 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 // offer sends a packet to a link address, or has it wait for its turn.
 func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	t := p.s.link.tx
+	if mac == routerMAC && p.s.link.transit != nil {
+		var here bool
+		if mac, here = p.s.link.transit.f.carry(p.s.link, o); !here {
+			return netif.Sent
+		}
+	}
 	if ethHeader+o.IP+o.Transport > headMax {
 		return netif.Unreachable
 	}

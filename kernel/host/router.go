@@ -18,6 +18,7 @@ import (
 const (
 	routerDNSMax    = 3
 	routerRoutesMax = 32
+	duplicatesMax   = 8
 )
 
 // offLink is a route through a router: the default route or a more specific one.
@@ -35,6 +36,8 @@ type routerState struct {
 	offLinks map[offLink]header.NDPRoutePreference
 	onLinks  map[netip.Prefix]struct{}
 	dns      map[netip.Addr]tcpip.MonotonicTime // until when
+	// duplicates are addresses that other hosts were found to have.
+	duplicates map[netip.Addr]struct{}
 }
 
 var _ ipv6.NDPDispatcher = (*routerState)(nil)
@@ -47,6 +50,8 @@ func newRouterState(clock tcpip.Clock, name string, notify func()) *routerState 
 		offLinks: make(map[offLink]header.NDPRoutePreference),
 		onLinks:  make(map[netip.Prefix]struct{}),
 		dns:      make(map[netip.Addr]tcpip.MonotonicTime),
+
+		duplicates: make(map[netip.Addr]struct{}),
 	}
 }
 
@@ -116,8 +121,21 @@ func (r *routerState) change(f func()) {
 }
 
 // OnDuplicateAddressDetectionResult implements ipv6.NDPDispatcher.
-func (r *routerState) OnDuplicateAddressDetectionResult(tcpip.NICID, tcpip.Address, stack.DADResult) {
-	r.notify()
+func (r *routerState) OnDuplicateAddressDetectionResult(_ tcpip.NICID, a tcpip.Address, result stack.DADResult) {
+	_, duplicate := result.(*stack.DADDupAddrDetected)
+	r.change(func() {
+		if delete(r.duplicates, fromAddress(a)); duplicate && len(r.duplicates) < duplicatesMax {
+			r.duplicates[fromAddress(a)] = struct{}{}
+		}
+	})
+}
+
+// isDuplicate says whether another host was last found to have an address.
+func (r *routerState) isDuplicate(a netip.Addr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.duplicates[a]
+	return ok
 }
 
 // OnOffLinkRouteUpdated implements ipv6.NDPDispatcher.

@@ -77,7 +77,7 @@ func TestZeroSums(t *testing.T) {
 			batch[0].Buffers = append(batch[0].Buffers, nic.Buffer{Bytes: frame})
 			batch[0].Len, batch[0].NeedsChecksum = len(frame), true
 			s.link.tx.beginTurn()
-			p.deliver(batch)
+			p.deliver(batch, nil)
 			s.link.tx.endTurn(nil)
 		}},
 	} {

@@ -8,6 +8,9 @@
 //	ip6=auto | ip6=off | ip6=ADDR/PREFIX               IPv6 of the first network card
 //	ip.NAME=... ip6.NAME=...                           the same of the card with a name
 //	nic=NAME@PATH                                      the name of the card at a place
+//	forward=on | forward=off                           packets for others go from card to card
+//	urpf=off | urpf=loose | urpf=strict                what their source must have a route by
+//	route=PREFIX,via=ADDR[,dev=NAME]                   a static route
 //	log=debug | log=info | log=warn | log=error        least level that is logged
 //	iommu=on | iommu=off                               devices reach their own memory only
 //	qdisc=aqm | qdisc=fifo                             the queue in front of the network card
@@ -96,6 +99,11 @@ type Options struct {
 	// NICs are the cards that were named, in the order in which they were.
 	NICs []NIC
 	Log  slog.Level
+	// Forward has packets forwarded between the cards, ReversePath says how their sources are
+	// checked ("off", "loose" or "strict"), and Routes are the static routes.
+	Forward     bool
+	ReversePath string
+	Routes      []Route
 	// NoIOMMU leaves the machine's IOMMUs as firmware has left them.
 	NoIOMMU bool
 	// FIFO has packets wait for the network card in one line, instead of by class and flow.
@@ -109,10 +117,11 @@ type Options struct {
 // Default is what an empty command line asks for.
 func Default() Options {
 	return Options{
-		IPv4:  IPv4{DHCP: true},
-		IPv6:  IPv6{Auto: true},
-		Log:   slog.LevelInfo,
-		Panic: PanicExit,
+		IPv4:        IPv4{DHCP: true},
+		IPv6:        IPv6{Auto: true},
+		ReversePath: "off",
+		Log:         slog.LevelInfo,
+		Panic:       PanicExit,
 	}
 }
 
@@ -170,6 +179,9 @@ func (o *Options) set(key, value string) error {
 	if kind, name, ok := strings.Cut(key, "."); ok && (kind == "ip" || kind == "ip6") {
 		return o.setNIC(kind, name, value)
 	}
+	if known, err := o.setRouting(key, value); known {
+		return err
+	}
 	switch key {
 	case "nic":
 		return o.setNIC(key, "", value)
@@ -211,7 +223,7 @@ func (o *Options) set(key, value string) error {
 		}
 		o.Devices = append(o.Devices, dev)
 	default:
-		return fmt.Errorf("unknown key, want ip, ip6, ip.NAME, ip6.NAME, iommu, log, nic, panic, qdisc, run or virtio_mmio.device")
+		return fmt.Errorf("unknown key, want forward, ip, ip6, ip.NAME, ip6.NAME, iommu, log, nic, panic, qdisc, route, run, urpf or virtio_mmio.device")
 	}
 	return err
 }

@@ -23,7 +23,7 @@ var commands []command
 func init() {
 	commands = []command{
 		{"help", "help", "this list", (*Shell).help},
-		{"ip", "ip addr | ip route | ip neigh | ip link", "addresses, routes, neighbours, interfaces", (*Shell).ip},
+		{"ip", "ip addr | ip neigh | ip link | ip route [add|del PREFIX via ADDRESS [dev NAME]]", "addresses, neighbours, interfaces, routes of their own and static ones", (*Shell).ip},
 		{"netstat", "netstat -s | netstat --channels [-j]", "protocol statistics; channels of domains", (*Shell).netstat},
 		{"ss", "ss [-j]", "ports and connections, and whose they are", tableCommand("ss")},
 		{"flows", "flows [-j]", "flows of domains", tableCommand("flows")},
@@ -39,6 +39,8 @@ func init() {
 		{"top", "top [-n TIMES]", "processor share every 2 s; ^C ends it", (*Shell).top},
 		{"mem", "mem [-g] [-a] [-j]", "whose the memory is; -g collects garbage first, -a looks at every frame", (*Shell).mem},
 		{"arenas", "arenas [-j]", "memory of channels and pipes by region", tableCommand("arenas")},
+		{"show", "show ip route [-j] | show ipv6 route [-j] | show isis LIST [-j]", "all routes; IS-IS: neighbor, interface, database [detail], topology, route, spf-log, adjacency-log", (*Shell).show},
+		{"router", "router isis COMMAND", "change the configuration of IS-IS while it runs", (*Shell).router},
 		{"dmesg", "dmesg", "the kernel's log", (*Shell).dmesg},
 		{"pci", "pci", "devices on the PCI bus", (*Shell).pci},
 		{"uptime", "uptime [-j]", "time since boot, and how much of it was idle", (*Shell).uptime},

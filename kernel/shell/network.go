@@ -17,6 +17,8 @@ import (
 func (s *Shell) ip(_ context.Context, args []string) error {
 	object := ""
 	switch {
+	case len(args) > 2 && (args[0] == "route" || args[0] == "r") && (args[1] == "add" || args[1] == "del"):
+		return s.changeRoute(args[1:])
 	case len(args) == 1:
 		object = args[0]
 	case len(args) == 2 && (args[1] == "show" || args[1] == "list"):

@@ -60,6 +60,9 @@ type System struct {
 	// Tables are what commands of their names show: ss, flows, rings, pools, arenas,
 	// and channels for netstat.
 	Tables map[string]func() *view.Table
+	// Router is nil on a machine without a network, and Routing without a routing protocol.
+	Router  Router
+	Routing Routing
 	// Domains is nil on a machine without.
 	Domains Domains
 	// Fault makes the machine fail in the given way.

@@ -43,6 +43,16 @@ func (p *fakePinger) Ping(ctx context.Context, seq uint16, _ time.Duration) (net
 
 func (p *fakePinger) Close() {}
 
+// fakeRouting says what it was asked for.
+type fakeRouting struct{}
+
+func (fakeRouting) Show(w io.Writer, words []string, asJSON bool) error {
+	_, err := fmt.Fprintln(w, words, asJSON)
+	return err
+}
+
+func (fakeRouting) Configure(words []string) error { return fmt.Errorf("isis: not taken: %v", words) }
+
 func fakeSystem() System {
 	addr := netip.MustParseAddr
 	return System{
@@ -122,6 +132,7 @@ func fakeSystem() System {
 				{Address: "00:02.0", Class: "Ethernet controller", Vendor: 0x1af4, Device: 0x1041, Revision: 1, Driver: "virtio-net"},
 			}
 		},
+		Routing:  fakeRouting{},
 		Domains:  &fakeDomains{},
 		Uptime:   func() time.Duration { return 26*time.Hour + 3*time.Minute + 4*time.Second },
 		Idled:    func() time.Duration { return 13 * time.Hour },
@@ -168,6 +179,10 @@ func TestCommands(t *testing.T) {
 		"ping-option":   "ping -f",
 		"ping-name":     "ping nowhere",
 		"ping-route":    "ping 198.51.100.1",
+		"show-isis":     "show isis database detail -j",
+		"router-isis":   "router isis level 7",
+		"usage-show":    "show bgp summary",
+		"usage-router":  "router isis",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer

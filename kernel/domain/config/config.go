@@ -24,6 +24,8 @@ const (
 	FilesSuffix = ".files"
 	// OptionsName is the entry with words of the kernel's command line.
 	OptionsName = "options"
+	// ISISName is the entry with the configuration of IS-IS.
+	ISISName = "isis"
 
 	// Max is how many domains an image may have.
 	Max = 64
@@ -124,5 +126,5 @@ func validName(s string) bool {
 			}
 		}
 	}
-	return s != "" && len(s) <= NameMax && s != EntryName && s != OptionsName
+	return s != "" && len(s) <= NameMax && s != EntryName && s != OptionsName && s != ISISName
 }

@@ -115,6 +115,7 @@ type circuit struct {
 	drops  [ReasonCount]uint64
 	// tooLong counts LSPs that are longer than the link's MTU.
 	tooLong uint64
+	removed bool
 }
 
 // hellos is when they are sent.
@@ -127,22 +128,35 @@ type hellos struct {
 // AddCircuit makes a circuit whose link is down, and returns its number. It fails with ErrConfig,
 // gate.ErrConfig or pdu.ErrKey.
 func (i *Instance) AddCircuit(now time.Duration, cc CircuitConfig) (int, error) {
-	if len(i.circuits) >= CircuitsMax {
+	index := slices.IndexFunc(i.circuits, func(c *circuit) bool { return c.removed })
+	if index < 0 {
+		index = len(i.circuits)
+	}
+	if index >= CircuitsMax {
 		return 0, fmt.Errorf("%w: %d circuits are too many", ErrConfig, CircuitsMax+1)
 	}
 	if err := cc.check(&i.config); err != nil {
 		return 0, err
 	}
-	c := &circuit{i: i, index: len(i.circuits), config: cc}
+	if c := i.newCircuit(index, cc); index < len(i.circuits) {
+		i.circuits[index] = c
+	} else {
+		i.circuits = append(i.circuits, c)
+	}
+	return index, nil
+}
+
+// newCircuit makes a circuit with a number, whose configuration has been checked.
+func (i *Instance) newCircuit(index int, cc CircuitConfig) *circuit {
+	c := &circuit{i: i, index: index, config: cc}
 	c.hello.timer.call = c.sayHello
-	i.circuits = append(i.circuits, c)
 	for _, l := range i.each(c.levels()) {
 		c.floods[l.n] = newFlood(c, l)
 		if cc.Kind == LAN {
 			c.lans[l.n] = newLAN(c, l)
 		}
 	}
-	return c.index, nil
+	return c
 }
 
 // levels are those of both the circuit and the instance.
@@ -154,6 +168,9 @@ func (c *circuit) id() uint8 { return uint8(c.index + 1) }
 // SetLink tells what a circuit's link is like now.
 func (i *Instance) SetLink(now time.Duration, circuit int, l Link) {
 	c := i.circuits[circuit]
+	if c.removed {
+		return
+	}
 	was := c.link
 	c.link = l
 	switch {

@@ -18,7 +18,7 @@ const (
 	DISChange                        // Node is the LAN's now; none: nobody's
 	Generated                        // LSP and Sequence
 	Purged                           // LSP and Sequence; Text says why
-	SPFRun                           // Number is how many nodes are reached
+	SPFRun                           // Number is how many nodes are reached; see SPF
 	RoutesChanged                    // Number is how many changed
 	OverloadChange                   // Text is on or off, and why
 	Alarm                            // Reason: somebody has to mend that
@@ -44,6 +44,17 @@ type Event struct {
 	Number   int
 	Reason   Reason
 	Text     string
+	SPF      SPF
+}
+
+// SPF is more of what an event of SPFRun tells.
+type SPF struct {
+	// Took is how long it took, if Config.Stopwatch is there.
+	Took time.Duration
+	// Triggers is how many events called for it, and First the LSP that was the first of them; zero:
+	// an adjacency or a circuit.
+	Triggers int
+	First    pdu.LSPID
 }
 
 // String is the event in a line, without its time.

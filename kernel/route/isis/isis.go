@@ -56,6 +56,8 @@ type Config struct {
 	// prefixes. Either may be nil. None of the three may call the instance.
 	Event  func(Event)
 	Routes func(now time.Duration, changes []Change)
+	// Stopwatch is a clock that SPF is measured with; nil: it is not.
+	Stopwatch func() time.Duration
 }
 
 // ErrConfig says that a configuration makes no sense.

@@ -7,6 +7,9 @@ import "time"
 
 func (i *Instance) overloaded() bool { return i.config.Overload || i.starting }
 
+// Overloaded says whether others are told not to send traffic through this router.
+func (i *Instance) Overloaded() bool { return i.overloaded() }
+
 // SetOverload has others not send traffic through this router, or do so again.
 func (i *Instance) SetOverload(now time.Duration, on bool) {
 	if i.config.Overload == on {

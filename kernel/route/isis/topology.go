@@ -16,9 +16,11 @@ type spfState struct {
 	timer  timer
 	delay  spf.Delay
 	tables [gate.Families]table
+	why    SPF // of the run to come
 }
 
 func (l *level) scheduleSPF(now time.Duration) {
+	l.spf.why.Triggers++
 	at := l.spf.delay.Event(now)
 	if !l.spf.timer.running() {
 		l.i.timers.set(&l.spf.timer, at)
@@ -29,8 +31,19 @@ func (l *level) scheduleSPF(now time.Duration) {
 // are is known from the adjacencies.
 func (l *level) scheduleSPFFor(now time.Duration, e *entry) {
 	if !l.ours(e.id) || e.id.Node().Pseudonode() != 0 {
+		if l.spf.why.Triggers == 0 {
+			l.spf.why.First = e.id
+		}
 		l.scheduleSPF(now)
 	}
+}
+
+// watch is the time on the stopwatch.
+func (i *Instance) watch() time.Duration {
+	if i.config.Stopwatch == nil {
+		return 0
+	}
+	return i.config.Stopwatch()
 }
 
 // node is a router or pseudonode that has a first fragment.
@@ -178,6 +191,8 @@ func (l *level) starts(w *network, f gate.Family) (list []spf.Start, hops []hop)
 // runSPF finds the paths of the level for each family, and what routes follow.
 func (l *level) runSPF(now time.Duration) {
 	l.spf.delay.Ran()
+	why, began := l.spf.why, l.i.watch()
+	l.spf.why = SPF{}
 	several := l.i.config.Topologies
 	var w *network
 	reached := 0
@@ -204,7 +219,8 @@ func (l *level) runSPF(now time.Duration) {
 			l.i.setAttached(now, l.otherAreas(w, tree))
 		}
 	}
-	l.i.event(Event{At: now, Kind: SPFRun, Level: l.n, Number: reached})
+	why.Took = l.i.watch() - began
+	l.i.event(Event{At: now, Kind: SPFRun, Level: l.n, Number: reached, SPF: why})
 	l.i.updateRoutes(now)
 }
 

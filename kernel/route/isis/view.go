@@ -71,6 +71,7 @@ func (i *Instance) hostname(s pdu.SystemID) string {
 
 // CircuitView is a circuit.
 type CircuitView struct {
+	Number  int
 	Name    string
 	Kind    Kind
 	Levels  pdu.Levels
@@ -90,7 +91,10 @@ type CircuitView struct {
 // Circuits are all of them, by number.
 func (i *Instance) Circuits() (list []CircuitView) {
 	for _, c := range i.circuits {
-		v := CircuitView{Name: c.config.Name, Kind: c.config.Kind, Levels: c.levels(), Passive: c.config.Passive, Metric: c.config.Metric,
+		if c.removed {
+			continue
+		}
+		v := CircuitView{Number: c.index, Name: c.config.Name, Kind: c.config.Kind, Levels: c.levels(), Passive: c.config.Passive, Metric: c.config.Metric,
 			Local: [gate.Families]gate.Reason{c.link.V4(), c.link.V6()}, Drops: map[Reason]uint64{}, TooLong: c.tooLong}
 		for _, l := range i.each(c.levels()) {
 			v.Up[l.n] = len(c.up(l.n))

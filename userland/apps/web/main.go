@@ -18,7 +18,8 @@ end (SIGTERM). An address is HOST:PORT, [HOST]:PORT or :PORT for all of the
 machine's addresses, IPv4 and IPv6; "" turns a service off.
 
   /              the page
-  /stats.json    what it shows
+  /routing       the page of IS-IS
+  /stats.json    what both show
   /healthz       "ok"
   /hello         a small text
   /hash?n=BYTES  so many pseudo-random bytes, at most 1 GiB; &seed=N for others

@@ -1,0 +1,130 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/kernel/route/forward"
+	"github.com/sluice-os/sluice/kernel/route/rib"
+)
+
+// still is a router of two cards whose pollers do not run, which knows its neighbours.
+type still struct {
+	p        *poller
+	in, out  *port // the far ends of its cables
+	near     *port
+	transmit *link
+}
+
+func newStill(t testing.TB, o nic.Offloads) *still {
+	t.Helper()
+	now := func() time.Duration { return 0 }
+	routes := rib.New(100, now)
+	core := forward.New(forward.Config{Routes: routes, Now: now})
+	f := NewForwarder(core, routes)
+	s := &still{}
+	var cards []forward.Card
+	var stacks []*Stack
+	for i := range 2 {
+		far, near := newCable(o, o)
+		near.info.MAC[4], far.info.MAC[4] = byte(10+i), byte(20+i)
+		st, err := New(near, static(fmt.Sprintf("192.0.%d.1/24", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(st.Close)
+		f.Join(st, i)
+		cards = append(cards, forward.Card{MTU: 1500})
+		for _, n := range []string{fmt.Sprintf("192.0.%d.2", i), fmt.Sprintf("fe80::%d", i)} {
+			st.link.neighbours.set(cardID, stack.NeighborEntry{Addr: toAddress(netip.MustParseAddr(n)), LinkAddr: tcpip.LinkAddress(far.info.MAC[:]), State: stack.Reachable}, false)
+		}
+		stacks = append(stacks, st)
+		if i == 0 {
+			s.in, s.near = far, near
+		} else {
+			s.out, s.transmit = far, st.link
+		}
+	}
+	core.SetCards(cards)
+	routes.Replace(rib.Static, rib.IPv4, []rib.Route{{Prefix: netip.MustParsePrefix("198.51.100.0/24"), Hops: []rib.Hop{{Via: netip.MustParseAddr("192.0.1.2"), Card: 1}}}})
+	routes.Replace(rib.Static, rib.IPv6, []rib.Route{{Prefix: netip.MustParsePrefix("2001:db8::/32"), Hops: []rib.Hop{{Via: netip.MustParseAddr("fe80::1"), Card: 1}}}})
+	s.p = newPoller(stacks[0].link)
+	return s
+}
+
+// frame makes a datagram of so many bytes for the other side.
+func (s *still) frame(v4 bool, size int) []byte {
+	b := make([]byte, ethHeader+size)
+	copy(b, s.near.info.MAC[:])
+	copy(b[6:], s.in.info.MAC[:])
+	if v4 {
+		b[12] = 8
+		h := header.IPv4(b[ethHeader:])
+		h.Encode(&header.IPv4Fields{TotalLength: uint16(size), TTL: 64, Protocol: 17, SrcAddr: tcpip.AddrFrom4([4]byte{192, 0, 0, 2}), DstAddr: tcpip.AddrFrom4([4]byte{198, 51, 100, 7})})
+		h.SetChecksum(^h.CalculateChecksum())
+	} else {
+		b[12], b[13] = 0x86, 0xdd
+		header.IPv6(b[ethHeader:]).Encode(&header.IPv6Fields{PayloadLength: uint16(size - 40), HopLimit: 64, TransportProtocol: 17,
+			SrcAddr: toAddress(netip.MustParseAddr("2001:db9::1")), DstAddr: toAddress(netip.MustParseAddr("2001:db8::7"))})
+	}
+	return b
+}
+
+const stillBatch = 32
+
+// pass forwards a batch of a frame, and returns how many came out.
+func (s *still) pass(frame []byte, batch []nic.Packet) int {
+	for range stillBatch {
+		s.in.arriveAt(frame)
+	}
+	s.p.turn()
+	n := s.out.Receive(batch)
+	s.out.Release(batch[:n])
+	return n
+}
+
+// arriveAt has the peer of this card receive a frame.
+func (p *port) arriveAt(frame []byte) { p.peer.arrive(frame, false) }
+
+func TestForwardAllocatesNothing(t *testing.T) {
+	for _, v4 := range []bool{true, false} {
+		for _, size := range []int{64, 1500} {
+			s := newStill(t, noOffloads)
+			frame, batch := s.frame(v4, size), nic.NewBatch(pollBudget)
+			if n := s.pass(frame, batch); n != stillBatch {
+				t.Fatalf("IPv4 %v, %d bytes: %d of %d came out", v4, size, n, stillBatch)
+			}
+			before := s.out.peer.transmits
+			if n := testing.AllocsPerRun(100, func() { s.pass(frame, batch) }); n != 0 {
+				t.Errorf("IPv4 %v, %d bytes: %v allocations for %d packets", v4, size, n, stillBatch)
+			}
+			if n := s.out.peer.transmits - before; n != 101 {
+				t.Errorf("the card was told %d times for 101 batches", n)
+			}
+		}
+	}
+}
+
+func BenchmarkForward(b *testing.B) {
+	for _, v4 := range []bool{true, false} {
+		for _, size := range []int{64, 1500} {
+			b.Run(fmt.Sprintf("IPv4=%v/%d", v4, size), func(b *testing.B) {
+				s := newStill(b, noOffloads)
+				frame, batch := s.frame(v4, size), nic.NewBatch(pollBudget)
+				b.ReportAllocs()
+				for i := 0; i < b.N; i += stillBatch {
+					if s.pass(frame, batch) != stillBatch {
+						b.Fatal("lost some")
+					}
+				}
+			})
+		}
+	}
+}

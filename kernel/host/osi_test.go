@@ -1,0 +1,78 @@
+package host
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+)
+
+// osiFrame is a frame with a PDU; length is what its length field says.
+func osiFrame(to macAddr, length int, pdu []byte) []byte {
+	f := append(append([]byte(nil), to[:]...), theirMAC[:]...)
+	f = binary.BigEndian.AppendUint16(f, uint16(length))
+	return append(append(f, 0xfe, 0xfe, 0x03), pdu...)
+}
+
+// TestOSI: PDUs to a group or to the card are whose they are, without the padding of short frames;
+// others are dropped and counted as before. What is sent is a frame of IEEE 802.3, and not longer
+// than the link takes.
+func TestOSI(t *testing.T) {
+	s, p, far := newBenchStack(t, noOffloads)
+	group, others := macAddr{0x01, 0x80, 0xc2, 0, 0, 0x14}, macAddr{0x01, 0x80, 0xc2, 0, 0, 0x15}
+	var got [][]byte
+	o := s.OSI(func(from [6]byte, pdu []byte) {
+		if from != theirMAC {
+			t.Errorf("from %x", from)
+		}
+		got = append(got, bytes.Clone(pdu))
+	}, group)
+	pdu := bytes.Repeat([]byte{0x83, 7, 9}, 499) // 1497 bytes
+	for _, tt := range []struct {
+		name  string
+		frame []byte
+		want  []byte
+		drop  counter
+	}{
+		{"a group's", osiFrame(group, 1500, pdu), pdu, 0},
+		{"the card's", osiFrame(ourMAC, 103, pdu[:100]), pdu[:100], 0},
+		{"padded", append(osiFrame(group, 10, pdu[:7]), make([]byte, 36)...), pdu[:7], 0},
+		{"by its EtherType", osiFrame(group, 0x8870, pdu), pdu, 0},
+		{"nothing in it", osiFrame(group, 3, nil), []byte{}, 0},
+		{"another group's", osiFrame(others, 103, pdu[:100]), nil, rxDropLLC},
+		{"longer than it is", osiFrame(group, 104, pdu[:100]), nil, rxDropLLC},
+		{"too short", osiFrame(group, 2, pdu[:100]), nil, rxDropLLC},
+		{"another LLC", append(append(osiFrame(group, 103, nil)[:14], 0x42, 0x42, 3), pdu[:100]...), nil, rxDropLLC},
+		{"cut", osiFrame(group, 3, nil)[:16], nil, rxDropLLC},
+	} {
+		got = nil
+		before := s.counters.get(tt.drop)
+		s.link.dev.(*port).arrive(tt.frame, false)
+		p.turn()
+		if tt.want == nil && len(got) != 0 || tt.want != nil && (len(got) != 1 || !bytes.Equal(got[0], tt.want)) {
+			t.Errorf("%s: %d taken", tt.name, len(got))
+		}
+		if n := s.counters.get(tt.drop) - before; tt.drop != 0 && n != 1 {
+			t.Errorf("%s: %d drops are counted", tt.name, n)
+		}
+	}
+	batch := nic.NewBatch(pollBudget)
+	for _, n := range []int{1, 100, 1497} {
+		o.Send(group, pdu[:n])
+		var frame []byte
+		for k := far.Receive(batch); k > 0; k = far.Receive(batch) {
+			frame = bytes.Clone(batch[k-1].Buffers[0].Bytes[:batch[k-1].Len])
+			far.Release(batch[:k])
+		}
+		want := osiFrame(group, n+3, pdu[:n])
+		copy(want[6:], ourMAC[:])
+		if len(frame) < len(want) || !bytes.Equal(frame[:len(want)], want) {
+			t.Errorf("%d bytes: % x", n, frame[:min(len(frame), 24)])
+		}
+	}
+	o.Send(group, append(pdu, 0))
+	if s.counters.get(txDropOSI) != 1 || far.Receive(batch) != 0 {
+		t.Error("a PDU that is too long is sent")
+	}
+}

@@ -1,0 +1,183 @@
+package host
+
+// Packets in transit that wait: for the link address of the neighbour that they go to. They are
+// few, whoever sends them: so many for a neighbour, for so many neighbours. And what is told to the
+// senders of those that go nowhere.
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/kernel/route/forward"
+	"github.com/sluice-os/sluice/kernel/route/rib"
+)
+
+const (
+	// heldEach is how many packets wait for one neighbour, heldNeighbours for how many some do,
+	// and heldBytes how many bytes they have in all.
+	heldEach       = 8
+	heldNeighbours = 64
+	heldBytes      = 256 << 10
+)
+
+// heldFor is a neighbour that packets wait for.
+type heldFor struct {
+	card rib.Card
+	next netip.Addr
+}
+
+// heldPacket is one that waits: in one piece, with its checksum and its hop counted.
+type heldPacket struct {
+	bytes []byte
+	from  rib.Card
+	mtu   int  // it is cut; 0: it fits
+	own   bool // an error of ours, about which there is none
+}
+
+type heldPackets struct {
+	f  *Forwarder
+	mu sync.Mutex
+	// waiting are those that wait, by neighbour, and bytes what they have in all.
+	waiting map[heldFor][]heldPacket
+	bytes   int
+}
+
+func (h *heldPackets) init(f *Forwarder) { h.f, h.waiting = f, map[heldFor][]heldPacket{} }
+
+// hold is what becomes of a packet of the batch that was not sent at once.
+func (x *transit) hold(pkt *nic.Packet, d *forward.Decision) {
+	s := &x.slow
+	if d.Verdict == forward.Answer {
+		n := x.front(pkt)
+		x.f.tell(s.answer[:], s.quote[:n], x.card, d)
+		return
+	}
+	if pkt.GSO != nic.GSONone || !x.gather(pkt, d.Length) {
+		x.f.core.Count(forward.HeldFull, 1)
+		return
+	}
+	p := heldPacket{bytes: slices.Clone(s.whole), from: x.card}
+	forward.Age(p.bytes)
+	if d.Verdict == forward.Cut {
+		p.mtu = d.MTU
+	}
+	x.f.held.put(heldFor{d.Card, d.Next}, p)
+}
+
+// front copies a packet's front to s.quote and returns its length.
+func (x *transit) front(pkt *nic.Packet) (n int) {
+	skip := ethHeader
+	for _, b := range pkt.Buffers {
+		from := min(skip, len(b.Bytes))
+		skip -= from
+		n += copy(x.slow.quote[n:], b.Bytes[from:])
+	}
+	return n
+}
+
+// tell sends the error about a packet, of which b is the front, to its sender. room has
+// forward.ErrorMax bytes. The routes' lock is not held.
+func (f *Forwarder) tell(room, b []byte, from rib.Card, d *forward.Decision) {
+	n, out := f.core.Error(room, b, from, d)
+	if n == 0 {
+		return
+	}
+	f.send(heldFor{out.Card, out.Next}, heldPacket{bytes: room[:n], from: from, own: true}, true)
+}
+
+// send sends a packet to a neighbour, or has it wait: a copy of it if it is not the caller's to
+// give away.
+func (f *Forwarder) send(to heldFor, p heldPacket, borrowed bool) {
+	port := f.port(to.card)
+	if port == nil {
+		f.core.Count(forward.LinkDown, 1)
+		return
+	}
+	var hop knownHop
+	if !port.knows(to.next, &hop) {
+		if borrowed {
+			p.bytes = slices.Clone(p.bytes)
+		}
+		f.held.put(to, p)
+		return
+	}
+	f.out(port, hop.mac, &p)
+}
+
+// out sends a packet to a link address.
+func (f *Forwarder) out(port *cardPort, mac macAddr, p *heldPacket) {
+	r := forward.Sent4
+	if p.mtu == 0 {
+		o := outgoingOf(p.bytes)
+		r = port.offerTransit(&o, mac)
+	} else {
+		x := transit{f: f}
+		t := port.s.link.tx
+		t.mu.Lock()
+		r = x.fragments(port, p.bytes, &departure{header: int(p.bytes[0]&15) * 4, mtu: p.mtu, mac: mac})
+		if !t.turn {
+			t.finish(nil, nil)
+		}
+		t.mu.Unlock()
+	}
+	if r == forward.Sent4 && p.bytes[0]>>4 == 6 {
+		r = forward.Sent6
+	}
+	if !p.own || r > forward.Sent6 {
+		f.core.Count(r, 1)
+	}
+}
+
+// put has a packet wait, and asks for its neighbour if nobody did. What there is no room for is
+// dropped.
+func (h *heldPackets) put(to heldFor, p heldPacket) {
+	h.mu.Lock()
+	list, asked := h.waiting[to]
+	if len(list) >= heldEach || !asked && len(h.waiting) >= heldNeighbours || h.bytes+len(p.bytes) > heldBytes {
+		h.mu.Unlock()
+		h.f.core.Count(forward.HeldFull, 1)
+		return
+	}
+	h.waiting[to] = append(list, p)
+	h.bytes += len(p.bytes)
+	h.mu.Unlock()
+	if !asked {
+		// gVisor calls with the neighbour locked, which what is sent then may need.
+		h.f.port(to.card).ask(to.next, func(r stack.LinkResolutionResult) { go h.resolved(to, r) })
+	}
+}
+
+// resolved sends what has waited for a neighbour, or tells those who have sent it that it does not
+// answer.
+func (h *heldPackets) resolved(to heldFor, r stack.LinkResolutionResult) {
+	h.mu.Lock()
+	list := h.waiting[to]
+	delete(h.waiting, to)
+	for i := range list {
+		h.bytes -= len(list[i].bytes)
+	}
+	h.mu.Unlock()
+	known := r.Err == nil && len(r.LinkAddress) == len(macAddr{})
+	for i := range list {
+		p := &list[i]
+		switch {
+		case known:
+			h.f.out(h.f.port(to.card), macAddr([]byte(r.LinkAddress)), p)
+		default:
+			h.f.core.Count(forward.Unresolved, 1)
+			if !p.own {
+				h.f.tell(make([]byte, forward.ErrorMax), p.bytes, p.from, &forward.Decision{Reason: forward.Unresolved})
+			}
+		}
+	}
+}
+
+// stale says that the neighbour may have gone.
+func (n neighbour) stale() bool { return n.state == stack.Stale }
+
+// probe has gVisor ask whether a neighbour is still there.
+func (p *cardPort) probe(next netip.Addr) { p.ask(next, func(stack.LinkResolutionResult) {}) }

@@ -1,0 +1,302 @@
+// Package frr runs FRR's isisd as a router in a network namespace of its own, whose interfaces are
+// plugged into the wires of machines under test. It needs root, iproute2 and Debian's frr.
+package frr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Where Debian has the daemons, their configuration and their sockets.
+const (
+	daemons = "/usr/lib/frr"
+	etc     = "/etc/frr"
+	run     = "/var/run/frr"
+)
+
+// Need skips the test where routers cannot be run, and says what is missing.
+func Need(t testing.TB) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("FRR is not run: it needs root")
+	}
+	for _, program := range []string{daemons + "/isisd", daemons + "/zebra", "vtysh", "ip"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("FRR is not run: %s is missing: apt-get install frr iproute2", program)
+		}
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skipf("FRR is not run: no taps: %v", err)
+	}
+}
+
+// Interface is one of a router's.
+type Interface struct {
+	Name      string   // "lo", or that of a tap
+	Addresses []string // with their prefix lengths
+	Lines     []string // of its configuration, for example "isis network point-to-point"
+	// Later says that it is not made by Start but by Join.
+	Later bool
+	// DAD is how many probes look for the IPv6 addresses on the link; 0: the kernel's choice.
+	DAD int
+}
+
+// Config is that of a router.
+type Config struct {
+	Name       string   // its hostname
+	Lines      []string // of router isis: "net …" and others
+	Interfaces []Interface
+	// Forward has it forward packets.
+	Forward bool
+}
+
+// Router is a running router. It ends with its test.
+type Router struct {
+	Config
+	Namespace string
+	dir       string
+	pids      map[string]string // of daemons: the files
+}
+
+// Start makes the namespace with its interfaces and starts the daemons.
+func Start(t testing.TB, c Config) *Router {
+	t.Helper()
+	r := &Router{Config: c, Namespace: fmt.Sprintf("sluice%d-%s", os.Getpid(), c.Name), pids: map[string]string{}}
+	if err := r.start(t); err != nil {
+		t.Fatalf("frr: %s: %v", c.Name, err)
+	}
+	return r
+}
+
+func (r *Router) start(t testing.TB) (err error) {
+	r.dir = t.TempDir()
+	if err := os.Chmod(filepath.Dir(r.dir), 0o755); err != nil {
+		return err
+	}
+	if err := ip("netns", "add", r.Namespace); err != nil {
+		return err
+	}
+	t.Cleanup(func() { r.end(t) })
+	if err := ip("-n", r.Namespace, "link", "set", "lo", "up"); err != nil {
+		return err
+	}
+	if r.Forward {
+		for _, key := range []string{"net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"} {
+			if _, err := r.Exec("sysctl", "-qw", key); err != nil {
+				return err
+			}
+		}
+	}
+	for _, i := range r.Interfaces {
+		if i.Later {
+			continue
+		}
+		if i.Name != "lo" {
+			if err := ip("-n", r.Namespace, "tuntap", "add", "dev", i.Name, "mode", "tap"); err != nil {
+				return err
+			}
+		}
+		if i.DAD > 0 {
+			if _, err := r.Exec("sysctl", "-qw", fmt.Sprintf("net.ipv6.conf.%s.dad_transmits=%d", i.Name, i.DAD)); err != nil {
+				return err
+			}
+		}
+		if err := r.addresses(i); err != nil {
+			return err
+		}
+		if i.Name != "lo" {
+			if err := ip("-n", r.Namespace, "link", "set", i.Name, "up"); err != nil {
+				return err
+			}
+		}
+	}
+	return r.StartDaemons()
+}
+
+// Join joins two routers by interfaces of theirs that are Later, and gives those their addresses.
+func Join(t testing.TB, a *Router, nameA string, b *Router, nameB string) {
+	t.Helper()
+	err := ip("link", "add", nameA, "netns", a.Namespace, "type", "veth", "peer", "name", nameB, "netns", b.Namespace)
+	for _, x := range []struct {
+		r    *Router
+		name string
+	}{{a, nameA}, {b, nameB}} {
+		for _, i := range x.r.Interfaces {
+			if err == nil && i.Name == x.name {
+				err = errors.Join(x.r.addresses(i), ip("-n", x.r.Namespace, "link", "set", i.Name, "up"))
+			}
+		}
+	}
+	if err != nil {
+		t.Fatalf("frr: %s and %s: %v", a.Name, b.Name, err)
+	}
+}
+
+// addresses gives an interface its addresses, which may be thousands, in one go.
+func (r *Router) addresses(i Interface) error {
+	var lines strings.Builder
+	for _, a := range i.Addresses {
+		fmt.Fprintf(&lines, "addr add %s dev %s\n", a, i.Name)
+	}
+	cmd := exec.Command("ip", "-n", r.Namespace, "-batch", "-")
+	cmd.Stdin = strings.NewReader(lines.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("addresses of %s: %w: %s", i.Name, err, out)
+	}
+	return nil
+}
+
+// StartDaemons starts zebra and isisd; see StopISIS.
+func (r *Router) StartDaemons() error {
+	for _, dir := range []string{filepath.Join(etc, r.Namespace), filepath.Join(run, r.Namespace)} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(etc, r.Namespace, "vtysh.conf"), nil, 0o644); err != nil {
+		return err
+	}
+	var conf strings.Builder
+	fmt.Fprintf(&conf, "hostname %s\nrouter isis 1\n", r.Name)
+	for _, line := range r.Lines {
+		fmt.Fprintf(&conf, " %s\n", line)
+	}
+	conf.WriteString("!\n")
+	for _, i := range r.Interfaces {
+		fmt.Fprintf(&conf, "interface %s\n ip router isis 1\n ipv6 router isis 1\n", i.Name)
+		for _, line := range i.Lines {
+			fmt.Fprintf(&conf, " %s\n", line)
+		}
+		conf.WriteString("!\n")
+	}
+	files := map[string]string{"zebra.conf": "hostname " + r.Name + "\n", "isisd.conf": conf.String()}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	// FRR reads, and writes, as a user of its own.
+	if out, err := exec.Command("chown", "-R", "frr:frr", r.dir, filepath.Join(run, r.Namespace)).CombinedOutput(); err != nil {
+		return fmt.Errorf("chown: %w: %s", err, out)
+	}
+	for _, daemon := range []string{"zebra", "isisd"} {
+		if err := r.daemon(daemon); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Router) daemon(name string) error {
+	pid := filepath.Join(r.dir, name+".pid")
+	if _, err := os.Stat(pid); err == nil {
+		return nil // it runs
+	}
+	out, err := r.Exec(filepath.Join(daemons, name), "-d", "-N", r.Namespace, "-f", filepath.Join(r.dir, name+".conf"), "-i", pid, "-A", "127.0.0.1", "-P", "0")
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, out)
+	}
+	r.pids[name] = pid
+	return nil
+}
+
+// stopDaemon ends one, and waits until it has ended.
+func (r *Router) stopDaemon(name string, signal syscall.Signal) error {
+	file := r.pids[name]
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(text), &pid); err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, signal); err != nil {
+		return err
+	}
+	end := time.Now().Add(20 * time.Second)
+	for syscall.Kill(pid, 0) == nil {
+		if time.Now().After(end) {
+			return fmt.Errorf("%s does not end", name)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	os.Remove(file)
+	delete(r.pids, name)
+	return nil
+}
+
+// StopISIS kills isisd, which has no time to tell its neighbours. StartDaemons starts it again.
+func (r *Router) StopISIS() error { return r.stopDaemon("isisd", syscall.SIGKILL) }
+
+func (r *Router) end(t testing.TB) {
+	if t.Failed() {
+		for _, c := range []string{"show isis neighbor", "show isis interface", "show isis database"} {
+			out, _ := r.Show(c)
+			t.Logf("%s: %s\n%s", r.Name, c, out)
+		}
+	}
+	for _, name := range []string{"isisd", "zebra"} {
+		if r.pids[name] != "" {
+			if err := r.stopDaemon(name, syscall.SIGKILL); err != nil {
+				t.Logf("frr: %s: %v", r.Name, err)
+			}
+		}
+	}
+	if err := ip("netns", "del", r.Namespace); err != nil {
+		t.Logf("frr: %v", err)
+	}
+	os.RemoveAll(filepath.Join(etc, r.Namespace))
+	os.RemoveAll(filepath.Join(run, r.Namespace))
+}
+
+// Exec runs a program in the router's namespace.
+func (r *Router) Exec(program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", r.Namespace, program}, args...)...).CombinedOutput()
+	return string(out), err
+}
+
+// Show returns what a command of vtysh prints.
+func (r *Router) Show(command string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "vtysh", "-N", r.Namespace, "-c", command).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%w: %s", err, exit.Stderr)
+	}
+	return string(out), err
+}
+
+// Configure has vtysh take lines of configuration.
+func (r *Router) Configure(lines ...string) error {
+	args := []string{"-N", r.Namespace, "-c", "configure terminal"}
+	for _, line := range lines {
+		args = append(args, "-c", line)
+	}
+	out, err := exec.Command("vtysh", args...).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "% ") {
+		return fmt.Errorf("%v: %w: %s", lines, errors.Join(err, errRefused), out)
+	}
+	return nil
+}
+
+var errRefused = errors.New("refused")
+
+// ip runs iproute2.
+func ip(args ...string) error {
+	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
