@@ -35,17 +35,17 @@ func (r *receiver) open(d *Device, mem *hw.DMA) (err error) {
 		return err
 	}
 	r.slots = make([]uint32, count)
-	return r.Open(mem, count, rxBuffer)
+	return r.Buffers.Open(mem, count, rxBuffer)
 }
 
 func (r *receiver) free(mem *hw.DMA) {
-	r.Free(mem)
+	r.Buffers.Free(mem)
 	r.ring.free(mem)
 }
 
 // reset takes back what the device held; the poller keeps what it has.
 func (r *receiver) reset() {
-	r.Reset()
+	r.Buffers.Reset()
 	r.next, r.tail, r.lent, r.between = 0, 0, 0, false
 }
 
@@ -147,7 +147,7 @@ func (r *receiver) check(word uint64, length int) counter {
 // Release gives the buffers of received packets back to the ring. A buffer that the
 // poller does not hold is counted and left where it is.
 func (d *Device) Release(batch []nic.Packet) {
-	d.counters.add(rxBadRelease, d.rx.Release(batch))
+	d.counters.add(rxBadRelease, d.rx.Buffers.Release(batch))
 	if d.recovery.Running() {
 		d.rx.refill(d)
 	}

@@ -57,11 +57,11 @@ func (x *transmitter) open(d *Device, mem *hw.DMA) (err error) {
 	}
 	x.lent = make([]lentFrame, d.cfg.TxRing)
 	x.room = len(x.desc) - 1
-	return x.Open(mem, d.cfg.TxRing, d.cfg.TxArena, 0, 0)
+	return x.Frames.Open(mem, d.cfg.TxRing, d.cfg.TxArena, 0, 0)
 }
 
 func (x *transmitter) free(mem *hw.DMA) {
-	x.Free(mem)
+	x.Frames.Free(mem)
 	x.ring.free(mem)
 }
 
@@ -71,7 +71,7 @@ func (x *transmitter) mask() uint32 { return uint32(len(x.desc) - 1) }
 func (x *transmitter) reset() (lost int) {
 	x.done, x.tail, x.room = x.given, 0, len(x.desc)-1
 	x.armed = false
-	return x.Reset()
+	return x.Frames.Reset()
 }
 
 // Reserve gives p buffers for a frame of n bytes. The first holds at least its first
@@ -105,7 +105,7 @@ func (d *Device) Reserve(p *nic.Packet, n int) bool {
 
 // reserve takes a place if there is one.
 func (x *transmitter) reserve(p *nic.Packet, n int) bool {
-	return x.Reserve(p, n, x.room, (n+txDataMax-1)/txDataMax+txExtra)
+	return x.Frames.Reserve(p, n, x.room, (n+txDataMax-1)/txDataMax+txExtra)
 }
 
 // Transmit queues reserved packets and tells the device once. A packet may be shorter

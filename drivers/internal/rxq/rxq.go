@@ -89,7 +89,7 @@ func (b *Buffers) Take(id uint32) []byte {
 	return p.bytes
 }
 
-// Drop makes a buffer that was taken the driver's.
+// Drop makes a buffer that is not idle the driver's.
 func (b *Buffers) Drop(id uint32) {
 	b.all[id].owner = ownerDriver
 	b.idle = append(b.idle, id)

@@ -31,11 +31,11 @@ func (r *receiver) open(d *Device, mem *hw.DMA) error {
 			return fmt.Errorf("receive ring of %d buffers, the longest frame needs %d", count, need)
 		}
 	}
-	return r.Open(mem, count, r.size)
+	return r.Buffers.Open(mem, count, r.size)
 }
 
 func (r *receiver) free(mem *hw.DMA) {
-	r.Free(mem)
+	r.Buffers.Free(mem)
 	if r.q != nil {
 		r.q.Close()
 	}
@@ -44,7 +44,7 @@ func (r *receiver) free(mem *hw.DMA) {
 // reset takes back what the device held; the poller keeps what it has.
 func (r *receiver) reset() {
 	r.q.Reset()
-	r.Reset()
+	r.Buffers.Reset()
 }
 
 // refill lends all idle buffers to the device, with one notification.
@@ -174,7 +174,7 @@ func (d *Device) check(p *nic.Packet, h header) counter {
 // Release gives the buffers of received packets back to the ring. A buffer that
 // the poller does not hold is counted and left where it is.
 func (d *Device) Release(batch []nic.Packet) {
-	d.counters.add(rxBadRelease, d.rx.Release(batch))
+	d.counters.add(rxBadRelease, d.rx.Buffers.Release(batch))
 	if d.recovery.Running() {
 		d.rx.refill(d)
 	}

@@ -29,11 +29,11 @@ func (x *transmitter) open(d *Device, mem *hw.DMA) (err error) {
 	if x.q, err = virtio.NewQueue(d.t, queueTransmit, d.features, mem, d.cfg.TxRing, txSegments); err != nil {
 		return err
 	}
-	return x.Open(mem, x.q.Size(), d.cfg.TxArena, headerBytes, x.q.Needs(txSegments)-1)
+	return x.Frames.Open(mem, x.q.Size(), d.cfg.TxArena, headerBytes, x.q.Needs(txSegments)-1)
 }
 
 func (x *transmitter) free(mem *hw.DMA) {
-	x.Free(mem)
+	x.Frames.Free(mem)
 	if x.q != nil {
 		x.q.Close()
 	}
@@ -43,7 +43,7 @@ func (x *transmitter) free(mem *hw.DMA) {
 func (x *transmitter) reset() (lost int) {
 	x.q.Reset()
 	x.armed = false
-	return x.Reset()
+	return x.Frames.Reset()
 }
 
 // reclaim takes back the frames that the device has finished.
@@ -97,7 +97,9 @@ func (d *Device) Reserve(p *nic.Packet, n int) bool {
 }
 
 // reserve takes a place if there is one.
-func (x *transmitter) reserve(p *nic.Packet, n int) bool { return x.Reserve(p, n, x.q.Room(), 1) }
+func (x *transmitter) reserve(p *nic.Packet, n int) bool {
+	return x.Frames.Reserve(p, n, x.q.Room(), 1)
+}
 
 // Finished reclaims frames and returns how many bytes are done with since the last call.
 func (d *Device) Finished() int {
