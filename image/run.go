@@ -81,7 +81,7 @@ func runRun(ctx context.Context, args []string) error {
 		Machine: *machine, Memory: *memory, Image: o.Output, Append: *cmdline,
 		Accel: os.Getenv("ACCEL"), Netdev: netdev, Card: *card, IOMMU: *iommu, GDB: *gdb,
 	}
-	if o.Format != build.Formats[0] {
+	if o.Format != build.Formats[0] && o.Format != build.LinuxFormat {
 		c.Firmware = *firmware
 	}
 	if o.Format == "iso" {

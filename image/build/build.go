@@ -61,12 +61,19 @@ var Formats = []string{"elf", "raw", "iso", "qcow2"}
 // diskBoard is the board whose images start from disks.
 const diskBoard = "pc"
 
+// LinuxFormat is that of armBoard beside elf: the form in which boot loaders of arm64 know
+// Linux.
+const LinuxFormat = "image"
+
 // CheckFormat reports whether there is an image of the board in the format. The error says
 // what there is.
 func CheckFormat(board, format string) error {
 	switch {
+	case format == LinuxFormat && board != armBoard:
+		return fmt.Errorf("board %s has no format %s: it is for board %s", board, format, armBoard)
+	case format == LinuxFormat:
 	case !slices.Contains(Formats, format):
-		return fmt.Errorf("unknown format %q: the formats are %s", format, strings.Join(Formats, ", "))
+		return fmt.Errorf("unknown format %q: the formats are %s, and for %s %s", format, strings.Join(Formats, ", "), armBoard, LinuxFormat)
 	case format != "elf" && board != diskBoard:
 		return fmt.Errorf("board %s starts no disk: format %s is for board %s", board, format, diskBoard)
 	}
@@ -76,7 +83,7 @@ func CheckFormat(board, format string) error {
 // Options say what to build.
 type Options struct {
 	Board   string    // one of Boards
-	Format  string    // one of Formats; "" is "elf"
+	Format  string    // one of Formats, or LinuxFormat; "" is "elf"
 	Output  string    // the file to write
 	Cache   string    // folder for generated files; "" means the user's cache folder
 	Domains []Program // what the image carries
@@ -111,6 +118,11 @@ func (o *Options) write(kernel []byte) (int64, error) {
 		return disk.WriteISO(o.Output, disk.Contents{Kernel: kernel})
 	case "qcow2":
 		return disk.WriteQCOW2(o.Output, disk.Contents{Kernel: kernel})
+	case LinuxFormat:
+		var err error
+		if kernel, err = elf.LinuxImage(kernel); err != nil {
+			return 0, err
+		}
 	}
 	return int64(len(kernel)), os.WriteFile(o.Output, kernel, 0o755)
 }

@@ -47,6 +47,16 @@ stuck:
 	B	stuck
 
 TEXT ·el1(SB),NOSPLIT|NOFRAME,$0
+	// What the file has no bytes for is zero; not every boot loader sees to that.
+	MOVD	$runtime·bss(SB), R0
+	MOVD	$runtime·end(SB), R1
+zero:
+	CMP	R1, R0
+	BHS	zeroed
+	MOVD	ZR, (R0)
+	ADD	$8, R0
+	B	zero
+zeroed:
 	MOVD	$(3<<20), R0		// floating point
 	MSR	R0, CPACR_EL1
 	ISB	$15

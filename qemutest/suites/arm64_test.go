@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,8 +18,13 @@ func onARM(t *testing.T) {
 	}
 }
 
-// TestARM64 boots QEMU's virt, entered as firmware, a hypervisor and neither leave the
-// processor: an address by DHCP, ping, echo by TCP, HTTP, 20 MiB each way with checked
+// linuxImage builds the kernel in the form of Linux'.
+func linuxImage(t *testing.T) string {
+	t.Helper()
+	return qemutest.BuildOptions(t, build.Options{Board: "virt-arm64", Format: build.LinuxFormat, Output: filepath.Join(t.TempDir(), "sluice.image")})
+}
+
+// TestARM64 boots QEMU's virt, entered at EL1 and at EL2, as an ELF file and as an image: an address by DHCP, ping, echo by TCP, HTTP, 20 MiB each way with checked
 // hashes, the cable pulled, the card reset, goroutines that fault and that loop, and power
 // off.
 func TestARM64(t *testing.T) {
@@ -27,6 +33,8 @@ func TestARM64(t *testing.T) {
 		"EL1": {Memory: 64},
 		"EL2": {Memory: 128, Extra: []string{"-M", "virtualization=on"}},
 		"max": {Memory: 2048, Extra: []string{"-cpu", "max"}},
+		// As other boot loaders than QEMU's enter it, with the tree's address in X0.
+		"image": {Memory: 128, Image: linuxImage(t)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.Machine = "virt"

@@ -138,11 +138,11 @@ func powerOff(t *testing.T, vm *qemutest.VM) {
 	t.Helper()
 	vm.CheckMemory(t)
 	vm.Type(t, "poweroff\n")
-	reason := "guest-shutdown"
+	status, reason := vm.Wait(t), "guest-shutdown"
 	if strings.Contains(vm.Output(), "power off by=reset") {
 		reason = "guest-reset" // which is how it ends
 	}
-	if status := vm.Wait(t); status != 0 || vm.Shutdown() != reason {
+	if status != 0 || vm.Shutdown() != reason {
 		t.Errorf("power off ended QEMU with status %d, reason %q; want 0, %s", status, vm.Shutdown(), reason)
 	}
 }
