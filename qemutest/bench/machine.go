@@ -45,6 +45,7 @@ type guest struct {
 	// Card is the network card, as qemu.Config has it, and Firmware what starts Image, a
 	// disk.
 	Card, Firmware string
+	More           []qemu.Card
 }
 
 // What a Linux guest starts; Sluice always serves everything.
@@ -58,7 +59,7 @@ const (
 func (g guest) args(machine string, n network, memory int, serve string) ([]string, error) {
 	c := qemu.Config{
 		Machine: machine, Memory: memory, Image: g.Image, Append: g.Append,
-		Accel: os.Getenv("ACCEL"), Netdev: n.netdev(), MAC: guestMAC, Extra: g.Extra,
+		Accel: os.Getenv("ACCEL"), Netdev: n.netdev(), MAC: guestMAC, More: g.More, Extra: g.Extra,
 		Card: g.Card, Firmware: g.Firmware,
 	}
 	if g.Initrd != "" {
