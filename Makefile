@@ -67,6 +67,8 @@ lint:
 	$(GO) run ./image overlay -goroot $(CURDIR)/$(BUILD)/goroot
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(GO) vet -unsafeptr=false ./...
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(BUILD)/staticcheck ./...
+	GOROOT=$(CURDIR)/$(BUILD)/goroot $(GO) vet -unsafeptr=false -tags isis ./kernel
+	GOROOT=$(CURDIR)/$(BUILD)/goroot $(BUILD)/staticcheck -tags isis ./kernel
 
 bench: qemu images
 	$(GO) run ./qemutest/bench -build $(BUILD)
