@@ -47,6 +47,9 @@ const PeerMAC = tcpip.LinkAddress("\x02\x00\x00\x00\x00\x02")
 type PeerConfig struct {
 	// Address4 and Address6 are the peer's own addresses with their networks.
 	Address4, Address6 netip.Prefix
+	// Gateway4 and Gateway6 are where the peer sends what is for other networks; invalid:
+	// nowhere.
+	Gateway4, Gateway6 netip.Addr
 	// DHCP is what the DHCP server grants.
 	DHCP Lease
 	// NoDHCP and NoRouter leave the DHCP server and the router advertisements
@@ -129,6 +132,15 @@ func (p *Peer) setUp() error {
 			return err
 		}
 	}
+	for _, gateway := range []netip.Addr{p.config.Gateway4, p.config.Gateway6} {
+		if gateway.IsValid() {
+			all := header.IPv4EmptySubnet
+			if gateway.Is6() {
+				all = header.IPv6EmptySubnet
+			}
+			p.stack.AddRoute(tcpip.Route{Destination: all, Gateway: addressOf(gateway), NIC: peerNIC})
+		}
+	}
 	return nil
 }
 
@@ -204,10 +216,19 @@ func (p *Peer) Dial(ctx context.Context, network, address string) (net.Conn, err
 // Listen listens on a port of the peer's IPv4 address, until the test ends.
 func (p *Peer) Listen(t testing.TB, port int) net.Listener {
 	t.Helper()
-	full := tcpip.FullAddress{NIC: peerNIC, Addr: addressOf(p.config.Address4.Addr()), Port: uint16(port)}
-	l, err := gonet.ListenTCP(p.stack, full, ipv4.ProtocolNumber)
+	return p.ListenAt(t, netip.AddrPortFrom(p.config.Address4.Addr(), uint16(port)))
+}
+
+// ListenAt does so at any of the peer's addresses.
+func (p *Peer) ListenAt(t testing.TB, at netip.AddrPort) net.Listener {
+	t.Helper()
+	protocol := ipv4.ProtocolNumber
+	if at.Addr().Is6() {
+		protocol = ipv6.ProtocolNumber
+	}
+	l, err := gonet.ListenTCP(p.stack, tcpip.FullAddress{NIC: peerNIC, Addr: addressOf(at.Addr()), Port: at.Port()}, protocol)
 	if err != nil {
-		t.Fatalf("qemutest: listen on %d: %v", port, err)
+		t.Fatalf("qemutest: listen on %v: %v", at, err)
 	}
 	t.Cleanup(func() { l.Close() })
 	return l

@@ -42,6 +42,7 @@ type guest struct {
 	// Serve overrides what a Linux guest is asked to start.
 	Serve string
 	Extra []string // arguments of QEMU
+	More  []qemu.Card
 }
 
 // What a Linux guest starts; Sluice always serves everything.
@@ -55,7 +56,7 @@ const (
 func (g guest) args(machine string, n network, memory int, serve string) ([]string, error) {
 	c := qemu.Config{
 		Machine: machine, Memory: memory, Image: g.Image, Append: g.Append,
-		Accel: os.Getenv("ACCEL"), Netdev: n.netdev(), MAC: guestMAC, Extra: g.Extra,
+		Accel: os.Getenv("ACCEL"), Netdev: n.netdev(), MAC: guestMAC, More: g.More, Extra: g.Extra,
 	}
 	if g.Initrd != "" {
 		c.Extra = append(slices.Clone(c.Extra), "-initrd", g.Initrd)

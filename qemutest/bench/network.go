@@ -53,6 +53,13 @@ func openNetwork() network {
 // openTap makes the tap, its address, and a fixed entry for the guest, so that
 // no measure waits for a neighbour to be found.
 func openTap() error {
+	if err := openLoopback(); err != nil {
+		return err
+	}
+	return addTap(tapName, hostIP, guestIP, guestMAC)
+}
+
+func openLoopback() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("lo: %w", err)
@@ -60,8 +67,13 @@ func openTap() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("lo: %w", err)
 	}
+	return nil
+}
+
+// addTap makes one tap with our address and a guest's.
+func addTap(name, own, guest, guestMAC string) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = tapName
+	attrs.Name = name
 	tap := &netlink.Tuntap{
 		LinkAttrs: attrs, Mode: netlink.TUNTAP_MODE_TAP,
 		Flags: netlink.TUNTAP_VNET_HDR | netlink.TUNTAP_NO_PI | netlink.TUNTAP_ONE_QUEUE,
@@ -69,7 +81,7 @@ func openTap() error {
 	if err := netlink.LinkAdd(tap); err != nil {
 		return err
 	}
-	address, err := netlink.ParseAddr(hostIP + bits)
+	address, err := netlink.ParseAddr(own + bits)
 	if err != nil {
 		return err
 	}
@@ -83,13 +95,13 @@ func openTap() error {
 	if err != nil {
 		return err
 	}
-	link, err := netlink.LinkByName(tapName)
+	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return err
 	}
 	if err := netlink.NeighSet(&netlink.Neigh{
 		LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT,
-		IP: net.ParseIP(guestIP), HardwareAddr: mac,
+		IP: net.ParseIP(guest), HardwareAddr: mac,
 	}); err != nil {
 		return fmt.Errorf("tap neighbour: %w", err)
 	}

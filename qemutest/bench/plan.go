@@ -120,6 +120,9 @@ func (p *plan) measure(ctx context.Context, n network) error {
 	if err := p.takeStages(ctx, n, r); err != nil {
 		return err
 	}
+	if err := p.takeForwarding(ctx, n, r); err != nil {
+		return err
+	}
 	for run := range p.Runs {
 		for _, g := range p.Guests {
 			if err := p.oneBoot(ctx, n, g, r, run); err != nil {

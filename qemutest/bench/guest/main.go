@@ -8,10 +8,13 @@
 //	address=10.88.0.2/24  of the network card
 //	serve=http            nginx and nothing else, or
 //	serve=go              the program /serve instead of all others, or
+//	serve=forward         forward packets to second=10.88.1.2/24, another card, and by the route
+//	                      route=10.99.0.0/16 via=10.88.1.1, and tell at port 8081 for how long
+//	                      the machine has run and idled, or
 //	serve=calls           what a system call and a change of process cost, or
 //	serve=all             also discard, echo, source and iperf3, once nginx answers
 //
-// Run as "guest discard", "guest echo" or "guest source" it is that service.
+// Run as "guest discard", "guest echo", "guest source" or "guest usage" it is that service.
 package main
 
 import (
@@ -40,7 +43,7 @@ const (
 )
 
 func main() {
-	services := map[string]func() error{"discard": discard, "echo": echo, "source": source}
+	services := map[string]func() error{"discard": discard, "echo": echo, "source": source, "usage": usage}
 	var err error
 	switch {
 	case len(os.Args) == 2 && services[os.Args[1]] != nil:
@@ -50,7 +53,7 @@ func main() {
 			reap()
 		}
 	default:
-		err = fmt.Errorf("arguments %q: want discard, echo or source, or to be process 1", os.Args[1:])
+		err = fmt.Errorf("arguments %q: want discard, echo, source or usage, or to be process 1", os.Args[1:])
 	}
 	// As process 1 this ends the machine: the kernel panics, panic=-1 resets.
 	fmt.Fprintln(os.Stderr, "guest:", err)
@@ -70,7 +73,7 @@ func start() error {
 	if err := loadModules(); err != nil {
 		return err
 	}
-	if err := configure(os.Getenv("address")); err != nil {
+	if err := configure(card, os.Getenv("address")); err != nil {
 		return err
 	}
 	if os.Getenv("serve") == "go" {
@@ -78,6 +81,9 @@ func start() error {
 	}
 	if err := run("/usr/sbin/nginx"); err != nil {
 		return err
+	}
+	if os.Getenv("serve") == "forward" {
+		return forward()
 	}
 	if os.Getenv("serve") != "all" {
 		return nil
@@ -151,7 +157,7 @@ func loadModules() error {
 }
 
 // configure gives the card its address and turns the links on.
-func configure(address string) error {
+func configure(card, address string) error {
 	prefix, err := netlink.ParseAddr(address)
 	if err != nil {
 		return fmt.Errorf("address=%s: %w", address, err)
