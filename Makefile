@@ -72,6 +72,8 @@ lint:
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(GO) vet -unsafeptr=false ./...
 	GOROOT=$(CURDIR)/$(BUILD)/goroot GOARCH=arm64 $(GO) vet -unsafeptr=false ./kernel/... ./boards/virt-arm64
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(BUILD)/staticcheck ./...
+	GOROOT=$(CURDIR)/$(BUILD)/goroot $(GO) vet -unsafeptr=false -tags isis ./kernel
+	GOROOT=$(CURDIR)/$(BUILD)/goroot $(BUILD)/staticcheck -tags isis ./kernel
 
 SOAK ?= 1h
 soak: qemu images

@@ -43,6 +43,10 @@ func FuzzInstance(f *testing.F) {
 		}
 	}
 	f.Add(all)
+	for n := range byte(8) {
+		all = append(append(all, 247, 0, n), 5, 0, 40)
+	}
+	f.Add(append(all, all...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 2000 {
 			return
@@ -109,6 +113,10 @@ func play(t *testing.T, b []byte) {
 				w.touch(r)
 				break
 			}
+			if op == 247 {
+				reconfigure(t, r, n)
+				break
+			}
 			r.ends[op>>4&1].set(func(l *Link) {
 				switch op >> 5 {
 				case 0:
@@ -124,6 +132,33 @@ func play(t *testing.T, b []byte) {
 		}
 		sound(t, r)
 	}
+}
+
+// reconfigure changes a circuit of the router, or takes it away and adds it again.
+func reconfigure(t *testing.T, r *router, n int) {
+	t.Helper()
+	e := r.ends[n&1]
+	cc := r.circuits[e.circuit].config
+	cc.Gate.Topologies = false // the instance sets it
+	switch n >> 1 & 3 {
+	case 0:
+		cc.Metric = uint32(1 + n)
+	case 1:
+		cc.Kind ^= 1
+	case 2:
+		cc.Priority = n >> 3 & 127
+	case 3:
+		r.RemoveCircuit(r.w.now, e.circuit)
+		if got, err := r.AddCircuit(r.w.now, cc); err != nil || got != e.circuit {
+			t.Fatalf("circuit %d: %v", got, err)
+		}
+		e.set(nil)
+		return
+	}
+	if err := r.SetCircuit(r.w.now, e.circuit, cc); err != nil {
+		t.Fatal(err)
+	}
+	r.w.touch(r)
 }
 
 // mended makes the checksum of an LSP right, and the length.

@@ -322,7 +322,7 @@ func (p *neighbour) hear(now time.Duration, from pdu.SNPA, b []byte) {
 	case pdu.HelloP2P, pdu.HelloL1, pdu.HelloL2:
 		p.heard = v.Hello()
 		p.hellos = append(p.hellos, heardHello{now, p.heard, len(b)})
-		if p.follow {
+		if p.follow && (v.Type() == pdu.HelloP2P) == (p.hello.Type == pdu.HelloP2P) {
 			p.answer(from)
 		}
 	case pdu.LSPL1, pdu.LSPL2:
