@@ -67,15 +67,21 @@ func newWire(dir string, rate int) (*Wire, error) {
 // it: timers are late.
 const wireSlack = 5 * time.Millisecond
 
+// wireBuffer is what the system keeps of a wire that is shaped, in bytes with its own headers: two
+// of the longest frames of the usual MTU.
+const wireBuffer = 4608
+
 // shape has the wire carry so many bits a second of what the machine sends, and lets the rest
 // wait: QEMU is given a socket that is connected with ours, so that it sees when there is room.
-// The system keeps some ten frames between them (net.unix.max_dgram_qlen).
 func (w *Wire) shape(rate int) error {
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	w.rate, w.card = rate, os.NewFile(uintptr(fd), "card")
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, wireBuffer/2); err != nil { // which the system doubles
+		return err
+	}
 	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: w.there}); err != nil {
 		return fmt.Errorf("%s: %w", w.there, err)
 	}

@@ -134,11 +134,22 @@ func (t *transmitter) frames(o *outgoing, from payloadSource, done *int) bool {
 		if len(whole) > 0 {
 			fronts.Segment(o.head[ethHeader:], whole[:o.ip], whole[o.ip:], *done, n, *done/size, *done+n == o.payload)
 		}
+		at := ethHeader + o.ip // of what is summed
 		t.to = cursor{buffers: p.Buffers}
-		t.to.write(o.head)
+		t.to.write(o.head[:at])
+		switch {
+		case o.sum && t.offloads.TxChecksum:
+			p.NeedsChecksum = true
+			p.ChecksumStart, p.ChecksumOffset = uint16(at), uint16(o.sumOffset)
+		case o.sum:
+			t.sum = fronts.Sum{}
+			t.to.sum = &t.sum
+		}
+		t.to.write(o.head[at:])
 		from.copy(&t.to, n)
-		if o.sum {
-			t.checksum(p, ethHeader+o.ip, o.sumOffset, length)
+		if t.to.sum != nil {
+			t.counters.inc(txChecksumSoftware)
+			putBE16(p, at+o.sumOffset, fieldOf(t.sum.Fold(), o.sumOffset))
 		}
 		if cut != nic.GSONone {
 			p.GSO, p.HeaderLen, p.SegmentSize = cut, uint16(len(o.head)), uint16(o.mss)

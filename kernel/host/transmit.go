@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/netif"
+	fronts "github.com/sluice-os/sluice/nexus/packet"
 )
 
 // transmitBatch is the most frames that wait for one notification.
@@ -64,6 +65,7 @@ type transmitter struct {
 	head, whole [headMax]byte
 	reader      payloadReader
 	to          cursor
+	sum         fronts.Sum     // of what to has written
 	out         netif.Outgoing // a domain's packet that has waited
 	tap         netif.Tap      // nil: nobody watches
 	watcher     watcher
@@ -405,12 +407,19 @@ func (t *transmitter) writeRaw(frame []byte) {
 type cursor struct {
 	buffers []nic.Buffer
 	off     int // in buffers[0]
+	// sum, if it is not nil, is that of what was written since it was set.
+	sum *fronts.Sum
 }
 
 // write appends b. The frame was reserved with room for all that is written.
 func (c *cursor) write(b []byte) {
 	for len(b) > 0 {
-		n := copy(c.buffers[0].Bytes[c.off:], b)
+		to, n := c.buffers[0].Bytes[c.off:], 0
+		if c.sum != nil {
+			n = c.sum.Copy(to, b)
+		} else {
+			n = copy(to, b)
+		}
 		b = b[n:]
 		c.off += n
 		if c.off == len(c.buffers[0].Bytes) {

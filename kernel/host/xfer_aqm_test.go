@@ -120,3 +120,63 @@ func TestXferUDPPingClasses(t *testing.T) {
 		}
 	}
 }
+
+// TestXferUDPPingLowLatency (xferudppingnll): what a domain wants at once has a channel of its own
+// and a class. While the other channel of the same domain keeps the queue full, each datagram of
+// it is back within a few turns, and nothing of either is lost.
+func TestXferUDPPingLowLatency(t *testing.T) {
+	a, b := newXfer(t, sumOffloads, arena.Params{Large: 16})
+	var now time.Duration
+	a.slow(&now, 3000)
+	quick := func(e *xferEnd) *xferEnd {
+		q := &xferEnd{t: t, s: e.s, p: e.p, card: e.card, own: e.own, peer: e.peer, head: e.head, length: func(int) int { return 64 }}
+		q.neighbourDomain = joinDomain(t, e.sw, arena.Params{}, 1, 6000)
+		q.head[1] = 18 << 2 // AF21
+		binary.BigEndian.PutUint16(q.head[20:], 6000)
+		binary.BigEndian.PutUint16(q.head[22:], 6000)
+		return q
+	}
+	qa, qb := quick(a), quick(b)
+	a.length = func(int) int { return 1400 }
+	b.length = a.length
+	step := func() {
+		now += time.Millisecond
+		b.turn()
+		a.turn()
+		b.receives(nil)
+		qb.receives(nil)
+		qb.sends(qb.received - qb.sent)
+		a.turn()
+		qa.receives(nil)
+	}
+	count, waited := arenatest.Few(2000), 0
+	for qa.received < count {
+		if !a.paused() {
+			a.sends(64)
+		}
+		waited += a.s.link.tx.queue.length()
+		qa.sends(1)
+		before := qa.received
+		for steps := 0; qa.received == before; steps++ {
+			if steps == 5 {
+				t.Fatalf("datagram %d is not back after %d turns, with %d in front of the card", qa.sent-1, steps, a.s.link.tx.queue.length())
+			}
+			step()
+		}
+	}
+	if waited/count < 20 {
+		t.Errorf("%d packets of the other channel have waited on average", waited/count)
+	}
+	if n := a.s.link.tx.queue.queue.Counts().Classes[aqm.LowLatency].Out.Packets; n == 0 {
+		t.Error("none has waited in the class")
+	}
+	for turns := 0; a.waits(); turns++ {
+		if step(); turns == 1000 {
+			t.Fatalf("the rest does not leave: %v", a.drops())
+		}
+	}
+	step()
+	if m := a.drops(); len(m) != 0 || b.received != a.sent || a.sent < count {
+		t.Errorf("%d of %d datagrams have come, %v", b.received, a.sent, m)
+	}
+}

@@ -80,6 +80,9 @@ var ownMeasures = []measure{
 	{name: "crowd-idle", title: "of an idle one", unit: "KiB",
 		wanted: "< 256 KiB", met: func(sluice, _ float64) bool { return sluice < 256 }},
 	{name: "connection-memory", title: "memory of an idle connection", unit: "KiB"},
+	{name: "shaped-fifo", title: "small packets on 10 Mbit/s, p99, plain queue", unit: "ms"},
+	{name: "shaped", title: "the same, class queue", unit: "ms",
+		wanted: "< 20 ms", met: func(sluice, _ float64) bool { return sluice < 20 }},
 	{name: "iperf-in", title: "iperf3, in", unit: "Mbit/s", take: takeIperf(), linuxOnly: true},
 	{name: "iperf-out", title: "iperf3, out", unit: "Mbit/s", take: takeIperf("-R"), linuxOnly: true},
 }
@@ -93,6 +96,9 @@ func measureNames() []string {
 		names = append(names, m.name)
 	}
 	for _, m := range stageMeasures {
+		names = append(names, m.name)
+	}
+	for _, m := range offloadMeasures {
 		names = append(names, m.name)
 	}
 	return names

@@ -22,11 +22,13 @@ type plan struct {
 	Guests  []guest // Sluice first; Linux where it can be had
 	Domains domainImages
 	Path    []guest
-	Cards   []guest  // with Intel's cards
-	Disks   []guest  // that start from one
-	Crowd   string   // an image; "" for none
-	Defunct string   // likewise
-	Notes   []string // what cannot be measured, and why
+	Cards   []guest // with Intel's cards
+	Disks   []guest // that start from one
+	// Offloads are domains that ask for some of them.
+	Offloads []guest
+	Crowd    string   // an image; "" for none
+	Defunct  string   // likewise
+	Notes    []string // what cannot be measured, and why
 }
 
 // work is the folder for consoles and the Linux guest.
@@ -103,6 +105,13 @@ func prepare(ctx context.Context, s settings) (plan, error) {
 			p.Notes = append(p.Notes, fmt.Sprintf("no disks: %v", err))
 		}
 	}
+	if p.wantsOffloads() {
+		progress("making the guests with some offloads")
+		if p.Offloads, err = makeOffloads(ctx, &p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no offloads: %v", err))
+			p.Offloads = nil
+		}
+	}
 	for _, note := range p.Notes {
 		progress("%s", note)
 	}
@@ -141,6 +150,12 @@ func (p *plan) measure(ctx context.Context, n network) error {
 		return err
 	}
 	if err := p.takeForwarding(ctx, n, r); err != nil {
+		return err
+	}
+	if err := p.takeOffloads(ctx, n, r); err != nil {
+		return err
+	}
+	if err := p.takeShaped(ctx, r); err != nil {
 		return err
 	}
 	for run := range p.Runs {
