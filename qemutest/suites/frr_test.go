@@ -46,7 +46,7 @@ func routerImage(t *testing.T, manifest string) string {
 // routerMachine boots a machine with so many cards and configures IS-IS on it.
 func routerMachine(t *testing.T, image string, cards int, commands ...string) *qemutest.VM {
 	t.Helper()
-	c := qemutest.Config{Machine: "q35", Image: image, Memory: 768, Net: qemutest.RawWire, Limit: 4 * time.Minute, MAC: "52:54:00:12:34:10"}
+	c := qemutest.Config{Machine: "q35", Image: image, Memory: 768, Net: qemutest.RawWire, Limit: 7 * time.Minute, MAC: "52:54:00:12:34:10"}
 	for n := 1; n < cards; n++ {
 		// One of them is e1000's: it too has to let the groups in.
 		card := qemu.Card{MAC: fmt.Sprintf("52:54:00:12:34:1%d", n)}
