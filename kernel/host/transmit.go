@@ -6,8 +6,6 @@ package host
 // goroutine that writes gives the CPU away and the flusher runs.
 
 import (
-	"encoding/binary"
-	"math"
 	"sync"
 	"time"
 
@@ -22,10 +20,6 @@ import (
 
 // transmitBatch is the most frames that wait for one notification.
 const transmitBatch = 64
-
-// askAgain is how long a card may finish nothing before it is asked again, which is how one that
-// has stopped is found out.
-const askAgain = 10 * time.Millisecond
 
 // hostPacket is a packet of gVisor's on its way into frames, or a part of one: length bytes
 // of its payload from from on; 0: all.
@@ -218,102 +212,6 @@ func (t *transmitter) leave(w *waitingPacket) bool {
 	return d.port.put(&t.out, d.mac, &d.progress)
 }
 
-// room says whether the ring is to be given a packet more. If not, the card will interrupt
-// when it has finished some. t.mu is held.
-func (t *transmitter) room() bool {
-	if !t.asked && (t.queue.plain || t.limit.Room()) {
-		return true
-	}
-	// What the device has not been told of it cannot finish.
-	t.flush()
-	if t.asked && t.look() == 0 && t.seen-t.askedAt < askAgain {
-		return false
-	}
-	for t.asked = false; !t.queue.plain && !t.limit.Room(); {
-		if t.dev.Await(t.worth()) {
-			t.interrupts()
-			return false
-		}
-		if t.look() == 0 {
-			t.limit.Reset() // the card has nothing
-		}
-	}
-	return true
-}
-
-// interrupts notes that the device will, when it has finished some of what it holds. t.mu is
-// held.
-func (t *transmitter) interrupts() { t.asked, t.askedAt = true, t.seen }
-
-// worth is how many frames of the usual length are worth an interrupt: those of a
-// millisecond, or as many as the card likes if it is not known how fast it is.
-func (t *transmitter) worth() int {
-	rate := t.limit.Rate()
-	if rate == 0 {
-		return math.MaxInt
-	}
-	return max(rate.Bytes(time.Millisecond)/(ethHeader+t.mtu), 1)
-}
-
-// look takes into account what the card has finished, and returns how many bytes that
-// were. t.mu is held.
-func (t *transmitter) look() int {
-	n := t.dev.Finished()
-	if n > 0 {
-		t.asked = false
-		t.limit.Completed(t.now(), n)
-	}
-	return n
-}
-
-// reserve returns an empty packet with buffers for n bytes, the next of the
-// batch, or nil when the ring is full. commit makes it count. t.mu is held.
-func (t *transmitter) reserve(n int) *nic.Packet {
-	if t.n == len(t.batch) {
-		t.flush()
-	}
-	p := &t.batch[t.n]
-	if t.dev.Reserve(p, n) {
-		return p
-	}
-	if t.n == 0 {
-		t.limit.Full()
-		t.interrupts()
-		return nil
-	}
-	// What the device has not been told of it cannot finish.
-	t.flush()
-	p = &t.batch[0]
-	if t.dev.Reserve(p, n) {
-		return p
-	}
-	t.limit.Full()
-	t.interrupts()
-	return nil
-}
-
-func (t *transmitter) commit(p *nic.Packet, n int) {
-	p.Len = n
-	t.n++
-	t.limit.Sent(n)
-	t.counters.inc(txFrames)
-	t.counters.add(txBytes, uint64(n))
-}
-
-// flush gives the batch to the device. t.mu is held.
-func (t *transmitter) flush() {
-	if t.n == 0 {
-		return
-	}
-	if t.tap != nil && t.tap.Watched() {
-		t.watcher.show(t.tap, true, t.batch[:t.n])
-	}
-	t.counters.inc(txNotifies)
-	t.dev.Transmit(t.batch[:t.n])
-	t.n, t.asked = 0, false // it interrupts for nobody any more
-	t.look()
-}
-
 // finish sends what waits, as far as there is room, and the batch. t.mu is held.
 func (t *transmitter) finish(by *netif.Backlog, turn *netif.Turn) {
 	for {
@@ -400,48 +298,5 @@ func (t *transmitter) writeRaw(frame []byte) {
 	t.commit(p, len(frame))
 	if !t.turn {
 		t.finish(nil, nil)
-	}
-}
-
-// cursor writes bytes across the buffers of a frame.
-type cursor struct {
-	buffers []nic.Buffer
-	off     int // in buffers[0]
-	// sum, if it is not nil, is that of what was written since it was set.
-	sum *fronts.Sum
-}
-
-// write appends b. The frame was reserved with room for all that is written.
-func (c *cursor) write(b []byte) {
-	for len(b) > 0 {
-		to, n := c.buffers[0].Bytes[c.off:], 0
-		if c.sum != nil {
-			n = c.sum.Copy(to, b)
-		} else {
-			n = copy(to, b)
-		}
-		b = b[n:]
-		c.off += n
-		if c.off == len(c.buffers[0].Bytes) {
-			c.buffers, c.off = c.buffers[1:], 0
-		}
-	}
-}
-
-// putBE16 stores v at byte offset at of a frame, wherever its buffers part.
-func putBE16(p *nic.Packet, at int, v uint16) {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], v)
-	for _, buf := range p.Buffers {
-		if at+1 < len(buf.Bytes) && at >= 0 {
-			buf.Bytes[at], buf.Bytes[at+1] = b[0], b[1]
-			return
-		}
-		for i := range b {
-			if at+i >= 0 && at+i < len(buf.Bytes) {
-				buf.Bytes[at+i] = b[i]
-			}
-		}
-		at -= len(buf.Bytes)
 	}
 }

@@ -3,7 +3,6 @@ package suites
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,20 +24,30 @@ const shapedRate = 10_000_000
 type shaped struct {
 	vm   *qemutest.VM
 	peer *qemutest.Peer
+	wire *qemutest.Wire
 
 	mu sync.Mutex
 	// next is the number of the datagram that is to come next, by port; of those that did
 	// not, missing is how many.
 	next, missing map[uint16]uint64
+	// answer is the frame of the echo that came last.
+	answer []byte
+	asking *asking // nil: nobody asks
 }
 
-// see counts the datagrams of the command pour.
+// see counts the datagrams of the command pour, and sees echoes.
 func (x *shaped) see(frame []byte) {
 	ip := header.IPv4(frame[header.EthernetMinimumSize:])
 	if len(ip) < 20+8+8 || frame[12] != 8 || ip.Protocol() != uint8(header.UDPProtocolNumber) {
 		return
 	}
 	udp := header.UDP(ip.Payload())
+	if udp.SourcePort() == 7 && len(udp.Payload()) == 64 {
+		x.mu.Lock()
+		x.answered(frame, udp.Payload())
+		x.mu.Unlock()
+		return
+	}
 	if udp.DestinationPort() != pourPort || udp.SourcePort() == forge.OwnUDP {
 		return
 	}
@@ -150,49 +159,6 @@ func (x *shaped) measure(t *testing.T, pour bool) (l load) {
 	return l
 }
 
-// echoes asks the third domain, one datagram after the other, and returns how long each answer
-// took: by the clock of the cable, and by the host's.
-func (x *shaped) echoes(t *testing.T) (cable, real []time.Duration) {
-	t.Helper()
-	c := dial(t, x.vm, x.peer.Dial, "udp", "10.0.2.15:7")
-	wire := x.vm.Wire(t)
-	began := time.Now()
-	var carried [probes]atomic.Int64 // when each was asked
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		b := make([]byte, 64)
-		for len(real) < probes {
-			if _, err := io.ReadFull(c, b); err != nil {
-				return
-			}
-			now, bytes := time.Since(began), wire.Carried()
-			real = append(real, now-time.Duration(binary.BigEndian.Uint64(b)))
-			bytes -= carried[binary.BigEndian.Uint64(b[8:])].Load()
-			cable = append(cable, time.Duration(bytes)*8*time.Second/shapedRate)
-		}
-	}()
-	tick := time.NewTicker(probeEvery)
-	defer tick.Stop()
-	for n := range uint64(probes) {
-		<-tick.C
-		b := make([]byte, 64)
-		binary.BigEndian.PutUint64(b, uint64(time.Since(began)))
-		binary.BigEndian.PutUint64(b[8:], n)
-		carried[n].Store(wire.Carried())
-		if _, err := c.Write(b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	select {
-	case <-done:
-	case <-time.After(5 * time.Second):
-		c.SetReadDeadline(time.Now())
-		<-done
-	}
-	return cable, real
-}
-
 // middle is the median of several loads, of each number by itself; losses are added up.
 func middle(all []load) (m load) {
 	of := func(f func(l load) float64) float64 {
@@ -231,9 +197,9 @@ func TestShapedLink(t *testing.T) {
 	vm, peer := startWithPeer(t, qemutest.Config{
 		Memory: 320, Limit: 5 * time.Minute, Rate: shapedRate, Image: imageWith(t, "microvm", bulk, pour, echo, bad), Append: "qdisc=fifo",
 	})
-	x := &shaped{vm: vm, peer: peer}
+	x := &shaped{vm: vm, peer: peer, wire: vm.Wire(t)}
 	x.pouring()
-	t.Cleanup(vm.Wire(t).Tap(x.see))
+	t.Cleanup(x.wire.Tap(x.see))
 	for _, d := range []string{"bulk", "pour", "echo"} {
 		vm.Seen(t, d+": serving")
 	}
