@@ -6,6 +6,7 @@
 # make test       everything that proves it works: host tests, then QEMU suites
 # make test-all   the same with the full product of every table
 # make lint       gofmt, go vet, staticcheck, go mod tidy
+# make soak       one machine for SOAK=1h at a low rate with bursts; what it holds stays the same
 # make bench      measure against a Linux guest; docs/performance.md explains
 
 SHELL   := /bin/bash -o pipefail
@@ -14,6 +15,9 @@ HTTP    ?= 8080
 BUILD   := build
 BOARDS  := microvm pc
 IMAGES  := $(BOARDS:%=$(BUILD)/sluice-%.elf)
+# The boards that make does not build by itself.
+MORE    := firecracker cloudhypervisor virt-arm64
+OTHERS  := $(MORE:%=$(BUILD)/sluice-%.elf)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Packages of the kernel that only build for the bare machine import the
@@ -22,7 +26,7 @@ HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.I
 
 SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
-.PHONY: all run test test-all test-host test-million test-qemu lint bench clean qemu gcc ovmf images FORCE
+.PHONY: all run test test-all test-host test-million test-qemu lint soak bench clean qemu arm gcc ovmf images FORCE
 
 all: images $(BUILD)/sluice.elf
 
@@ -32,7 +36,7 @@ $(BUILD)/sluice.elf: FORCE
 	@$(GO) run ./image build -o $@
 
 # go build knows what has changed.
-$(IMAGES): $(BUILD)/sluice-%.elf: FORCE
+$(IMAGES) $(OTHERS): $(BUILD)/sluice-%.elf: FORCE
 	@$(GO) run ./image build -manifest none -board $* -o $@
 
 FORCE:
@@ -55,7 +59,7 @@ test-million:
 	SLUICE_ALL=1 $(GO) test -count=1 -timeout 20m -run '^Test(Million|Xfer)' ./nexus/flowswitch ./nexus/pipe ./nexus/channel ./kernel/host
 	$(GO) test -count=1 -run '^TestSimulatedNetwork$$' ./kernel/route/isis
 
-test-qemu: qemu ovmf images
+test-qemu: qemu arm ovmf images $(OTHERS)
 	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -json -count=1 -timeout 30m ./qemutest/suites/... | $(GO) run ./qemutest/slowest
 
 # The kernel imports packages that only the overlay has; vet and staticcheck
@@ -66,9 +70,14 @@ lint:
 	GOBIN=$(CURDIR)/$(BUILD) $(GO) install $(STATICCHECK)
 	$(GO) run ./image overlay -goroot $(CURDIR)/$(BUILD)/goroot
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(GO) vet -unsafeptr=false ./...
+	GOROOT=$(CURDIR)/$(BUILD)/goroot GOARCH=arm64 $(GO) vet -unsafeptr=false ./kernel/... ./boards/virt-arm64
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(BUILD)/staticcheck ./...
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(GO) vet -unsafeptr=false -tags isis ./kernel
 	GOROOT=$(CURDIR)/$(BUILD)/goroot $(BUILD)/staticcheck -tags isis ./kernel
+
+SOAK ?= 1h
+soak: qemu images
+	SLUICE_BUILD=$(CURDIR)/$(BUILD) SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestSoak$$' ./qemutest/suites
 
 bench: qemu images
 	$(GO) run ./qemutest/bench -build $(BUILD)
@@ -80,11 +89,13 @@ clean:
 # when they are missing and that is possible without asking.
 qemu: PROGRAM = qemu-system-x86_64
 qemu: PACKAGES = qemu-system-x86
+arm: PROGRAM = qemu-system-aarch64
+arm: PACKAGES = qemu-system-arm
 gcc: PROGRAM = gcc
 gcc: PACKAGES = gcc libc6-dev
 ovmf: PROGRAM = /usr/share/ovmf/OVMF.fd
 ovmf: PACKAGES = ovmf
-qemu gcc ovmf:
+qemu arm gcc ovmf:
 	@command -v $(PROGRAM) >/dev/null || test -e $(PROGRAM) && exit 0; \
 	if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo='sudo -n'; \
 	else echo '$(PROGRAM) is missing. Type: sudo apt-get install --no-install-recommends $(PACKAGES)' >&2; exit 1; fi; \

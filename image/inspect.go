@@ -82,12 +82,14 @@ func inspect(path string) (*inspection, error) {
 	if err != nil {
 		return nil, err
 	}
+	size := len(file)
+	file = imageelf.Plain(file)
 	f, err := elf.NewFile(bytes.NewReader(file))
 	if err != nil {
 		return nil, fmt.Errorf("%s is not an ELF file: %w", path, err)
 	}
 	defer f.Close()
-	in := &inspection{File: path, Size: len(file), BuildID: imageelf.BuildID(file), Entry: f.Entry}
+	in := &inspection{File: path, Size: size, BuildID: imageelf.BuildID(file), Entry: f.Entry}
 	if in.BuildID == "" {
 		return nil, fmt.Errorf("%s has no build id: it was not made by image build", path)
 	}

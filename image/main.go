@@ -131,13 +131,13 @@ func parse(fs *flag.FlagSet, args []string, most int) error {
 func buildFlags(fs *flag.FlagSet) (o *build.Options) {
 	o = &build.Options{Report: os.Stderr, Redraw: term.IsTerminal(int(os.Stderr.Fd())), Tamago: os.Getenv("TAMAGO")}
 	fs.StringVar(&o.Board, "board", "", "board to build for: "+strings.Join(build.Boards, ", ")+" (default the manifest's, else microvm)")
-	fs.StringVar(&o.Format, "format", "elf", "form of the image: elf, for loaders that know PVH; raw, a disk that starts by BIOS and by\nUEFI; iso, the same as a CD or on a stick; qcow2, the same for QEMU")
-	fs.StringVar(&o.Output, "o", "", "`file` to write (default build/sluice.elf, without a manifest build/sluice-BOARD.elf;\n.img, .iso and .qcow2 for disks)")
+	fs.StringVar(&o.Format, "format", "elf", "form of the image: elf, for loaders that know PVH; raw, a disk that starts by BIOS and by\nUEFI; iso, the same as a CD or on a stick; qcow2, the same for QEMU; image, for boot loaders of\narm64 that know Linux")
+	fs.StringVar(&o.Output, "o", "", "`file` to write (default build/sluice.elf, without a manifest build/sluice-BOARD.elf;\n.img, .iso and .qcow2 for disks, .image for that form)")
 	return o
 }
 
 // extensions of the files of build.Formats.
-var extensions = map[string]string{"elf": ".elf", "raw": ".img", "iso": ".iso", "qcow2": ".qcow2"}
+var extensions = map[string]string{"elf": ".elf", "raw": ".img", "iso": ".iso", "qcow2": ".qcow2", build.LinuxFormat: ".image"}
 
 // finish checks the board and fills in what follows from the other flags and
 // from the manifest, nil for none. The kernel alone and an image with domains do
@@ -154,6 +154,11 @@ func finish(o *build.Options, m *manifest.Manifest) error {
 	}
 	if err := build.CheckFormat(o.Board, o.Format); err != nil {
 		return usageError{err}
+	}
+	if m != nil {
+		if err := build.CheckDomains(o.Board); err != nil {
+			return usageError{err}
+		}
 	}
 	if o.Output == "" {
 		name := "sluice"

@@ -66,7 +66,7 @@ func TestMistakesGetOneLineAndAStatus(t *testing.T) {
 		{"build extra", statusUsage, `"extra" is one argument too many`},
 		{"run -m many", statusUsage, "invalid value"},
 		{"run -m 0 -http 0", statusUsage, "0 MiB of memory: give at least 64"},
-		{"run -machine toaster -http 0", statusUsage, `unknown machine "toaster": the machines are microvm, q35 and pc`},
+		{"run -machine toaster -http 0", statusUsage, `unknown machine "toaster": the machines are microvm, q35, pc, firecracker, cloudhypervisor and virt`},
 		{"run -board microvm -machine q35", statusUsage, "machine q35 boots board pc, not microvm"},
 		{"run -machine microvm -iommu -http 0", statusUsage, "machine microvm has no IOMMU: q35 does"},
 		{"run -card ne2000 -http 0", statusUsage, `unknown network card "ne2000": the cards are virtio, e1000, e1000-82545em, e1000e`},
@@ -145,7 +145,7 @@ func TestInspectTellsWhatIsInside(t *testing.T) {
 		t.Fatal(errs)
 	}
 	status, out, errs := call(t, "inspect", image)
-	for _, want := range []string{"board     pc\n", "go        go1.26", "-tags=nethttpomithttp2", "PVH note: true", "r-x", "rw-", "gvisor.dev/gvisor/pkg/tcpip"} {
+	for _, want := range []string{"board     pc\n", "go        go1.26", "-tags=nethttpomithttp2,sluice_notls", "PVH note: true", "r-x", "rw-", "gvisor.dev/gvisor/pkg/tcpip"} {
 		if status != 0 || !strings.Contains(out, want) {
 			t.Errorf("status %d, %q is not in the output: %s%s", status, want, errs, out)
 		}

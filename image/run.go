@@ -28,13 +28,14 @@ func runRun(ctx context.Context, args []string) error {
 	o := buildFlags(fs)
 	path := manifestFlag(fs)
 	memory := fs.Int("m", 128, "memory in `MiB`; a manifest's comes before the default")
-	machine := fs.String("machine", "", "QEMU machine: microvm, q35 or pc (default: the board's)")
+	machine := fs.String("machine", "", "machine: microvm, q35, pc, firecracker, cloudhypervisor or virt (default: the board's)")
 	cmdline := fs.String("append", "", "kernel options, for example \"log=debug ip6=off\"")
 	http := fs.Int("http", 8080, "`port` on 127.0.0.1 that leads to the image's TCP port 80; 0 for none")
 	echo := fs.Int("echo", 0, "`port` on 127.0.0.1 that leads to the image's TCP port 7; 0 for none")
 	card := fs.String("card", qemu.CardVirtIO, "network card: "+strings.Join(qemu.Cards, ", ")+"; all but the first on q35 or pc")
 	iommu := fs.Bool("iommu", false, "put the devices behind an IOMMU, so that they reach their own memory only; machine q35")
 	firmware := fs.String("firmware", qemu.Firmwares[0], "what starts a disk (-format raw, iso or qcow2): "+strings.Join(qemu.Firmwares, ", "))
+	gdb := fs.Bool("gdb", false, "have the machine wait for gdb on port 1234, and print the line to type")
 	dry := fs.Bool("n", false, "print the QEMU line and do not run it")
 	if err := parse(fs, args, 0); err != nil {
 		return err
@@ -78,9 +79,9 @@ func runRun(ctx context.Context, args []string) error {
 	}
 	c := qemu.Config{
 		Machine: *machine, Memory: *memory, Image: o.Output, Append: *cmdline,
-		Accel: os.Getenv("ACCEL"), Netdev: netdev, Card: *card, IOMMU: *iommu,
+		Accel: os.Getenv("ACCEL"), Netdev: netdev, Card: *card, IOMMU: *iommu, GDB: *gdb,
 	}
-	if o.Format != build.Formats[0] {
+	if o.Format != build.Formats[0] && o.Format != build.LinuxFormat {
 		c.Firmware = *firmware
 	}
 	if o.Format == "iso" {
@@ -90,14 +91,22 @@ func runRun(ctx context.Context, args []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	program, err := qemu.Find()
+	program, err := qemu.Find(*machine)
 	if err != nil {
 		return err
 	}
+	o.Symbols = *gdb
 	if _, err := build.Build(ctx, *o); err != nil {
 		return err
 	}
-	fmt.Println(qemu.Shell(line))
+	fmt.Println(qemu.Shell(*machine, line))
+	if *gdb {
+		symbols := o.Output
+		if o.Format != build.Formats[0] {
+			symbols = "" // a disk: gdb reads no symbols from it
+		}
+		fmt.Printf("in another terminal: %s\n", qemu.GDBLine(*machine, symbols))
+	}
 	if *dry {
 		return nil
 	}

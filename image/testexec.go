@@ -110,7 +110,7 @@ func runTestExec(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	program, err := qemu.Find()
+	program, err := qemu.Find(testBoard)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,6 @@ import (
 	virtiopci "github.com/sluice-os/sluice/drivers/virtio/pci"
 	"github.com/sluice-os/sluice/drivers/virtio/rng"
 	"github.com/sluice-os/sluice/kernel/clock"
-	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/vm"
 )
@@ -101,6 +100,7 @@ func (d *devices) own(location string, dma *hw.DMA, bus hw.Bus) {
 type window struct {
 	base, size uint64
 	gsi        int
+	edge       bool // how its interrupt is triggered, where that is told
 }
 
 // probeMMIO opens the virtio devices in windows of registers. An empty window,
@@ -126,7 +126,7 @@ func (d *devices) probeWindow(w window) error {
 		return err
 	}
 	if t.DeviceType() == virtio.DeviceNet {
-		line, err := irq.Line(w.gsi, t.Location())
+		line, err := windowInterrupt(w, t.Location())
 		if err != nil {
 			return err
 		}
@@ -138,17 +138,11 @@ func (d *devices) probeWindow(w window) error {
 	return nil
 }
 
-// ports gives package pci the I/O ports.
-type ports struct{}
-
-func (ports) In32(port uint16) uint32     { return cpu.In32(port) }
-func (ports) Out32(port uint16, v uint32) { cpu.Out32(port, v) }
-
 // probePCI opens the devices on the PCI bus that there are drivers for. ecam is the physical
 // address of the memory-mapped configuration space of buses first to last, 0
 // when there is none.
 func (d *devices) probePCI(ecam uint64, first, last uint8) {
-	config := pci.NewPorts(ports{})
+	config := pciByPorts()
 	if ecam != 0 {
 		regs, err := vm.MapRegisters(ecam, (uint64(last)-uint64(first)+1)<<20)
 		if err == nil {

@@ -10,7 +10,6 @@ import (
 	"runtime/goos"
 	"strings"
 
-	"github.com/sluice-os/sluice/kernel/acpi"
 	"github.com/sluice-os/sluice/kernel/bootinfo"
 	"github.com/sluice-os/sluice/kernel/build"
 	"github.com/sluice-os/sluice/kernel/clock"
@@ -42,6 +41,8 @@ const (
 type Board struct {
 	Name string // as in image build -board
 	Bus  Bus
+	// ResetEnds says that a reset ends the machine, which ACPI may know no way to turn off.
+	ResetEnds bool
 }
 
 // logLines is how many log lines a fatal fault prints.
@@ -55,7 +56,7 @@ type machine struct {
 	// heapLimit is what the Go heap is kept within, in bytes.
 	heapLimit uint64
 	random    *entropy.Source
-	acpi      *acpi.Info
+	platform  platform
 	power     power
 	devices   devices
 	networks  networks
@@ -172,15 +173,7 @@ func (m *machine) seed() {
 
 // gather adds what the processor and the devices give.
 func (m *machine) gather() {
-	_, b, _, _ := cpu.CPUID(7, 0)
-	_, _, c, _ := cpu.CPUID(1, 0)
-	if b&(1<<18) != 0 {
-		m.note(m.random.FromRDSEED(cpu.RDSEED))
-	}
-	if c&(1<<30) != 0 {
-		m.note(m.random.FromRDRAND(cpu.RDRAND))
-	}
-	m.random.FromCounter(cpu.RDTSC) // not credited
+	m.gatherProcessor()
 	for _, device := range m.devices.rngs {
 		m.devices.waitUntil = clock.Since() + rngWait
 		m.note(m.random.FromDevice(device.Read))

@@ -139,6 +139,7 @@ func (n *nexus) Open(id uint64, c *config.Domain, o *domain.Opening) (domain.Cha
 	if err != nil {
 		return nil, err
 	}
+	ch.SetOffloads(o.Offloads)
 	n.Attach(ch, p.policy)
 	n.SetLimit(ch, p.limit)
 	return &netChannel{ch, n, p}, nil

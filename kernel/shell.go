@@ -11,7 +11,6 @@ import (
 	"github.com/sluice-os/sluice/kernel/console"
 	"github.com/sluice-os/sluice/kernel/host"
 	"github.com/sluice-os/sluice/kernel/host/netinfo"
-	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/shell"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/arena"
@@ -21,7 +20,7 @@ import (
 
 // runShell serves the console for ever.
 func (m *machine) runShell() {
-	line, err := irq.ISA(console.Line, "console")
+	line, err := consoleInterrupt()
 	if err != nil {
 		slog.Error("no console input", "reason", err)
 		select {}
@@ -97,7 +96,7 @@ func memory(collect, audit bool) shell.Memory {
 	u, a := vm.Usage(), vm.TakeAccount()
 	m := shell.Memory{
 		Total: u.Total, Used: u.Total - u.Free, Free: u.Free,
-		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Collections: stats.NumGC,
+		HeapInUse: stats.HeapAlloc, HeapReserved: u.Heap, Collections: stats.NumGC, Goroutines: runtime.NumGoroutine(),
 		RAM: a.RAM, Audited: audit,
 	}
 	for _, l := range a.Lines {

@@ -31,6 +31,8 @@ type Memory struct {
 	// them and others.
 	HeapInUse    uint64 `json:"heap_in_use"`
 	HeapReserved uint64 `json:"heap_reserved"`
+	// Goroutines are the kernel's.
+	Goroutines int
 }
 
 // Owned returns the bytes of all owners whose names begin so.

@@ -49,6 +49,8 @@ const (
 	// grace is what is left of the test's own time to report in, when it
 	// ends before the machine does.
 	grace = 5 * time.Second
+	// cardFile is the number of the socket that QEMU is given for a shaped wire.
+	cardFile = 3
 	// netdev is the id that qemu.Config gives the card's other end.
 	netdev = "n0"
 )
@@ -66,6 +68,9 @@ type Config struct {
 	Append string
 	// Net is what the network card is plugged into.
 	Net Net
+	// Rate is how many bits a second of what the machine sends its cable carries; 0: as many
+	// as come. RawWire only. What is too much waits in the card.
+	Rate int
 	// Forward lists ports of the machine as "tcp/80" or "udp/7"; UserNet only.
 	Forward []string
 	// Card is the network card, one of qemu.Cards; "" is virtio's.
@@ -119,12 +124,12 @@ type VM struct {
 // and the machine runs, its account of its memory must be right, see CheckMemory.
 func Start(t testing.TB, c Config) *VM {
 	t.Helper()
-	program, err := qemu.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
 	if c.Machine == "" {
 		c.Machine = "microvm"
+	}
+	program, err := qemu.Find(c.Machine)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if c.Memory == 0 {
 		c.Memory = memoryDefault
@@ -175,7 +180,7 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 	}
 	switch c.Net {
 	case RawWire:
-		if v.wire, err = newWire(dir); err != nil {
+		if v.wire, err = newWire(dir, c.Rate); err != nil {
 			return err
 		}
 		q.Netdev = v.wire.netdev()
@@ -188,7 +193,7 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 		return errors.New("further cards without a first one: set Net")
 	}
 	for n, card := range c.More {
-		w, err := newWire(filepath.Join(dir, fmt.Sprint(n)))
+		w, err := newWire(filepath.Join(dir, fmt.Sprint(n)), 0)
 		if err != nil {
 			return err
 		}
@@ -208,7 +213,7 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	v.line = qemu.Shell(args)
+	v.line = qemu.Shell(c.Machine, args)
 	if err := v.run(append([]string{program}, args...)); err != nil {
 		return err
 	}
@@ -245,7 +250,7 @@ func byHand(q qemu.Config) (string, error) {
 		q.More[i].Netdev = "user"
 	}
 	args, err := q.Args()
-	return qemu.Shell(args), err
+	return qemu.Shell(q.Machine, args), err
 }
 
 // run starts the process. vmtest owns it, its terminal and its output.
@@ -255,6 +260,11 @@ func (v *VM) run(argv []string) (err error) {
 			// The whole line is ours, whatever VMTEST_* variables say.
 			o.QEMUCommand, o.QEMUArgs = "", argv
 			o.Kernel, o.KernelArgs, o.Initramfs, o.VMTimeout = "", "", "", 0
+			if v.wire != nil && v.wire.card != nil {
+				if n := o.AddFile(v.wire.card); n != cardFile {
+					return fmt.Errorf("QEMU has the card's socket as file %d, want %d", n, cardFile)
+				}
+			}
 			return nil
 		},
 		vmtest.WithSerialOutput(&v.log))

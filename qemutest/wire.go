@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // FrameMax is the longest frame that QEMU carries, in bytes.
@@ -25,6 +28,11 @@ type Wire struct {
 	out         *net.UnixConn
 	record      *pcapWriter
 	done        chan struct{} // closed when the reader has ended
+	// card is QEMU's end of a wire that is shaped, until QEMU has it, and rate how many
+	// bits of frames of the machine's it carries a second; 0: as many as come.
+	card    *os.File
+	rate    int
+	carried atomic.Int64
 
 	mu   sync.Mutex
 	taps []*tap
@@ -33,8 +41,8 @@ type Wire struct {
 // tap is one receiver of frames.
 type tap struct{ f func(frame []byte) }
 
-// newWire makes our socket, so that QEMU finds it when it starts.
-func newWire(dir string) (*Wire, error) {
+// newWire makes our socket, so that QEMU finds it when it starts. rate is Config.Rate.
+func newWire(dir string, rate int) (*Wire, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -46,18 +54,54 @@ func newWire(dir string) (*Wire, error) {
 	if w.in, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: w.here, Net: "unixgram"}); err != nil {
 		return nil, err
 	}
+	if rate > 0 {
+		if err = w.shape(rate); err != nil {
+			return nil, err
+		}
+	}
 	go w.read()
 	return w, nil
 }
 
+// wireSlack is how far the end of a wire that is shaped may be behind its time, and make up for
+// it: timers are late.
+const wireSlack = 5 * time.Millisecond
+
+// wireBuffer is what the system keeps of a wire that is shaped, in bytes with its own headers: two
+// of the longest frames of the usual MTU.
+const wireBuffer = 4608
+
+// shape has the wire carry so many bits a second of what the machine sends, and lets the rest
+// wait: QEMU is given a socket that is connected with ours, so that it sees when there is room.
+func (w *Wire) shape(rate int) error {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	w.rate, w.card = rate, os.NewFile(uintptr(fd), "card")
+	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, wireBuffer/2); err != nil { // which the system doubles
+		return err
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: w.there}); err != nil {
+		return fmt.Errorf("%s: %w", w.there, err)
+	}
+	return syscall.Connect(fd, &syscall.SockaddrUnix{Name: w.here})
+}
+
 // netdev is the value of -netdev.
 func (w *Wire) netdev() string {
+	if w.card != nil {
+		return fmt.Sprintf("dgram,local.type=fd,local.str=%d", cardFile)
+	}
 	return fmt.Sprintf("dgram,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s", w.there, w.here)
 }
 
 // connect opens the way to QEMU, whose socket must be there. Sending goes over
 // a socket of its own: only a connected one waits for room at the receiver.
 func (w *Wire) connect() (err error) {
+	if w.card != nil {
+		return nil // its socket takes frames from ours alone, which is bound
+	}
 	w.out, err = net.DialUnix("unixgram", nil, &net.UnixAddr{Name: w.there, Net: "unixgram"})
 	return err
 }
@@ -65,11 +109,20 @@ func (w *Wire) connect() (err error) {
 func (w *Wire) read() {
 	defer close(w.done)
 	buf := make([]byte, FrameMax)
+	var free time.Time // when the wire has carried what it was given
 	for {
 		n, err := w.in.Read(buf)
 		if err != nil {
 			return
 		}
+		if w.rate > 0 {
+			if late := time.Now().Add(-wireSlack); free.Before(late) {
+				free = late
+			}
+			free = free.Add(time.Duration(n) * 8 * time.Second / time.Duration(w.rate))
+			time.Sleep(time.Until(free))
+		}
+		w.carried.Add(int64(n))
 		frame := buf[:n]
 		w.record.frame(frame)
 		w.mu.Lock()
@@ -89,6 +142,10 @@ func (w *Wire) Send(frame []byte) error {
 		return fmt.Errorf("frame of %d bytes: want 1 to %d", len(frame), FrameMax)
 	}
 	w.record.frame(frame)
+	if w.card != nil {
+		_, err := w.in.WriteToUnix(frame, &net.UnixAddr{Name: w.there, Net: "unixgram"})
+		return err
+	}
 	_, err := w.out.Write(frame)
 	return err
 }
@@ -119,6 +176,9 @@ func (w *Wire) Tap(f func(frame []byte)) (remove func()) {
 		w.taps = slices.DeleteFunc(slices.Clone(w.taps), func(o *tap) bool { return o == t })
 	}
 }
+
+// Carried is how many bytes of frames of the machine's the wire has carried.
+func (w *Wire) Carried() int64 { return w.carried.Load() }
 
 // Capture collects copies of the frames for which match says yes, until the
 // test ends.
@@ -181,6 +241,9 @@ func (v *VM) wires() (list []*Wire) {
 }
 
 func (w *Wire) close() {
+	if w.card != nil {
+		w.card.Close()
+	}
 	if w.in != nil {
 		w.in.Close()
 		<-w.done

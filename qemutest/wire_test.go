@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // loopedWire returns a wire and the socket that QEMU would have.
@@ -17,7 +19,7 @@ func loopedWire(t *testing.T) (*Wire, *net.UnixConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	w, err := newWire(dir)
+	w, err := newWire(dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,5 +138,63 @@ func TestCaptureFile(t *testing.T) {
 	}
 	if kept, whole := le.Uint32(b[32:]), le.Uint32(b[36:]); kept != snapLen || whole != uint32(len(frame)) {
 		t.Errorf("frame of %d bytes with %d kept, want %d and %d", whole, kept, len(frame), snapLen)
+	}
+}
+
+// TestShapedWire: a wire of 10 Mbit/s carries that, keeps QEMU's end waiting, without a loss,
+// and carries what is sent to the card as fast as that takes it.
+func TestShapedWire(t *testing.T) {
+	dir, err := os.MkdirTemp("", "sluice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	w, err := newWire(dir, 10_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	conn, err := net.FileConn(w.card) // a copy, as QEMU has
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	card := conn.(*net.UnixConn)
+	if err := w.connect(); err != nil {
+		t.Fatal(err)
+	}
+	var got atomic.Int64
+	done := make(chan struct{})
+	const frames, size = 300, 1250 // each a millisecond
+	defer w.Tap(func(frame []byte) {
+		if n := got.Add(1); int64(frame[0]) != (n-1)&0xff {
+			t.Errorf("frame %d is %d", n-1, frame[0])
+		} else if n == frames {
+			close(done)
+		}
+	})()
+	began := time.Now()
+	ahead := int64(0)
+	for i := range frames {
+		if _, err := card.Write(bytes.Repeat([]byte{byte(i)}, size)); err != nil {
+			t.Fatal(err)
+		}
+		ahead = max(ahead, int64(i)-got.Load())
+	}
+	<-done
+	if took := time.Since(began); took < (frames-10)*time.Millisecond {
+		t.Errorf("%d frames of a millisecond took %v", frames, took)
+	}
+	if ahead > 20 {
+		t.Errorf("%d frames have waited in the wire", ahead)
+	}
+	for i := range 100 {
+		if err := w.Send([]byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 10)
+		if n, err := card.Read(buf); err != nil || n != 1 || buf[0] != byte(i) {
+			t.Fatalf("frame %d: % x, %v", i, buf[:n], err)
+		}
 	}
 }

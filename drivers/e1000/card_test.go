@@ -1,26 +1,24 @@
-// This file owns the card's side for the tests: a register file, and an engine that moves
-// frames through the rings as the manual says, in test memory. wire_test.go owns what it
-// does to the frames.
+// This file owns the card's side for the tests: a register file. rings_test.go owns the
+// engine behind it, wire_test.go what that does to the frames.
 
 package e1000
 
 import (
-	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
-	"unsafe"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/fakehw"
-	"github.com/sluice-os/sluice/drivers/nic"
 )
 
-var testMAC = [6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x56}
+// What the tests of all cards have, by the names that these tests use.
+var (
+	testMAC, frameOf, contents = cardtest.MAC, cardtest.Frame, cardtest.Contents
+	fill, send, count          = cardtest.Fill, cardtest.Send, cardtest.Count
+)
 
 // card is a controller. Its methods may be called concurrently.
 type card struct {
@@ -201,128 +199,9 @@ func (c *card) reg(off uint64) uint32 { c.mu.Lock(); defer c.mu.Unlock(); return
 
 func (c *card) set(off uint64, v uint32) { c.mu.Lock(); defer c.mu.Unlock(); c.regs[off] = v }
 
-// at returns memory as the card reaches it, and panics where it was given none.
-func (c *card) at(addr uint64, n int, way hw.Direction) []byte {
-	b, err := c.memory.At(addr, n, way, true)
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
-
-// desc returns a descriptor: its address, and where its word is.
-func (c *card) desc(low, high uint64, index uint32) (addr uint64, word *uint64) {
-	base := uint64(c.regs[high])<<32 | uint64(c.regs[low])
-	b := c.at(base+uint64(index)*descBytes, descBytes, hw.Both)
-	// Rings start at pages, so that both halves are aligned.
-	return atomic.LoadUint64((*uint64)(unsafe.Pointer(&b[0]))), (*uint64)(unsafe.Pointer(&b[8]))
-}
-
-var errNoRoom = errors.New("no receive buffer")
-
-// deliver has a frame arrive.
-func (c *card) deliver(frame []byte) bool { return c.arrive(frame, rxEOP|rxIXSM, len(frame)) == nil }
-
-// arrive has a frame arrive with those bits in its descriptor, under a length that may
-// be a lie.
-func (c *card) arrive(frame []byte, bits uint64, length int) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.accepts(frame) {
-		return errors.New("frame does not pass the filter")
-	}
-	head, tail := c.regs[regRDH], c.regs[regRDT]
-	if c.regs[regRCTL]&rctlEN == 0 || head == tail {
-		c.regs[0x4010]++ // MPC
-		c.cause(causeRXO)
-		return errNoRoom
-	}
-	addr, word := c.desc(regRDBAL, regRDBAH, head)
-	if !c.spoilt {
-		copy(c.at(addr, rxBuffer, hw.FromDevice), frame)
-	}
-	atomic.StoreUint64(word, uint64(length)|bits|rxDD)
-	c.regs[regRDH] = (head + 1) % (c.regs[regRDLEN] / descBytes)
-	c.cause(causeRXT0)
-	return nil
-}
-
-// accepts is the filter of receive addresses.
-func (c *card) accepts(frame []byte) bool {
-	rctl := c.regs[regRCTL]
-	switch {
-	case len(frame) < 6:
-		return true // for tests of what no card does
-	case bytes.Equal(frame[:6], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}):
-		return rctl&rctlBAM != 0
-	case frame[0]&1 != 0:
-		return rctl&rctlMPE != 0
-	}
-	own := binary.LittleEndian.AppendUint32(nil, c.regs[regRAL0])
-	own = binary.LittleEndian.AppendUint16(own, uint16(c.regs[regRAH0]))
-	return c.regs[regRAH0]&rahAV != 0 && bytes.Equal(frame[:6], own)
-}
-
-// held returns how many receive buffers the card has.
-func (c *card) held() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	size := c.regs[regRDLEN] / descBytes
-	return int((c.regs[regRDT] + size - c.regs[regRDH]) % size)
-}
-
-// transmitAll sends what is queued and returns all that was sent since the last time.
-func (c *card) transmitAll() []sent {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.transmit()
-	list := c.wire
-	c.wire = nil
-	return list
-}
-
-// transmit sends what is queued.
-func (c *card) transmit() {
-	if c.regs[regTCTL]&tctlEN == 0 {
-		return
-	}
-	causes := uint32(0)
-	for c.regs[regTDH] != c.regs[regTDT] {
-		addr, word := c.desc(regTDBAL, regTDBAH, c.regs[regTDH])
-		v := atomic.LoadUint64(word)
-		c.take(addr, v)
-		if v&txRS != 0 {
-			atomic.StoreUint64(word, v|txDD)
-			causes |= causeTXDW
-		}
-		c.regs[regTDH] = (c.regs[regTDH] + 1) % (c.regs[regTDLEN] / descBytes)
-	}
-	c.cause(causes)
-}
-
-// clock is a virtual clock that moves a millisecond each time it is read, and by what
-// is slept.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(time.Millisecond)
-	return c.now
-}
-
-func (c *clock) Sleep(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // tryOpen opens the card on a virtual clock.
 func tryOpen(c *card, cfg Config) (*Device, error) {
-	now := &clock{now: time.Unix(0, 0)}
+	now := &cardtest.Clock{}
 	if cfg.Now == nil {
 		cfg.Now = now.Now
 	}
@@ -358,84 +237,19 @@ func each(t *testing.T, f func(t *testing.T, c *card)) {
 	}
 }
 
-// frameOf returns a frame of n bytes to the card, with a pattern that depends on seed.
-func frameOf(n int, seed byte) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(i)*7 + byte(i>>8) + seed
-	}
-	copy(b, testMAC[:])
-	return b
-}
-
-func contents(p *nic.Packet) []byte {
-	var pieces [][]byte
-	for _, b := range p.Buffers {
-		pieces = append(pieces, b.Bytes)
-	}
-	return bytes.Join(pieces, nil)
-}
-
-func count(d *Device, name string) (value uint64) {
-	found := false
-	d.Counters(func(n string, v uint64) {
-		if n == name {
-			found, value = true, v
+// side is the card for the tests that all drivers have.
+func (c *card) side() cardtest.Card {
+	return cardtest.Card{Deliver: c.deliver, Held: c.held, Raised: c.irq.Raised, Sent: func() (frames [][]byte) {
+		for _, s := range c.transmitAll() {
+			frames = append(frames, s.frame)
 		}
-	})
-	if !found {
-		panic("no counter " + name)
-	}
-	return value
-}
-
-// fill writes frame into a reserved packet.
-func fill(p *nic.Packet, frame []byte) {
-	for _, b := range p.Buffers {
-		frame = frame[copy(b.Bytes, frame):]
-	}
-}
-
-// send reserves, writes and transmits one frame.
-func send(t testing.TB, d *Device, frame []byte) {
-	t.Helper()
-	batch := nic.NewBatch(1)
-	if !d.Reserve(&batch[0], len(frame)) {
-		t.Fatal("no room to transmit")
-	}
-	fill(&batch[0], frame)
-	d.Transmit(batch)
+		return frames
+	}}
 }
 
 // works checks that a frame goes each way and that no buffer is lost.
 func works(t testing.TB, d *Device, c *card) {
 	t.Helper()
-	batch := nic.NewBatch(4)
-	frame := frameOf(100, 9)
-	if !c.deliver(frame) {
-		t.Fatal("the driver has lent no buffers")
-	}
-	if n := d.Receive(batch); n != 1 || !bytes.Equal(contents(&batch[0]), frame) {
-		t.Fatalf("received %d frames", n)
-	}
-	d.Release(batch[:1])
 	c.transmitAll()
-	send(t, d, frame)
-	if got := c.transmitAll(); len(got) != 1 || !bytes.Equal(got[0].frame, frame) {
-		t.Fatalf("card sent %d frames", len(got))
-	}
-	if n := c.held(); n != d.Info().RxRing {
-		t.Fatalf("the device holds %d receive buffers, want %d", n, d.Info().RxRing)
-	}
-}
-
-// transmitQuietly marks all that is queued as sent, without looking at it.
-func (c *card) transmitQuietly() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.regs[regTDH] != c.regs[regTDT] {
-		_, word := c.desc(regTDBAL, regTDBAH, c.regs[regTDH])
-		atomic.StoreUint64(word, atomic.LoadUint64(word)|txDD)
-		c.regs[regTDH] = (c.regs[regTDH] + 1) % (c.regs[regTDLEN] / descBytes)
-	}
+	cardtest.Works(t, d, c.side())
 }

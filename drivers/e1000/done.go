@@ -3,56 +3,29 @@
 
 package e1000
 
-import (
-	"fmt"
-	"time"
-)
-
-// retire gives back the places of the oldest frames that are done, in the order in
-// which they were reserved.
-func (x *transmitter) retire() {
-	for x.oldest != x.newest {
-		f := &x.frames[x.oldest&x.mask()]
-		if f.state != frameFree {
-			return
-		}
-		x.arena.GiveBack(f.span)
-		x.oldest++
-	}
-}
-
 // reclaim takes back the frames that the device has sent. It sends them in order, and
 // marks the last descriptor of each.
 func (x *transmitter) reclaim(d *Device) {
 	n := 0
 	for ; x.done != x.given; x.done++ {
-		f := &x.frames[x.lent[x.done&x.mask()]]
+		f := &x.lent[x.done&x.mask()]
 		if x.word(f.last)&txDD == 0 {
 			break
 		}
-		f.state = frameFree
-		x.finished += f.len
+		x.Done(f.index)
 		x.room += f.used
 		n++
 	}
 	if n > 0 {
-		x.retire()
-		x.since = time.Time{}
+		x.Reclaimed()
 		d.recovery.Progress(n)
 	}
 }
 
 // watch resets a device that has sent nothing for too long. Without a link it may.
 func (x *transmitter) watch(d *Device) {
-	if x.done == x.given || !d.linkUp.Load() {
-		x.since = time.Time{}
-		return
-	}
-	now := d.cfg.Now()
-	if x.since.IsZero() {
-		x.since = now
-	} else if stalled := now.Sub(x.since); stalled > d.cfg.TxTimeout {
-		d.fault(resetTxTimeout, fmt.Errorf("device sent none of %d frames in %v", x.given-x.done, stalled))
+	if err := x.Watch(d.cfg.Now, d.cfg.TxTimeout, d.linkUp.Load()); err != nil {
+		d.recovery.Ask(resetTxTimeout, err)
 	}
 }
 
@@ -70,12 +43,10 @@ func (d *Device) Finished() int {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !d.recovery.Pending() && !d.recovery.Stopped() {
+	if d.recovery.Running() {
 		x.reclaim(d)
 	}
-	n := x.finished
-	x.finished = 0
-	return n
+	return x.TakeFinished()
 }
 
 // Await asks for an interrupt when frames are finished: when the first is, as the cards that
@@ -86,14 +57,14 @@ func (d *Device) Await(int) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
-	case x.finished > 0:
+	case x.Untold():
 		return false
-	case d.recovery.Pending() || d.recovery.Stopped():
+	case !d.recovery.Running():
 		return true
-	case x.done == x.given:
+	case x.InFlight() == 0:
 		return false
 	}
-	if x.arm(d); x.finished > 0 {
+	if x.arm(d); x.Untold() {
 		return false
 	}
 	x.watch(d)

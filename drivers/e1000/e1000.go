@@ -27,6 +27,7 @@
 package e1000
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -74,19 +75,17 @@ type Config struct {
 
 // withDefaults fills in what is zero and checks the rest.
 func (c Config) withDefaults() (Config, error) {
-	setDefault(&c.RxRing, DefaultRing)
-	setDefault(&c.TxRing, DefaultRing)
-	setDefault(&c.TxArena, DefaultTxArena)
-	setDefault(&c.TxTimeout, DefaultTxTimeout)
+	c.RxRing = cmp.Or(c.RxRing, DefaultRing)
+	c.TxRing = cmp.Or(c.TxRing, DefaultRing)
+	c.TxArena = cmp.Or(c.TxArena, DefaultTxArena)
+	c.TxTimeout = cmp.Or(c.TxTimeout, DefaultTxTimeout)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	if c.Sleep == nil {
 		c.Sleep = time.Sleep
 	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	ring := func(n int) bool { return n >= ringMin && n <= ringMax && n&(n-1) == 0 }
 	switch {
 	case !ring(c.RxRing) || !ring(c.TxRing):
@@ -99,13 +98,6 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("timeout of %v, need a positive one", c.TxTimeout)
 	}
 	return c, nil
-}
-
-func setDefault[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
 }
 
 // Device is an open network card.
@@ -122,6 +114,7 @@ type Device struct {
 	tx       transmitter
 	recovery recovery.State[counter]
 	linkUp   atomic.Bool
+	linkRate atomic.Uint64 // bits a second
 	counters counters
 }
 
@@ -222,7 +215,7 @@ func (d *Device) setUp(mem *hw.DMA) error {
 	if err = d.tx.open(d, mem); err != nil {
 		return err
 	}
-	d.recovery.Start()
+	d.startRecovery()
 	d.start()
 	up, err := d.readLink()
 	d.linkUp.Store(up)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/fakehw"
 	"github.com/sluice-os/sluice/drivers/nic"
 )
@@ -20,18 +21,11 @@ func FuzzDevice(f *testing.F) {
 		c := newCard(&models[len(b)%len(models)])
 		d := mustOpen(t, c, Config{RxRing: 32, TxRing: 32, TxArena: TxArenaMin})
 		c.spoilt = true
-		next := func() byte {
-			if len(b) == 0 {
-				return 0
-			}
-			v := b[0]
-			b = b[1:]
-			return v
-		}
-		held := map[uint32]bool{}
-		var packets []nic.Packet
-		batch := nic.NewBatch(4)
-		for len(b) > 0 {
+		script := cardtest.Script(b)
+		next := script.Next
+		poller := cardtest.NewPoller(t, d, rxBuffer)
+		batch := nic.NewBatch(1)
+		for len(script) > 0 {
 			switch op := next(); op & 7 {
 			case 0: // a frame with any length and status
 				length := int(next()) | int(next())<<8
@@ -52,29 +46,9 @@ func FuzzDevice(f *testing.F) {
 				d.Arm()
 				c.gone = c.gone && op&16 != 0
 			case 4:
-				n := d.Receive(batch)
-				for _, p := range batch[:n] {
-					if p.Len < nic.HeaderLen || p.Len > rxBuffer || p.Len != len(contents(&p)) {
-						t.Fatalf("frame of %d bytes", p.Len)
-					}
-					for _, buffer := range p.Buffers {
-						if held[buffer.ID] {
-							t.Fatalf("buffer %d was lent twice", buffer.ID)
-						}
-						held[buffer.ID] = true
-					}
-					p.Buffers = append([]nic.Buffer(nil), p.Buffers...)
-					packets = append(packets, p)
-				}
+				poller.Receive()
 			case 5:
-				n := int(next()) % (len(packets) + 1)
-				for _, p := range packets[:n] {
-					for _, buffer := range p.Buffers {
-						delete(held, buffer.ID)
-					}
-				}
-				d.Release(packets[:n])
-				packets = packets[n:]
+				poller.Release(next())
 			case 6:
 				if d.Reserve(&batch[0], 1+int(next())<<8) {
 					p := &batch[0]
@@ -88,26 +62,19 @@ func FuzzDevice(f *testing.F) {
 					d.Blocked(errGone)
 				}
 				c.setLink(op&16 == 0)
-				d.Arm()
-				d.Kick()
-				d.Wait()
-				d.Disarm()
+				poller.Pause()
 			}
-			owned := map[owner]int{}
-			for _, buffer := range d.rx.buffers {
-				owned[buffer.owner]++
-			}
-			if owned[ownerPoller] != len(held) || owned[ownerDriver] != len(d.rx.idle) || owned[ownerDevice] != d.rx.lent {
+			if driver, device, held := d.rx.Owned(); held != poller.Held() || driver != d.rx.Idle() || device != d.rx.lent {
 				t.Fatalf("poller holds %d buffers, %d recorded; driver %d, %d idle; device %d, %d lent",
-					len(held), owned[ownerPoller], len(d.rx.idle), owned[ownerDriver], d.rx.lent, owned[ownerDevice])
+					poller.Held(), held, driver, d.rx.Idle(), device, d.rx.lent)
 			}
 			x := &d.tx
 			used := 0
 			for i := x.done; i != x.given; i++ {
-				used += x.frames[x.lent[i&x.mask()]].used
+				used += x.lent[i&x.mask()].used
 			}
-			if x.room+used != len(x.desc)-1 || x.promised < 0 || x.promised > x.room || x.arena.Used() > x.arena.Size() {
-				t.Fatalf("%d descriptors free, %d used, %d promised", x.room, used, x.promised)
+			if x.room+used != len(x.desc)-1 || x.Promised() < 0 || x.Promised() > x.room || x.Used() > len(x.Memory.Bytes) || x.InFlight() != int(x.given-x.done) {
+				t.Fatalf("%d descriptors free, %d used, %d promised", x.room, used, x.Promised())
 			}
 		}
 	})
@@ -156,7 +123,7 @@ func FuzzRegisters(f *testing.F) {
 		memory := &fakehw.Allocator{}
 		dma := hw.NewDMA(memory, memory)
 		irq := fakehw.NewInterrupt()
-		now := &clock{}
+		now := &cardtest.Clock{}
 		d, err := open(l, irq, &models[len(b)%len(models)], "fake", func() {}, dma, Config{MAC: testMAC, RxRing: 8, TxRing: 16, TxArena: TxArenaMin, Now: now.Now, Sleep: now.Sleep})
 		if err != nil {
 			return

@@ -12,7 +12,10 @@ import (
 var errGone = errors.New("device does not answer: its registers read as all ones")
 
 // Link returns the state last reported by the device.
-func (d *Device) Link() nic.Link { return nic.Link{Up: d.linkUp.Load()} }
+func (d *Device) Link() nic.Link { return nic.Link{Up: d.linkUp.Load(), Rate: d.linkRate.Load()} }
+
+// rates are those of a link, in bits a second, by what the device calls them.
+var rates = [...]uint64{10e6, 100e6, 1000e6, 1000e6}
 
 // readLink asks the device for the state of its link.
 func (d *Device) readLink() (up bool, err error) {
@@ -20,6 +23,7 @@ func (d *Device) readLink() (up bool, err error) {
 	if status == allOnes {
 		return false, errGone
 	}
+	d.linkRate.Store(rates[status>>statusSpeed&3])
 	return status&statusLU != 0, nil
 }
 
@@ -28,7 +32,7 @@ func (d *Device) readLink() (up bool, err error) {
 func (d *Device) lookAtLink() (changed bool) {
 	up, err := d.readLink()
 	if err != nil {
-		d.fault(resetGone, err)
+		d.recovery.Ask(resetGone, err)
 		return true
 	}
 	return d.setLink(up)
@@ -78,7 +82,7 @@ func (d *Device) Wait() {
 	}
 	causes := d.regs.Read32(regICR)
 	if causes == allOnes {
-		d.fault(resetGone, errGone)
+		d.recovery.Ask(resetGone, errGone)
 		return
 	}
 	if d.model.express && causes != 0 {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/fakehw"
 	"github.com/sluice-os/sluice/drivers/nic"
 	bus "github.com/sluice-os/sluice/drivers/pci"
@@ -224,7 +225,7 @@ func TestFunction(t *testing.T) {
 			if c.msi {
 				irq = card.irq
 			}
-			now := &clock{}
+			now := &cardtest.Clock{}
 			d, err := Open(found[0], func(phys, size uint64) (hw.Registers, error) {
 				if name == "unmappable" {
 					return nil, errors.New("no room")

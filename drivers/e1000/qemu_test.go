@@ -4,10 +4,7 @@ package e1000
 
 import (
 	"bytes"
-	"net"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
 	"github.com/sluice-os/sluice/drivers/internal/qtest"
@@ -15,46 +12,9 @@ import (
 	bus "github.com/sluice-os/sluice/drivers/pci"
 )
 
-// wire is the other end of a -netdev dgram.
-type wire struct {
-	conn *net.UnixConn
-	peer *net.UnixAddr
-}
-
-func newWire(t *testing.T) (w *wire, netdev string) {
-	t.Helper()
-	dir := t.TempDir()
-	ours, theirs := filepath.Join(dir, "test"), filepath.Join(dir, "qemu")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: ours, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	return &wire{conn, &net.UnixAddr{Name: theirs, Net: "unixgram"}},
-		"dgram,id=n0,local.type=unix,local.path=" + theirs + ",remote.type=unix,remote.path=" + ours
-}
-
-func (w *wire) send(t *testing.T, frame []byte) {
-	t.Helper()
-	if _, err := w.conn.WriteTo(frame, w.peer); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (w *wire) receive(t *testing.T) []byte {
-	t.Helper()
-	b := make([]byte, 70_000)
-	n, _, err := w.conn.ReadFrom(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b[:n]
-}
-
 // openQEMU plays the firmware too: it gives the card's registers a place.
-func openQEMU(t *testing.T, device string) (*Device, *wire) {
-	w, netdev := newWire(t)
+func openQEMU(t *testing.T, device string) (*Device, *qtest.Wire) {
+	w, netdev := qtest.NewWire(t)
 	m := qtest.Start(t, "q35", "-netdev", netdev, "-device", device+",netdev=n0,romfile=,mac=52:54:00:12:34:56")
 	functions, err := bus.Enumerate(bus.NewPorts(m))
 	if err != nil {
@@ -84,21 +44,6 @@ func openQEMU(t *testing.T, device string) (*Device, *wire) {
 	return nil, nil
 }
 
-// receiveOne waits for a frame as the poller does.
-func receiveOne(t *testing.T, d *Device) []byte {
-	t.Helper()
-	batch := nic.NewBatch(1)
-	for d.Receive(batch) == 0 {
-		if d.Arm() {
-			d.Wait()
-		}
-		d.Disarm()
-	}
-	b := bytes.Clone(contents(&batch[0]))
-	d.Release(batch)
-	return b
-}
-
 // TestQEMU moves frames through QEMU's own cards.
 func TestQEMU(t *testing.T) {
 	for _, device := range []string{"e1000", "e1000-82545em", "e1000e"} {
@@ -110,42 +55,8 @@ func TestQEMU(t *testing.T) {
 			t.Logf("%+v", d.Info())
 			lengths := []int{60, 1514, 64, 1024, 333}
 			const rounds = 80
-			for round := range rounds {
-				batch := nic.NewBatch(len(lengths))
-				for i, n := range lengths {
-					if !d.Reserve(&batch[i], n) {
-						t.Fatalf("round %d: no room", round)
-					}
-					fill(&batch[i], frameOf(n, byte(round+i)))
-				}
-				d.Transmit(batch)
-				for i, n := range lengths {
-					if got := w.receive(t); !bytes.Equal(got, frameOf(n, byte(round+i))) {
-						t.Fatalf("round %d: frame %d: %d bytes", round, i, len(got))
-					}
-				}
-				for i, n := range lengths {
-					w.send(t, frameOf(n, byte(round-i)))
-				}
-				for i, n := range lengths {
-					if got := receiveOne(t, d); !bytes.Equal(got, frameOf(n, byte(round-i))) {
-						t.Fatalf("round %d: received %d bytes, want %d", round, len(got), n)
-					}
-				}
-			}
-			d.Counters(func(name string, v uint64) {
-				switch name {
-				case "rx_frames", "tx_frames", "card_rx_frames", "card_tx_frames":
-					if v != uint64(rounds*len(lengths)) {
-						t.Errorf("%s is %d", name, v)
-					}
-				case "rx_bytes", "tx_bytes", "rx_notifies", "tx_notifies", "wakeups":
-				default:
-					if v != 0 {
-						t.Errorf("%s is %d", name, v)
-					}
-				}
-			})
+			w.Exercise(d, rounds, lengths)
+			qtest.CheckCounters(t, d, rounds*len(lengths), "card_rx_frames", "card_tx_frames")
 		})
 	}
 }
@@ -176,10 +87,10 @@ func TestQEMUOffload(t *testing.T) {
 				d.Transmit(batch)
 				list := c.wanted(c.mss)
 				for i, want := range list {
-					got := w.receive(t)
+					got := w.Receive()
 					if i == 0 && device == "e1000e" && isFragment(got) {
 						// QEMU before 8.0; see Open.
-						if got = w.reassemble(t, got); bytes.Equal(got, c.wanted(0)[0]) {
+						if got = reassemble(t, w, got); bytes.Equal(got, c.wanted(0)[0]) {
 							break
 						}
 					}
@@ -204,12 +115,12 @@ func isFragment(b []byte) bool {
 
 // reassemble waits for the parts that follow the first one, in order, and returns the
 // frame that they are parts of.
-func (w *wire) reassemble(t *testing.T, first []byte) []byte {
+func reassemble(t *testing.T, w *qtest.Wire, first []byte) []byte {
 	t.Helper()
 	const at = nic.HeaderLen + ip4Min
 	whole, last := bytes.Clone(first), first
 	for get16(last, 20)&moreFragments != 0 {
-		last = w.receive(t)
+		last = w.Receive()
 		if off := int(get16(last, 20)&fragmentOffset) * 8; at+off != len(whole) || get16(last, 18) != get16(first, 18) {
 			t.Fatalf("fragment at %d of packet %#x, have %d bytes", off, get16(last, 18), len(whole)-at)
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 )
@@ -40,14 +41,7 @@ func TestHostileDevice(t *testing.T) {
 		t.Run(l.name, func(t *testing.T) {
 			each(t, func(t *testing.T, c *card) {
 				d := mustOpen(t, c, Config{})
-				held := nic.NewBatch(1)
-				c.deliver(frameOf(99, 7))
-				d.Receive(held)
-				var reserved nic.Packet
-				if !d.Reserve(&reserved, 77) {
-					t.Fatal("no room")
-				}
-				fill(&reserved, frameOf(77, 8))
+				hands := cardtest.TakeInHand(t, d, c.side())
 				send(t, d, frameOf(60, 1))
 
 				l.lie(c, d)
@@ -62,16 +56,7 @@ func TestHostileDevice(t *testing.T) {
 				if !c.irq.Raised() {
 					t.Error("nobody who waits for room is told")
 				}
-				// What the poller and the sender had in hand is still theirs.
-				if !bytes.Equal(contents(&held[0]), frameOf(99, 7)) {
-					t.Error("a frame in the poller's hands was changed")
-				}
-				d.Release(held)
-				d.Transmit([]nic.Packet{reserved})
-				if got := c.transmitAll(); len(got) != 1 || !bytes.Equal(got[0].frame, frameOf(77, 8)) {
-					t.Errorf("%d frames were sent", len(got))
-				}
-				works(t, d, c)
+				hands.Untouched(t, d, c.side())
 			})
 		})
 	}
@@ -91,24 +76,17 @@ func TestGivenUp(t *testing.T) {
 		d.Receive(batch)
 		d.Receive(batch)
 	}
-	if count(d, "reset_rx_length") != recovery.ResetsMax+1 || c.resets != 1+recovery.ResetsMax || count(d, "stopped") != 1 {
-		t.Errorf("%d lies, %d resets, stopped %d", count(d, "reset_rx_length"), c.resets, count(d, "stopped"))
+	if count(d, "reset_rx_length") != recovery.ResetsMax+1 || c.resets != 1+recovery.ResetsMax {
+		t.Errorf("%d lies, %d resets", count(d, "reset_rx_length"), c.resets)
 	}
-	if c.silenced != 1 || c.reg(regRCTL) != 0 || c.reg(regTCTL) != 0 || c.Read32(regIMS) != 0 || d.Link().Up {
-		t.Errorf("silenced %d times, RCTL %#x, link %v", c.silenced, c.reg(regRCTL), d.Link())
+	if c.silenced != 1 || c.reg(regRCTL) != 0 || c.reg(regTCTL) != 0 || c.Read32(regIMS) != 0 {
+		t.Errorf("silenced %d times, RCTL %#x", c.silenced, c.reg(regRCTL))
 	}
 	if n := strings.Count(log.String(), "given up"); n != 1 {
 		t.Errorf("%d lines say so", n)
 	}
-	// All calls still return.
 	d.Release(held)
-	if d.Receive(batch) != 0 || d.Reserve(&batch[0], 60) || !d.Arm() {
-		t.Error("a stopped device works")
-	}
-	d.Disarm()
-	d.Transmit(batch[:1])
-	d.Kick()
-	d.Wait()
+	cardtest.GivenUp(t, d)
 	c.mu.Lock()
 	c.gone = true
 	c.mu.Unlock()
@@ -133,16 +111,16 @@ func TestPulled(t *testing.T) {
 // TestResetHangs: a reset that does not end is the end.
 func TestResetHangs(t *testing.T) {
 	c := newCard(&models[0])
-	now := &clock{now: time.Unix(0, 0)}
+	now := &cardtest.Clock{}
 	d := mustOpen(t, c, Config{Now: now.Now, Sleep: now.Sleep})
 	c.hangs = true
 	d.Blocked(errors.New("x"))
-	start := now.now
+	start := now.Now()
 	d.Receive(nic.NewBatch(1))
 	if count(d, "stopped") != 1 {
 		t.Error("not stopped")
 	}
-	if waited := now.now.Sub(start); waited > time.Second {
+	if waited := now.Now().Sub(start); waited > time.Second {
 		t.Errorf("waited %v", waited)
 	}
 }
@@ -186,7 +164,7 @@ func TestReach(t *testing.T) {
 	c.mu.Unlock()
 	batch := nic.NewBatch(1)
 	id := d.rx.slots[d.rx.next]
-	copy(d.rx.buffers[id].bytes, frameOf(60, 4))
+	copy(d.rx.Bytes(id), frameOf(60, 4))
 	atomic.StoreUint64(&d.rx.desc[d.rx.next].word, 60|rxEOP|rxDD)
 	if d.Receive(batch) != 1 || !bytes.Equal(contents(&batch[0]), frameOf(60, 4)) {
 		t.Error("a frame was looked for where the device said")

@@ -65,6 +65,7 @@ const (
 // Device status.
 const (
 	statusLU              = 1 << 1
+	statusSpeed           = 6       // the bits from here on: 10, 100, 1000 and again 1000 Mbit/s
 	statusGIOMasterEnable = 1 << 19 // 82574
 )
 

@@ -4,12 +4,10 @@
 package e1000
 
 import (
-	"fmt"
 	"sync"
-	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
-	"github.com/sluice-os/sluice/drivers/internal/arena"
+	"github.com/sluice-os/sluice/drivers/internal/txq"
 	"github.com/sluice-os/sluice/drivers/nic"
 )
 
@@ -28,24 +26,11 @@ const (
 	txNeedMax = (nic.FrameMax+txDataMax-1)/txDataMax + txExtra
 )
 
-// frameState says how far a frame on its way out has come.
-type frameState uint8
-
-const (
-	frameFree     frameState = iota // no frame, or done and not yet the oldest
-	frameReserved                   // the caller is writing it
-	frameLent                       // the device is reading it
-)
-
-// txFrame is one place for a frame. Places are taken and given back in order, as
-// their spans are.
-type txFrame struct {
-	state frameState
-	need  int // descriptors at most
-	used  int // descriptors that it has
-	last  uint32
-	len   int // bytes of the frame
-	span  arena.Span
+// lentFrame is a frame that the device has.
+type lentFrame struct {
+	index uint32 // its place
+	last  uint32 // the slot of its last descriptor
+	used  int    // descriptors that it has
 }
 
 // transmitter is used by the caller of Reserve and Transmit, and by the poller when it
@@ -53,66 +38,40 @@ type txFrame struct {
 type transmitter struct {
 	mu sync.Mutex
 	ring
-	memory hw.Memory
-	arena  arena.Arena
+	txq.Frames
 
-	frames []txFrame // ring, a power of two; the index is nic.Buffer.ID
-	oldest uint32    // free-running indexes into frames
-	newest uint32
 	// lent are the frames that the device has, in its order; done and given are
 	// free-running indexes.
-	lent        []uint32
+	lent        []lentFrame
 	done, given uint32
 
 	tail uint32 // the slot behind the last descriptor that is lent
 	room int    // free descriptors; one stays empty
-	// promised is the number of descriptors that reserved frames may need.
-	promised int
 
-	// finished is how many bytes of transmitted frames the device has done with and
-	// Finished has not told yet.
-	finished int
-
-	armed bool      // an interrupt was asked for after a refusal
-	since time.Time // when the oldest frame was first seen unfinished
+	armed bool // an interrupt was asked for, by a refusal or Await
 }
 
 func (x *transmitter) open(d *Device, mem *hw.DMA) (err error) {
 	if x.ring, err = newRing(mem, d.cfg.TxRing); err != nil {
 		return err
 	}
-	x.arena = arena.New(d.cfg.TxArena, 0)
-	if x.memory, err = mem.Alloc(x.arena.Size(), hw.ToDevice); err != nil {
-		return fmt.Errorf("memory for the transmit arena: %w", err)
-	}
-	x.frames = make([]txFrame, d.cfg.TxRing)
-	x.lent = make([]uint32, d.cfg.TxRing)
+	x.lent = make([]lentFrame, d.cfg.TxRing)
 	x.room = len(x.desc) - 1
-	return nil
+	return x.Frames.Open(mem, d.cfg.TxRing, d.cfg.TxArena, 0, 0)
 }
 
 func (x *transmitter) free(mem *hw.DMA) {
-	if x.memory.Bytes != nil {
-		mem.Free(x.memory)
-	}
+	x.Frames.Free(mem)
 	x.ring.free(mem)
 }
 
 func (x *transmitter) mask() uint32 { return uint32(len(x.desc) - 1) }
 
 // reset takes back what the device held and returns how many frames that were.
-// Reserved places stay reserved.
 func (x *transmitter) reset() (lost int) {
-	for ; x.done != x.given; x.done++ {
-		f := &x.frames[x.lent[x.done&x.mask()]]
-		f.state = frameFree
-		x.finished += f.len
-		lost++
-	}
-	x.retire()
-	x.tail, x.room = 0, len(x.desc)-1
-	x.armed, x.since = false, time.Time{}
-	return lost
+	x.done, x.tail, x.room = x.given, 0, len(x.desc)-1
+	x.armed = false
+	return x.Frames.Reset()
 }
 
 // Reserve gives p buffers for a frame of n bytes. The first holds at least its first
@@ -126,7 +85,7 @@ func (d *Device) Reserve(p *nic.Packet, n int) bool {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if d.recovery.Pending() || d.recovery.Stopped() {
+	if !d.recovery.Running() {
 		d.counters.add(txRefused, 1)
 		return false
 	}
@@ -146,27 +105,7 @@ func (d *Device) Reserve(p *nic.Packet, n int) bool {
 
 // reserve takes a place if there is one.
 func (x *transmitter) reserve(p *nic.Packet, n int) bool {
-	need := (n+txDataMax-1)/txDataMax + txExtra
-	if x.newest-x.oldest == uint32(len(x.frames)) || x.room-x.promised < need {
-		return false
-	}
-	s, fits := x.arena.Take(n)
-	if !fits {
-		return false
-	}
-	index := x.newest & x.mask()
-	x.frames[index] = txFrame{state: frameReserved, need: need, len: n, span: s}
-	x.newest++
-	x.promised += need
-
-	b := x.memory.Bytes
-	end := s.Start + s.First
-	p.Buffers = append(p.Buffers, nic.Buffer{Bytes: b[s.Start:end:end], ID: index})
-	if s.Rest > 0 {
-		p.Buffers = append(p.Buffers, nic.Buffer{Bytes: b[:s.Rest:s.Rest], ID: index})
-	}
-	p.Len = n
-	return true
+	return x.Frames.Reserve(p, n, x.room, (n+txDataMax-1)/txDataMax+txExtra)
 }
 
 // Transmit queues reserved packets and tells the device once. A packet may be shorter
@@ -190,10 +129,10 @@ func (d *Device) Transmit(batch []nic.Packet) {
 		p := &batch[i]
 		if stopped {
 			d.counters.add(txLost, 1)
-			x.finished += max(p.Len, 0)
+			x.Drop(p)
 		} else if dropped := x.lend(p, d.info.Offloads); dropped != ok {
 			d.counters.add(dropped, 1)
-			x.finished += max(p.Len, 0)
+			x.Drop(p)
 		} else {
 			frames++
 			bytes += p.Len
@@ -201,7 +140,7 @@ func (d *Device) Transmit(batch []nic.Packet) {
 		p.Reset()
 	}
 	// Frames that were dropped may have been the oldest.
-	x.retire()
+	x.Retire()
 	if frames > 0 {
 		d.regs.Write32(regTDT, x.tail)
 		d.counters.add(txNotifies, 1)
@@ -212,62 +151,58 @@ func (d *Device) Transmit(batch []nic.Packet) {
 
 // lend adds p to the ring. It returns the counter of why it could not, or ok.
 func (x *transmitter) lend(p *nic.Packet, can nic.Offloads) counter {
-	if len(p.Buffers) == 0 {
+	index, place, refusal := x.Claim(p)
+	switch refusal {
+	case txq.NotReserved:
 		return txBadPacket
-	}
-	index := p.Buffers[0].ID
-	if int64(index) >= int64(len(x.frames)) || x.frames[index].state != frameReserved {
-		return txBadPacket
-	}
-	f := &x.frames[index]
-	f.state = frameFree
-	x.promised -= f.need
-	if p.Len < nic.HeaderLen || p.Len > f.len {
+	case txq.BadLength:
 		return txBadLength
 	}
-	first := min(f.span.First, p.Len)
-	o, valid := offloadOf(p, x.memory.Bytes[f.span.Start:f.span.Start+first], can)
+	span := &place.Span
+	first := min(span.First, p.Len)
+	o, valid := offloadOf(p, x.Memory.Bytes[span.Start:span.Start+first], can)
 	if !valid {
 		return txBadOffload
 	}
+	before := x.tail
 	if o.context != 0 {
-		x.put(f, o.where, o.context)
+		x.put(o.where, o.context)
 	}
-	start, rest := f.span.Start, p.Len-first
+	start, rest := span.Start, p.Len-first
 	if p.Len < txShort && p.GSO == nic.GSONone {
 		// Places are of whole cache lines, so these bytes are the frame's too, in one
 		// piece with it.
-		clear(x.memory.Bytes[start+p.Len : start+txShort])
+		clear(x.Memory.Bytes[start+p.Len : start+txShort])
 		first, rest = txShort, 0
 	}
-	x.data(f, start, o.apart, o.data, false)
-	x.data(f, start+o.apart, first-o.apart, o.data, rest == 0)
-	x.data(f, 0, rest, o.data, true)
-	x.room -= f.used
-	x.lent[x.given&x.mask()] = index
+	x.data(start, o.apart, o.data, false)
+	x.data(start+o.apart, first-o.apart, o.data, rest == 0)
+	x.data(0, rest, o.data, true)
+	// A frame never takes the whole ring.
+	used := int((x.tail - before) & x.mask())
+	x.room -= used
+	x.lent[x.given&x.mask()] = lentFrame{index: index, last: (x.tail - 1) & x.mask(), used: used}
 	x.given++
-	f.state, f.len = frameLent, p.Len
+	x.Lend(place, p.Len)
 	return ok
 }
 
 // put writes the next descriptor.
-func (x *transmitter) put(f *txFrame, addr, word uint64) {
-	f.last = x.tail
-	f.used++
+func (x *transmitter) put(addr, word uint64) {
 	x.set(x.tail, addr, word)
 	x.tail = (x.tail + 1) & x.mask()
 }
 
 // data writes descriptors for n bytes of the arena. The last one of a frame ends it and
 // is written back.
-func (x *transmitter) data(f *txFrame, start, n int, word uint64, last bool) {
+func (x *transmitter) data(start, n int, word uint64, last bool) {
 	for n > 0 {
 		piece := min(n, txDataMax)
 		end := uint64(0)
 		if last && piece == n {
 			end = txEOP | txRS
 		}
-		x.put(f, x.memory.Bus+uint64(start), word|end|uint64(piece))
+		x.put(x.Memory.Bus+uint64(start), word|end|uint64(piece))
 		start += piece
 		n -= piece
 	}

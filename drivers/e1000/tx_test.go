@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/drivers/internal/arena"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 )
@@ -99,106 +100,9 @@ func TestTransmitWraps(t *testing.T) {
 		}
 		c.transmitAll()
 		d.Transmit(nil)
-		if d.tx.room != len(d.tx.desc)-1 || d.tx.promised != 0 || d.tx.arena.Used() != 0 || d.tx.oldest != d.tx.newest {
-			t.Errorf("%d descriptors free, %d promised, %d bytes used", d.tx.room, d.tx.promised, d.tx.arena.Used())
+		if d.tx.room != len(d.tx.desc)-1 || d.tx.Promised() != 0 || d.tx.Used() != 0 || d.tx.Places() != 0 {
+			t.Errorf("%d descriptors free, %d promised, %d bytes used", d.tx.room, d.tx.Promised(), d.tx.Used())
 		}
-	}
-}
-
-// TestOffload: sums and segments as they must be on the wire.
-func TestOffload(t *testing.T) {
-	c := newCard(&models[2])
-	d := mustOpen(t, c, Config{TxArena: TxArenaMin})
-	split := 0
-	for range 60 {
-		for _, f := range []struct {
-			flow
-			mss int
-		}{
-			{flow{}, 0}, {flow{payload: 1}, 0}, {flow{payload: 1460, options: 40}, 0},
-			{flow{udp: true}, 0}, {flow{udp: true, payload: 999}, 0}, {flow{udp: true, options: 40, payload: 3}, 0},
-			{flow{v6: true, payload: 5}, 0}, {flow{v6: true, udp: true, payload: 1400}, 0},
-			{flow{payload: 1461, flags: 9}, 1460}, {flow{payload: 1460, flags: 9}, 1460}, {flow{payload: 1, flags: 1}, 1460},
-			{flow{payload: nic.FrameMax - 54, options: 0, flags: 8}, 1460}, {flow{payload: 20_000, options: 40}, 1},
-			{flow{v6: true, payload: 9000, options: 12, flags: 9}, 1428}, {flow{v6: true, payload: 65_000}, 536},
-		} {
-			if f.mss == 1 {
-				f.payload = 50
-			}
-			batch := nic.NewBatch(1)
-			f.queue(t, d, &batch[0], f.mss)
-			if len(batch[0].Buffers) > 1 {
-				split++
-			}
-			d.Transmit(batch)
-			got := c.transmitAll()
-			want := f.wanted(f.mss)
-			if len(got) != len(want) {
-				t.Fatalf("%v mss %d: %d frames, want %d", f.flow, f.mss, len(got), len(want))
-			}
-			for i := range want {
-				if f.mss == 0 { // what is cut the card pads
-					want[i] = padded(want[i])
-				}
-				if !bytes.Equal(got[i].frame, want[i]) {
-					t.Fatalf("%v mss %d: frame %d\n%x\nwant\n%x", f.flow, f.mss, i, got[i].frame[:60], want[i][:60])
-				}
-			}
-			if got[0].descs > txNeedMax {
-				t.Errorf("%d descriptors for one frame", got[0].descs)
-			}
-		}
-	}
-	if split == 0 {
-		t.Error("no frame straddled the arena's end")
-	}
-}
-
-// TestBadOffload: what makes no sense, or does not fit a descriptor, is dropped.
-func TestBadOffload(t *testing.T) {
-	for name, spoil := range map[string]func(p *nic.Packet){
-		"segments without sum":    func(p *nic.Packet) { p.NeedsChecksum = false },
-		"sum before the packet":   func(p *nic.Packet) { p.ChecksumStart = 13 },
-		"sum beyond the frame":    func(p *nic.Packet) { p.ChecksumOffset = 60000 },
-		"sum at its end":          func(p *nic.Packet) { p.Len = 51 },
-		"sum too far in":          func(p *nic.Packet) { p.ChecksumStart = 250 },
-		"start of 64 KiB":         func(p *nic.Packet) { p.ChecksumStart = 65535 },
-		"no segment size":         func(p *nic.Packet) { p.SegmentSize = 0 },
-		"unknown kind":            func(p *nic.Packet) { p.GSO = 9 },
-		"IPv6 that is none":       func(p *nic.Packet) { p.GSO = nic.GSOTCPv6 },
-		"segments of UDP":         func(p *nic.Packet) { p.ChecksumOffset = 6 },
-		"header of half a TCP":    func(p *nic.Packet) { p.HeaderLen = 53 },
-		"header beyond the field": func(p *nic.Packet) { p.HeaderLen = 256 },
-		"nothing but header":      func(p *nic.Packet) { p.Len = 54 },
-		"not IP": func(p *nic.Packet) {
-			put16(p.Buffers[0].Bytes, 12, 0x8100)
-		},
-		"options that are not there": func(p *nic.Packet) { p.Buffers[0].Bytes[14] = 0x46 },
-		"IPv4 of 16 bytes":           func(p *nic.Packet) { p.Buffers[0].Bytes[14] = 0x44; p.ChecksumStart -= 4 },
-	} {
-		c := newCard(&models[2])
-		d := mustOpen(t, c, Config{})
-		batch := nic.NewBatch(1)
-		flow{payload: 2000}.queue(t, d, &batch[0], 1460)
-		spoil(&batch[0])
-		d.Transmit(batch)
-		if got := c.transmitAll(); len(got) != 0 || count(d, "tx_bad_offload") != 1 {
-			t.Errorf("%s: %d frames on the wire", name, len(got))
-		}
-		works(t, d, c)
-		d.Transmit(nil)
-		if d.tx.promised != 0 || d.tx.oldest != d.tx.newest {
-			t.Errorf("%s: %d descriptors are promised", name, d.tx.promised)
-		}
-	}
-	// The old controllers cut no IPv6.
-	c := newCard(&models[0])
-	d := mustOpen(t, c, Config{})
-	batch := nic.NewBatch(1)
-	flow{v6: true, payload: 2000}.queue(t, d, &batch[0], 1440)
-	d.Transmit(batch)
-	if count(d, "tx_bad_offload") != 1 {
-		t.Error("IPv6 was cut by a card that does not")
 	}
 }
 
@@ -273,7 +177,7 @@ func TestRoom(t *testing.T) {
 // it may keep them.
 func TestTxTimeout(t *testing.T) {
 	each(t, func(t *testing.T, c *card) {
-		now := &clock{now: time.Unix(0, 0)}
+		now := &cardtest.Clock{}
 		d := mustOpen(t, c, Config{Now: now.Now, Sleep: now.Sleep})
 		batch := nic.NewBatch(1)
 		for round := 1; round <= 2*recovery.ResetsMax; round++ {
@@ -316,56 +220,18 @@ func TestTxTimeout(t *testing.T) {
 }
 
 // TestFinished counts what the card has done with, by each way that frames go, and has who
-// waits for that woken; one that sends nothing is reset when somebody waits.
+// waits for that woken.
 func TestFinished(t *testing.T) {
 	each(t, func(t *testing.T, c *card) {
-		now := &clock{now: time.Unix(0, 0)}
+		cardtest.Finished(t, mustOpen(t, c, Config{}), c.side())
+	})
+}
+
+// TestAwaitFindsOut: a device that sends nothing is reset when somebody waits for it.
+func TestAwaitFindsOut(t *testing.T) {
+	each(t, func(t *testing.T, c *card) {
+		now := &cardtest.Clock{}
 		d := mustOpen(t, c, Config{Now: now.Now, Sleep: now.Sleep})
-		if d.Await(8) || d.Finished() != 0 {
-			t.Error("something to wait for on an idle card")
-		}
-		for range 4 {
-			send(t, d, frameOf(100, 1))
-		}
-		if n := d.Finished(); n != 0 || !d.Await(8) || c.irq.Raised() {
-			t.Fatalf("%d bytes are finished of frames that the card has", n)
-		}
-		c.transmitAll()
-		d.Wait()
-		if d.Finished() != 400 || d.Finished() != 0 {
-			t.Error("not 400 bytes, or told twice")
-		}
-		send(t, d, frameOf(100, 1))
-		c.transmitAll()
-		if d.Await(8) {
-			t.Error("what is finished is waited for")
-		}
-		if n := d.Finished(); n != 100 {
-			t.Errorf("%d bytes, want 100", n)
-		}
-		// What is refused by Transmit, and what a reset takes back.
-		batch := nic.NewBatch(1)
-		if !d.Reserve(&batch[0], 60) {
-			t.Fatal("no room")
-		}
-		batch[0].GSO = 9
-		d.Transmit(batch)
-		send(t, d, frameOf(200, 1))
-		if n := d.Finished(); n != 60 {
-			t.Errorf("%d bytes, want 60", n)
-		}
-		if !d.Await(8) {
-			t.Fatal("nothing to wait for")
-		}
-		resets := c.resets
-		now.Sleep(DefaultTxTimeout + time.Millisecond)
-		if !d.Await(8) {
-			t.Error("a reset is not waited for")
-		}
-		d.Receive(batch)
-		if n := d.Finished(); n != 200 || c.resets != resets+1 {
-			t.Errorf("%d bytes after %d resets, want 200", n, c.resets-resets)
-		}
-		works(t, d, c)
+		cardtest.AwaitFindsOut(t, d, c.side(), now, DefaultTxTimeout)
 	})
 }

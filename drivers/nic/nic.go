@@ -104,6 +104,8 @@ type Info struct {
 // Link is the state of the cable.
 type Link struct {
 	Up bool
+	// Rate is what both ends have agreed on, in bits a second; 0: not known.
+	Rate uint64
 }
 
 // Device is a network card behind its driver.

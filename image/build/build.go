@@ -27,16 +27,29 @@ const module = "github.com/sluice-os/sluice"
 const tamagoModule = "github.com/usbarmory/tamago"
 
 // Boards are the boards that an image can be built for.
-var Boards = []string{"microvm", "pc"}
+var Boards = []string{"microvm", "pc", "firecracker", "cloudhypervisor", "virt-arm64"}
+
+// armBoard is the one whose processor is not x86-64.
+const armBoard = "virt-arm64"
+
+// CheckDomains reports whether an image of the board can have domains, or options of its
+// own, which come with them.
+func CheckDomains(board string) error {
+	if board == armBoard {
+		return fmt.Errorf("board %s has no domains yet: build its kernel alone, with -manifest none", board)
+	}
+	return nil
+}
 
 const (
 	// textAddress is where the kernel's text is linked: a page, which holds the
-	// ELF header, above 2 MiB.
-	textAddress = "0x201000"
+	// ELF header, above 2 MiB. On arm64 memory begins at 1 GiB.
+	textAddress    = "0x201000"
+	textAddressARM = "0x40201000"
 	// alignment of segments in memory, so that each has its own rights.
 	alignment = "0x1000"
-	// tags leave out what the kernel does not serve: HTTP/2 in net/http.
-	tags = "nethttpomithttp2"
+	// tags leave out what the kernel does not serve: HTTP/2 in net/http, and TLS.
+	tags = "nethttpomithttp2,sluice_notls"
 	// release is the Go release that the overlay's edits were written for.
 	release = "go1.26"
 )
@@ -48,12 +61,19 @@ var Formats = []string{"elf", "raw", "iso", "qcow2"}
 // diskBoard is the board whose images start from disks.
 const diskBoard = "pc"
 
+// LinuxFormat is that of armBoard beside elf: the form in which boot loaders of arm64 know
+// Linux.
+const LinuxFormat = "image"
+
 // CheckFormat reports whether there is an image of the board in the format. The error says
 // what there is.
 func CheckFormat(board, format string) error {
 	switch {
+	case format == LinuxFormat && board != armBoard:
+		return fmt.Errorf("board %s has no format %s: it is for board %s", board, format, armBoard)
+	case format == LinuxFormat:
 	case !slices.Contains(Formats, format):
-		return fmt.Errorf("unknown format %q: the formats are %s", format, strings.Join(Formats, ", "))
+		return fmt.Errorf("unknown format %q: the formats are %s, and for %s %s", format, strings.Join(Formats, ", "), armBoard, LinuxFormat)
 	case format != "elf" && board != diskBoard:
 		return fmt.Errorf("board %s starts no disk: format %s is for board %s", board, format, diskBoard)
 	}
@@ -63,7 +83,7 @@ func CheckFormat(board, format string) error {
 // Options say what to build.
 type Options struct {
 	Board   string    // one of Boards
-	Format  string    // one of Formats; "" is "elf"
+	Format  string    // one of Formats, or LinuxFormat; "" is "elf"
 	Output  string    // the file to write
 	Cache   string    // folder for generated files; "" means the user's cache folder
 	Domains []Program // what the image carries
@@ -72,10 +92,11 @@ type Options struct {
 	// carries; the boot loader's come after them and win.
 	KernelOptions []string
 	// ISIS is the configuration of IS-IS in lines. With "" the kernel is built without it.
-	ISIS   string
-	Tamago string    // path of a TamaGo go command; "" means the stock toolchain
-	Report io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
-	Redraw bool      // whether Report is a terminal whose line can be redrawn
+	ISIS    string
+	Symbols bool      // keep the kernel's symbols and DWARF, for a debugger
+	Tamago  string    // path of a TamaGo go command; "" means the stock toolchain
+	Report  io.Writer // where progress goes, a line or a redrawn line at a time; nil for none
+	Redraw  bool      // whether Report is a terminal whose line can be redrawn
 }
 
 // Result describes a finished image.
@@ -97,6 +118,11 @@ func (o *Options) write(kernel []byte) (int64, error) {
 		return disk.WriteISO(o.Output, disk.Contents{Kernel: kernel})
 	case "qcow2":
 		return disk.WriteQCOW2(o.Output, disk.Contents{Kernel: kernel})
+	case LinuxFormat:
+		var err error
+		if kernel, err = elf.LinuxImage(kernel); err != nil {
+			return 0, err
+		}
 	}
 	return int64(len(kernel)), os.WriteFile(o.Output, kernel, 0o755)
 }
@@ -112,9 +138,21 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err := CheckFormat(o.Board, o.Format); err != nil {
 		return nil, err
 	}
+	if len(o.Domains)+len(o.KernelOptions) > 0 {
+		if err := CheckDomains(o.Board); err != nil {
+			return nil, err
+		}
+	}
+	goarch, text := "amd64", textAddress
+	if o.Board == armBoard {
+		goarch, text = "arm64", textAddressARM
+	}
 	goCmd := "go"
 	if o.Tamago != "" {
 		goCmd = o.Tamago
+	}
+	if goarch != "amd64" && o.Tamago != "" {
+		return nil, fmt.Errorf("board %s is built by the stock toolchain only: unset TAMAGO", o.Board)
 	}
 	env, err := toolchain(ctx, goCmd)
 	if err != nil {
@@ -143,10 +181,10 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	} else {
 		goos = "tamago"
 	}
-	args = append(args, "-ldflags", linkFlags(textAddress), pkg)
+	args = append(args, "-ldflags", linkFlags(text, o.Symbols), pkg)
 
 	cmd := exec.CommandContext(ctx, goCmd, args...)
-	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "GOAMD64=v1", "CGO_ENABLED=0", "GOFLAGS=", "GOEXPERIMENT=", "GOOSPKG="+tamagoModule)
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH="+goarch, "GOAMD64=v1", "GOARM64=v8.0", "CGO_ENABLED=0", "GOFLAGS=", "GOEXPERIMENT=", "GOOSPKG="+tamagoModule)
 	if err := compile(cmd, o); err != nil {
 		return nil, err
 	}
@@ -155,8 +193,10 @@ func Build(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := elf.AddPVHNote(file); err != nil {
-		return nil, err
+	if goarch == "amd64" {
+		if err := elf.AddPVHNote(file); err != nil {
+			return nil, err
+		}
 	}
 	if len(o.Domains)+len(o.KernelOptions) > 0 || o.ISIS != "" {
 		packed, err := o.pack(ctx, tmp)

@@ -27,12 +27,16 @@ func ProgramFlags(ctx context.Context, cache string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{"-trimpath", "-buildvcs=false", "-overlay", index, "-ldflags", linkFlags(programAddress)}, nil
+	return []string{"-trimpath", "-buildvcs=false", "-overlay", index, "-ldflags", linkFlags(programAddress, false)}, nil
 }
 
 // linkFlags link text at an address, each segment at pages of its own.
-func linkFlags(text string) string {
-	return strings.Join([]string{"-T", text, "-R", alignment, "-checklinkname=0", "-s", "-w", "-buildid="}, " ")
+func linkFlags(text string, symbols bool) string {
+	flags := []string{"-T", text, "-R", alignment, "-checklinkname=0", "-buildid="}
+	if !symbols {
+		flags = append(flags, "-s", "-w")
+	}
+	return strings.Join(flags, " ")
 }
 
 // ProgramEnv is the environment that go needs with ProgramFlags.

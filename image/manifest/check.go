@@ -17,7 +17,7 @@ import (
 )
 
 // Boards are the boards that a manifest may name.
-var Boards = []string{"microvm", "pc"}
+var Boards = []string{"microvm", "pc", "firecracker", "cloudhypervisor"}
 
 // Defaults of a domain.
 const (

@@ -67,6 +67,9 @@ var edits = []edit{
 	{"runtime/asm_amd64.s",
 		"\tCALL\truntime·schedinit(SB)\n",
 		"\tCALL\truntime·schedinit(SB)\n\tCALL\truntime·sluiceInit1(SB)\n"},
+	{"runtime/asm_arm64.s",
+		"\tBL\truntime·schedinit(SB)\n",
+		"\tBL\truntime·schedinit(SB)\n\tBL\truntime·sluiceInit1(SB)\n"},
 
 	// The machine instead of Linux: Hwinit0, one processor, random numbers.
 	{"runtime/os_linux.go",
@@ -138,19 +141,10 @@ var edits = []edit{
 		"\t\tseed, err = entropy.Seed(memory)\n"},
 }
 
-// kernelEdits are the further changes for the kernel.
-var kernelEdits = []edit{
-	// The kernel speaks HTTP without TLS, which the linker cannot know: all of
-	// crypto/tls would be in the image.
-	{"crypto/tls/tls.go",
-		"\tc.handshakeFn = c.serverHandshake\n",
-		"\tc.handshakeFn = func(context.Context) error { return errors.ErrUnsupported }\n"},
-	{"crypto/tls/tls.go",
-		"\tc.handshakeFn = c.clientHandshake\n",
-		"\tc.handshakeFn = func(context.Context) error { return errors.ErrUnsupported }\n"},
-	{"crypto/tls/conn.go",
-		"\tif c.vers != VersionTLS13 {\n\t\treturn c.handleRenegotiation()\n",
-		"\tif true {\n\t\treturn errors.ErrUnsupported\n"},
+// kernelWithout are packages that a program has another one of when it is built with a tag, which
+// is the kernel. Each has a file for that tag among kernelFiles.
+var kernelWithout = map[string]string{
+	"crypto/tls": "sluice_notls",
 }
 
 // domainEdits are the further changes for programs that run in a domain.
@@ -201,15 +195,21 @@ var domainEdits = []edit{
 // added.
 var replaced = map[string]string{
 	"runtime/sluice.go":                                "goroot/runtime/sluice.go.in",
+	"runtime/sluice_amd64.go":                          "goroot/runtime/sluice_amd64.go.in",
+	"runtime/sluice_arm64.go":                          "goroot/runtime/sluice_arm64.go.in",
 	"runtime/sys_linux_amd64.s":                        "goroot/runtime/sys_linux_amd64.s.in",
+	"runtime/sys_linux_arm64.s":                        "goroot/runtime/sys_linux_arm64.s.in",
 	"runtime/mem_linux.go":                             "goroot/runtime/mem_linux.go.in",
 	"runtime/mem_nonsbrk.go":                           "",
 	"runtime/netpoll_epoll.go":                         "goroot/runtime/netpoll_epoll.go.in",
 	"runtime/timestub.go":                              "goroot/runtime/timestub.go.in",
+	"runtime/timestub2.go":                             "",
 	"runtime/timeasm.go":                               "",
 	"runtime/time_linux_amd64.s":                       "",
 	"syscall/asm_linux_amd64.s":                        "goroot/syscall/asm_linux_amd64.s.in",
+	"syscall/asm_linux_arm64.s":                        "goroot/syscall/asm_linux_arm64.s.in",
 	"internal/runtime/syscall/linux/asm_linux_amd64.s": "goroot/linux/asm_linux_amd64.s.in",
+	"internal/runtime/syscall/linux/asm_linux_arm64.s": "goroot/linux/asm_linux_amd64.s.in",
 	"internal/runtime/syscall/linux/syscall6.go":       "goroot/linux/syscall6.go.in",
 }
 
@@ -217,7 +217,10 @@ var replaced = map[string]string{
 var (
 	kernelFiles = map[string]string{
 		"runtime/rt0_linux_amd64.s": "goroot/runtime/rt0_linux_amd64.s.in",
+		"runtime/rt0_linux_arm64.s": "goroot/runtime/rt0_linux_arm64.s.in",
 		"runtime/sluice_kernel.go":  "goroot/runtime/sluice_kernel.go.in",
+
+		"crypto/tls/notls.go": "goroot/tls/notls.go.in",
 
 		// Names that are not ASCII would take their tables into the image.
 		"vendor/golang.org/x/net/idna/idna10.0.0.go":   "goroot/idna/idna.go.in",

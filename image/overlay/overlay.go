@@ -113,11 +113,16 @@ func Write(src Source, cache string) (string, error) {
 // derive returns the content of each file below GOROOT/src that the overlay
 // changes; nil stands for a deleted one.
 func (src Source) derive() (map[string][]byte, error) {
-	more, places, changes := kernelFiles, kernelPackages, slices.Concat(edits, kernelEdits)
+	more, places, changes, without := kernelFiles, kernelPackages, edits, kernelWithout
 	if src.Kind == Domain {
-		more, places, changes = domainFiles, domainPackages, slices.Concat(edits, domainEdits)
+		more, places, changes, without = domainFiles, domainPackages, slices.Concat(edits, domainEdits), nil
 	}
 	out := map[string][]byte{}
+	for name, tag := range without {
+		if err := src.leaveOut(out, name, tag); err != nil {
+			return nil, err
+		}
+	}
 	for _, set := range []map[string]string{replaced, more} {
 		for name, from := range set {
 			text, err := src.open(from)
@@ -159,6 +164,33 @@ func (src Source) derive() (map[string][]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+// leaveOut has the files of a package of GOROOT be there only without a build tag.
+func (src Source) leaveOut(out map[string][]byte, name, tag string) error {
+	dir := filepath.Join(src.GOROOT, "src", filepath.FromSlash(name))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !strings.HasSuffix(entry.Name(), ".go") || strings.HasSuffix(entry.Name(), "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			return err
+		}
+		const build = "//go:build "
+		before, rest, found := strings.Cut("\n"+string(text), "\n"+build)
+		if found {
+			old, behind, _ := strings.Cut(rest, "\n")
+			out[name+"/"+entry.Name()] = fmt.Appendf(nil, "%s\n%s(%s) && !%s\n%s", strings.TrimPrefix(before, "\n"), build, old, tag, behind)
+			continue
+		}
+		out[name+"/"+entry.Name()] = fmt.Appendf(nil, "%s!%s\n\n%s", build, tag, text)
+	}
+	return nil
 }
 
 // open returns a file of this package or of the module; nil for "".

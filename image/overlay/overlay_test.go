@@ -28,12 +28,16 @@ func goroot(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range slices.Concat(edits, kernelEdits) {
-		text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "src", e.file))
+	names := []string{"crypto/tls/conn.go", "crypto/tls/defaults_boring.go", "crypto/tls/tls_test.go"}
+	for _, e := range edits {
+		names = append(names, e.file)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(root)), "src", name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := writeFile(filepath.Join(dir, "src", e.file), text); err != nil {
+		if err := writeFile(filepath.Join(dir, "src", name), text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -145,6 +149,25 @@ func TestGorootEmptiesOnlyItsOwn(t *testing.T) {
 	}
 }
 
+// TestLeftOut: the kernel's tag takes the place of a package's own conditions, and joins them;
+// domains have the package as it is.
+func TestLeftOut(t *testing.T) {
+	src := Source{GOROOT: goroot(t), GoVersion: "go1.26.8", Module: goosFiles}
+	out, err := src.derive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"conn.go": "//go:build !sluice_notls\n\n//", "defaults_boring.go": "\n\n//go:build (boringcrypto) && !sluice_notls\n\npackage tls",
+		"notls.go": "//go:build sluice_notls\n", "tls_test.go": "",
+	} {
+		text, found := out["crypto/tls/"+name]
+		if found != (want != "") || !strings.Contains(string(text), want) || strings.HasPrefix(string(text), "\n") {
+			t.Errorf("%s: %.200q, want %q in it", name, text, want)
+		}
+	}
+}
+
 // TestDocsNameEachFile: docs/toolchain.md explains the overlay file by file; of a
 // deep folder it may name the folder.
 func TestDocsNameEachFile(t *testing.T) {
@@ -153,7 +176,7 @@ func TestDocsNameEachFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, e := range slices.Concat(edits, kernelEdits, domainEdits) {
+	for _, e := range slices.Concat(edits, domainEdits) {
 		names = append(names, e.file)
 	}
 	for _, set := range []map[string]string{replaced, kernelFiles, domainFiles} {

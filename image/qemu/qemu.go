@@ -11,25 +11,59 @@ import (
 	"strings"
 )
 
-// Program is the emulator; Package is what Debian and Ubuntu call it.
-const (
-	Program = "qemu-system-x86_64"
-	Package = "qemu-system-x86"
-)
-
-// Machines maps QEMU machine names to the board whose image boots there.
+// Machines maps machines to the board whose image boots there: QEMU's by their names there,
+// and those of monitors that QEMU stands in for.
 var Machines = map[string]string{
-	"microvm": "microvm",
-	"q35":     "pc",
-	"pc":      "pc", // i440fx
+	"microvm":         "microvm",
+	"q35":             "pc",
+	"pc":              "pc", // i440fx
+	"firecracker":     "firecracker",
+	"cloudhypervisor": "cloudhypervisor",
+	"virt":            "virt-arm64",
 }
 
-// MachineFor returns the QEMU machine that a board's image boots on by default.
+// model is how QEMU makes a machine.
+type model struct {
+	line string // value of -M, without the accelerator
+	mmio bool   // virtio devices are memory-mapped, and there is no PCI
+	arm  bool
+}
+
+var models = map[string]model{
+	"microvm": {line: "microvm", mmio: true},
+	"q35":     {line: "q35"},
+	"pc":      {line: "pc"},
+	// Firecracker has no ACPI that this is about, and tells of devices on the command
+	// line, as this machine does then.
+	"firecracker":     {line: "microvm", mmio: true},
+	"cloudhypervisor": {line: "q35"},
+	"virt":            {line: "virt", mmio: true, arm: true},
+}
+
+// options are those of -M behind the accelerator.
+var options = map[string]string{
+	"microvm":     ",pic=off,rtc=on,isa-serial=on,acpi=on",
+	"firecracker": ",pic=off,rtc=off,isa-serial=on,acpi=off,auto-kernel-cmdline=on",
+	"virt":        ",gic-version=2",
+}
+
+// MachineFor returns the machine that a board's image boots on by default.
 func MachineFor(board string) string {
-	if board == "pc" {
+	switch board {
+	case "pc":
 		return "q35"
+	case "virt-arm64":
+		return "virt"
 	}
 	return board
+}
+
+// Program is the emulator of a machine; pkg is what Debian and Ubuntu call its package.
+func Program(machine string) (name, pkg string) {
+	if models[machine].arm {
+		return "qemu-system-aarch64", "qemu-system-arm"
+	}
+	return "qemu-system-x86_64", "qemu-system-x86"
 }
 
 // CardVirtIO is the network card of a machine that is not asked for another: virtio's,
@@ -57,6 +91,7 @@ type Config struct {
 	MAC     string   // of the network card; "" lets QEMU choose
 	NoRNG   bool     // leave virtio-rng out
 	IOMMU   bool     // put the devices behind Intel's IOMMU; q35 only
+	GDB     bool     // wait for gdb on port 1234 before the first instruction
 	Extra   []string // further arguments
 
 	// Firmware starts Image from a disk: one of Firmwares. With "" QEMU loads an ELF.
@@ -85,7 +120,7 @@ func (c Config) disk() ([]string, error) {
 		return nil, fmt.Errorf("unknown firmware %q: the firmwares are %s", c.Firmware, strings.Join(Firmwares, " and "))
 	case device == "":
 		return nil, fmt.Errorf("unknown bus %q: the buses are %s", c.Bus, strings.Join(Buses, ", "))
-	case c.Machine == "microvm":
+	case Machines[c.Machine] != "pc":
 		return nil, fmt.Errorf("machine %s starts no disk: q35 and pc do", c.Machine)
 	case c.Append != "":
 		return nil, fmt.Errorf("kernel options of a disk stand in its file SLUICE.TXT")
@@ -118,14 +153,29 @@ type Card struct {
 // exitDevice lets the kernel end QEMU with a status of its choice.
 const exitDevice = "isa-debug-exit,iobase=0xf4,iosize=0x04"
 
+// GDBLine is what a person types to debug a machine that waits, with the symbols of an ELF
+// file; "" for none.
+func GDBLine(machine, file string) string {
+	program, architecture := "gdb", "i386:x86-64"
+	if models[machine].arm {
+		program, architecture = "gdb-multiarch", "aarch64"
+	}
+	line := program + " -ex 'set architecture " + architecture + "' -ex 'target remote :1234'"
+	if file != "" {
+		line += " " + file
+	}
+	return line
+}
+
 // Args returns the arguments for Program.
 func (c Config) Args() ([]string, error) {
 	accel := c.Accel
 	if accel == "" {
 		accel = "tcg"
 	}
-	if _, ok := Machines[c.Machine]; !ok {
-		return nil, fmt.Errorf("unknown machine %q: the machines are microvm, q35 and pc", c.Machine)
+	model, ok := models[c.Machine]
+	if !ok {
+		return nil, fmt.Errorf("unknown machine %q: the machines are microvm, q35, pc, firecracker, cloudhypervisor and virt", c.Machine)
 	}
 	if c.Memory <= 0 {
 		return nil, fmt.Errorf("%d MiB of memory: give at least %d", c.Memory, MemoryMin)
@@ -133,17 +183,22 @@ func (c Config) Args() ([]string, error) {
 	if c.IOMMU && c.Machine != "q35" {
 		return nil, fmt.Errorf("machine %s has no IOMMU: q35 does", c.Machine)
 	}
-	micro := c.Machine == "microvm"
-	machine := c.Machine + ",accel=" + accel
-	if micro {
-		machine += ",pic=off,rtc=on,isa-serial=on,acpi=on"
+	processor := "max"
+	if model.arm {
+		processor = "cortex-a72"
 	}
 	args := []string{
-		"-M", machine, "-cpu", "max", "-m", fmt.Sprint(c.Memory), "-smp", "1",
+		"-M", model.line + ",accel=" + accel + options[c.Machine], "-cpu", processor, "-m", fmt.Sprint(c.Memory), "-smp", "1",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
-		"-device", exitDevice,
 	}
-	if micro {
+	if !model.arm {
+		args = append(args, "-device", exitDevice)
+	}
+	if c.GDB {
+		// The machine waits for the debugger.
+		args = append(args, "-s", "-S")
+	}
+	if model.mmio {
 		args = append(args, "-global", "virtio-mmio.force-legacy=false")
 	}
 	platform := ""
@@ -166,7 +221,7 @@ func (c Config) Args() ([]string, error) {
 	}
 	if !c.NoRNG {
 		rng := "virtio-rng-pci,disable-legacy=on"
-		if micro {
+		if model.mmio {
 			rng = "virtio-rng-device"
 		}
 		args = append(args, "-device", rng+platform)
@@ -189,14 +244,14 @@ func (c Card) args(id, machine, platform string) ([]string, error) {
 	if !virtio && !slices.Contains(Cards, c.Model) {
 		return nil, fmt.Errorf("unknown network card %q: the cards are %s", c.Model, strings.Join(Cards, ", "))
 	}
-	micro := machine == "microvm"
+	mmio := models[machine].mmio
 	device := "virtio-net-pci,netdev=" + id + ",romfile=,disable-legacy=on" + platform
 	switch {
-	case !virtio && micro:
+	case !virtio && mmio:
 		return nil, fmt.Errorf("machine %s has no PCI for the card %s: q35 and pc do", machine, c.Model)
 	case !virtio:
 		device = c.Model + ",netdev=" + id + ",romfile="
-	case micro:
+	case mmio:
 		device = "virtio-net-device,netdev=" + id
 	}
 	if c.MAC != "" {
@@ -213,9 +268,11 @@ func (c Card) args(id, machine, platform string) ([]string, error) {
 	return []string{"-netdev", netdev, "-device", device}, nil
 }
 
-// Shell returns a command line that a person can paste into a shell.
-func Shell(args []string) string {
-	words := append([]string{Program}, args...)
+// Shell returns a command line that a person can paste into a shell, for the machine that
+// args are of.
+func Shell(machine string, args []string) string {
+	program, _ := Program(machine)
+	words := append([]string{program}, args...)
 	for i, w := range words {
 		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$&|;<>()*?[]#~`!{}") {
 			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
@@ -224,11 +281,12 @@ func Shell(args []string) string {
 	return strings.Join(words, " ")
 }
 
-// Find returns the path of Program, or an error that says how to get it.
-func Find() (string, error) {
-	path, err := exec.LookPath(Program)
+// Find returns the path of a machine's Program, or an error that says how to get it.
+func Find(machine string) (string, error) {
+	program, pkg := Program(machine)
+	path, err := exec.LookPath(program)
 	if err != nil {
-		return "", fmt.Errorf("%s was not found: install it with: sudo apt-get install %s", Program, Package)
+		return "", fmt.Errorf("%s was not found: install it with: sudo apt-get install %s", program, pkg)
 	}
 	return path, nil
 }

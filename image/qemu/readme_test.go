@@ -20,6 +20,9 @@ func TestReadmesShowTheLines(t *testing.T) {
 		{"../../boards/pc/README.md", "q35", "", "", false},
 		{"../../boards/pc/README.md", "q35", "", "", true},
 		{"../../boards/pc/README.md", "q35", "", "e1000e", false},
+		{"../../boards/firecracker/README.md", "firecracker", "", "", false},
+		{"../../boards/cloudhypervisor/README.md", "cloudhypervisor", "", "", false},
+		{"../../boards/virt-arm64/README.md", "virt", "", "", false},
 	} {
 		want, err := Config{
 			Machine: c.machine, Memory: MemoryMin, Append: c.append, Card: c.card, IOMMU: c.iommu,
@@ -44,7 +47,7 @@ func TestReadmesShowTheLines(t *testing.T) {
 func lines(text string) (found [][]string) {
 	text = strings.ReplaceAll(text, "\\\n", " ")
 	for line := range strings.Lines(text) {
-		if words := strings.Fields(strings.ReplaceAll(line, `"`, "")); len(words) > 1 && words[0] == Program {
+		if words := strings.Fields(strings.ReplaceAll(line, `"`, "")); len(words) > 1 && strings.HasPrefix(words[0], "qemu-system-") {
 			found = append(found, words[1:])
 		}
 	}

@@ -75,6 +75,8 @@ type Problems struct {
 // outward.
 type MemoryMap struct {
 	Problems Problems
+	// Base is where RAM begins, if not at 0.
+	Base uint64
 
 	ranges [rangesMost]Range
 	n      int
@@ -135,7 +137,7 @@ func (m *MemoryMap) Installed() uint64 {
 			low = r.End
 		}
 	}
-	return low + high
+	return low - min(low, m.Base) + high
 }
 
 // parse reads count entries at table, twice: what is reserved first, so that
@@ -159,23 +161,36 @@ func (m *MemoryMap) parse(table uint64, count uint32, read func(phys uint64, n i
 			start := binary.LittleEndian.Uint64(b)
 			size := binary.LittleEndian.Uint64(b[8:])
 			t := Type(binary.LittleEndian.Uint32(b[16:]))
-			end := start + size
-			if size == 0 || end < start || end > addressEnd {
-				if !wantRAM {
-					m.Problems.Bad++
-				}
-				if size == 0 || start >= addressEnd {
-					continue
-				}
-				end = addressEnd
-			}
-			switch {
-			case t == RAM && wantRAM:
-				m.addRAM((start+pageSize-1)&^(pageSize-1), end&^(pageSize-1))
-			case t != RAM && !wantRAM:
-				m.addReserved(start&^(pageSize-1), (end+pageSize-1)&^(pageSize-1), t)
+			if wantRAM == (t == RAM) {
+				m.add(start, size, t)
+			} else if !wantRAM && bad(start, size) {
+				m.Problems.Bad++
 			}
 		}
+	}
+}
+
+// bad reports whether an entry is empty or ends beyond 52 bits.
+func bad(start, size uint64) bool {
+	return size == 0 || start+size < start || start+size > addressEnd
+}
+
+// add adds an entry; RAM comes behind all that is not.
+func (m *MemoryMap) add(start, size uint64, t Type) {
+	end := start + size
+	if bad(start, size) {
+		if t != RAM {
+			m.Problems.Bad++
+		}
+		if size == 0 || start >= addressEnd {
+			return
+		}
+		end = addressEnd
+	}
+	if t == RAM {
+		m.addRAM((start+pageSize-1)&^(pageSize-1), end&^(pageSize-1))
+	} else {
+		m.addReserved(start&^(pageSize-1), (end+pageSize-1)&^(pageSize-1), t)
 	}
 }
 

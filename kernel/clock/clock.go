@@ -5,8 +5,6 @@ package clock
 import (
 	"time"
 
-	"github.com/sluice-os/sluice/kernel/cpu"
-	"github.com/sluice-os/sluice/kernel/layout"
 	"github.com/sluice-os/sluice/kernel/timebase"
 	"github.com/sluice-os/sluice/nexus/abi"
 )
@@ -15,33 +13,12 @@ var (
 	scale timebase.Scale // counter to nanoseconds
 	base  uint64         // the counter at boot
 	wall  int64          // Unix nanoseconds at boot
-	timer uint64         // local APIC timer counts a second
-
-	calibration timebase.Result
 )
-
-// fallback is taken as the counter's frequency when nothing tells it, in Hz.
-const fallback = 1_000_000_000
-
-// Init starts the clock. pm is the machine's ACPI timer. It runs before there
-// is a heap.
-func Init(pm timebase.PMTimer) {
-	base = cpu.RDTSC()
-	calibration = timebase.Calibrate(machine{}, pm)
-	hz := calibration.Hz
-	if hz == 0 {
-		hz = fallback
-	}
-	scale = timebase.New(hz)
-}
-
-// Calibration tells how the counter's frequency was found.
-func Calibration() *timebase.Result { return &calibration }
 
 // Nanotime is goos.Nanotime: nanoseconds since boot, never zero.
 //
 //go:nosplit
-func Nanotime() int64 { return int64(scale.Nanoseconds(cpu.RDTSC()-base)) + 1 }
+func Nanotime() int64 { return int64(scale.Nanoseconds(counter()-base)) + 1 }
 
 // Page returns what a domain needs to compute Nanotime and wall time by itself.
 func Page() abi.Clock {
@@ -59,40 +36,3 @@ func WallClock() int64 { return wall }
 
 // SetWall sets the wall clock.
 func SetWall(now time.Time) { wall = now.UnixNano() - Nanotime() }
-
-// machine is the hardware that package timebase calibrates with.
-type machine struct{}
-
-func (machine) CPUID(leaf, sub uint32) (a, b, c, d uint32) { return cpu.CPUID(leaf, sub) }
-func (machine) RDTSC() uint64                              { return cpu.RDTSC() }
-func (machine) In8(port uint16) uint8                      { return cpu.In8(port) }
-func (machine) In32(port uint16) uint32                    { return cpu.In32(port) }
-func (machine) Out8(port uint16, v uint8)                  { cpu.Out8(port, v) }
-
-// registers of the local APIC's timer that package lapic has no method for.
-const (
-	timerInitial = layout.LocalAPIC + 0x380
-	timerCurrent = layout.LocalAPIC + 0x390
-	timerDivide  = layout.LocalAPIC + 0x3e0
-	divideBy1    = 0xb
-)
-
-// Ports of the RTC: its index has the NMI mask in bit 7, which stays clear.
-const (
-	rtcIndex = 0x70
-	rtcData  = 0x71
-)
-
-// ReadRTC returns the wall time that the RTC has. century is the register that
-// holds the century, 0 for none. ok is false when it makes no sense.
-func ReadRTC(century uint8) (now time.Time, ok bool) {
-	r, ok := timebase.ReadRTC(func(register uint8) uint8 {
-		cpu.Out8(rtcIndex, register)
-		return cpu.In8(rtcData)
-	}, century)
-	if !ok {
-		return now, false
-	}
-	seconds, ok := r.Unix()
-	return time.Unix(seconds, 0).UTC(), ok
-}

@@ -6,42 +6,8 @@ import (
 	"io"
 	"sync"
 
-	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/screen"
-	"github.com/usbarmory/tamago/soc/intel/uart"
 )
-
-// COM1 and its interrupt line.
-const (
-	port = 0x3f8
-	// Line is the ISA interrupt of the port.
-	Line = 4
-
-	ier   = port + uart.IER
-	fcr   = port + uart.FCR
-	lcr   = port + uart.LCR
-	mcr   = port + uart.MCR
-	lsr   = port + uart.LSR
-	thr   = port + uart.THR
-	spins = 100_000 // a byte at 1200 baud takes less
-)
-
-// Init sets 115200 baud, 8 data bits, no parity, FIFOs on, and the receive
-// interrupt, which needs OUT2 on a PC. Turning the FIFOs on drops what has been
-// received: where a byte is waiting, as when QEMU's input is a pipe, they stay
-// off, and the sender holds the rest back.
-func Init() {
-	cpu.Out8(ier, 0)
-	cpu.Out8(lcr, 0x80) // divisor latch
-	cpu.Out8(port, 1)
-	cpu.Out8(ier, 0)
-	cpu.Out8(lcr, 0x03)
-	if cpu.In8(lsr)&(1<<uart.LSR_DR) == 0 {
-		cpu.Out8(fcr, 0x07)
-	}
-	cpu.Out8(mcr, 0x0b)
-	cpu.Out8(ier, 0x01)
-}
 
 // Screen shows what is written to the port, once it has been opened.
 var Screen screen.Screen
@@ -51,12 +17,7 @@ var Screen screen.Screen
 //
 //go:nosplit
 func Put(c byte) {
-	for range spins {
-		if cpu.In8(lsr)&(1<<uart.LSR_THRE) != 0 {
-			break
-		}
-	}
-	cpu.Out8(thr, c)
+	send(c)
 	Screen.Put(c)
 }
 
@@ -112,8 +73,8 @@ func (r Reader) Read(p []byte) (n int, err error) {
 		return 0, nil
 	}
 	for {
-		for n < len(p) && cpu.In8(lsr)&(1<<uart.LSR_DR) != 0 {
-			p[n] = cpu.In8(port)
+		for n < len(p) && waiting() {
+			p[n] = receive()
 			n++
 		}
 		if n > 0 {

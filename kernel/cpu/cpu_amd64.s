@@ -83,7 +83,7 @@ TEXT ·RDSEED(SB),NOSPLIT,$0-9
 	MOVQ	AX, v+0(FP)
 	RET
 
-TEXT ·ReadCR3(SB),NOSPLIT,$0-8
+TEXT ·Root(SB),NOSPLIT,$0-8
 	MOVQ	CR3, AX
 	MOVQ	AX, ret+0(FP)
 	RET
@@ -93,7 +93,7 @@ TEXT ·ReadCR4(SB),NOSPLIT,$0-8
 	MOVQ	AX, ret+0(FP)
 	RET
 
-TEXT ·WriteCR3(SB),NOSPLIT,$0-8
+TEXT ·SetRoot(SB),NOSPLIT,$0-8
 	MOVQ	v+0(FP), AX
 	MOVQ	AX, CR3
 	RET
@@ -109,7 +109,7 @@ TEXT ·WriteCR4(SB),NOSPLIT,$0-8
 	MOVQ	AX, CR4
 	RET
 
-TEXT ·Invlpg(SB),NOSPLIT,$0-8
+TEXT ·FlushPage(SB),NOSPLIT,$0-8
 	MOVQ	addr+0(FP), AX
 	INVLPG	(AX)
 	RET
@@ -163,3 +163,12 @@ TEXT ·Halt(SB),NOSPLIT,$0
 	CLI
 	HLT
 	JMP	-1(PC)
+
+TEXT ·TripleFault(SB),NOSPLIT,$0
+	CLI
+	LIDT	·noVectors(SB)
+	INT	$3
+	JMP	-1(PC)
+
+// A table of no length, at 0.
+GLOBL	·noVectors(SB),RODATA|NOPTR,$16

@@ -111,8 +111,10 @@ var ErrNoTarget = errors.New("no such target")
 type Opening struct {
 	Schema string
 	Slots  [abi.RingKinds]int // of its rings; 0: those of the schema
-	Memory arena.Memory       // of the domain's
-	Notify func()             // tells the domain of news
+	// Offloads is what is done for a channel of the network: abi.OffloadChecksum and its like.
+	Offloads uint32
+	Memory   arena.Memory // of the domain's
+	Notify   func()       // tells the domain of news
 }
 
 // ErrNoPipe says that a domain has no such pipe.
@@ -144,6 +146,10 @@ func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno)
 	event := uint64(abi.EventChannel) << number
 	o := &Opening{
 		Schema: text(r.Schema[:]), Memory: d.memory.windowAt(number), Notify: func() { d.post(event) },
+		Offloads: r.Offloads,
+	}
+	if !abi.OffloadsPossible(r.Offloads) {
+		return nil, abi.BadArgument
 	}
 	for kind, n := range r.Slots {
 		o.Slots[kind] = int(n)

@@ -4,17 +4,13 @@ import (
 	"runtime/goos"
 	"unsafe"
 
-	"github.com/sluice-os/sluice/kernel/acpi"
 	"github.com/sluice-os/sluice/kernel/bootinfo"
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/console"
 	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/hooks"
-	"github.com/sluice-os/sluice/kernel/irq"
 	"github.com/sluice-os/sluice/kernel/layout"
 	"github.com/sluice-os/sluice/kernel/screen"
-	"github.com/sluice-os/sluice/kernel/timebase"
-	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 )
 
@@ -44,19 +40,11 @@ const (
 // memory; others have an eighth of what is free.
 const stackMost = 64 << 20
 
-// The sizes of the trap stacks in pages. Handlers are assembly; only the fatal
-// path runs Go on one of them.
-const (
-	interruptStack = 1
-	faultStack     = 8
-)
-
 // hwinit0 finds the memory, takes over the page tables and the vectors.
 //
 //go:linkname hwinit0 runtime/goos.Hwinit0
 func hwinit0() {
-	console.Init()
-	if problem := bootinfo.Parse(&Info, startInfo, early); problem != "" {
+	if problem := readBoot(); problem != "" {
 		die(string(problem))
 	}
 	shown := showEarly(&Info)
@@ -76,28 +64,10 @@ func hwinit0() {
 		at, _ := vm.MapScreen(Info.Screen.Base, screen.Bytes(Info.Screen))
 		console.Screen.Move(at)
 	}
-	var s trap.Stacks
-	ok := true
-	for _, stack := range [...]struct {
-		top   *uintptr
-		pages uint64
-	}{
-		{&s.Interrupt, interruptStack}, {&s.Exception, faultStack}, {&s.NMI, faultStack},
-		{&s.DoubleFault, faultStack}, {&s.MachineCheck, faultStack}, {&s.Debug, faultStack},
-	} {
-		top, mapped := vm.NewStack(stack.pages)
-		*stack.top, ok = top, ok && mapped
-	}
-	if !ok || !irq.InitLocal() {
+	if !startInterrupts() {
 		die("too little memory for the kernel's stacks")
 	}
-	trap.Init(s)
-	var pm timebase.PMTimer
-	var fadt acpi.FADT
-	if acpi.ReadFADT(&fadt, Info.RSDP, vm.Peek) && fadt.PMTimer.Space == acpi.SystemIO {
-		pm = timebase.PMTimer{Port: uint16(fadt.PMTimer.Address), Wide: fadt.PMTimer32}
-	}
-	clock.Init(pm)
+	startClock()
 
 	free := vm.Usage().Free
 	hooks.StackMax = uintptr(min(free/8, stackMost))
@@ -160,15 +130,8 @@ func die(why ...string) {
 		print(text)
 	}
 	print("\n")
-	cpu.Out8(exitPort, exitCannotStart)
-	cpu.Halt()
+	leave()
 }
-
-// The isa-debug-exit device ends QEMU with status 2*code+1.
-const (
-	exitPort        = 0xf4
-	exitCannotStart = 49
-)
 
 // mib writes a size into digits. It runs before there is a heap.
 func mib(digits *[20]byte, bytes uint64) string {

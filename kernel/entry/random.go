@@ -4,7 +4,6 @@ import (
 	"math/bits"
 	"unsafe"
 
-	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/hooks"
 )
 
@@ -13,10 +12,7 @@ import (
 // runtime and packages want at their start: seeds of hash tables.
 var Random func(b []byte) (int, error)
 
-const (
-	sysGetrandom = 318 // Linux' number on amd64
-	eagain       = 11
-)
+const eagain = 11
 
 // answer is hooks.Syscall: it serves getrandom, which is how crypto/rand asks,
 // on the goroutine that asks.
@@ -35,14 +31,6 @@ func answer(num, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2, errno uintptr, ok bool
 		return ^uintptr(0), 0, eagain, true
 	}
 	return uintptr(n), 0, 0, true
-}
-
-var hasRDRAND bool
-
-//go:linkname initRNG runtime/goos.InitRNG
-func initRNG() {
-	_, _, c, _ := cpu.CPUID(1, 0)
-	hasRDRAND = c&(1<<30) != 0
 }
 
 // weyl is the state of the early generator.
@@ -69,20 +57,13 @@ func earlyBytes(b []byte) {
 	}
 }
 
-// early64 returns a word from RDRAND or, without it, a mix of counter values.
-func early64() uint64 {
-	if hasRDRAND {
-		for range 10 {
-			if v, ok := cpu.RDRAND(); ok {
-				return v
-			}
-		}
-	}
+// mixed returns a mix of counter values.
+func mixed() uint64 {
 	weyl += 0x9e3779b97f4a7c15
-	v := cpu.RDTSC() ^ weyl
+	v := counter() ^ weyl
 	for range 4 {
 		hi, lo := bits.Mul64(v, 0xd6e8feb86659fd93)
-		v = hi ^ lo ^ cpu.RDTSC()
+		v = hi ^ lo ^ counter()
 	}
 	return v
 }

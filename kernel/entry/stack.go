@@ -17,7 +17,7 @@ const (
 
 var bootStack [bootStackSize]byte
 
-// startInfo is the physical address that the boot loader left in EBX.
+// startInfo is the physical address that the boot loader left in EBX, or X0.
 var startInfo uint64
 
 // StackGuard returns the address of the unmapped page below the boot stack.

@@ -11,7 +11,6 @@ import (
 	"github.com/sluice-os/sluice/kernel/build"
 	"github.com/sluice-os/sluice/kernel/console"
 	"github.com/sluice-os/sluice/kernel/cpu"
-	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 )
 
@@ -36,9 +35,8 @@ const (
 	Halt
 )
 
-// Exit codes: QEMU ends with 2*code+1.
+// Exit codes: see leave.
 const (
-	exitPort  = 0xf4
 	codePanic = 1
 	codeFault = 2
 )
@@ -48,33 +46,6 @@ const depth = 32
 
 // busy says that the fatal path is running; a fault in it only stops.
 var busy bool
-
-// Fault is trap.Fatal.
-func Fault(f *trap.Frame) {
-	if busy {
-		text("\nsluice: another fault while this one was printed\n")
-		tail()
-		stop(codeFault)
-	}
-	busy = true
-	text("\nsluice: fatal: ")
-	text(trap.Name(f.Vector))
-	text(" (vector ")
-	decimal(f.Vector)
-	text(", code ")
-	hex(f.Code, 1)
-	text(")")
-	if f.Vector == 14 {
-		text(" at address ")
-		hex(f.Addr, 16)
-	}
-	text("\n")
-	registers(f)
-	text("trace:\n")
-	trace(uintptr(f.IP), uintptr(f.BP))
-	tail()
-	stop(codeFault)
-}
 
 // Panic is goos.Exit: the runtime calls it when main has returned (code 0) or
 // when it has printed a panic or throw and its goroutines (2).
@@ -117,7 +88,7 @@ func tail() {
 func stop(code uint8) {
 	switch Action {
 	case Exit:
-		cpu.Out8(exitPort, code)
+		leave(code)
 		fallthrough
 	case Reboot:
 		if Reset != nil {
@@ -126,29 +97,6 @@ func stop(code uint8) {
 	}
 	text("sluice: halted\n")
 	cpu.Halt()
-}
-
-func registers(f *trap.Frame) {
-	for i, r := range [...]struct {
-		name string
-		v    uint64
-	}{
-		{"RIP", f.IP}, {"RSP", f.SP}, {"RBP", f.BP}, {"RFLAGS", f.Flags},
-		{"RAX", f.AX}, {"RBX", f.BX}, {"RCX", f.CX}, {"RDX", f.DX},
-		{"RSI", f.SI}, {"RDI", f.DI}, {"R8", f.R8}, {"R9", f.R9},
-		{"R10", f.R10}, {"R11", f.R11}, {"R12", f.R12}, {"R13", f.R13},
-		{"R14", f.R14}, {"R15", f.R15}, {"CS", f.CS}, {"CR2", f.Addr},
-	} {
-		for range 7 - len(r.name) {
-			text(" ")
-		}
-		text(r.name)
-		text(" ")
-		hex(r.v, 16)
-		if i%4 == 3 {
-			text("\n")
-		}
-	}
 }
 
 // trace prints the call chain from ip, following the frame pointers that the

@@ -132,18 +132,23 @@ var (
 	// while Pending&Waiting is not zero.
 	Waiting uint64
 	// Yield is the address of a routine that asks the running goroutine to
-	// yield. It clobbers AX and CX only.
+	// yield. It clobbers AX and CX only; on arm64 R0 and R1.
 	Yield uintptr
 	// Tick is the address of a routine that does what Yield does when the
 	// running goroutine has had its time slice. BX points at the interrupt
 	// frame (RIP, CS, RFLAGS, RSP, SS), which it may change to stop a
-	// goroutine that does not yield. It clobbers AX, CX and DX only.
+	// goroutine that does not yield. It clobbers AX, CX and DX only. On arm64 R4
+	// points at the instruction, the stack pointer and the link register, of which the
+	// first two may be changed, and R0 to R3, R5 and R27 are free.
 	Tick uintptr
 	// Panic is the address of a routine that turns a fault of Go code into a
 	// run-time panic. It takes the fault's vector in DX, address in DI,
 	// instruction in BX and stack pointer in SI, and returns the instruction
 	// and stack pointer to go on with in AX and SI; AX is 0 when the fault is
 	// not the running goroutine's. It clobbers R8 to R11.
+	// On arm64 instruction, stack pointer, address, link register and frame pointer
+	// come in R0 to R4; instruction (0: it is not), stack pointer and link register are
+	// returned in R0, R1 and R3; R5 to R7 are free.
 	Panic uintptr
 	// Wait parks the calling goroutine until bit event (0 to 63) of Pending
 	// is set, and clears it. One goroutine at a time may wait for an event.

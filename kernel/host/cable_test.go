@@ -29,6 +29,7 @@ type slot struct {
 type port struct {
 	info  nic.Info
 	piece int // bytes of one buffer
+	rate  uint64
 	peer  *port
 	// trailer returns what the link has behind each frame that leaves; nil: nothing.
 	trailer func(frame []byte) []byte
@@ -80,7 +81,7 @@ func newPort(n byte, o nic.Offloads) *port {
 }
 
 func (p *port) Info() nic.Info { return p.info }
-func (p *port) Link() nic.Link { return nic.Link{Up: p.up.Load()} }
+func (p *port) Link() nic.Link { return nic.Link{Up: p.up.Load(), Rate: p.rate} }
 
 func (p *port) setLink(up bool) {
 	p.up.Store(up)

@@ -135,14 +135,17 @@ func (q *classQueue) put(i int32) {
 }
 
 // dropped is called by the queue.
-func (q *classQueue) dropped(p *aqm.Packet, _ aqm.Reason) {
-	q.counters.inc(q.why)
+func (q *classQueue) dropped(p *aqm.Packet, why aqm.Reason) {
+	if why != aqm.AckSuperseded { // of which nothing is lost
+		q.counters.inc(q.why)
+	}
 	q.put(int32(p.Handle))
 }
 
 // pause tells a domain that the flow of the packet that was queued last is to pause. Who has no
 // room to be told is not.
 func (q *classQueue) pause(o *netif.Outgoing) {
+	q.queue.Expect(&q.of, o.Behind)
 	if b := o.Backlog; b.Teller.Pause(o) {
 		b.Told++
 		q.told[q.of.Flow] = b
@@ -315,38 +318,6 @@ func (q *classQueue) enqueue(now time.Duration, i int32) aqm.Verdict {
 	return v
 }
 
-// describe says what the queue is to know of the packet at hand, of size bytes of IP.
-func (q *classQueue) describe(ip, transport []byte, class uint32, size, mss int) {
-	p := &q.of
-	headers := len(ip) + len(transport)
-	p.Length = ethHeader + size
-	if mss > 0 && size-headers > mss {
-		p.Length += (size - headers - 1) / mss * (ethHeader + headers)
-	}
-	p.Length = min(p.Length, aqm.PacketLongest)
-	var h maphash.Hash
-	h.SetSeed(q.seed)
-	switch {
-	case len(ip) >= ipv4Header && ip[0]>>4 == 4:
-		p.Class, p.ECN = aqm.ClassOf(class, ip[1]), aqm.ECN(ip[1]&3)
-		h.Write(ip[9:10])
-		h.Write(ip[12:20])
-	case len(ip) >= ipv6Header && ip[0]>>4 == 6:
-		tos, _ := header.IPv6(ip).TOS()
-		p.Class, p.ECN = aqm.ClassOf(class, tos), aqm.ECN(tos&3)
-		h.Write(ip[6:7])
-		h.Write(ip[8:40])
-	default:
-		p.Class = aqm.Control // ARP
-	}
-	if p.Flow.ID == 0 {
-		if len(transport) >= 4 {
-			h.Write(transport[:4])
-		}
-		p.Flow.ID = uint32(h.Sum64())
-	}
-}
-
 // holdDomain copies a domain's packet and queues it, in parts of at most so many bytes of
 // payload. One of which something has left goes first. Full: its channel is to wait. Paused:
 // it is dropped, as its flow was told to pause and goes on.
@@ -386,7 +357,7 @@ func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoin
 			head = q.head[:copy(q.head[:], o.Head)]
 			from := k * part
 			n := min(part, o.PayloadLen-from)
-			patchSegment(head, o.Head[:o.IP], o.Head[o.IP:], from, n, from/o.SegmentSize, from+n == o.PayloadLen)
+			fronts.Segment(head, o.Head[:o.IP], o.Head[o.IP:], from, n, from/o.SegmentSize, from+n == o.PayloadLen)
 		}
 		q.memory.take(&w.copy, head, &p.body, part)
 		if at.done > 0 {
@@ -400,28 +371,4 @@ func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoin
 		}
 	}
 	return netif.Sent
-}
-
-// describeDomain is describe for a packet of a domain's, or a part of one, of size bytes of IP.
-func (q *classQueue) describeDomain(o *netif.Outgoing, size int) {
-	q.of = aqm.Packet{}
-	if b := o.Backlog; b != nil {
-		q.of.Flow = aqm.Flow{Channel: o.Channel, ID: o.Flow, Generation: o.Generation}
-		q.of.Advised = o.Advised && b.Teller != nil
-	}
-	ip := o.Head[:o.IP]
-	q.of.Responsive = o.EtherType == 0 && !mayBeCut(ip)
-	q.describe(ip, o.Head[o.IP:o.IP+o.Transport], o.Class, size, o.SegmentSize)
-	if o.EtherType != 0 {
-		q.of.Class = aqm.ClassOf(o.Class, 0)
-	}
-}
-
-// mark marks a packet that is about to leave as having met congestion.
-func (q *classQueue) mark(w *waitingPacket) {
-	if w.host.pkt != nil {
-		fronts.MarkCE(w.host.pkt.NetworkHeader().Slice())
-	} else {
-		fronts.MarkCE(q.memory.head(&w.copy))
-	}
 }

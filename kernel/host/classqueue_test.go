@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -442,7 +443,7 @@ func TestRestOfAPacketWaits(t *testing.T) {
 		t.Fatal(r)
 	}
 	clear(o.Body[0])
-	b.card.Flush()
+	b.card.Flush(nil)
 	want := make([]byte, 60000)
 	Pattern(want, 0)
 	if data, count := b.stream(); !bytes.Equal(data, want) || count != 300 {
@@ -525,7 +526,7 @@ func TestLongPacketsAreParted(t *testing.T) {
 		if r := b.card.Output(o, &b.hop); r != netif.Sent {
 			t.Fatal(r)
 		}
-		b.card.Flush()
+		b.card.Flush(nil)
 		if r, _ := b.output(&little, 2, 0, 10); r != netif.Sent {
 			t.Fatal(r)
 		}
@@ -577,7 +578,7 @@ func TestWorkIsOwed(t *testing.T) {
 	for n := range uint32(20) {
 		b.output(&bulk, 1, n, 1000)
 	}
-	b.card.Flush()
+	b.card.Flush(nil)
 	b.far.onTransmit = nil
 	for len(b.arrived(4)) > 0 {
 		b.output(&little, 2, 0, 10) // which has some of the others leave
@@ -610,7 +611,7 @@ func TestQueueMarks(t *testing.T) {
 				t.Fatal(r)
 			}
 		}
-		b.card.Flush()
+		b.card.Flush(nil)
 		b.now = 30 * time.Millisecond
 		batch := nic.NewBatch(1)
 		for i, want := range []byte{ecn, ecn * 3} {
@@ -647,7 +648,7 @@ func TestClassQueueAllocatesNothing(t *testing.T) {
 					t.Fatal(r)
 				}
 			}
-			b.card.Flush()
+			b.card.Flush(nil)
 			for drainPort(b.far, batch) > 0 {
 				b.p.turn()
 			}
@@ -660,4 +661,45 @@ func TestClassQueueAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %d were queued", tt.name, queued)
 		}
 	}
+}
+
+// TestAcknowledgementsTakeTurns: of mere acknowledgements that wait one behind the other the
+// last one leaves, whoever sends them; it counts for no drop. One that says something else
+// does not give its place away.
+func TestAcknowledgementsTakeTurns(t *testing.T) {
+	b := newQueueBench(t, 1)
+	var backlog netif.Backlog
+	send := func(ack uint32, flags header.TCPFlags) {
+		o := b.segmentOf(&backlog, 0, 0)
+		tcp := header.TCP(o.Head[20:])
+		tcp.SetAckNumber(ack)
+		tcp.SetFlags(uint8(flags))
+		if r := b.card.Output(o, &b.hop); r != netif.Sent {
+			t.Fatal(r)
+		}
+	}
+	b.output(&backlog, 2, 0, 10) // which is the card's at once
+	send(1, header.TCPFlagAck)
+	send(2, header.TCPFlagAck)
+	send(2, header.TCPFlagAck) // which says that something is missing
+	send(3, header.TCPFlagAck|header.TCPFlagFin)
+	send(4, header.TCPFlagAck)
+	send(9, header.TCPFlagAck)
+	send(7, header.TCPFlagAck) // an old one
+	var got []uint32
+	batch := nic.NewBatch(1)
+	for b.l.tx.flushSoon(nil); b.far.Receive(batch) > 0; b.p.turn() {
+		f := header.IPv4(bytes.Join(piecesOf(&batch[0]), nil)[ethHeader:])
+		if f.Protocol() == uint8(header.TCPProtocolNumber) {
+			got = append(got, header.TCP(f.Payload()).AckNumber())
+		}
+		b.far.Release(batch)
+	}
+	if want := []uint32{2, 2, 3, 9, 7}; !slices.Equal(got, want) {
+		t.Errorf("acknowledged %v, want %v", got, want)
+	}
+	if n := b.l.counters.get(txDropDelay); n != 0 {
+		t.Errorf("%d count as drops", n)
+	}
+	b.empty()
 }

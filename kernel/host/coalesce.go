@@ -73,11 +73,14 @@ func (s *segment) follows(r *segment, n int) bool {
 
 // patchMerged makes packet, which starts with the headers of a run's first
 // segment, say that it carries n bytes of payload, and the push flag if the
-// last one had it. The checksums are not brought up to date: the packet is
+// last one had it. TCP's checksum is not brought up to date: the packet is
 // handed on as verified.
 func patchMerged(packet []byte, s *segment, n int, push bool) {
 	if s.network == header.IPv4ProtocolNumber {
-		binary.BigEndian.PutUint16(packet[2:], uint16(s.ipHdr+s.tcpHdr+n))
+		ip := header.IPv4(packet[:s.ipHdr])
+		ip.SetTotalLength(uint16(s.ipHdr + s.tcpHdr + n))
+		ip.SetChecksum(0)
+		ip.SetChecksum(^ip.CalculateChecksum())
 	} else {
 		binary.BigEndian.PutUint16(packet[4:], uint16(s.tcpHdr+n))
 	}

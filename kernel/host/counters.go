@@ -31,6 +31,7 @@ const (
 	rxDropFragmentKind
 	rxDropFragmentsFull
 	rxDropUnresolved
+	rxDropBurst
 	rxOSI
 	dhcpReceived
 	dhcpDropQueue
@@ -85,6 +86,7 @@ var counterNames = [counterCount]string{
 	rxDropFragmentKind:  "host_rx_drop_fragment_kind",
 	rxDropFragmentsFull: "host_rx_drop_fragments_full",
 	rxDropUnresolved:    "host_rx_drop_unresolved",
+	rxDropBurst:         "host_rx_drop_burst",
 	rxOSI:               "host_rx_osi",
 	dhcpReceived:        "host_dhcp_received",
 	dhcpDropQueue:       "host_dhcp_drop_queue",

@@ -40,6 +40,7 @@ func (p *poller) offerFrame(pkt *nic.Packet, head []byte) bool {
 		p.pieces = append(p.pieces, b.Bytes)
 	}
 	r.Frame(etherType, pkt.Len, p.pieces)
+	p.offered++
 	clear(p.pieces) // memory of the driver's
 	return true
 }

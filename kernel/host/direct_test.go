@@ -97,7 +97,7 @@ func TestNetifDirect(t *testing.T) {
 		if res := card.Send(&netif.Outgoing{EtherType: lldp, PayloadLen: n, Body: [][]byte{body[:n/3], body[n/3 : n]}}, group); res != netif.Sent {
 			t.Fatalf("%d bytes: %d", n, res)
 		}
-		card.Flush()
+		card.Flush(nil)
 		list := received()
 		if len(list) != 1 {
 			t.Fatalf("%d frames", len(list))
@@ -118,7 +118,7 @@ func TestNetifDirect(t *testing.T) {
 		}
 	}
 	r.rooms = 0
-	card.Flush()
+	card.Flush(nil)
 	for list := received(); len(list) > 0; list = received() {
 		arrived += len(list)
 		p.turn()

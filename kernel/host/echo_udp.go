@@ -214,8 +214,10 @@ func (s *Stack) echoSocket(ep tcpip.Endpoint) {
 		data.Reset()
 		r, err := ep.Read(&data, tcpip.ReadOptions{NeedRemoteAddr: true})
 		if err != nil {
+			s.link.echoQueued.Store(0) // also of what was found to be none
 			return
 		}
+		s.link.echoQueued.Add(-int64(max(data.Len(), 1)))
 		if r.RemoteAddr.Port < reservedPorts {
 			s.counters.inc(udpEchoDropPort)
 			continue

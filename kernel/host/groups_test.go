@@ -71,7 +71,7 @@ func TestGroupsOfDomains(t *testing.T) {
 		if r := card.Output(o, &netif.Hop{}); r != want {
 			t.Errorf("%v: result %d, want %d", to, r, want)
 		}
-		card.Flush()
+		card.Flush(nil)
 		mu.Lock()
 		found := slices.ContainsFunc(sent, func(f []byte) bool {
 			return formatMAC(f[:6]) == tt.mac && (f[ethHeader]>>4 == 6 && f[20] == 17 || f[ethHeader]>>4 == 4 && f[23] == 17)

@@ -12,7 +12,7 @@ import (
 const (
 	// MemoryBudgetMin is the least Config.MemoryBudget, in bytes: what a
 	// machine of 64 MiB can spare of a heap of 36 MiB.
-	MemoryBudgetMin = 25 << 20
+	MemoryBudgetMin = 51 << 19
 	// MemoryBudgetMax is the most that is made use of.
 	MemoryBudgetMax = 256 << 20
 )
@@ -98,6 +98,8 @@ type limits struct {
 	// txQueue bounds what waits of the stack's own for room in the ring, bytes, and
 	// txChunks what waits of domains.
 	txQueue, txChunks int
+	// bursts bounds what waits for the echo's socket, bytes.
+	bursts int
 	// fragments bounds what waits for missing fragments, bytes.
 	fragments int
 }
@@ -106,7 +108,8 @@ type limits struct {
 func limitsFor(budget int) limits {
 	budget = min(max(budget, MemoryBudgetMin), MemoryBudgetMax)
 	chunks := min(max(budget/(128<<10), chunksMin), chunksMax)
-	left := budget - queueMemory(chunks)
+	bursts := min(max(budget/128, 192<<10), 4<<20)
+	left := budget - queueMemory(chunks) - burstMemory(bursts)
 	lim := limits{
 		receiveFirst:       min(max(left/768, 32<<10), 64<<10),
 		receiveMax:         min(max(left/192, 128<<10), 1<<20),
@@ -115,6 +118,7 @@ func limitsFor(budget int) limits {
 		closedMax:          min(max(left/(192<<10), 128), 512),
 		txQueue:            min(left/24, 8<<20),
 		txChunks:           chunks,
+		bursts:             bursts,
 		fragments:          min(left/32, 4<<20),
 	}
 	lim.sendMax, lim.sendMin = lim.receiveMax, lim.receiveMax/4
@@ -151,6 +155,7 @@ func (l limits) holdings() []holding {
 		{"ping", receiveBytes(pingReceive) + pingReceive/pingHeader*packetBytes},
 		{"transmit queue", l.txQueue},
 		{"class queue", queueMemory(l.txChunks)},
+		{"bursts", burstMemory(l.bursts)},
 		{"fragments", l.fragments},
 		{"neighbours", neighbourEntries * neighbourBytes},
 		{"packets for unresolved neighbours", unresolvedBytes},

@@ -46,6 +46,11 @@ type link struct {
 	// frames are moved.
 	echoElsewhere bool
 
+	// echoQueued is what the echo's socket was given and has not read, in bytes, and bursts
+	// what may wait for it.
+	echoQueued atomic.Int64
+	bursts     int
+
 	// paths has what routers have said of packets that were too big for them.
 	paths *paths
 
@@ -76,7 +81,7 @@ var (
 func newLink(dev nic.Device, lim limits, c *counters, clock tcpip.Clock) *link {
 	info := dev.Info()
 	l := &link{
-		dev: dev, info: info, mac: info.MAC, counters: c, clock: clock,
+		dev: dev, info: info, mac: info.MAC, counters: c, clock: clock, bursts: lim.bursts,
 		fragments: newFragments(lim.fragments), neighbours: newNeighbours(clock), paths: newPaths(clock),
 	}
 	l.mtu.Store(uint32(info.MTU))

@@ -68,6 +68,9 @@ func (f *filler) fill(piece []byte) {
 func (p *poller) deliverTo(to any, batch []nic.Packet, info []received) int {
 	l, a := p.link, &p.arrived
 	first, count, payload, push := p.stream(batch, info)
+	if count > 1 && !l.nexus.Merges(to) {
+		count = 1
+	}
 	a.SegmentSize = int(batch[0].SegmentSize)
 	if batch[0].GSO == nic.GSONone {
 		a.SegmentSize = 0

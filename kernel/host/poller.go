@@ -7,6 +7,7 @@ package host
 import (
 	"net/netip"
 	"runtime"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -19,6 +20,14 @@ import (
 // pollBudget is how many frames one turn takes before the goroutines that
 // consume them get the CPU.
 const pollBudget = 64
+
+const (
+	// pollSlice is how long a turn may go on handing frames over before those who have
+	// been given some hear of it and others may run, and pollLook how many bytes are
+	// handed over between two looks at the clock.
+	pollSlice = time.Millisecond
+	pollLook  = 128 << 10
+)
 
 // received is what the first look at a frame of the batch said.
 type received struct {
@@ -56,12 +65,16 @@ type poller struct {
 	arrived netif.Arrived
 	fill    filler
 	watcher watcher
-	pieces  [][]byte // see offerFrame
+	bursts  *bursts
+	// offered are the frames of the batch that offerFrame gave away, and pieces is its.
+	offered int
+	pieces  [][]byte
 }
 
 func newPoller(l *link) *poller {
 	p := &poller{link: l, batch: nic.NewBatch(pollBudget), info: make([]received, pollBudget)}
 	p.arrived.Fill = p.fill.fill
+	p.bursts = newBursts(l, l.bursts)
 	return p
 }
 
@@ -71,6 +84,7 @@ func (p *poller) run() {
 	for !l.closed.Load() {
 		l.turn.Begin(l.tx.now())
 		if l.linkMayHaveChanged(&p.up) {
+			p.bursts.linkChanged()
 			l.onLinkChange(p.up)
 		}
 		more := p.turn()
@@ -84,6 +98,7 @@ func (p *poller) run() {
 		}
 		l.dev.Disarm()
 	}
+	p.bursts.close()
 }
 
 // turn receives one batch, hands it on and sends what came of it, with at most
@@ -92,6 +107,7 @@ func (p *poller) turn() (more bool) {
 	l := p.link
 	n := l.dev.Receive(p.batch)
 	l.tx.beginTurn()
+	p.bursts.tick()
 	if n > 0 {
 		if l.tap != nil && l.tap.Watched() {
 			p.watcher.show(l.tap, false, p.batch[:n])
@@ -100,17 +116,13 @@ func (p *poller) turn() (more bool) {
 		p.deliver(p.batch[:n], l.transit)
 		l.dev.Release(p.batch[:n])
 	}
-	others := l.inbox.take(pollBudget)
-	if len(others) > 0 {
+	if others := l.inbox.take(pollBudget); len(others) > 0 {
 		p.deliver(others, nil)
+		n += len(others)
 	}
-	if n += len(others); n > 0 {
-		if l.nexus != nil {
-			l.nexus.Flush()
-		}
-		if l.frames != nil {
-			l.frames.Flush()
-		}
+	if n > 0 {
+		p.told()
+		p.bursts.tick()
 	}
 	if l.tx.endTurn(&l.turn) || p.paused {
 		p.paused = l.nexus != nil && l.nexus.Room()
@@ -119,6 +131,25 @@ func (p *poller) turn() (more bool) {
 		}
 	}
 	return n > 0 || p.paused
+}
+
+// told has those hear of it who were given frames.
+func (p *poller) told() {
+	if l := p.link; l.nexus != nil {
+		l.nexus.Flush()
+	}
+	if l := p.link; l.frames != nil {
+		l.frames.Flush()
+	}
+}
+
+// pause lets others run when handing frames over has taken a slice since began.
+func (p *poller) pause(began *time.Duration) {
+	if now := p.link.tx.now(); now-*began >= pollSlice {
+		p.told()
+		runtime.Gosched()
+		*began = p.link.tx.now()
+	}
 }
 
 // count counts what has arrived.
@@ -143,6 +174,7 @@ func (p *poller) deliver(batch []nic.Packet, transit *transit) {
 			return
 		}
 	}
+	p.offered = 0
 	for i := range batch {
 		// A frame with reason to be dropped has an empty head from here on, as one that was
 		// taken.
@@ -150,10 +182,21 @@ func (p *poller) deliver(batch []nic.Packet, transit *transit) {
 			p.look(&batch[i], &p.info[i])
 		}
 	}
-	others := 0
-	for i := 0; i < len(batch); {
+	others := p.offered
+	began, next := time.Duration(-1), 0
+	for i, done := 0, 0; i < len(batch); {
+		for ; next < i; next++ {
+			done += batch[next].Len
+		}
+		switch {
+		case began < 0:
+			began = l.tx.now()
+		case done >= pollLook:
+			done = 0
+			p.pause(&began)
+		}
 		pkt, in := &batch[i], &p.info[i]
-		if l.nexus != nil && in.head != nil && in.network != header.ARPProtocolNumber {
+		if l.nexus != nil && in.head != nil {
 			if to := l.nexus.Match(in.head[ethHeader:], in.ipLen); to != nil {
 				n := p.deliverTo(to, batch[i:], p.info[i:])
 				others += n
@@ -171,6 +214,8 @@ func (p *poller) deliver(batch []nic.Packet, transit *transit) {
 			i++
 		case in.part:
 			p.deliverPart(pkt, in)
+			i++
+		case p.bursts.take(p, pkt, in):
 			i++
 		default:
 			i += p.deliverRun(batch[i:], p.info[i:])

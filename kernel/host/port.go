@@ -15,6 +15,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
@@ -123,9 +124,12 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	defer t.mu.Unlock()
 	before := t.n
 	defer p.wake(before)
-	t.drain(o.Backlog, nil)
+	now := t.drain(o.Backlog, nil)
 	var at progress
-	part := t.part()
+	part := nic.FrameMax
+	if o.SegmentSize > 0 {
+		part = t.part()
+	}
 	free := t.queue.length() == 0 && t.room()
 	if free && (o.SegmentSize == 0 || o.PayloadLen <= part) && p.put(o, mac, &at) {
 		return netif.Sent
@@ -134,7 +138,10 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 		t.queue.refused = true
 		return netif.Full
 	}
-	r := t.queue.holdDomain(t.now(), p, o, mac, at, part)
+	if now == 0 {
+		now = t.now()
+	}
+	r := t.queue.holdDomain(now, p, o, mac, at, part)
 	switch {
 	case r == netif.Sent:
 		t.counters.inc(txQueued)
@@ -323,7 +330,7 @@ func classifyPacket(b []byte) (frameInfo, counter, bool) {
 }
 
 // Flush implements netif.Port.
-func (p *cardPort) Flush() { p.s.link.tx.flushSoon() }
+func (p *cardPort) Flush(by *netif.Backlog) { p.s.link.tx.flushSoon(by) }
 
 // Resolve implements netif.Port.
 func (p *cardPort) Resolve(remote netip.Addr, done func(bool)) {

@@ -132,7 +132,7 @@ func TestDomainsFragment(t *testing.T) {
 		if r := card.Output(o, &netif.Hop{}); r != netif.Sent {
 			t.Fatalf("result %d", r)
 		}
-		card.Flush()
+		card.Flush(nil)
 		until(t, "the echo of the datagram", func() bool { return ends[1].counters.get(udpEchoSlow) == 1 })
 		if n := ends[0].counters.get(txFragmented); n != 1 {
 			t.Errorf("%d packets were fragmented", n)
@@ -145,7 +145,7 @@ func TestDomainsFragment(t *testing.T) {
 			if r := card.Output(o, &netif.Hop{}); r != netif.Sent {
 				t.Fatalf("result %d", r)
 			}
-			card.Flush()
+			card.Flush(nil)
 			if n := ends[0].counters.get(txFrames) - before; n != frames {
 				t.Errorf("%d frames were sent, want %d", n, frames)
 			}

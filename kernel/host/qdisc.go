@@ -70,6 +70,8 @@ func (s *Stack) SetQdisc(name string) error {
 	t := s.link.tx
 	t.mu.Lock()
 	t.queue.plain = name == QdiscFIFO
+	t.limit.Forget() // what the ring held in the other way says nothing
+	t.asked = false
 	t.mu.Unlock()
 	return nil
 }

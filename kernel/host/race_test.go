@@ -137,7 +137,7 @@ func huntPayload(t *testing.T, proto byte, size, segment int, naive bool) (right
 		}
 		before := fronts.SumOf(payload)
 		if card.Output(o, &netif.Hop{}) == netif.Sent {
-			card.Flush()
+			card.Flush(nil)
 		}
 		if fronts.SumOf(payload) != before {
 			met++

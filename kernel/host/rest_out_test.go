@@ -83,7 +83,7 @@ func TestTheRestWaitsForTheCard(t *testing.T) {
 			if s.counters.get(txQueued) == 0 || send(sent*payload) != netif.Full {
 				t.Fatalf("nothing waits: %d packets were sent", sent)
 			}
-			card.Flush()
+			card.Flush(nil)
 			parts, err := fronts.NewReassembler(fronts.Limits{})
 			if err != nil {
 				t.Fatal(err)

@@ -9,10 +9,10 @@ import (
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	fronts "github.com/sluice-os/sluice/nexus/packet"
 )
 
 // payloadReader walks the bytes of a packet behind its headers.
@@ -90,7 +90,7 @@ func (t *transmitter) emit(h *hostPacket) bool {
 	copy(o.head[ethHeader:], ip)
 	copy(o.head[ethHeader+len(ip):], tcp)
 	if h.length > 0 {
-		patchSegment(o.head[ethHeader:], ip, tcp, h.from, h.length, h.from/o.mss, h.from+h.length == payload)
+		fronts.Segment(o.head[ethHeader:], ip, tcp, h.from, h.length, h.from/o.mss, h.from+h.length == payload)
 		o.payload = h.length
 	}
 	t.reader = newPayloadReader(pkt, headers+h.from+h.done)
@@ -132,13 +132,24 @@ func (t *transmitter) frames(o *outgoing, from payloadSource, done *int) bool {
 			return false
 		}
 		if len(whole) > 0 {
-			patchSegment(o.head[ethHeader:], whole[:o.ip], whole[o.ip:], *done, n, *done/size, *done+n == o.payload)
+			fronts.Segment(o.head[ethHeader:], whole[:o.ip], whole[o.ip:], *done, n, *done/size, *done+n == o.payload)
 		}
+		at := ethHeader + o.ip // of what is summed
 		t.to = cursor{buffers: p.Buffers}
-		t.to.write(o.head)
+		t.to.write(o.head[:at])
+		switch {
+		case o.sum && t.offloads.TxChecksum:
+			p.NeedsChecksum = true
+			p.ChecksumStart, p.ChecksumOffset = uint16(at), uint16(o.sumOffset)
+		case o.sum:
+			t.sum = fronts.Sum{}
+			t.to.sum = &t.sum
+		}
+		t.to.write(o.head[at:])
 		from.copy(&t.to, n)
-		if o.sum {
-			t.checksum(p, ethHeader+o.ip, o.sumOffset, length)
+		if t.to.sum != nil {
+			t.counters.inc(txChecksumSoftware)
+			putBE16(p, at+o.sumOffset, fieldOf(t.sum.Fold(), o.sumOffset))
 		}
 		if cut != nic.GSONone {
 			p.GSO, p.HeaderLen, p.SegmentSize = cut, uint16(len(o.head)), uint16(o.mss)
@@ -155,37 +166,6 @@ func putEthernet(head []byte, pkt *stack.PacketBuffer) {
 	copy(head[0:6], pkt.EgressRoute.RemoteLinkAddress)
 	copy(head[6:12], pkt.EgressRoute.LocalLinkAddress)
 	binary.BigEndian.PutUint16(head[12:], uint16(pkt.NetworkProtocolNumber))
-}
-
-// patchSegment turns packet, which holds the headers of a large TCP packet or
-// of a segment before, into those of segment number index: n bytes at offset
-// done. ip and tcp are the headers of the large packet. The checksum field gets
-// the sum of the pseudo header.
-func patchSegment(packet, ip, tcp []byte, done, n, index int, last bool) {
-	ipHdr := len(ip)
-	seg := header.TCP(packet[ipHdr:])
-	seg.SetSequenceNumber(header.TCP(tcp).SequenceNumber() + uint32(done))
-	flags := header.TCP(tcp).Flags()
-	if !last {
-		flags &^= header.TCPFlagFin | header.TCPFlagPsh
-	}
-	seg.SetFlags(uint8(flags))
-
-	length := uint16(len(seg) + n)
-	var sum uint16
-	if packet[0]>>4 == 4 {
-		h := header.IPv4(packet)
-		h.SetTotalLength(uint16(ipHdr) + length)
-		h.SetID(header.IPv4(ip).ID() + uint16(index))
-		h.SetChecksum(0)
-		h.SetChecksum(^h.CalculateChecksum())
-		sum = header.PseudoHeaderChecksum(header.TCPProtocolNumber, h.SourceAddress(), h.DestinationAddress(), length)
-	} else {
-		h := header.IPv6(packet)
-		h.SetPayloadLength(uint16(ipHdr-ipv6Header) + length)
-		sum = header.PseudoHeaderChecksum(header.TCPProtocolNumber, h.SourceAddress(), h.DestinationAddress(), length)
-	}
-	seg.SetChecksum(sum)
 }
 
 // checksum has the card fill the transport checksum of p, or does it. The

@@ -47,7 +47,7 @@ func TestZeroSums(t *testing.T) {
 		if r != netif.Sent {
 			t.Fatalf("result %d", r)
 		}
-		s.Port().Flush()
+		s.Port().Flush(nil)
 	}
 	known := func(s *Stack) {
 		err := s.net.AddStaticNeighbor(cardID, ipv4.ProtocolNumber, tcpip.AddrFrom4(remote.As4()), tcpip.LinkAddress(theirMAC[:]))
@@ -87,7 +87,7 @@ func TestZeroSums(t *testing.T) {
 			var sums []uint16
 			batch := nic.NewBatch(pollBudget)
 			until(t, "the datagram", func() bool {
-				s.Port().Flush() // gVisor sends what was held when it likes
+				s.Port().Flush(nil) // gVisor sends what was held when it likes
 				n := far.Receive(batch)
 				for i := range n {
 					ip := header.IPv4(batch[i].Buffers[0].Bytes[ethHeader:])

@@ -43,7 +43,6 @@ type transit struct {
 	used  []rib.Card
 	later []later
 	sent  [2]uint64 // by family
-	taken int
 
 	slow slowPath
 }

@@ -56,7 +56,8 @@ func (x *transit) hold(pkt *nic.Packet, d *forward.Decision) {
 		x.f.tell(s.answer[:], s.quote[:n], x.card, d)
 		return
 	}
-	if pkt.GSO != nic.GSONone || !x.gather(pkt, d.Length) {
+	to := heldFor{d.Card, d.Next}
+	if pkt.GSO != nic.GSONone || !x.f.held.room(to, d.Length) || !x.gather(pkt, d.Length) {
 		x.f.core.Count(forward.HeldFull, 1)
 		return
 	}
@@ -65,7 +66,7 @@ func (x *transit) hold(pkt *nic.Packet, d *forward.Decision) {
 	if d.Verdict == forward.Cut {
 		p.mtu = d.MTU
 	}
-	x.f.held.put(heldFor{d.Card, d.Next}, p)
+	x.f.held.put(to, p)
 }
 
 // front copies a packet's front to s.quote and returns its length.
@@ -120,7 +121,7 @@ func (f *Forwarder) out(port *cardPort, mac macAddr, p *heldPacket) {
 		t.mu.Lock()
 		r = x.fragments(port, p.bytes, &departure{header: int(p.bytes[0]&15) * 4, mtu: p.mtu, mac: mac})
 		if !t.turn {
-			t.finish(nil)
+			t.finish(nil, nil)
 		}
 		t.mu.Unlock()
 	}
@@ -132,12 +133,25 @@ func (f *Forwarder) out(port *cardPort, mac macAddr, p *heldPacket) {
 	}
 }
 
+// room says that another packet of n bytes may wait for a neighbour.
+func (h *heldPackets) room(to heldFor, n int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.admits(to, n)
+}
+
+// admits is room for the holder of h.mu.
+func (h *heldPackets) admits(to heldFor, n int) bool {
+	list, asked := h.waiting[to]
+	return len(list) < heldEach && (asked || len(h.waiting) < heldNeighbours) && h.bytes+n <= heldBytes
+}
+
 // put has a packet wait, and asks for its neighbour if nobody did. What there is no room for is
 // dropped.
 func (h *heldPackets) put(to heldFor, p heldPacket) {
 	h.mu.Lock()
 	list, asked := h.waiting[to]
-	if len(list) >= heldEach || !asked && len(h.waiting) >= heldNeighbours || h.bytes+len(p.bytes) > heldBytes {
+	if !h.admits(to, len(p.bytes)) {
 		h.mu.Unlock()
 		h.f.core.Count(forward.HeldFull, 1)
 		return

@@ -36,7 +36,7 @@ func (x *transit) depart(card rib.Card, batch []nic.Packet) {
 		}
 	}
 	if !t.turn {
-		t.finish(nil)
+		t.finish(nil, nil)
 	}
 	t.mu.Unlock()
 	x.out[card] = x.out[card][:0]
@@ -279,7 +279,7 @@ func (p *cardPort) offerTransit(o *netif.Outgoing, mac macAddr) forward.Reason {
 	defer t.mu.Unlock()
 	r := p.transit(o, mac)
 	if !t.turn {
-		t.finish(nil)
+		t.finish(nil, nil)
 	}
 	return r
 }

@@ -6,8 +6,6 @@ package host
 // goroutine that writes gives the CPU away and the flusher runs.
 
 import (
-	"encoding/binary"
-	"math"
 	"sync"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/netif"
+	fronts "github.com/sluice-os/sluice/nexus/packet"
 )
 
 // transmitBatch is the most frames that wait for one notification.
@@ -47,12 +46,20 @@ type transmitter struct {
 	queue *classQueue
 	limit aqm.RingLimit
 	now   func() time.Duration
+	// asked says that the card was asked to interrupt, at askedAt, and has finished nothing
+	// since; seen is when the clock was read last for the queue.
+	asked         bool
+	askedAt, seen time.Duration
+	// aside is for how long packets that had waited were sent while the poller was in its
+	// turn, and not by that turn: it is on their account, and not to be on another one too.
+	aside time.Duration
 	// head is where the headers of the frame at hand are put together, whole
 	// where those of a packet that is cut are kept, and reader walks gVisor's
 	// packet into to.
 	head, whole [headMax]byte
 	reader      payloadReader
 	to          cursor
+	sum         fronts.Sum     // of what to has written
 	out         netif.Outgoing // a domain's packet that has waited
 	tap         netif.Tap      // nil: nobody watches
 	watcher     watcher
@@ -111,13 +118,19 @@ func (t *transmitter) wakeFlusher() {
 // even when it interrupts for nothing. t.mu is held.
 func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 	h := hostPacket{pkt: pkt}
-	t.drain(nil, nil)
-	part := t.part()
+	now := t.drain(nil, nil)
+	part := nic.FrameMax
+	if pkt.GSOOptions.Type != stack.GSONone {
+		part = t.part()
+	}
 	free := t.queue.length() == 0 && t.room()
-	if free && (pkt.GSOOptions.Type == stack.GSONone || pkt.Size() <= part) && t.emit(&h) {
+	if free && pkt.Size() <= part && t.emit(&h) {
 		return nil
 	}
-	if !t.queue.holdHost(t.now(), h, part) {
+	if now == 0 {
+		now = t.now()
+	}
+	if !t.queue.holdHost(now, h, part) {
 		t.counters.inc(txDropQueueFull)
 		return &tcpip.ErrNoBufferSpace{}
 	}
@@ -149,19 +162,21 @@ func packetMemory(pkt *stack.PacketBuffer) int {
 
 // drain sends from the queue while there is room. When it returns with something in the
 // queue, the card will interrupt: all that there is was given to it. The time that it takes
-// is charged to those whose packets leave, and not to whom it is done for. t.mu is held.
-func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) {
+// is charged to those whose packets leave, and not to whom it is done for. It returns the time,
+// if it had to look: else 0. t.mu is held.
+func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) time.Duration {
 	q := t.queue
 	if q.length() == 0 {
-		return
+		return 0
 	}
 	start := t.now()
 	last := start
+	t.seen = start
 	for {
+		if q.length() == 0 || !t.room() {
+			break
+		}
 		if q.current < 0 {
-			if q.length() == 0 || !t.room() {
-				break
-			}
 			if q.current = q.dequeue(last); q.current < 0 {
 				break
 			}
@@ -174,12 +189,16 @@ func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) {
 		}
 		now := t.now()
 		turn.For(whose, now-last, 1)
-		last = now
+		last, t.seen = now, now
 		if !gone {
 			break
 		}
 	}
 	by.Owe(start - last)
+	if turn == nil && t.turn {
+		t.aside += last - start
+	}
+	return last
 }
 
 // leave sends a packet that has waited. It reports false when the ring was full. t.mu is
@@ -193,93 +212,10 @@ func (t *transmitter) leave(w *waitingPacket) bool {
 	return d.port.put(&t.out, d.mac, &d.progress)
 }
 
-// room says whether the ring is to be given a packet more. If not, the card will interrupt
-// when it has finished some. t.mu is held.
-func (t *transmitter) room() bool {
-	if t.queue.plain || t.limit.Room() {
-		return true
-	}
-	// What the device has not been told of it cannot finish.
-	t.flush()
-	for !t.limit.Room() {
-		if t.dev.Await(t.worth()) {
-			return false
-		}
-		if t.look() == 0 {
-			t.limit.Reset() // the card has nothing
-		}
-	}
-	return true
-}
-
-// worth is how many frames of the usual length are worth an interrupt: those of a
-// millisecond, or as many as the card likes if it is not known how fast it is.
-func (t *transmitter) worth() int {
-	rate := t.limit.Rate()
-	if rate == 0 {
-		return math.MaxInt
-	}
-	return max(rate.Bytes(time.Millisecond)/(ethHeader+t.mtu), 1)
-}
-
-// look takes into account what the card has finished, and returns how many bytes that
-// were. t.mu is held.
-func (t *transmitter) look() int {
-	n := t.dev.Finished()
-	if n > 0 {
-		t.limit.Completed(t.now(), n)
-	}
-	return n
-}
-
-// reserve returns an empty packet with buffers for n bytes, the next of the
-// batch, or nil when the ring is full. commit makes it count. t.mu is held.
-func (t *transmitter) reserve(n int) *nic.Packet {
-	if t.n == len(t.batch) {
-		t.flush()
-	}
-	p := &t.batch[t.n]
-	if t.dev.Reserve(p, n) {
-		return p
-	}
-	if t.n == 0 {
-		return nil
-	}
-	// What the device has not been told of it cannot finish.
-	t.flush()
-	p = &t.batch[0]
-	if t.dev.Reserve(p, n) {
-		return p
-	}
-	return nil
-}
-
-func (t *transmitter) commit(p *nic.Packet, n int) {
-	p.Len = n
-	t.n++
-	t.limit.Sent(n)
-	t.counters.inc(txFrames)
-	t.counters.add(txBytes, uint64(n))
-}
-
-// flush gives the batch to the device. t.mu is held.
-func (t *transmitter) flush() {
-	if t.n == 0 {
-		return
-	}
-	if t.tap != nil && t.tap.Watched() {
-		t.watcher.show(t.tap, true, t.batch[:t.n])
-	}
-	t.counters.inc(txNotifies)
-	t.dev.Transmit(t.batch[:t.n])
-	t.n = 0
-	t.look()
-}
-
 // finish sends what waits, as far as there is room, and the batch. t.mu is held.
-func (t *transmitter) finish(turn *netif.Turn) {
+func (t *transmitter) finish(by *netif.Backlog, turn *netif.Turn) {
 	for {
-		t.drain(nil, turn)
+		t.drain(by, turn)
 		if t.n == 0 {
 			return
 		}
@@ -294,7 +230,7 @@ func (t *transmitter) finish(turn *netif.Turn) {
 // beginTurn says that the poller works and will flush.
 func (t *transmitter) beginTurn() {
 	t.mu.Lock()
-	t.turn = true
+	t.turn, t.asked = true, false // what it was asked for may be why
 	t.mu.Unlock()
 }
 
@@ -304,20 +240,22 @@ func (t *transmitter) endTurn(turn *netif.Turn) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.turn = false
-	t.finish(turn)
+	t.finish(nil, turn)
+	turn.Known(t.aside)
+	t.aside = 0
 	return t.queue.room()
 }
 
 // flushSoon sends what waits and the batch for others than the poller, which is woken
 // when it is to tell domains that there is room.
-func (t *transmitter) flushSoon() {
+func (t *transmitter) flushSoon(by *netif.Backlog) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.turn {
 		return // it is done at its end
 	}
 	sent := t.n > 0
-	t.finish(nil)
+	t.finish(by, nil)
 	// A plain queue holds nothing: there is room when the card has finished something, which
 	// it tells itself.
 	if t.queue.freed() && (sent || !t.queue.plain) {
@@ -330,7 +268,7 @@ func (t *transmitter) runFlusher(stop <-chan struct{}) {
 	for {
 		select {
 		case <-t.wake:
-			t.flushSoon()
+			t.flushSoon(nil)
 		case <-stop:
 			return
 		}
@@ -359,42 +297,6 @@ func (t *transmitter) writeRaw(frame []byte) {
 	w.write(frame)
 	t.commit(p, len(frame))
 	if !t.turn {
-		t.finish(nil)
-	}
-}
-
-// cursor writes bytes across the buffers of a frame.
-type cursor struct {
-	buffers []nic.Buffer
-	off     int // in buffers[0]
-}
-
-// write appends b. The frame was reserved with room for all that is written.
-func (c *cursor) write(b []byte) {
-	for len(b) > 0 {
-		n := copy(c.buffers[0].Bytes[c.off:], b)
-		b = b[n:]
-		c.off += n
-		if c.off == len(c.buffers[0].Bytes) {
-			c.buffers, c.off = c.buffers[1:], 0
-		}
-	}
-}
-
-// putBE16 stores v at byte offset at of a frame, wherever its buffers part.
-func putBE16(p *nic.Packet, at int, v uint16) {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], v)
-	for _, buf := range p.Buffers {
-		if at+1 < len(buf.Bytes) && at >= 0 {
-			buf.Bytes[at], buf.Bytes[at+1] = b[0], b[1]
-			return
-		}
-		for i := range b {
-			if at+i >= 0 && at+i < len(buf.Bytes) {
-				buf.Bytes[at+i] = b[i]
-			}
-		}
-		at -= len(buf.Bytes)
+		t.finish(nil, nil)
 	}
 }

@@ -107,15 +107,17 @@ type deadBench struct {
 	far  *port
 	next uint32 // number of the next packet
 	sent uint64 // packets that the link took
-	ring int    // frames that the card is given: its ring, or what the byte limit lets through
+	// clock is the queue's.
+	clock time.Duration
+	ring  int // frames that the card is given: its ring, or what the byte limit lets through
 }
 
 // newDeadBench has the ring be full before its byte limit is reached, or the other way
-// round. Time stands still for the queue: it drops nothing for waiting.
+// round. Time nearly stands still for the queue: it drops nothing for waiting.
 func newDeadBench(t *testing.T, limited bool) *deadBench {
 	p, l, far := newBench(t, noOffloads)
 	b := &deadBench{t: t, p: p, l: l, far: far, ring: cableSlots}
-	l.tx.now = func() time.Duration { return 0 }
+	l.tx.now = func() time.Duration { return b.clock }
 	l.tx.limit = aqm.NewRingLimit(1<<20, 1<<20)
 	b.card = &deadCard{port: l.dev.(*port), now: time.Second}
 	l.dev, l.tx.dev = b.card, b.card
@@ -228,6 +230,7 @@ func TestDeadCardIsFoundOut(t *testing.T) {
 				}
 
 				b.card.now += deadAfter + 1
+				b.clock += askAgain // when the card is asked again
 				tt.send(b)
 				if !b.card.woken() {
 					t.Fatal("the card is not found out, or the poller sleeps on")

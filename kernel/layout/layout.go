@@ -1,5 +1,7 @@
 // Package layout says what lies where in the kernel's address space.
 //
+// On x86-64:
+//
 //	0                      page 0: never mapped
 //	0x001f_0000            registers of the interrupt controllers (uncached)
 //	0x0020_0000            kernel image, at its physical address
@@ -7,23 +9,13 @@
 //	1 GiB - 96 GiB         domains
 //	0xffff_8000_0000_0000  direct map: all of RAM, not executable
 //	0xffff_8080_0000_0000  window: device registers and guarded stacks
+//
+// On arm64 RAM begins at 1 GiB, and so the image and the heap lie between 1 and 2 GiB.
 package layout
 
 const (
 	// PageSize is the unit of mapping in bytes.
 	PageSize = 4096
-
-	// LocalAPIC is where the local APIC's register page is mapped. It is a
-	// constant so that interrupt handlers need not look it up.
-	LocalAPIC = 0x1ff000
-	// IOAPICs is where the pages of up to IOAPICMax I/O APICs are mapped.
-	IOAPICs   = 0x1f0000
-	IOAPICMax = 8
-
-	// Image is where the kernel's ELF header is loaded, a page before its text.
-	Image = 0x200000
-	// HeapEnd bounds the Go heap.
-	HeapEnd = 1 << 30
 
 	// DirectMap is where physical address 0 is mapped.
 	DirectMap = 0xffff_8000_0000_0000

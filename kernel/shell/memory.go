@@ -21,6 +21,8 @@ type Memory struct {
 	HeapReserved uint64
 	// Collections is how often the garbage collector ran.
 	Collections uint32
+	// Goroutines is how many there are of the kernel's.
+	Goroutines int
 	// RAM is that of the machine, and Owners whose it is: their sum.
 	RAM    uint64
 	Owners []Owner
@@ -76,7 +78,7 @@ func (s *Shell) mem(_ context.Context, args []string) error {
 		heapFree = m.HeapReserved - m.HeapInUse
 	}
 	fmt.Fprintf(s.out, "%-8s%12d%12d%12d\n", "Heap:", m.HeapReserved>>10, m.HeapInUse>>10, heapFree>>10)
-	fmt.Fprintf(s.out, "(KiB; %d garbage collections)\n\n", m.Collections)
+	fmt.Fprintf(s.out, "(KiB; %d garbage collections, %d goroutines)\n\n", m.Collections, m.Goroutines)
 	m.owners("KIB#", 10, true).WriteText(s.out)
 	if len(m.Domains) > 0 {
 		fmt.Fprintln(s.out)
@@ -93,8 +95,8 @@ func (s *Shell) mem(_ context.Context, args []string) error {
 
 // appendJSON appends it as an object.
 func (m *Memory) appendJSON(b []byte) []byte {
-	b = fmt.Appendf(b, `{"total":%d,"used":%d,"free":%d,"heap_in_use":%d,"heap_reserved":%d,"collections":%d,"ram":%d,"owners":`,
-		m.Total, m.Used, m.Free, m.HeapInUse, m.HeapReserved, m.Collections, m.RAM)
+	b = fmt.Appendf(b, `{"total":%d,"used":%d,"free":%d,"heap_in_use":%d,"heap_reserved":%d,"collections":%d,"goroutines":%d,"ram":%d,"owners":`,
+		m.Total, m.Used, m.Free, m.HeapInUse, m.HeapReserved, m.Collections, m.Goroutines, m.RAM)
 	b = m.owners("BYTES#", 0, false).AppendJSON(b)
 	b = append(b, `,"domains":`...)
 	b = m.domains(0).AppendJSON(b)

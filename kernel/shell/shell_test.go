@@ -113,7 +113,7 @@ func fakeSystem() System {
 		},
 		Memory: func(_, audit bool) Memory {
 			m := Memory{
-				Total: 62 << 20, Used: 18 << 20, Free: 44 << 20, HeapInUse: 3 << 20, HeapReserved: 8 << 20, Collections: 4,
+				Total: 62 << 20, Used: 18 << 20, Free: 44 << 20, HeapInUse: 3 << 20, HeapReserved: 8 << 20, Collections: 4, Goroutines: 21,
 				RAM:     64 << 20,
 				Owners:  []Owner{{"firmware", 2 << 20}, {"go heap", 8 << 20}, {"domain memory", 10 << 20}, {"free", 44 << 20}, {"nobody", 0}},
 				Regions: []string{"RINGS", "LARGE"},

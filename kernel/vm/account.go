@@ -61,8 +61,8 @@ func surveyed(m *bootinfo.MemoryMap, segs []segment, end uint64) {
 	boot.firmware = boot.ram
 	for i := range m.Len() {
 		if r := m.At(i); r.Type == bootinfo.RAM {
-			// What lies below the image or behind the direct map is used by nobody.
-			start, end := min(max(r.Start, layout.Image), layout.DirectMapSize), min(r.End, layout.DirectMapSize)
+			// What lies below the first frame or behind the direct map is used by nobody.
+			start, end := min(max(r.Start, frames.First), layout.DirectMapSize), min(r.End, layout.DirectMapSize)
 			boot.firmware -= max(start, end) - start
 		}
 	}

@@ -173,7 +173,7 @@ func (a *audit) tables(phys, addr uint64, depth int) {
 	for i, e := range at(phys) {
 		addr := addr + uint64(i)<<shifts[depth]
 		switch {
-		case e&present == 0 || e&large != 0 && depth < 3: // the direct map
+		case e&present == 0 || isLarge(e) && depth < 3: // the direct map
 		case depth < 3:
 			a.tables(e&addrMask, addr, depth+1)
 		case addr >= uint64(heapStart) && addr < layout.HeapEnd:

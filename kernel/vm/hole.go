@@ -43,8 +43,8 @@ func (s *Space) Hole(addr uint64, write bool) (ok bool) {
 		case *e&present == 0:
 			*e = s.zero | present | user | noExec | hole
 		}
-		if cpu.ReadCR3() == s.root {
-			cpu.Invlpg(uintptr(addr))
+		if cpu.Root() == s.root {
+			cpu.FlushPage(uintptr(addr))
 		}
 		ok = true
 	})

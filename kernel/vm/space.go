@@ -10,15 +10,6 @@ import (
 	"github.com/sluice-os/sluice/nexus/arena"
 )
 
-const (
-	user = 1 << 2
-	// These are bits that the processor leaves to software (SDM volume 3, table
-	// 5-20). owned: the frame behind the entry belongs to the space. hole: it stands
-	// for memory that is not there, see Hole.
-	owned = 1 << 9
-	hole  = 1 << 10
-)
-
 // Rights say what a domain may do with a page. It may always read it.
 type Rights uint64
 
@@ -298,7 +289,7 @@ func (s *Space) Unshare(addr, n uint64) {
 		return
 	}
 	systemstack(func() {
-		live := cpu.ReadCR3() == s.root
+		live := cpu.Root() == s.root
 		for end := addr + n; addr < end; addr += layout.PageSize {
 			e := s.entry(addr, false)
 			if e == nil || *e&(present|owned) != present {
@@ -306,7 +297,7 @@ func (s *Space) Unshare(addr, n uint64) {
 			}
 			*e = 0
 			if live {
-				cpu.Invlpg(uintptr(addr))
+				cpu.FlushPage(uintptr(addr))
 			}
 		}
 	})
@@ -327,7 +318,7 @@ func (s *Space) Share(addr uint64, memory []byte, r Rights) (ok bool) {
 				return
 			}
 		}
-		live := cpu.ReadCR3() == s.root
+		live := cpu.Root() == s.root
 		for off := 0; off < len(memory); off += layout.PageSize {
 			e := s.entry(addr+uint64(off), false)
 			was := *e
@@ -339,7 +330,7 @@ func (s *Space) Share(addr uint64, memory []byte, r Rights) (ok bool) {
 				s.drop(was & addrMask)
 			}
 			if live {
-				cpu.Invlpg(uintptr(addr) + uintptr(off))
+				cpu.FlushPage(uintptr(addr) + uintptr(off))
 			}
 		}
 		ok = true
@@ -355,7 +346,7 @@ func physical(addr uintptr) uint64 {
 		if e&present == 0 {
 			return 0
 		}
-		if d == 3 || e&large != 0 {
+		if d == 3 || isLarge(e) {
 			offset := uint64(addr) & (1<<shifts[d] - 1)
 			return (e & addrMask &^ (1<<shifts[d] - 1)) + offset
 		}
@@ -398,7 +389,7 @@ func (s *Space) release(addr, end uint64) uint64 {
 	if skip := s.hole(addr); skip != 0 {
 		return min(end, addr&^(skip-1)+skip)
 	}
-	live := cpu.ReadCR3() == s.root
+	live := cpu.Root() == s.root
 	for end = min(end, addr&^(1<<21-1)+1<<21); addr < end; addr += layout.PageSize {
 		e := s.entry(addr, false)
 		if *e&(present|owned) != present|owned {
@@ -407,7 +398,7 @@ func (s *Space) release(addr, end uint64) uint64 {
 		s.drop(*e & addrMask)
 		*e = 0
 		if live {
-			cpu.Invlpg(uintptr(addr))
+			cpu.FlushPage(uintptr(addr))
 		}
 	}
 	return addr
@@ -433,8 +424,8 @@ func (s *Space) Destroy() {
 		return
 	}
 	systemstack(func() {
-		if cpu.ReadCR3() == s.root {
-			cpu.WriteCR3(root)
+		if cpu.Root() == s.root {
+			cpu.SetRoot(root)
 		}
 	})
 	// Nobody looks at the tables any more. A page table at a time: this cannot

@@ -14,18 +14,6 @@ import (
 	"github.com/sluice-os/sluice/kernel/layout"
 )
 
-// Bits of a page table entry (SDM volume 3, 5.5).
-const (
-	present  = 1 << 0
-	writable = 1 << 1
-	noCache  = 1<<3 | 1<<4 // PWT and PCD: uncacheable
-	large    = 1 << 7
-	global   = 1 << 8
-	noExec   = 1 << 63
-
-	addrMask = 0x000f_ffff_ffff_f000
-)
-
 // table is one page of 512 entries.
 type table [512]uint64
 
@@ -35,10 +23,11 @@ func at(phys uint64) *table {
 	return (*table)(unsafe.Pointer(uintptr(layout.DirectMap + phys)))
 }
 
-// root is the physical address of the kernel's PML4.
+// root is the physical address of the kernel's first table (PML4 of x86-64, level 0 of
+// arm64).
 var root uint64
 
-// level shifts: PML4, PDPT, page directory, page table.
+// level shifts: by 512 GiB, 1 GiB, 2 MiB and 4 KiB.
 var shifts = [4]uint{39, 30, 21, 12}
 
 // entry returns the entry that maps addr at the given depth (1: 1 GiB, 2:
@@ -60,7 +49,7 @@ func entry(addr uintptr, depth int, grow bool) *uint64 {
 				return nil
 			}
 			*e = phys | present | writable
-		} else if *e&large != 0 {
+		} else if isLarge(*e) {
 			return nil
 		}
 		t = at(*e & addrMask)
@@ -74,7 +63,8 @@ func mapPage(addr uintptr, phys, bits uint64) bool {
 	if e == nil {
 		return false
 	}
-	*e = phys | bits | present
+	*e = leaf(phys, bits, 3)
+	published()
 	return true
 }
 
@@ -86,7 +76,7 @@ func unmapPage(addr uintptr) (phys uint64) {
 	}
 	phys = *e & addrMask
 	*e = 0
-	cpu.Invlpg(addr)
+	cpu.FlushPage(addr)
 	return phys
 }
 
@@ -104,12 +94,10 @@ func mapRange(addr uintptr, phys, n, bits uint64, gigabytes bool) bool {
 		if e == nil {
 			return false
 		}
-		*e = phys | bits | present
-		if depth < 3 {
-			*e |= large
-		}
+		*e = leaf(phys, bits, depth)
 		addr, phys, n = addr+uintptr(size), phys+size, n-size
 	}
+	published()
 	return true
 }
 
@@ -126,7 +114,7 @@ func Mapped(addr, n uintptr) bool {
 			if e&present == 0 {
 				return false
 			}
-			if e&large != 0 {
+			if isLarge(e) {
 				break
 			}
 			if d < 3 {

@@ -69,8 +69,7 @@ func Init(m *bootinfo.MemoryMap, guard uintptr) InitError {
 		}
 	}
 
-	_, _, _, ext := cpu.CPUID(0x80000001, 0)
-	gigabytes := ext&(1<<26) != 0
+	gigabytes := gigabytePages()
 	for i := range m.Len() {
 		r := m.At(i)
 		if r.Type != bootinfo.RAM || r.Start >= layout.DirectMapSize {
@@ -90,7 +89,7 @@ func Init(m *bootinfo.MemoryMap, guard uintptr) InitError {
 			}
 		}
 	}
-	cpu.WriteCR3(root)
+	cpu.SetRoot(root)
 	heapStart = uintptr(end)
 	return ""
 }
@@ -115,8 +114,9 @@ func Commit(addr, n uintptr) bool {
 		if !ok {
 			return false
 		}
-		*e = phys | present | writable | noExec | global
+		*e = leaf(phys, writable|noExec|global, 3)
 	}
+	published()
 	return true
 }
 

@@ -23,7 +23,7 @@ const EventChannel = 1 << 8
 
 // SchemaVersion is the layout of the arena. A domain that finds another must not
 // use the channel.
-const SchemaVersion = 3
+const SchemaVersion = 5
 
 // SchemaActive is the flag of a channel that works. It is cleared once, when the
 // channel becomes defunct, and never set again: the kernel has taken the memory of all
@@ -62,6 +62,31 @@ type Schema struct {
 	// buffer for ever: those from Buffers.Count on are large.
 	Packets, Buflets, Buffers, Large SchemaTable
 	Stats, Advisory                  SchemaTable
+	// Offloads is what the kernel does for the channel: see OffloadChecksum.
+	Offloads uint32
+	_        uint32
+}
+
+// What a domain may have the kernel do for a channel of the network (OpenRequest.Offloads,
+// Schema.Offloads). The card does it if it can, and else the kernel, while it copies.
+const (
+	// OffloadChecksum: PacketChecksum is heeded, and packets that arrive may be
+	// PacketVerified, whatever their transport checksum is then. Without it the field is
+	// forwarded as it is, both ways, and right in all that the kernel makes or changes.
+	OffloadChecksum = 1 << iota
+	// OffloadSegmentation: PacketGSO is heeded. Without it such a packet is not sent.
+	OffloadSegmentation
+	// OffloadAggregation: segments of a TCP stream may arrive as one packet. Without it each
+	// arrives alone, and what another domain or the card has left in one piece is cut.
+	OffloadAggregation
+	// OffloadsAll are all of them.
+	OffloadsAll = 1<<iota - 1
+)
+
+// OffloadsPossible says whether a channel can have a set of them: segments and what is put
+// together from them need sums.
+func OffloadsPossible(set uint32) bool {
+	return set&^OffloadsAll == 0 && (set&OffloadChecksum != 0 || set == 0)
 }
 
 // SchemaRing describes a ring.
@@ -236,6 +261,9 @@ type Stats struct {
 	Events, EventsLost uint64
 	// Advisories is how many entries the flow advisory table has; see Advisory.
 	Advisories uint64
+	// AdvisoryEdges changes whenever one of them has changed: it is brought up to date at
+	// once.
+	AdvisoryEdges uint64
 }
 
 // Record stands in front of each packet in a monitor's channel: the first Captured bytes

@@ -81,8 +81,12 @@ type OpenRequest struct {
 	// their link headers; 0: it is none. Only a domain whose manifest names it has any.
 	// The source of a frame that is sent is the interface's own, and may be left 0.
 	EtherType uint32
-	Channel   uint64 // answer: the number
-	Base      uint64 // answer: the arena's address
+	// Offloads is what the kernel is to do for a channel of the network: see
+	// OffloadChecksum.
+	Offloads uint32
+	_        uint32
+	Channel  uint64 // answer: the number
+	Base     uint64 // answer: the arena's address
 }
 
 // ResizeRequest gives a ring of a channel other slots. The domain does not use the ring

@@ -7,7 +7,8 @@ import "time"
 // controlled is one of them.
 type controlled struct {
 	flow Flow
-	// taken is how many of its packets were taken since, left how many have left, and
+	// taken is how many of its packets were taken since, but for those that were on their
+	// way (see Expect), left how many have left, and
 	// marks how many of these with a mark.
 	taken       int
 	left, marks uint64
@@ -63,6 +64,16 @@ func (q *Queue) pause(f *flowQueue, flow *Flow, k int32) (first bool) {
 	f.controlled = k
 	q.counts.Controlled++
 	return true
+}
+
+// Expect says that of a packet's flow, which was just told to pause for the first time, or of
+// others of its sender, n packets are on their way, behind that packet: they are taken, as the
+// sender cannot take them back.
+func (q *Queue) Expect(p *Packet, n int) {
+	i, _, _ := q.lookup(p)
+	if k := q.told(&q.flows[i], &p.Flow); k != none {
+		q.control.all[k].taken -= max(n, 0)
+	}
 }
 
 // release has all flows of a queue go on.

@@ -148,6 +148,44 @@ func TestTightSenderPauses(t *testing.T) {
 	w.ok()
 }
 
+// TestExpectedPackets: what is on its way when a flow is told to pause is taken, and as much as
+// the grace besides; then Refuses says what Enqueue does.
+func TestExpectedPackets(t *testing.T) {
+	for _, behind := range []int{0, 100, 700} {
+		w := newWorld(t, aqm.Config{Grace: 10})
+		p := udp(7, 1000)
+		w.must(20, p)
+		p.Tight = true
+		v := w.put(p)
+		if !v.First {
+			t.Fatal(v)
+		}
+		w.Expect(&p, behind)
+		p.Tight = false
+		taken := 0
+		for ; !w.Refuses(&p); taken++ {
+			if v := w.put(p); v.Outcome != aqm.QueuedControlled || v.First {
+				t.Fatalf("packet %d: %v", taken, v)
+			}
+		}
+		if taken != behind+10 {
+			t.Errorf("%d were taken, want %d and 10", taken, behind)
+		}
+		if v := w.put(p); v.Reason != aqm.FlowControlled {
+			t.Error(v)
+		}
+		other := udp(8, 1000)
+		if w.Refuses(&other) || w.put(other).Pause() {
+			t.Error("another flow is refused")
+		}
+		p.Responsive = true
+		if w.Refuses(&p) || w.put(p).Outcome == aqm.Refused {
+			t.Error("a sender that slows down by itself is refused")
+		}
+		w.ok()
+	}
+}
+
 // TestReleasedWhenEmpty: a flow whose packets are gone is released, however they went.
 func TestReleasedWhenEmpty(t *testing.T) {
 	for name, end := range map[string]func(*world){

@@ -22,18 +22,20 @@ type RingLimit struct {
 	inFlight int
 	// short says that packets were kept back since the last look.
 	short bool
-	// spare is the least that there was too much at any look since since.
-	spare int
-	since time.Duration
+	// spare is the least that there was too much at any look since since, and held the most
+	// that the ring had at any: with many short packets it takes less than the limit.
+	spare, held int
+	since       time.Duration
 	// learnt says that the limit is not the first one any more.
 	learnt bool
 
 	// looked is when the last look was, and busy that the card had work then. sent bytes
-	// in work are how fast it was of late.
+	// in work are how fast it was of late: rate.
 	looked time.Duration
 	busy   bool
 	sent   int
 	work   time.Duration
+	rate   Rate
 }
 
 const (
@@ -48,6 +50,9 @@ const (
 	// ringHold is how long there must be too much for the limit to shrink, ringHoldFirst
 	// how long for the first one to.
 	ringHold, ringHoldFirst = time.Second, 100 * time.Millisecond
+	// ringMost is the most that the ring is to hold by the card's rate: however late
+	// somebody looks, a packet is not to wait longer where nobody can help it.
+	ringMost = 10 * time.Millisecond
 	// ringWork is over how much of the card's time its rate is known.
 	ringWork = 100 * time.Millisecond
 )
@@ -72,6 +77,9 @@ func (r *RingLimit) Room() bool {
 	return false
 }
 
+// Full notes that the ring takes no more packets, whatever the limit says.
+func (r *RingLimit) Full() { r.short = true }
+
 // Sent notes that the ring was given n bytes.
 func (r *RingLimit) Sent(n int) { r.inFlight += n }
 
@@ -82,6 +90,7 @@ func (r *RingLimit) Completed(now time.Duration, n int) {
 		return
 	}
 	n = min(n, r.inFlight)
+	r.held = max(r.held, r.inFlight)
 	r.inFlight -= n
 	r.measure(now, n)
 	hold := ringHold
@@ -91,21 +100,34 @@ func (r *RingLimit) Completed(now time.Duration, n int) {
 	switch {
 	case !r.short:
 		// What was asked of the card was less than it can do: that says nothing.
-		r.since, r.spare = now, math.MaxInt
+		r.begin(now)
 	case r.inFlight == 0:
-		r.limit, r.learnt = min(r.limit+n, r.max), true
-		r.since, r.spare = now, math.MaxInt
+		r.limit, r.learnt = min(r.limit+n, r.most()), true
+		r.begin(now)
 	default:
 		// As much again as it has finished is to be there for the next look.
 		r.spare = min(r.spare, max(r.inFlight-n, 0))
 		if now-r.since >= hold {
-			r.learnt = r.learnt || r.spare > 0
-			r.limit = max(r.limit-r.spare, r.min)
-			r.since, r.spare = now, math.MaxInt
+			if r.spare > 0 {
+				r.learnt, r.limit = true, max(min(r.limit, r.held)-r.spare, r.min)
+			}
+			r.limit = min(r.limit, r.most())
+			r.begin(now)
 		}
 	}
 	r.short = false
 }
+
+// most is the greatest limit by the card's rate, if that is known.
+func (r *RingLimit) most() int {
+	if r.rate == 0 {
+		return r.max
+	}
+	return min(max(r.rate.Bytes(ringMost), r.min), r.max)
+}
+
+// begin begins to look for what is too much.
+func (r *RingLimit) begin(now time.Duration) { r.since, r.spare, r.held = now, math.MaxInt, 0 }
 
 // measure takes a look into account at which the card has finished n bytes. One that ran out
 // of work meanwhile was as fast at least.
@@ -113,28 +135,33 @@ func (r *RingLimit) measure(now time.Duration, n int) {
 	took := now - r.looked
 	known := r.busy && took > 0 && n > 0
 	r.looked, r.busy = now, r.inFlight > 0
-	if !known || !r.busy && (!r.short || rateOf(n, took) <= r.Rate()) {
+	if !known || !r.busy && (!r.short || rateOf(n, took) <= r.rate) {
 		return
+	}
+	if !r.busy {
+		r.sent, r.work = 0, 0 // what was known was too little
 	}
 	r.sent += n
 	if r.work += took; r.work > ringWork {
 		r.sent, r.work = r.sent/2, r.work/2
 	}
+	r.rate = rateOf(r.sent, r.work)
 }
 
 func rateOf(n int, took time.Duration) Rate { return Rate(float64(n) * 8 / took.Seconds()) }
 
 // Rate is how fast the card is, as far as it was seen at work without a pause; 0: not yet.
-func (r *RingLimit) Rate() Rate {
-	if r.work == 0 {
-		return 0
-	}
-	return rateOf(r.sent, r.work)
-}
+func (r *RingLimit) Rate() Rate { return r.rate }
 
 // Reset notes that the ring is empty, as the card was started anew.
 func (r *RingLimit) Reset() {
 	r.inFlight, r.short, r.spare, r.busy = 0, false, math.MaxInt, false
+}
+
+// Forget has the limit be the first one again: the caller works in another way from now on.
+func (r *RingLimit) Forget() {
+	r.limit, r.learnt, r.short = min(max(RingLimitFirst, r.min), r.max), false, false
+	r.begin(r.looked)
 }
 
 // Limit is the limit, InFlight what the ring holds, in bytes.

@@ -205,6 +205,23 @@ func TestRingLimitBegins(t *testing.T) {
 	}
 }
 
+// TestRingLimitForgets: a limit that begins anew is the first one, as soon as that is too much.
+func TestRingLimitForgets(t *testing.T) {
+	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: 10 * aqm.Megabit}
+	for range 2 {
+		for end := c.now + time.Second; c.now < end; {
+			c.pass(c.rate.Time(1514), 1514, plenty)
+		}
+		in := c.InFlight()
+		if c.Limit() > 4*1514 {
+			t.Errorf("the limit is %d", c.Limit())
+		}
+		if c.Forget(); c.Limit() != aqm.RingLimitFirst || c.InFlight() != in {
+			t.Errorf("the limit is %d, the ring has %d, want %d", c.Limit(), c.InFlight(), in)
+		}
+	}
+}
+
 // TestRingLimitRate: the rate is that of the link, whatever is asked of it, and follows it.
 func TestRingLimitRate(t *testing.T) {
 	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: 100 * aqm.Megabit}
@@ -232,4 +249,49 @@ func TestRingLimitRate(t *testing.T) {
 	c.rate = aqm.Gigabit
 	run(3*time.Second, plenty)
 	near(aqm.Gigabit)
+}
+
+// TestRingLimitOfFullRing: when the ring has no place for more packets, long before its limit,
+// what it holds is too much all the same.
+func TestRingLimitOfFullRing(t *testing.T) {
+	const places, packet = 256, 1514
+	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: 10 * aqm.Megabit}
+	for c.Limit() < 600_000 { // it ran dry with much in it
+		for c.Room() {
+			c.Sent(packet)
+		}
+		c.Completed(c.now, c.InFlight())
+	}
+	for end := c.now + 5*time.Second; c.now < end; {
+		c.pass(c.rate.Time(packet), packet, 0)
+		for c.Room() {
+			if c.InFlight() >= places*packet {
+				c.Full()
+				break
+			}
+			c.Sent(packet)
+			c.ring += packet
+		}
+	}
+	if c.Limit() > 4*packet {
+		t.Errorf("the limit is %d, the ring has %d", c.Limit(), c.InFlight())
+	}
+}
+
+// TestRingLimitOfLateLooks: who looks late now and then, so that the card runs dry, does not get
+// a ring in which packets wait for longer than is good.
+func TestRingLimitOfLateLooks(t *testing.T) {
+	for _, rate := range []aqm.Rate{10 * aqm.Megabit, 100 * aqm.Megabit} {
+		c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: rate}
+		for i := 0; c.now < 10*time.Second; i++ {
+			look := rate.Time(1514)
+			if i%50 == 49 {
+				look = 40 * ms
+			}
+			c.pass(look, 1514, plenty)
+		}
+		if most := rate.Bytes(20 * ms); c.Limit() > most {
+			t.Errorf("%d Mbit/s: the limit is %d, want %d at most", rate/aqm.Megabit, c.Limit(), most)
+		}
+	}
 }

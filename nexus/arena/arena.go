@@ -148,6 +148,9 @@ func slotsIn(segment []byte, n int) []abi.Slot {
 }
 
 // Stats returns the statistics that the domain reads.
+// SetOffloads has the schema tell what the kernel does for the domain.
+func (a *Arena) SetOffloads(set uint32) { (*abi.Schema)(a.base[Schema]).Offloads = set }
+
 func (a *Arena) Stats() *abi.Stats { return (*abi.Stats)(a.base[Stats]) }
 
 // Advisories returns chunk i of the advisory table, whose segment must be backed.

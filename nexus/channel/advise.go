@@ -92,6 +92,7 @@ func (c *Channel) Forget(id, generation uint32) bool {
 // none any more. c.mu is held.
 func (c *Channel) remove(number, id, generation uint32) {
 	if c.advisories.Remove(number, id, generation) {
+		c.edge()
 		c.post(abi.Slot{Index: id, Kind: abi.SlotAdvisory, Length: uint16(number)})
 	}
 }
@@ -118,6 +119,7 @@ func (c *Channel) PauseFlow(number, id, generation uint32) {
 
 func (c *Channel) pause(number, id, generation uint32) {
 	if c.advisories.Pause(number, id, generation) {
+		c.edge()
 		c.post(abi.Slot{Index: id, Kind: abi.SlotAdvisory, Length: uint16(number)})
 	}
 }
@@ -133,8 +135,15 @@ func (c *Channel) ReleaseFlow(number, id, generation uint32) {
 
 func (c *Channel) release(number, id, generation uint32) {
 	if c.advisories.Release(number, id, generation) {
+		c.edge()
 		c.post(abi.Slot{Index: id, Kind: abi.SlotAdvisory, Length: uint16(number)})
 	}
+}
+
+// edge shows the domain, which may be sending, that there is something to read. c.mu is held.
+func (c *Channel) edge() {
+	c.edges++
+	atomic.StoreUint64(&c.arena.Stats().AdvisoryEdges, c.edges)
 }
 
 // Passed notes that packets of a flow have left the queue in front of the card, and how

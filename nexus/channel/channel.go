@@ -55,8 +55,9 @@ type Channel struct {
 	refused atomic.Uint64
 	// posted are the slots of the event ring that the domain has not taken.
 	posted []abi.Slot
-	// advisories says which flows are to pause.
+	// advisories says which flows are to pause, and edges how often that has changed.
 	advisories *advisory.Table
+	edges      uint64
 	// sets are the packets and buffers, and packets, small and large point to them.
 	sets                  [3]set
 	packets, small, large *set
@@ -92,6 +93,8 @@ type Channel struct {
 	// held says that the domain was not told of what is in the rx ring, as it is
 	// below the low watermark, and starved that it is to be told nevertheless.
 	held, starved bool
+	// offloads is what the kernel does for the domain: see SetOffloads.
+	offloads uint32
 	// owed is the account of work that nobody was charged for yet.
 	owed atomic.Int64
 	// accepts is what Accepts returns; it changes with the alloc ring.
@@ -145,6 +148,7 @@ func New(a *arena.Arena, cookie uint64) *Channel {
 		b := a.Buflet(uint32(i))
 		b.Index, b.Limit = uint32(i), uint32(a.BufferSize(i))
 	}
+	c.SetOffloads(abi.OffloadsAll)
 	c.advisories = advisory.New(a.Segments(arena.Advisory), c.growAdvisories)
 	c.alloc, _ = a.Ring(abi.RingAlloc)
 	c.accepts.Store(int64(a.Accepts()))
@@ -153,6 +157,16 @@ func New(a *arena.Arena, cookie uint64) *Channel {
 	c.rings[abi.RingAlloc].Publish()
 	return c
 }
+
+// SetOffloads says what is done for the domain (abi.OffloadChecksum and its like), which the
+// schema tells it: all, if it is not called. It is called before anything is sent.
+func (c *Channel) SetOffloads(set uint32) {
+	c.offloads = set
+	c.arena.SetOffloads(set)
+}
+
+// Offloads is what is done for the domain.
+func (c *Channel) Offloads() uint32 { return c.offloads }
 
 // redzone is what marks a packet's metadata.
 func redzone(cookie uint64, i uint32) uint64 { return cookie ^ uint64(i)*abi.PacketSize }

@@ -105,6 +105,8 @@ type Packet struct {
 	// bytes.
 	SegmentSize, HeaderLen int
 	Class                  uint32
+	// Behind is how many packets are in the ring behind it.
+	Behind int
 	// Batch is that of all packets that are taken until the ring has no more.
 	Batch  uint32
 	pieces [abi.BufletsMax][]byte
@@ -206,7 +208,7 @@ func (c *Channel) internalize(v *view) error {
 	if total != v.length {
 		return ErrInternal
 	}
-	out.Batch = c.batch
+	out.Batch, out.Behind = c.batch, c.rings[abi.RingTx].Filled()
 	out.Length, out.Flow, out.Generation, out.Class = int(v.length), v.flow, v.generation, v.class
 	out.ChecksumStart, out.ChecksumOffset = int(v.checksumStart), int(v.checksumOffset)
 	out.Checksum = v.flags&abi.PacketChecksum != 0

@@ -23,4 +23,5 @@ func (c *Channel) show() {
 	atomic.StoreUint64(&s.Events, n.Events)
 	atomic.StoreUint64(&s.EventsLost, n.EventsLost)
 	atomic.StoreUint64(&s.Advisories, uint64(c.advisories.Len()))
+	atomic.StoreUint64(&s.AdvisoryEdges, c.edges)
 }

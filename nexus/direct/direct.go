@@ -173,30 +173,37 @@ func (c *Card) Room() (more bool) {
 		return false
 	}
 	c.began = c.now()
+	var began time.Duration
+	var last *netif.Backlog // whose work goes on since began
 	for _, e := range *c.ends.Load() {
 		if !e.stalled.Swap(false) {
 			continue
 		}
-		began := c.now()
+		if last != nil {
+			c.port.Worked(last, c.now()-began)
+		}
+		began, last = c.now(), &e.backlog
 		// A violation shows again when the domain asks for a sync.
 		if e.channel.ResumeUntil(e.send, c.over) == channel.ErrMore {
 			e.stalled.Store(true)
 			more = true
 		}
-		c.port.Worked(&e.backlog, c.now()-began)
 		if more = more || c.over(); more {
 			c.stalled.Store(true)
 			break
 		}
 	}
-	c.port.Flush()
+	c.port.Flush(last)
+	if last != nil {
+		c.port.Worked(last, c.now()-began)
+	}
 	return more
 }
 
 // Sync does what a notification asks for.
 func (e *End) Sync() error {
 	err := e.channel.Sync(e.send)
-	e.card.port.Flush()
+	e.card.port.Flush(&e.backlog)
 	return err
 }
 

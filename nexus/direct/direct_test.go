@@ -67,9 +67,9 @@ func (w *wire) Send(o *netif.Outgoing, to [6]byte) netif.Result {
 
 func (w *wire) Worked(b *netif.Backlog, work time.Duration) { b.Owe(work) }
 
-func (w *wire) Address() [6]byte { return own }
-func (w *wire) MTU() int         { return 1500 }
-func (w *wire) Flush()           { w.flushes++ }
+func (w *wire) Address() [6]byte     { return own }
+func (w *wire) MTU() int             { return 1500 }
+func (w *wire) Flush(*netif.Backlog) { w.flushes++ }
 
 // end is a domain's.
 type end struct {

@@ -3,7 +3,9 @@ package flowswitch
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/packet"
@@ -27,12 +29,16 @@ type candidate struct {
 	batch  uint32
 	behind *train
 	again  bool
+	// now is when it is looked at, and many says that it is to a group or to all, as far as
+	// that was asked.
+	now  time.Duration
+	many bool
 }
 
 // consider reads a packet's headers in the copy of its front.
 func (c *candidate) consider(head []byte, p *channel.Packet, behind *train) Reason {
 	c.head, c.length, c.segment, c.header = head, p.Length, p.SegmentSize, p.HeaderLen
-	c.flow, c.generation, c.batch, c.behind, c.again = p.Flow, p.Generation, p.Batch, behind, false
+	c.flow, c.generation, c.batch, c.behind, c.again, c.many = p.Flow, p.Generation, p.Batch, behind, false, false
 	var why packet.Reason
 	if c.in, why = packet.Parse(head, p.Length); why != packet.OK {
 		return ofPackets + Reason(why)
@@ -88,11 +94,11 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 		return TxProtocol
 	case in.More && (in.Proto == packet.TCP || isError(in) || whole(in)): // TCP finds the path's MTU, errors are short, the rest the kernel cuts
 		return TxFragment
-	case !s.mayReach(from, f, in):
+	case !s.mayReach(from, f, c):
 		return TxDestination
 	case c.segment == 0 && c.length > mtu && (in.Proto == packet.TCP || in.HasOptions || in.More):
 		return TxTooLong
-	case c.segment != 0 && (in.Proto != packet.TCP || c.header != in.HeaderLen+in.TransportLen ||
+	case c.segment != 0 && (from.Offloads()&abi.OffloadSegmentation == 0 || in.Proto != packet.TCP || c.header != in.HeaderLen+in.TransportLen ||
 		c.header+c.segment > mtu || c.segment < segmentMin || in.Flags&(packet.SYN|packet.RST) != 0):
 		return TxSegmentation
 	}
@@ -108,7 +114,7 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 			return TxQuote
 		}
 	}
-	v := s.table.Transmit(s.now(), f, flow.Claim{
+	v := s.table.Transmit(c.now, f, flow.Claim{
 		Port: from.ID, Flow: c.flow, Generation: c.generation, Segmented: c.segment != 0, Fragment: in.More, Again: c.again,
 	}, in)
 	if v.Goes() {
@@ -128,7 +134,7 @@ func (s *Switch) continues(f *flow.Flow, c *candidate, mtu int) Reason {
 	if why := s.source(f, &c.in); why != Admitted {
 		return why
 	}
-	return ofFlow(s.table.Continue(s.now(), f, &c.in, c.again).Reason)
+	return ofFlow(s.table.Continue(c.now, f, &c.in, c.again).Reason)
 }
 
 // source checks that the packet's source is an address of this machine. A flow that has one

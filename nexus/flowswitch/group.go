@@ -175,9 +175,11 @@ func (s *Switch) many(in *packet.Info) bool {
 // mayReach says whether a packet may go where it goes: to one machine, or to a group or to
 // all as a datagram of a flow that is in the group, or that may connect there, or to a group
 // as one of a protocol that is the domain's. f is nil for a packet without a flow.
-func (s *Switch) mayReach(from *attached, f *flow.Flow, in *packet.Info) bool {
+func (s *Switch) mayReach(from *attached, f *flow.Flow, c *candidate) bool {
+	in := &c.in
+	c.many = s.many(in)
 	switch {
-	case !s.many(in):
+	case !c.many:
 		return unicast(in)
 	case f == nil:
 		return false
@@ -203,7 +205,7 @@ func (x *sender) neighbours() {
 	}
 	x.fill = filler{pieces: append(append(x.whole[:0], x.out.Head), x.out.Body...)}
 	x.here.Head, x.here.Length, x.here.Verified, x.here.SegmentSize = x.out.Head, x.c.in.Length, x.out.Sum, 0
-	if a := s.deliver(f, &x.c.in, &x.here, &x.fronts); a != nil {
+	if a := s.deliver(x.c.now, f, &x.c.in, &x.here, &x.fronts); a != nil {
 		x.told.add(a)
 	}
 }

@@ -92,8 +92,8 @@ func (s *Switch) goOn(a *attached) {
 	// A violation shows again when the domain asks for a sync.
 	_ = a.Resume(a.send)
 	a.out.told.flush()
+	s.port.Flush(&a.out.backlog)
 	a.out.backlog.Owe(s.now() - began)
-	s.port.Flush()
 }
 
 // limited says whether the packet at hand, of n bytes, has to wait for the domain's rate. One
@@ -103,7 +103,7 @@ func (x *sender) limited(n int) bool {
 	if l == nil || !l.on.Load() || x.c.again && x.paid {
 		return false
 	}
-	wait := l.take(x.s.now(), n)
+	wait := l.take(x.c.now, n)
 	if wait > 0 {
 		x.from.later(wait)
 	}

@@ -70,7 +70,7 @@ func (x *sender) deliverHere(own *flow.Flow) {
 	// Its sum was left to a card that it does not pass; the memory is the same.
 	x.here.Head, x.here.Length = o.Head, x.c.in.Length
 	x.here.Verified, x.here.SegmentSize = o.Sum, o.SegmentSize
-	if a := s.deliver(f, &x.c.in, &x.here, &x.fronts); a != nil {
+	if a := s.deliver(x.c.now, f, &x.c.in, &x.here, &x.fronts); a != nil {
 		x.told.add(a)
 	}
 }
@@ -101,7 +101,7 @@ func (s *Switch) Inside(in *netif.Arrived) bool {
 	if f == nil {
 		return false
 	}
-	if a := s.deliver(f, &info, in, &fronts{}); a != nil {
+	if a := s.deliver(s.now(), f, &info, in, &fronts{}); a != nil {
 		a.Flush()
 	}
 	return true

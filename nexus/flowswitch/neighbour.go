@@ -106,7 +106,7 @@ func (s *Switch) report(f *flow.Flow, key *packet.Key, what [2]byte) {
 		return
 	}
 	rest := filler{pieces: [][]byte{b}}
-	if a := s.deliver(f, &in, &netif.Arrived{Head: b, Length: len(b), Verified: true, Fill: rest.fill}, &fronts{}); a != nil {
+	if a := s.deliver(s.now(), f, &in, &netif.Arrived{Head: b, Length: len(b), Verified: true, Fill: rest.fill}, &fronts{}); a != nil {
 		a.Flush()
 	}
 }

@@ -3,7 +3,9 @@ package flowswitch
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/netif"
@@ -16,7 +18,15 @@ func (s *Switch) Match(head []byte, length int) any {
 	if s.attachments.Load() == 0 {
 		return nil
 	}
-	s.since = s.now()
+	if !s.timed {
+		s.since = s.now()
+	}
+	to := s.match(head, length)
+	s.timed = to != nil // what is done for the host stack is nobody's
+	return to
+}
+
+func (s *Switch) match(head []byte, length int) any {
 	in, why := packet.Parse(head, length)
 	if why != packet.OK || !s.destined(&in) || !s.outside(in.SrcAddr()) {
 		return nil
@@ -137,7 +147,7 @@ func (s *Switch) give(f *flow.Flow, info *packet.Info, in *netif.Arrived) {
 		s.dropRx(RxStrayError)
 		return
 	}
-	a := s.deliver(f, info, in, &s.fronts)
+	a := s.deliver(s.since, f, info, in, &s.fronts)
 	if a == nil {
 		a = s.channel(f.Port) // what is dropped was work too
 	}
@@ -150,12 +160,13 @@ func (s *Switch) give(f *flow.Flow, info *packet.Info, in *netif.Arrived) {
 	}
 	now := s.now()
 	s.port.Worked(&a.out.backlog, now-s.since)
-	s.since = now
+	s.since, s.timed = now, true
 }
 
 // part takes a fragment. A packet that has become whole goes to its flow, or to the
 // host stack.
 func (s *Switch) part(in *netif.Arrived) {
+	s.timed = false // whose it is shows when it is whole
 	b := make([]byte, in.Length)
 	in.Fill(b)
 	whole, _ := s.parts.Add(s.now(), b)
@@ -177,8 +188,7 @@ func (s *Switch) part(in *netif.Arrived) {
 }
 
 // deliver gives a packet to the flow's channel, which it returns.
-func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived, at *fronts) *attached {
-	now := s.now()
+func (s *Switch) deliver(now time.Duration, f *flow.Flow, info *packet.Info, in *netif.Arrived, at *fronts) *attached {
 	switch {
 	case isError(info):
 	case !info.First(): // of a packet of this machine
@@ -207,15 +217,23 @@ func (s *Switch) deliver(f *flow.Flow, info *packet.Info, in *netif.Arrived, at 
 	if f.Branched() && info.First() && !isError(info) {
 		var head []byte
 		head, fill = at.read(in.Length, in.Fill)
-		f = f.Branch(s.now(), info, head[min(len(head), info.HeaderLen+info.TransportLen):])
+		f = f.Branch(now, info, head[min(len(head), info.HeaderLen+info.TransportLen):])
 	}
 	d := channel.Delivery{
 		Length: in.Length, Verified: in.Verified, SegmentSize: in.SegmentSize,
 		Flow: f.ID, Generation: f.Generation,
 	}
 	a.used.Store(int64(now))
-	if !a.Channel.Deliver(&d, fill) {
-		s.dropRx(RxNoRoom)
+	if a.Offloads() == abi.OffloadsAll {
+		if !a.Channel.Deliver(&d, fill) {
+			s.dropRx(RxNoRoom)
+			return nil
+		}
+		return a
+	}
+	came, lost := s.plain.deliver(a, info, &d, fill)
+	s.drops.rx[RxNoRoom].Add(uint64(lost))
+	if came == 0 {
 		return nil
 	}
 	return a
@@ -229,4 +247,5 @@ func (s *Switch) Flush() {
 		s.news[i] = nil
 	}
 	s.news = s.news[:0]
+	s.timed = false
 }

@@ -37,11 +37,33 @@ func (s *Switch) Reap() {
 		s.leaveAll(e.Flow)
 		s.forget(e.Flow)
 		s.freeProtocol(e.Flow)
-		if e.Send && s.sendReset(&e.RST) == netif.Full {
-			s.owe(e.RST)
-		}
 	}
-	s.port.Flush()
+	s.tell(ended)
+	s.port.Flush(nil)
+}
+
+// tell sends the peers of flows that have ended their resets, in order. Those for which the card
+// has no room wait for it, if not more of them do than a switch has flows.
+func (s *Switch) tell(ended []flow.Ended) {
+	o, waits := &s.owed, false
+	o.mu.Lock()
+	for i := range ended {
+		e := &ended[i]
+		if !e.Send || len(o.list) == 0 && s.sendReset(&e.RST) != netif.Full {
+			continue
+		}
+		if len(o.list) == FlowsMax {
+			s.dropTx(TxUnreachable)
+			continue
+		}
+		o.list, waits = append(o.list, e.RST), true
+	}
+	o.mu.Unlock()
+	if waits {
+		// Room that came before it was known that resets wait is not told again.
+		s.stalled.Store(true)
+		s.pay()
+	}
 }
 
 // sendReset tells a peer that its connection is over. Full: the card takes nothing now.
@@ -55,21 +77,6 @@ func (s *Switch) sendReset(r *flow.RST) netif.Result {
 	}
 	// A neighbour that is not known is not asked for: nobody accounts for that.
 	return s.port.Output(&netif.Outgoing{Head: b, IP: len(b) - 20, Transport: 20, Remote: remote}, &netif.Hop{})
-}
-
-// owe has a reset wait for the card, if not more of them do than a switch has flows.
-func (s *Switch) owe(r flow.RST) {
-	o := &s.owed
-	o.mu.Lock()
-	if len(o.list) < FlowsMax {
-		o.list = append(o.list, r)
-	} else {
-		s.dropTx(TxUnreachable)
-	}
-	o.mu.Unlock()
-	// Room that came before it was known that a reset waits is not told again.
-	s.stalled.Store(true)
-	s.pay()
 }
 
 // pay sends the resets that wait, as far as the card has room.

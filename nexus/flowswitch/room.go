@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/netif"
 )
 
 // This file owns what happens when the card has room again.
@@ -30,6 +31,8 @@ func (s *Switch) Room() (more bool) {
 	r := &s.resumer
 	r.began = s.now()
 	list, first := s.list(), true
+	var began time.Duration
+	var last *netif.Backlog // whose work goes on since began
 	at, _ := slices.BinarySearchFunc(list, r.last+1, (*attached).compare)
 	for i := range list {
 		a := list[(at+i)%len(list)]
@@ -39,13 +42,15 @@ func (s *Switch) Room() (more bool) {
 		if first {
 			r.last, first = a.ID, false
 		}
-		began := s.now()
+		if last != nil {
+			s.port.Worked(last, s.now()-began)
+		}
+		began, last = s.now(), &a.out.backlog
 		// A violation shows again when the domain asks for a sync.
 		if more = a.ResumeUntil(a.send, r.over) == channel.ErrMore; more {
 			a.stalled.Store(true)
 		}
 		a.out.told.flush()
-		s.port.Worked(&a.out.backlog, s.now()-began)
 		if more || r.over() {
 			// Those behind it are told that they are next, if they wait.
 			r.last, more = a.ID, true
@@ -53,6 +58,9 @@ func (s *Switch) Room() (more bool) {
 			break
 		}
 	}
-	s.port.Flush()
+	s.port.Flush(last)
+	if last != nil {
+		s.port.Worked(last, s.now()-began)
+	}
 	return more
 }

@@ -50,6 +50,7 @@ type Switch struct {
 	whole sync.Mutex
 	owed  owed
 	rules steer.Rules
+	plain plain
 
 	// attachments is how many channels there are: without one nothing is looked up.
 	attachments atomic.Int32
@@ -57,11 +58,12 @@ type Switch struct {
 	stalled atomic.Bool
 
 	// What follows belongs to the receiver's goroutine: the channels that were
-	// given packets since the last Flush, and the packet that Match looked at last, and
-	// when.
+	// given packets since the last Flush, and the packet that Match looked at last. since is
+	// when the work for it began, if timed: when that for the one before ended.
 	news    []*attached
 	arrived packet.Info
 	since   time.Duration
+	timed   bool
 	parts   *packet.Reassembler
 	fronts  fronts
 	resumer resumer
@@ -213,7 +215,7 @@ func (s *Switch) endFlows(c *attached) {
 	if last {
 		s.names.ReleaseOwner(netns.Owner(c.Owner))
 	}
-	s.port.Flush()
+	s.port.Flush(nil)
 }
 
 func (a *attached) compare(id uint32) int { return cmp.Compare(a.ID, id) }
@@ -265,6 +267,6 @@ func (s *Switch) Sync(c *channel.Channel) error {
 	a.used.Store(int64(s.now()))
 	err := a.Sync(a.send)
 	a.out.told.flush()
-	s.port.Flush()
+	s.port.Flush(&a.out.backlog)
 	return err
 }

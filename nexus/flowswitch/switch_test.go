@@ -147,13 +147,18 @@ func newStack(t testing.TB, l stack.LinkEndpoint, a netip.Addr) *stack.Stack {
 func (w *world) arrive(packet []byte) bool {
 	w.rx.Lock()
 	defer w.rx.Unlock()
+	defer w.sw.Flush()
+	return w.arriveQuietly(packet)
+}
+
+// arriveQuietly is one of a batch whose end is the caller's to tell.
+func (w *world) arriveQuietly(packet []byte) bool {
 	to := w.sw.Match(packet[:min(len(packet), 128)], len(packet))
 	if to == nil {
 		return false
 	}
 	rest := packet
 	w.sw.Deliver(to, &netif.Arrived{Head: packet, Length: len(packet), Verified: true, Fill: func(piece []byte) { rest = rest[copy(piece, rest):] }})
-	w.sw.Flush()
 	return true
 }
 
@@ -232,7 +237,7 @@ func (w *world) Neighbour(remote netip.Addr) netip.Addr {
 // Input implements netif.Port.
 func (w *world) Input(packet []byte) { w.hosts = append(w.hosts, packet) }
 
-func (w *world) Flush() {}
+func (w *world) Flush(*netif.Backlog) {}
 
 // Inward implements netif.Port.
 func (w *world) Inward(o *netif.Outgoing) netif.Result {

@@ -62,6 +62,7 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.refused(why)
 		return true
 	}
+	x.c.now = s.now()
 	x.c.again = before.length != 0 && before == waitingOf(&x.c.in)
 	f := s.outgoing(&x.c)
 	if why := s.admit(x.from, f, &x.c); why != Admitted {
@@ -80,7 +81,7 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.passed(f)
 		return true
 	}
-	if !x.c.again && s.many(&x.c.in) {
+	if !x.c.again && x.c.many {
 		x.neighbours() // once, whatever the packet waits for
 	}
 	if x.limited(x.c.in.Length) {
@@ -146,7 +147,7 @@ func (x *sender) describe(p *channel.Packet) {
 	*o = netif.Outgoing{
 		Head: x.head[:headers], IP: in.HeaderLen, Transport: in.TransportLen,
 		PayloadLen: in.Length - headers, Remote: in.DstAddr(), SegmentSize: p.SegmentSize, Fragment: in.Fragment(),
-		Channel: x.from.ID, Class: p.Class, Backlog: &x.backlog,
+		Channel: x.from.ID, Class: p.Class, Backlog: &x.backlog, Behind: p.Behind,
 	}
 	// What was copied and checked is not read again: the body begins behind it.
 	o.Body = append(x.body[:0], x.head[headers:min(x.n, in.Length)])
@@ -159,7 +160,7 @@ func (x *sender) describe(p *channel.Packet) {
 		o.Body = append(o.Body, b[skip:])
 		skip = 0
 	}
-	if p.Checksum && p.ChecksumStart == in.HeaderLen && !in.Fragment() {
+	if p.Checksum && x.from.Offloads()&abi.OffloadChecksum != 0 && p.ChecksumStart == in.HeaderLen && !in.Fragment() {
 		switch {
 		case in.Proto == packet.TCP && p.ChecksumOffset == 16, in.Proto == packet.UDP && p.ChecksumOffset == 6:
 			o.Sum, o.SumOffset = true, p.ChecksumOffset

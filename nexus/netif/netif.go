@@ -76,8 +76,10 @@ type Outgoing struct {
 	Channel, Flow, Generation uint32
 	Class                     uint32
 	Backlog                   *Backlog
-	// Advised says that the flow can be told to pause.
+	// Advised says that the flow can be told to pause. Behind is how many packets of the
+	// channel are on their way behind it, which its domain cannot take back then.
 	Advised bool
+	Behind  int
 }
 
 // Result is what became of a packet.
@@ -118,8 +120,9 @@ type Port interface {
 	// FragmentID returns the ID for fragments that no others of the machine have while
 	// they may be on their way.
 	FragmentID() uint32
-	// Flush tells the card of what was sent.
-	Flush()
+	// Flush tells the card of what was sent. What it does for others meanwhile is taken off
+	// the account of by, which is charged for the call; nil: nobody is.
+	Flush(by *Backlog)
 	// Resolve finds the way to a peer out and calls done, once and from any
 	// goroutine, when it is known (true) or known not to exist.
 	Resolve(remote netip.Addr, done func(ok bool))
@@ -181,6 +184,9 @@ type Receiver interface {
 	// Match says whose a packet is, by its front and its length in bytes; nil:
 	// the host stack's.
 	Match(head []byte, length int) any
+	// Merges says whether packets of one TCP stream may be delivered as one to whom Match has
+	// named.
+	Merges(to any) bool
 	// Deliver gives a packet to whom Match has named.
 	Deliver(to any, p *Arrived)
 	// Flush ends a batch.
@@ -203,8 +209,8 @@ type FramePort interface {
 	// Address is the card's link address.
 	Address() [6]byte
 	MTU() int
-	Flush()
-	// Worked is that of Port.
+	// Flush and Worked are those of Port.
+	Flush(by *Backlog)
 	Worked(b *Backlog, work time.Duration)
 }
 

@@ -60,6 +60,13 @@ func (t *Turn) For(b *Backlog, work time.Duration, packets int) {
 	t.shares = append(t.shares, share{b, packets})
 }
 
+// Known says that so much of what the turn takes is on somebody's account already.
+func (t *Turn) Known(work time.Duration) {
+	if t != nil {
+		t.known += work
+	}
+}
+
 // End ends it. What it took beside the work that is known (the card's interrupt, its rings, a
 // first look at each frame) is shared by those whose packets there were.
 func (t *Turn) End(now time.Duration) {

@@ -28,6 +28,10 @@ func TestTurn(t *testing.T) {
 			turn.For(a, 20, 1)
 		}, 110, 50 + 30, 10 + 10, 110},
 		{"work without packets", false, func() { turn.For(a, 30, 0) }, 50, 30, 0, 50},
+		{"work that is on an account", false, func() {
+			turn.Known(20)
+			turn.For(a, 10, 1)
+		}, 50, 10 + 20, 0, 50},
 		{"a domain has run in between", true, func() { turn.For(a, 30, 2) }, 1000, 30, 0, 30},
 		{"more work than there is time", false, func() { turn.For(a, 80, 2) }, 50, 80, 0, 50},
 	} {

@@ -91,6 +91,23 @@ func TestParseIperf(t *testing.T) {
 	}
 }
 
+func TestParseShaped(t *testing.T) {
+	const said = `    shaped_test.go:250: fifo: echo p50 300.8ms, p99 626.6ms, 946.8ms by the host's clock, 0 lost; file 0.75 Mbit/s
+    shaped_test.go:250: aqm: echo p50 900µs, p99 14.2ms, 20ms by the host's clock
+    shaped_test.go:250: fifo: echo p50 300ms, p99 1.1s, 946.8ms by the host's clock
+    shaped_test.go:280: aqm, beside one that does not pause: echo p50 36.6ms, p99 211.9ms, 365.9ms by the host's clock
+`
+	got, err := parseShaped([]byte(said))
+	if err != nil || !slices.Equal(got["fifo"], []time.Duration{626600 * time.Microsecond, 1100 * time.Millisecond}) || !slices.Equal(got["aqm"], []time.Duration{14200 * time.Microsecond}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"", "ok", "x: fifo: echo p50 1ms, p99 1ms,"} {
+		if got, err := parseShaped([]byte(bad)); err == nil {
+			t.Errorf("%q gave %v", bad, got)
+		}
+	}
+}
+
 func TestModulesAreFoundInOrder(t *testing.T) {
 	tree := t.TempDir()
 	for _, f := range []string{"kernel/net/failover.ko", "kernel/drivers/virtio/virtio-ring.ko.xz"} {

@@ -20,6 +20,7 @@ import (
 
 const (
 	kernelPattern = "/boot/vmlinuz-*-cloud-amd64"
+	cloud         = "-cloud-"
 	guestPackage  = "github.com/sluice-os/sluice/qemutest/bench/guest"
 	installLinux  = "sudo apt-get install --no-install-recommends linux-image-cloud-amd64 nginx-light iperf3"
 	nginxPath     = "/usr/sbin/nginx"
@@ -58,8 +59,17 @@ var errNotInstalled = errors.New("not installed")
 // makeLinux writes the initramfs to dir and returns the guest. The error is
 // errNotInstalled when a package is missing.
 func makeLinux(ctx context.Context, dir string, s settings) (guest, error) {
-	kernel, version, err := findKernel()
+	return makeLinuxOf(ctx, dir, s, kernelPattern, modules[s.Machine == "microvm"])
+}
+
+// makeLinuxOf does so with the newest kernel of a pattern and with modules, loaded in their
+// order.
+func makeLinuxOf(ctx context.Context, dir string, s settings, pattern, modules string) (guest, error) {
+	kernel, version, err := findKernel(pattern)
 	if err != nil {
+		return guest{}, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return guest{}, err
 	}
 	if _, err := os.Stat(nginxPath); err != nil {
@@ -71,7 +81,7 @@ func makeLinux(ctx context.Context, dir string, s settings) (guest, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return guest{}, fmt.Errorf("%s: %w: %s", strings.Join(build.Args, " "), err, bytes.TrimSpace(out))
 	}
-	records, err := initramfs(ctx, program, "/lib/modules/"+version, modules[s.Machine == "microvm"])
+	records, err := initramfs(ctx, program, "/lib/modules/"+version, modules)
 	if err != nil {
 		return guest{}, err
 	}
@@ -82,15 +92,19 @@ func makeLinux(ctx context.Context, dir string, s settings) (guest, error) {
 	return g, writeArchive(g.Initrd, records)
 }
 
-// findKernel returns the newest installed kernel that has its modules.
-func findKernel() (path, version string, err error) {
-	found, err := filepath.Glob(kernelPattern)
+// findKernel returns the newest installed kernel of a pattern that has its modules. A cloud
+// kernel is one only of a pattern that says so.
+func findKernel(pattern string) (path, version string, err error) {
+	found, err := filepath.Glob(pattern)
 	if err != nil {
 		return "", "", err
 	}
 	var newest time.Time
 	for _, f := range found {
 		v := strings.TrimPrefix(filepath.Base(f), "vmlinuz-")
+		if strings.Contains(v, cloud) != strings.Contains(pattern, cloud) {
+			continue
+		}
 		info, err := os.Stat(f)
 		if err != nil {
 			continue
@@ -100,7 +114,7 @@ func findKernel() (path, version string, err error) {
 		}
 	}
 	if path == "" {
-		return "", "", fmt.Errorf("%s with its modules: %w", kernelPattern, errNotInstalled)
+		return "", "", fmt.Errorf("%s with its modules: %w", pattern, errNotInstalled)
 	}
 	return path, version, nil
 }

@@ -42,7 +42,10 @@ type guest struct {
 	// Serve overrides what a Linux guest is asked to start.
 	Serve string
 	Extra []string // arguments of QEMU
-	More  []qemu.Card
+	// Card is the network card, as qemu.Config has it, and Firmware what starts Image, a
+	// disk.
+	Card, Firmware string
+	More           []qemu.Card
 }
 
 // What a Linux guest starts; Sluice always serves everything.
@@ -57,6 +60,7 @@ func (g guest) args(machine string, n network, memory int, serve string) ([]stri
 	c := qemu.Config{
 		Machine: machine, Memory: memory, Image: g.Image, Append: g.Append,
 		Accel: os.Getenv("ACCEL"), Netdev: n.netdev(), MAC: guestMAC, More: g.More, Extra: g.Extra,
+		Card: g.Card, Firmware: g.Firmware,
 	}
 	if g.Initrd != "" {
 		c.Extra = append(slices.Clone(c.Extra), "-initrd", g.Initrd)
@@ -101,7 +105,7 @@ func (p *plan) boot(ctx context.Context, n network, g guest, memory int, serve s
 	m := &machine{guest: g, net: n, cmd: cmd, keys: keys, log: path, exited: make(chan struct{})}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%s: %w", qemu.Program, err)
+		return nil, fmt.Errorf("%s: %w", cmd.Path, err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

@@ -28,7 +28,20 @@ type measure struct {
 	linuxOnly bool
 }
 
-var measures = []measure{
+// measures are all rows but those of the path.
+var measures = append(ownMeasures, moreMeasures()...)
+
+// moreMeasures are those of cards and disks.
+func moreMeasures() (list []measure) {
+	for _, m := range cardMeasures {
+		row := m.measure
+		row.take = nil // on guests of their own: see takeCards
+		list = append(list, row)
+	}
+	return append(list, diskMeasures...)
+}
+
+var ownMeasures = []measure{
 	{name: "boot", title: "exec of QEMU to first HTTP answer", unit: "s",
 		wanted: "ratio <= 0.25", met: func(_, ratio float64) bool { return ratio <= 0.25 }},
 	{name: "size", title: "image (kernel and initramfs)", unit: "MB",
@@ -67,6 +80,9 @@ var measures = []measure{
 	{name: "crowd-idle", title: "of an idle one", unit: "KiB",
 		wanted: "< 256 KiB", met: func(sluice, _ float64) bool { return sluice < 256 }},
 	{name: "connection-memory", title: "memory of an idle connection", unit: "KiB"},
+	{name: "shaped-fifo", title: "small packets on 10 Mbit/s, p99, plain queue", unit: "ms"},
+	{name: "shaped", title: "the same, class queue", unit: "ms",
+		wanted: "< 20 ms", met: func(sluice, _ float64) bool { return sluice < 20 }},
 	{name: "iperf-in", title: "iperf3, in", unit: "Mbit/s", take: takeIperf(), linuxOnly: true},
 	{name: "iperf-out", title: "iperf3, out", unit: "Mbit/s", take: takeIperf("-R"), linuxOnly: true},
 }
@@ -80,6 +96,9 @@ func measureNames() []string {
 		names = append(names, m.name)
 	}
 	for _, m := range stageMeasures {
+		names = append(names, m.name)
+	}
+	for _, m := range offloadMeasures {
 		names = append(names, m.name)
 	}
 	return names

@@ -22,9 +22,13 @@ type plan struct {
 	Guests  []guest // Sluice first; Linux where it can be had
 	Domains domainImages
 	Path    []guest
-	Crowd   string   // an image; "" for none
-	Defunct string   // likewise
-	Notes   []string // what cannot be measured, and why
+	Cards   []guest // with Intel's cards
+	Disks   []guest // that start from one
+	// Offloads are domains that ask for some of them.
+	Offloads []guest
+	Crowd    string   // an image; "" for none
+	Defunct  string   // likewise
+	Notes    []string // what cannot be measured, and why
 }
 
 // work is the folder for consoles and the Linux guest.
@@ -34,7 +38,7 @@ func (p *plan) work() string { return filepath.Join(p.Build, "bench") }
 func prepare(ctx context.Context, s settings) (plan, error) {
 	p := plan{settings: s}
 	var err error
-	if p.QEMU, err = qemu.Find(); err != nil {
+	if p.QEMU, err = qemu.Find(s.Machine); err != nil {
 		return p, err
 	}
 	image, err := os.ReadFile(s.Image)
@@ -89,6 +93,25 @@ func prepare(ctx context.Context, s settings) (plan, error) {
 			p.Notes = append(p.Notes, fmt.Sprintf("no path of domains: %v", err))
 		}
 	}
+	if p.wantsCard("e1000") || p.wantsCard("e1000e") {
+		progress("making the guests with Intel's cards")
+		if p.Cards, err = makeCards(ctx, &p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no cards of Intel's: %v", err))
+		}
+	}
+	if p.wantsDisks() {
+		progress("making the disks")
+		if p.Disks, err = makeDisks(&p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no disks: %v", err))
+		}
+	}
+	if p.wantsOffloads() {
+		progress("making the guests with some offloads")
+		if p.Offloads, err = makeOffloads(ctx, &p); err != nil {
+			p.Notes = append(p.Notes, fmt.Sprintf("no offloads: %v", err))
+			p.Offloads = nil
+		}
+	}
 	for _, note := range p.Notes {
 		progress("%s", note)
 	}
@@ -120,7 +143,19 @@ func (p *plan) measure(ctx context.Context, n network) error {
 	if err := p.takeStages(ctx, n, r); err != nil {
 		return err
 	}
+	if err := p.takeCards(ctx, n, r); err != nil {
+		return err
+	}
+	if err := p.takeDisks(ctx, n, r); err != nil {
+		return err
+	}
 	if err := p.takeForwarding(ctx, n, r); err != nil {
+		return err
+	}
+	if err := p.takeOffloads(ctx, n, r); err != nil {
+		return err
+	}
+	if err := p.takeShaped(ctx, r); err != nil {
 		return err
 	}
 	for run := range p.Runs {

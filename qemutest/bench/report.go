@@ -50,6 +50,8 @@ type results struct {
 	Rows    []*row            `json:"measures"`
 	Path    []*pathRow        `json:"path,omitempty"`
 	Stages  []*stageRow       `json:"instructions,omitempty"`
+	// Offloads are those of a domain's TCP; ratios are to Linux.
+	Offloads []*pathRow `json:"offloads,omitempty"`
 }
 
 // newResults returns a table without values.
@@ -63,7 +65,7 @@ func (p *plan) newResults(n network) *results {
 	}
 	for _, g := range p.Guests {
 		if args, err := g.args(p.Machine, n, p.Memory, serveAll); err == nil {
-			r.Lines[g.Name] = qemu.Shell(args)
+			r.Lines[g.Name] = qemu.Shell(p.Machine, args)
 		}
 	}
 	for _, m := range measures {
@@ -215,6 +217,7 @@ func (r *results) print(out io.Writer) {
 	}
 	r.printPath(out)
 	r.printStages(out)
+	r.printOffloads(out)
 	for _, n := range r.Notes {
 		fmt.Fprintf(out, "\nnote: %s\n", n)
 	}

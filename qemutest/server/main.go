@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -144,6 +145,9 @@ func main() {
 			say("refused "+words[1], refused(words[1]))
 		case words[0] == "flood":
 			say("flood "+words[1], flood(words[1]))
+		case words[0] == "pour":
+			n, err := pour(words[1], words[2], words[3])
+			say(fmt.Sprintf("pour %s %d", words[1], n), err)
 		case words[0] == "ask":
 			took, err := ask(words[1], words[2])
 			say(fmt.Sprintf("ask %s %s in %dus", words[1], words[2], took.Microseconds()), err)
@@ -273,6 +277,35 @@ func ask(address, count string) (time.Duration, error) {
 	}
 	return time.Since(began), nil
 }
+
+// pour sends datagrams of so many bytes for a time, each with its number, as fast as Write lets
+// it, and returns how many they were. Its socket stays open: the last ones may have to wait.
+func pour(address, size, span string) (n uint64, err error) {
+	length, err := strconv.Atoi(size)
+	if err != nil || length < 8 {
+		return 0, fmt.Errorf("%q: want a length of 8 or more", size)
+	}
+	d, err := time.ParseDuration(span)
+	if err != nil {
+		return 0, err
+	}
+	c, err := net.Dial("udp", address)
+	if err != nil {
+		return 0, err
+	}
+	poured = append(poured, c)
+	b := make([]byte, length)
+	for end := time.Now().Add(d); time.Now().Before(end); n++ {
+		binary.BigEndian.PutUint64(b, n)
+		if _, err := c.Write(b); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// poured are the sockets of pour.
+var poured []net.Conn
 
 // flood sends 8 MB to an echo and compares what comes back, which it reads as it
 // comes.

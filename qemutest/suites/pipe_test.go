@@ -21,7 +21,8 @@ func TestInputFromAPipe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), qemu.Program, args...)
+			program, _ := qemu.Program(machine)
+			cmd := exec.CommandContext(t.Context(), program, args...)
 			cmd.Stdin = strings.NewReader("uptime\npoweroff\n")
 			out, err := cmd.CombinedOutput()
 			if err != nil {

@@ -104,7 +104,7 @@ func TestRunCommand(t *testing.T) {
 			if status := cmd.ProcessState.ExitCode(); status != c.status {
 				t.Errorf("status %d, want %d", status, c.status)
 			}
-			for _, want := range append(c.marks, qemu.Shell(args), "http://127.0.0.1:8080", "\n"+c.typed) {
+			for _, want := range append(c.marks, qemu.Shell("microvm", args), "http://127.0.0.1:8080", "\n"+c.typed) {
 				if missing(want) {
 					t.Errorf("%q was not printed", want)
 				}

@@ -315,8 +315,9 @@ func iperfs(t *testing.T) {
 	}
 	// What is on its way when a client has sent its part counts as sent only.
 	moved := func(r results) bool { return r.Sent.Bytes >= 16<<20 && r.Received.Bytes >= 8<<20 }
-	// A second at 8 Mbit/s is 1000 datagrams.
-	arrived := func(r results) bool { return r.Sum.Packets > 900 && r.Sum.Lost < 50 }
+	// A second at 8 Mbit/s is 1000 datagrams. Of these a busy host loses some: those that come at
+	// once when it has let the machine wait.
+	arrived := func(r results) bool { return r.Sum.Packets > 900 && r.Sum.Lost < r.Sum.Packets/4 }
 	for _, c := range []struct {
 		name, host, args string
 		enough           func(results) bool
@@ -324,9 +325,15 @@ func iperfs(t *testing.T) {
 		{"tcp", tapGuest, "-n 16M", moved},
 		{"tcp reverse", tapGuest, "-n 16M -R", moved},
 		{"tcp6 parallel", tapGuest6, "-n 16M -P 4", moved},
+		{"tcp, 8 flows", tapGuest, "-n 16M -P 8", moved},
+		{"tcp reverse, 8 flows", tapGuest, "-n 16M -P 8 -R", moved},
+		{"tcp, 64 flows", tapGuest, "-n 24M -P 64 -w 32K", moved},
+		{"tcp reverse, 64 flows", tapGuest, "-n 16M -P 64 -R", moved},
 		{"udp", tapGuest, "-u -t 1 -b 8M -l 1000", arrived},
 		{"udp reverse", tapGuest, "-u -t 1 -b 8M -l 1000 -R", arrived},
 		{"udp6", tapGuest6, "-u -t 1 -b 8M -l 1000", arrived},
+		{"udp, 8 flows", tapGuest, "-u -t 1 -b 1M -l 1000 -P 8", arrived},
+		{"udp reverse, 64 flows", tapGuest, "-u -t 1 -b 128K -l 1000 -P 64 -R", arrived},
 	} {
 		out := say(t, "iperf3", append([]string{"-J", "-c", c.host}, strings.Fields(c.args)...)...)
 		var r struct {

@@ -22,6 +22,11 @@ func (c *Channel) Advisories() uint32 {
 	return uint32(min(n, uint64(c.schema.Advisory.Count)))
 }
 
+// AdvisoryEdges is another number whenever an entry has changed. It may be called at any time.
+func (c *Channel) AdvisoryEdges() uint64 {
+	return atomic.LoadUint64(&(*abi.Stats)(c.at(c.schema.Stats.Offset)).AdvisoryEdges)
+}
+
 // AdvisoryAt returns what an entry says, whosever it is; false: it is nobody's, or became
 // another one's meanwhile, of which there will be an event.
 func (c *Channel) AdvisoryAt(number uint32) (a abi.Advisory, ok bool) {

@@ -36,6 +36,8 @@ type Channel struct {
 	lost   uint64 // abi.Stats.EventsLost when Events looked
 	// longest is what Longest has returned last.
 	longest atomic.Uint64
+	// offloads is what Offloads returns.
+	offloads uint32
 
 	// mu guards the free lists and the alloc and free rings.
 	mu      sync.Mutex
@@ -61,6 +63,7 @@ func New(base unsafe.Pointer, notify func()) (*Channel, error) {
 		c.attach(kind)
 	}
 	c.Longest()
+	c.offloads = c.schema.Offloads
 	n := int(c.schema.Rings[abi.RingAlloc].Count)
 	c.packets, c.small, c.large = make([]uint32, 0, n), make([]uint32, 0, n), make([]uint32, 0, n)
 	return c, nil
@@ -83,6 +86,9 @@ func (c *Channel) attach(kind int) {
 func (c *Channel) Active() bool {
 	return atomic.LoadUint32(&c.schema.Flags)&abi.SchemaActive != 0
 }
+
+// Offloads is what the kernel does for the channel: abi.OffloadChecksum and its like.
+func (c *Channel) Offloads() uint32 { return c.offloads }
 
 // Longest is the longest packet that Send can ever take, in bytes, or could when the
 // channel became defunct.

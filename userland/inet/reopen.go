@@ -57,7 +57,7 @@ func (n *node) renew(s *socket.Stack) error {
 
 // reopen has the kernel open the channel anew, with rings as they were.
 func (n *node) reopen() (*channel.Channel, error) {
-	r := &abi.OpenRequest{Channel: n.channel, Slots: n.link.Slots()}
+	r := &abi.OpenRequest{Channel: n.channel, Slots: n.link.Slots(), Offloads: offloads()}
 	copy(r.Schema[:], schema())
 	if control(abi.ControlReopen, unsafe.Pointer(r), unsafe.Sizeof(*r)) < 0 {
 		return nil, channel.ErrDefunct

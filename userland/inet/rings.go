@@ -30,14 +30,28 @@ func sizes() [abi.RingKinds]uint32 {
 	text, _ := syscall.Getenv(ringsVariable)
 	sizes, err := link.ParseSizes(text)
 	if err != nil {
-		fatal(err.Error())
+		fatal(ringsVariable, err.Error())
 	}
 	return sizes
 }
 
-// fatal ends the program: the environment asks for what cannot be.
-func fatal(problem string) {
-	rt.Process.Stdout(2, []byte("sluice: "+ringsVariable+": "+problem+"\n"))
+// offloadsVariable is the variable of the environment that says what the kernel is to do for the
+// channel: see link.ParseOffloads.
+const offloadsVariable = "SLUICE_OFFLOADS"
+
+// offloads returns what the environment asks for.
+func offloads() uint32 {
+	text, _ := syscall.Getenv(offloadsVariable)
+	set, err := link.ParseOffloads(text)
+	if err != nil {
+		fatal(offloadsVariable, err.Error())
+	}
+	return set
+}
+
+// fatal ends the program: a variable of the environment asks for what cannot be.
+func fatal(variable, problem string) {
+	rt.Process.Stdout(2, []byte("sluice: "+variable+": "+problem+"\n"))
 	rt.Process.Exit(2)
 }
 
@@ -58,7 +72,14 @@ func describe() []byte {
 		b = strconv.AppendInt(b, int64(r.Left), 10)
 		b = append(b, '}')
 	}
-	b = append(b, `},"stats":{`...)
+	b = append(b, `},"offloads":[`...)
+	for i, name := range link.OffloadNames(n.link.Offloads()) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `"`+name+`"`...)
+	}
+	b = append(b, `],"stats":{`...)
 	stats := n.link.Stats()
 	for i, part := range []struct {
 		name string

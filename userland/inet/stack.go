@@ -80,12 +80,12 @@ func newNode() *node {
 	n.addAddress(loopbackID, tcpip.AddrFrom4([4]byte{127, 0, 0, 1}), 8)
 	n.addAddress(loopbackID, tcpip.AddrFrom16([16]byte{15: 1}), 128)
 
-	request := &abi.OpenRequest{Slots: sizes()}
+	request := &abi.OpenRequest{Slots: sizes(), Offloads: offloads()}
 	copy(request.Schema[:], schema())
 	if e := control(abi.ControlOpen, unsafe.Pointer(request), unsafe.Sizeof(*request)); e < 0 {
 		if e == int64(abi.BadArgument) {
 			// The schema is one that there is.
-			fatal("the kernel refuses rings of these sizes: want powers of two, rx, tx, alloc and free 2 to 16384, event 2 to 1024")
+			fatal(ringsVariable, "the kernel refuses rings of these sizes: want powers of two, rx, tx, alloc and free 2 to 16384, event 2 to 1024")
 		}
 		n.routes(nil)
 		return n

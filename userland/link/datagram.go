@@ -122,7 +122,7 @@ func (e *Endpoint) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 		e.mu.Unlock()
 		return false
 	}
-	out := channel.Outgoing{Checksum: true, ChecksumOffset: udpSum}
+	out := channel.Outgoing{Checksum: e.does(abi.OffloadChecksum), ChecksumOffset: udpSum}
 	e.out.data = b
 	length := udpHeader + len(b)
 	if to.Addr().Is4() {
@@ -154,13 +154,19 @@ func (e *Endpoint) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	binary.BigEndian.PutUint16(udp, from.Port())
 	binary.BigEndian.PutUint16(udp[2:], to.Port())
 	binary.BigEndian.PutUint16(udp[4:], uint16(length))
-	// The sum of the pseudo header; the kernel or the card adds the rest.
+	// The sum of the pseudo header; the kernel or the card adds the rest, if it is to.
 	first := 12 // of the addresses
 	if to.Addr().Is6() {
 		first = 8
 	}
 	sum := checksum.Checksum(e.out.rest[first:out.ChecksumStart], uint16(protoUDP))
-	binary.BigEndian.PutUint16(udp[6:], checksum.Combine(sum, uint16(length)))
+	sum = checksum.Combine(sum, uint16(length))
+	if !out.Checksum {
+		if sum = ^checksum.Checksum(b, checksum.Checksum(udp[:udpSum], sum)); sum == 0 {
+			sum = 0xffff // 0 is for none (RFC 768)
+		}
+	}
+	binary.BigEndian.PutUint16(udp[udpSum:], sum)
 	out.Length = out.ChecksumStart + length
 
 	c := e.channel.Load()

@@ -65,6 +65,7 @@ type Endpoint struct {
 	// on: see pause.go.
 	paused map[abi.AdvisoryKey]*pausedFlow
 	told   bool
+	edges  uint64 // what AdvisoryEdges was when the table was looked at last
 	// parts are datagrams that are being cut.
 	parts   []parts
 	refused bool     // somebody waits for a call of room
@@ -134,6 +135,7 @@ func (e *Endpoint) Renew(open func() (*channel.Channel, error)) error {
 	c, err := open()
 	if err == nil {
 		e.channel.Store(c)
+		e.edges = 0
 		e.counts.Channels++
 	}
 	refused := e.refused || e.told
@@ -169,12 +171,29 @@ func (e *Endpoint) Capabilities() stack.LinkEndpointCapabilities {
 	return 0
 }
 
-// SupportedGSO says that the kernel or the card cuts large packets.
-func (e *Endpoint) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+// Offloads is what the kernel does for the channel: see OffloadNames.
+func (e *Endpoint) Offloads() uint32 { return e.channel.Load().Offloads() }
+
+// does says that the kernel, or the card, does something for the channel.
+func (e *Endpoint) does(what uint32) bool { return e.channel.Load().Offloads()&what == what }
+
+// SupportedGSO says that the kernel or the card makes the sums of TCP, and cuts large packets
+// as GSOMaxSize says.
+func (e *Endpoint) SupportedGSO() stack.SupportedGSO {
+	if !e.does(abi.OffloadChecksum) {
+		return stack.GSONotSupported
+	}
+	return stack.HostGSOSupported
+}
 
 // GSOMaxSize returns the longest IP packet that TCP builds, in bytes: one that the
-// channel can take.
-func (e *Endpoint) GSOMaxSize() uint32 { return uint32(e.channel.Load().Longest()) }
+// channel can take, and that nobody need cut if nobody does.
+func (e *Endpoint) GSOMaxSize() uint32 {
+	if !e.does(abi.OffloadSegmentation) {
+		return e.MTU()
+	}
+	return uint32(e.channel.Load().Longest())
+}
 
 // Attach implements stack.NetworkLinkEndpoint.
 func (e *Endpoint) Attach(d stack.NetworkDispatcher) {

@@ -109,21 +109,17 @@ func (e *Endpoint) goOn(key abi.AdvisoryKey, f *pausedFlow) {
 	e.Signal()
 }
 
-// advised does what events say of flows. lost says that some are missing: then all entries
-// are looked at.
-func (e *Endpoint) advised(events []abi.Slot, lost bool) {
+// heed follows the advisory table, if it has changed. It is asked before each packet: who
+// sends on and on would hear of an event too late. e.mu is held.
+func (e *Endpoint) heed() {
 	c := e.channel.Load()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if lost {
-		for number := range c.Advisories() {
-			e.advise(number)
-		}
+	n := c.AdvisoryEdges()
+	if n == e.edges {
+		return
 	}
-	for _, s := range events {
-		if s.Kind == abi.SlotAdvisory {
-			e.advise(uint32(s.Length))
-		}
+	e.edges = n
+	for number := range c.Advisories() {
+		e.advise(number)
 	}
 	// An entry that is nobody's any more, or another one's, says so of the flow before.
 	for key, f := range e.paused {
@@ -131,6 +127,13 @@ func (e *Endpoint) advised(events []abi.Slot, lost bool) {
 			e.goOn(key, f)
 		}
 	}
+}
+
+// advised is told of an event.
+func (e *Endpoint) advised() {
+	e.mu.Lock()
+	e.heed()
+	e.mu.Unlock()
 }
 
 // advise has the flow of an entry pause, if it is to. What of it waits for room is in front
@@ -212,6 +215,7 @@ func (e *Endpoint) Paused(protocol uint8, port uint16, to netip.AddrPort) bool {
 
 // isPaused is Paused with e.mu held.
 func (e *Endpoint) isPaused(protocol uint8, port uint16, to netip.AddrPort) bool {
+	e.heed()
 	if len(e.paused) == 0 {
 		return false
 	}

@@ -265,3 +265,25 @@ func TestPausedConnection(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// TestPauseIsSeenAtOnce: who sends on and on, and lets no other goroutine run, sees the pause
+// with the next packet, and its end.
+func TestPauseIsSeenAtOnce(t *testing.T) {
+	a, _ := newEnds(t, arena.Params{})
+	from, to := netip.AddrPortFrom(netip.AddrFrom4(address(1).As4()), 1000), netip.AddrPortFrom(netip.AddrFrom4(address(2).As4()), 9)
+	for round := range uint32(100) {
+		if !a.link.SendDatagram(from, to, []byte{1}) {
+			t.Fatalf("round %d: refused", round)
+		}
+		if err := a.kernel.Tell(7, round+1, connection(17, 1000, 9, 2)); err != nil {
+			t.Fatal(err)
+		}
+		if a.link.SendDatagram(from, to, []byte{1}) {
+			t.Fatalf("round %d: sent while it is to pause", round)
+		}
+		if round%2 == 0 {
+			a.kernel.Untell(7, round+1, 0, 0)
+		}
+		a.kernel.Forget(7, round+1)
+	}
+}

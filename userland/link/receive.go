@@ -35,7 +35,7 @@ func (e *Endpoint) turnOnce(c *channel.Channel) (n int, more bool) {
 	lost := c.Events(func(s abi.Slot) { e.events = append(e.events, s) })
 	e.rx.Unlock()
 	if (lost || len(e.events) > 0) && c.Active() {
-		e.advised(e.events, lost)
+		e.advised()
 		if e.Events != nil {
 			e.Events(e.events, lost)
 		}

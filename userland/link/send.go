@@ -66,6 +66,7 @@ func (e *Endpoint) put(pkt *stack.PacketBuffer) (full bool) {
 		e.counts.Lost++
 		return false
 	}
+	e.heed()
 	if held, full := e.hold(pkt); held {
 		if full {
 			e.counts.Refused++
@@ -159,6 +160,15 @@ func (e *Endpoint) flush() {
 		e.dirty = false
 		e.channel.Load().Flush()
 	}
+}
+
+// Flush tells the kernel of what was sent, and sends what waited if that makes room.
+func (e *Endpoint) Flush() {
+	e.mu.Lock()
+	e.flush()
+	e.retry()
+	e.flush()
+	e.mu.Unlock()
 }
 
 // Flusher tells the kernel of what was sent, once all goroutines that can run have

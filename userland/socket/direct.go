@@ -24,6 +24,8 @@ type Wire interface {
 	// Longest is the longest IP packet that goes there, in bytes, in fragments if need
 	// be.
 	Longest() int
+	// Flush has the kernel take what was sent, as far as it does.
+	Flush()
 	// Paused says that the kernel has told what a socket sends to wait: from a port, or
 	// with an echo's identifier, to an address.
 	Paused(protocol uint8, port uint16, to netip.AddrPort) bool

@@ -14,9 +14,10 @@ import (
 
 // wire notes what is sent past gVisor.
 type wire struct {
-	mu   sync.Mutex
-	sent []string
-	full bool
+	mu      sync.Mutex
+	sent    []string
+	full    bool
+	flushed int
 	// paused are the ports from which nothing is sent for now.
 	paused map[uint16]bool
 	// refuse is how many of the next ones are refused though it is not full.
@@ -37,6 +38,12 @@ func (w *wire) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 	}
 	w.sent = append(w.sent, fmt.Sprintf("%v %v %d", from, to, len(b)))
 	return true
+}
+
+func (w *wire) Flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flushed = len(w.sent)
 }
 
 func (w *wire) Paused(protocol uint8, port uint16, to netip.AddrPort) bool {
@@ -120,8 +127,11 @@ func TestDatagramsPastTheStack(t *testing.T) {
 			if n, err := s.sendto(fd, "answer", 0, from); n != 6 || err != 0 {
 				t.Errorf("send: %d, %v", n, err)
 			}
-			w.expect(t, here+"5000 "+tt.from+" 6")
 			s.close(fd)
+			if w.flushed != 1 {
+				t.Error("what was sent is not the kernel's before the port is gone")
+			}
+			w.expect(t, here+"5000 "+tt.from+" 6")
 			if arrive(s, tt.from, here+"5000", "late") {
 				t.Error("a closed socket took a datagram")
 			}

@@ -171,6 +171,8 @@ func (k *sock) Close() {
 	k.mu.Unlock()
 	if k.port != 0 {
 		k.unregister()
+		// What was sent last is still of a flow of the domain's.
+		k.s.Wire.Flush()
 	}
 	k.s.starved.remove(k)
 	if claim != nil {

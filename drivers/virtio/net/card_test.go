@@ -3,13 +3,11 @@
 package net
 
 import (
-	"bytes"
 	"encoding/binary"
 	"sync"
 	"testing"
-	"time"
 
-	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/virtio"
 	"github.com/sluice-os/sluice/drivers/virtio/internal/fake"
 )
@@ -17,7 +15,11 @@ import (
 // full is what the best of cards offers.
 const full = virtio.FeatureVersion1 | virtio.FeatureAccessPlatform | virtio.FeatureEventIndex | virtio.FeatureIndirect | wanted
 
-var testMAC = [6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x56}
+// What the tests of all cards have, by the names that these tests use.
+var (
+	testMAC, frameOf, contents = cardtest.MAC, cardtest.Frame, cardtest.Contents
+	fill, send, count          = cardtest.Fill, cardtest.Send, cardtest.Count
+)
 
 // card is a network card in front of a fake device.
 type card struct {
@@ -134,18 +136,10 @@ func (c *card) transmitAll() []sent {
 	return frames
 }
 
-// clock is a virtual clock that moves a millisecond each time it is read.
-type clock struct{ now time.Time }
-
-func (c *clock) Now() time.Time {
-	c.now = c.now.Add(time.Millisecond)
-	return c.now
-}
-
 func mustOpen(t testing.TB, c *card, cfg Config) *Device {
 	t.Helper()
 	if cfg.Now == nil {
-		cfg.Now = (&clock{time.Unix(0, 0)}).Now
+		cfg.Now = new(cardtest.Clock).Now
 	}
 	d, err := Open(c, c.DMA, cfg)
 	if err != nil {
@@ -154,71 +148,23 @@ func mustOpen(t testing.TB, c *card, cfg Config) *Device {
 	return d
 }
 
-// frameOf returns an Ethernet frame of n bytes with a pattern that depends on seed.
-func frameOf(n int, seed byte) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(i)*7 + byte(i>>8) + seed
+// side is the card for the tests that all drivers have.
+func (c *card) side() cardtest.Card {
+	return cardtest.Card{
+		Deliver: func(frame []byte) bool { return c.deliver(header{}, frame) },
+		Held:    func() int { return c.Available(queueReceive) },
+		Raised:  c.Irq.Raised,
+		Sent: func() (frames [][]byte) {
+			for _, s := range c.transmitAll() {
+				frames = append(frames, s.frame)
+			}
+			return frames
+		},
 	}
-	return b
-}
-
-func contents(p *nic.Packet) []byte {
-	var pieces [][]byte
-	for _, b := range p.Buffers {
-		pieces = append(pieces, b.Bytes)
-	}
-	return bytes.Join(pieces, nil)
-}
-
-func count(d *Device, name string) (value uint64) {
-	found := false
-	d.Counters(func(n string, v uint64) {
-		if n == name {
-			found, value = true, v
-		}
-	})
-	if !found {
-		panic("no counter " + name)
-	}
-	return value
-}
-
-// fill writes frame into a reserved packet.
-func fill(p *nic.Packet, frame []byte) {
-	for _, b := range p.Buffers {
-		frame = frame[copy(b.Bytes, frame):]
-	}
-}
-
-// send reserves, writes and transmits one frame.
-func send(t testing.TB, d *Device, frame []byte) {
-	t.Helper()
-	batch := nic.NewBatch(1)
-	if !d.Reserve(&batch[0], len(frame)) {
-		t.Fatal("no room to transmit")
-	}
-	fill(&batch[0], frame)
-	d.Transmit(batch)
 }
 
 // works checks that a frame goes each way and that no buffer is lost.
 func works(t testing.TB, d *Device, c *card) {
 	t.Helper()
-	batch := nic.NewBatch(4)
-	frame := frameOf(100, 9)
-	if !c.deliver(header{}, frame) {
-		t.Fatal("the driver has lent no buffers")
-	}
-	if n := d.Receive(batch); n != 1 || !bytes.Equal(contents(&batch[0]), frame) {
-		t.Fatalf("received %d frames: %x", n, contents(&batch[0]))
-	}
-	d.Release(batch[:1])
-	send(t, d, frame)
-	if got := c.transmitAll(); len(got) != 1 || !bytes.Equal(got[0].frame, frame) {
-		t.Fatalf("card got %d frames", len(got))
-	}
-	if n := c.Available(queueReceive); n != d.Info().RxRing {
-		t.Fatalf("the device holds %d receive buffers, want %d", n, d.Info().RxRing)
-	}
+	cardtest.Works(t, d, c.side())
 }

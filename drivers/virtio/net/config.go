@@ -134,7 +134,7 @@ func (d *Device) Link() nic.Link { return nic.Link{Up: d.linkUp.Load()} }
 // device that needs a reset sends too (section 2.1.2).
 func (d *Device) configChanged() {
 	if d.t.Status()&virtio.StatusNeedsReset != 0 {
-		d.fault(resetNeedsReset, errNeedsReset)
+		d.recovery.Ask(resetNeedsReset, errNeedsReset)
 		return
 	}
 	// The field is two bytes, read at once: no generation check is needed.

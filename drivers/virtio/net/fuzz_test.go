@@ -3,6 +3,7 @@ package net
 import (
 	"testing"
 
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/nic"
 )
 
@@ -17,18 +18,11 @@ func FuzzDevice(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := newCard(full)
 		d := mustOpen(t, c, Config{RxRing: 32, TxRing: 8, TxArena: TxArenaMin})
-		next := func() byte {
-			if len(b) == 0 {
-				return 0
-			}
-			v := b[0]
-			b = b[1:]
-			return v
-		}
-		held := map[uint32]bool{}
-		var packets []nic.Packet
-		batch := nic.NewBatch(4)
-		for len(b) > 0 {
+		script := cardtest.Script(b)
+		next := script.Next
+		poller := cardtest.NewPoller(t, d, nic.FrameMax)
+		batch := nic.NewBatch(1)
+		for len(script) > 0 {
 			op := next()
 			q := int(op >> 4 & 1)
 			switch op & 7 {
@@ -51,33 +45,11 @@ func FuzzDevice(f *testing.F) {
 				c.SetUsedIndex(q, c.UsedIndex(q)+uint16(int8(next())))
 			case 3:
 				length, off := int(next()), int(next())
-				n := min(len(b), length)
-				c.WriteUsed(q, off, b[:n])
-				b = b[n:]
+				c.WriteUsed(q, off, script.Take(length))
 			case 4:
-				n := d.Receive(batch)
-				for _, p := range batch[:n] {
-					if p.Len < nic.HeaderLen || p.Len > nic.FrameMax || p.Len != len(contents(&p)) {
-						t.Fatalf("frame of %d bytes", p.Len)
-					}
-					for _, buffer := range p.Buffers {
-						if held[buffer.ID] {
-							t.Fatalf("buffer %d was lent twice", buffer.ID)
-						}
-						held[buffer.ID] = true
-					}
-					p.Buffers = append([]nic.Buffer(nil), p.Buffers...)
-					packets = append(packets, p)
-				}
+				poller.Receive()
 			case 5:
-				n := int(next()) % (len(packets) + 1)
-				for _, p := range packets[:n] {
-					for _, buffer := range p.Buffers {
-						delete(held, buffer.ID)
-					}
-				}
-				d.Release(packets[:n])
-				packets = packets[n:]
+				poller.Release(next())
 			case 6:
 				if d.Reserve(&batch[0], 1+int(next())<<8) {
 					d.Transmit(batch[:1])
@@ -86,20 +58,14 @@ func FuzzDevice(f *testing.F) {
 				if op&8 == 0 {
 					c.NeedReset()
 				}
-				d.Arm()
-				d.Kick()
-				d.Wait()
-				d.Disarm()
+				poller.Pause()
 			}
-			owned := map[owner]int{}
-			for _, buffer := range d.rx.buffers {
-				owned[buffer.owner]++
+			driver, device, held := d.rx.Owned()
+			if held != poller.Held() || driver != d.rx.Idle() {
+				t.Fatalf("poller holds %d buffers, %d recorded; driver %d, %d idle", poller.Held(), held, driver, d.rx.Idle())
 			}
-			if owned[ownerPoller] != len(held) || owned[ownerDriver] != len(d.rx.idle) {
-				t.Fatalf("poller holds %d buffers, %d recorded; driver %d, %d idle", len(held), owned[ownerPoller], owned[ownerDriver], len(d.rx.idle))
-			}
-			if !d.recovery.Pending() && !d.recovery.Stopped() && d.rx.q.Err() == nil && owned[ownerDevice] != d.rx.q.InFlight() {
-				t.Fatalf("device holds %d buffers, %d in flight", owned[ownerDevice], d.rx.q.InFlight())
+			if d.recovery.Running() && d.rx.q.Err() == nil && device != d.rx.q.InFlight() {
+				t.Fatalf("device holds %d buffers, %d in flight", device, d.rx.q.InFlight())
 			}
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/qtest"
 	"github.com/sluice-os/sluice/drivers/nic"
 	virtionet "github.com/sluice-os/sluice/drivers/virtio/net"
@@ -27,9 +28,9 @@ type event struct{ hw.Interrupt }
 func (event) MSI() (uint64, uint32, bool) { return 0xfee00000, 0x41, true }
 
 // behindIOMMU opens the card of a machine with an IOMMU that is turned on.
-func behindIOMMU(t *testing.T, iommu string) (d *virtionet.Device, w *wire, dma *hw.DMA, faults chan vtd.Fault) {
+func behindIOMMU(t *testing.T, iommu string) (d *virtionet.Device, w *qtest.Wire, dma *hw.DMA, faults chan vtd.Fault) {
 	t.Helper()
-	w, netdev := newWire(t)
+	w, netdev := qtest.NewWire(t)
 	m := qtest.Start(t, "q35", "-device", iommu, "-netdev", netdev, "-device", cardPCI+",disable-legacy=on,iommu_platform=on")
 	status, _ := m.Map(unitBase, hw.PageSize)
 	faults = make(chan vtd.Fault, 16)
@@ -69,7 +70,7 @@ func TestQEMUIOMMU(t *testing.T) {
 	for name, options := range map[string]string{"plain": "", "caching mode": ",caching-mode=on", "48 bits": ",aw-bits=48", "snoop control": ",snoop-control=on"} {
 		t.Run(name, func(t *testing.T) {
 			d, w, _, faults := behindIOMMU(t, "intel-iommu"+options)
-			exercise(t, d, w, []int{60, 1514, 9014, 64, 14 + 20, 4000, 1024, 333})
+			w.Exercise(d, rounds, []int{60, 1514, 9014, 64, 14 + 20, 4000, 1024, 333})
 			if len(faults) > 0 {
 				t.Errorf("blocked: %v", <-faults)
 			}
@@ -103,7 +104,7 @@ func TestQEMUIOMMUBlocks(t *testing.T) {
 		}
 		before := resets()
 		d.Misdirect(page.Bus)
-		w.send(t, frame(1000, 1))
+		w.Send(cardtest.Frame(1000, 1))
 		batch := nic.NewBatch(1)
 		for resets() == before {
 			if d.Receive(batch) != 0 {
@@ -119,7 +120,7 @@ func TestQEMUIOMMUBlocks(t *testing.T) {
 				written++
 			}
 		}
-		exercise(t, d, w, []int{60, 1514, 9014})
+		w.Exercise(d, rounds, []int{60, 1514, 9014})
 		return written
 	}
 	if n := stray(); n < 900 || len(faults) > 0 {

@@ -6,6 +6,7 @@ package net
 import (
 	"testing"
 
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/nic"
 )
 
@@ -46,49 +47,15 @@ func BenchmarkReceive(b *testing.B) {
 			c := newCard(full)
 			d := mustOpen(b, c, Config{})
 			l := newLoop(c)
-			batch := nic.NewBatch(16)
-			frame := frameOf(60, 0)
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := 0; i < b.N; i += len(batch) {
-				b.StopTimer()
-				for range batch {
-					l.receive(frame, size.buffers)
-				}
-				b.StartTimer()
-				n := d.Receive(batch)
-				d.Release(batch[:n])
-				if n != len(batch) {
-					b.Fatal("frames are missing")
-				}
-			}
+			frame := cardtest.Frame(60, 0)
+			cardtest.BenchmarkReceive(b, d, func() { l.receive(frame, size.buffers) })
 		})
 	}
 }
 
 func BenchmarkTransmit(b *testing.B) {
-	for _, size := range []struct {
-		name string
-		n    int
-	}{{"64", 64}, {"1514", 1514}, {"60000", 60000}} {
-		b.Run(size.name, func(b *testing.B) {
-			c := newCard(full)
-			d := mustOpen(b, c, Config{})
-			l := newLoop(c)
-			batch := nic.NewBatch(16)
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := 0; i < b.N; i += len(batch) {
-				for j := range batch {
-					if !d.Reserve(&batch[j], size.n) {
-						b.Fatal("no room")
-					}
-				}
-				d.Transmit(batch)
-				b.StopTimer()
-				l.transmit()
-				b.StartTimer()
-			}
-		})
-	}
+	cardtest.BenchmarkTransmit(b, []int{64, 1514, 60000}, func(b *testing.B) (nic.Device, func()) {
+		c := newCard(full)
+		return mustOpen(b, c, Config{}), newLoop(c).transmit
+	})
 }

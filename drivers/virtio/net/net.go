@@ -26,6 +26,7 @@
 package net
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -81,18 +82,16 @@ type Config struct {
 
 // withDefaults fills in what is zero and checks the rest.
 func (c Config) withDefaults() (Config, error) {
-	setDefault(&c.RxRing, DefaultRing)
-	setDefault(&c.TxRing, DefaultRing)
-	setDefault(&c.RxBuffer, DefaultRxBuffer)
-	setDefault(&c.TxArena, DefaultTxArena)
-	setDefault(&c.ControlTimeout, DefaultControlTimeout)
-	setDefault(&c.TxTimeout, DefaultTxTimeout)
+	c.RxRing = cmp.Or(c.RxRing, DefaultRing)
+	c.TxRing = cmp.Or(c.TxRing, DefaultRing)
+	c.RxBuffer = cmp.Or(c.RxBuffer, DefaultRxBuffer)
+	c.TxArena = cmp.Or(c.TxArena, DefaultTxArena)
+	c.ControlTimeout = cmp.Or(c.ControlTimeout, DefaultControlTimeout)
+	c.TxTimeout = cmp.Or(c.TxTimeout, DefaultTxTimeout)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	switch {
 	case c.RxRing < 2 || c.TxRing < 2:
 		return c, fmt.Errorf("rings of %d and %d descriptors, need at least 2", c.RxRing, c.TxRing)
@@ -104,13 +103,6 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("timeouts of %v and %v, need positive ones", c.ControlTimeout, c.TxTimeout)
 	}
 	return c, nil
-}
-
-func setDefault[T comparable](p *T, v T) {
-	var zero T
-	if *p == zero {
-		*p = v
-	}
 }
 
 // Device is an open network card.
@@ -170,7 +162,7 @@ func (d *Device) open(mem *hw.DMA) error {
 		return err
 	}
 	d.info.RxRing, d.info.TxRing = d.rx.q.Size(), d.tx.q.Size()
-	d.recovery.Start()
+	d.startRecovery()
 	return d.run()
 }
 

@@ -3,49 +3,18 @@
 package net_test
 
 import (
-	"bytes"
-	"net"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/qtest"
-	"github.com/sluice-os/sluice/drivers/nic"
 	bus "github.com/sluice-os/sluice/drivers/pci"
 	"github.com/sluice-os/sluice/drivers/virtio"
 	"github.com/sluice-os/sluice/drivers/virtio/mmio"
 	virtionet "github.com/sluice-os/sluice/drivers/virtio/net"
 	virtiopci "github.com/sluice-os/sluice/drivers/virtio/pci"
 )
-
-// wire is the other end of a -netdev dgram.
-type wire struct {
-	conn *net.UnixConn
-	peer *net.UnixAddr
-}
-
-func newWire(t *testing.T) (w *wire, netdev string) {
-	t.Helper()
-	dir := t.TempDir()
-	ours, theirs := filepath.Join(dir, "test"), filepath.Join(dir, "qemu")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: ours, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	return &wire{conn, &net.UnixAddr{Name: theirs, Net: "unixgram"}},
-		"dgram,id=n0,local.type=unix,local.path=" + theirs + ",remote.type=unix,remote.path=" + ours
-}
-
-func (w *wire) send(t *testing.T, frame []byte) {
-	t.Helper()
-	if _, err := w.conn.WriteTo(frame, w.peer); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // openMMIO finds the card among microvm's slots.
 func openMMIO(t *testing.T, netdev, global string) (virtio.Transport, *qtest.Machine, error) {
@@ -118,7 +87,7 @@ func TestQEMU(t *testing.T) {
 		"pci access platform": {openPCI, ",disable-legacy=on,iommu_platform=on"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, netdev := newWire(t)
+			w, netdev := qtest.NewWire(t)
 			tr, m, err := c.open(t, netdev, c.options)
 			if err != nil {
 				t.Fatal(err)
@@ -127,7 +96,7 @@ func TestQEMU(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if mac := d.Info().MAC; mac != [6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x56} || !d.Link().Up {
+			if mac := d.Info().MAC; mac != cardtest.MAC || !d.Link().Up {
 				t.Errorf("MAC %x, link %v", mac, d.Link())
 			}
 			if strings.HasSuffix(c.options, "9000") && d.Info().MTU != 9000 {
@@ -138,97 +107,23 @@ func TestQEMU(t *testing.T) {
 			if strings.Contains(name, "mergeable") {
 				lengths[2] = 3000
 			}
-			exercise(t, d, w, lengths)
-			d.Counters(func(name string, v uint64) {
-				switch name {
-				case "rx_frames", "tx_frames":
-					if v != uint64(rounds*len(lengths)) {
-						t.Errorf("%s is %d", name, v)
-					}
-				case "rx_bytes", "tx_bytes", "rx_notifies", "tx_notifies", "wakeups":
-				default:
-					if v != 0 {
-						t.Errorf("%s is %d", name, v)
-					}
-				}
-			})
+			w.Exercise(d, rounds, lengths)
+			qtest.CheckCounters(t, d, rounds*len(lengths))
 		})
 	}
 }
 
-// rounds is how often exercise sends and receives.
+// rounds is how often frames are sent and received: more than a ring holds.
 const rounds = 40
-
-// exercise moves more frames than a ring holds, in bursts both ways.
-func exercise(t *testing.T, d *virtionet.Device, w *wire, lengths []int) {
-	t.Helper()
-	for round := range rounds {
-		batch := nic.NewBatch(len(lengths))
-		for i, n := range lengths {
-			if !d.Reserve(&batch[i], n) {
-				t.Fatalf("round %d: no room", round)
-			}
-			copyInto(&batch[i], frame(n, round+i))
-		}
-		d.Transmit(batch)
-		for i, n := range lengths {
-			got := make([]byte, 70_000)
-			length, _, err := w.conn.ReadFrom(got)
-			if err != nil || !bytes.Equal(got[:length], frame(n, round+i)) {
-				t.Fatalf("round %d: frame %d: %v, %d bytes", round, i, err, length)
-			}
-		}
-		for i, n := range lengths {
-			w.send(t, frame(n, round-i))
-		}
-		for i := 0; i < len(lengths); {
-			n := d.Receive(batch)
-			for j := range n {
-				if want := frame(lengths[i], round-i); !bytes.Equal(joined(&batch[j]), want) {
-					t.Fatalf("round %d: received %d bytes, want %d", round, batch[j].Len, len(want))
-				}
-				i++
-			}
-			d.Release(batch[:n])
-			if n == 0 && i < len(lengths) && d.Arm() {
-				d.Wait()
-				d.Disarm()
-			}
-		}
-	}
-}
 
 // TestQEMULegacy names the option that is missing.
 func TestQEMULegacy(t *testing.T) {
-	_, netdev := newWire(t)
+	_, netdev := qtest.NewWire(t)
 	if _, _, err := openMMIO(t, netdev, ""); err == nil || !strings.Contains(err.Error(), "force-legacy=false") {
 		t.Errorf("mmio: %v", err)
 	}
-	_, netdev = newWire(t)
+	_, netdev = qtest.NewWire(t)
 	if _, _, err := openPCI(t, netdev, ",disable-modern=on,disable-legacy=off"); err == nil || !strings.Contains(err.Error(), "disable-legacy=on") {
 		t.Errorf("pci: %v", err)
 	}
-}
-
-// frame is for our card, so that its filter lets it in.
-func frame(n, seed int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(i*3 + i>>8 + seed)
-	}
-	copy(b, []byte{0x52, 0x54, 0, 0x12, 0x34, 0x56})
-	return b
-}
-
-func copyInto(p *nic.Packet, b []byte) {
-	for _, buffer := range p.Buffers {
-		b = b[copy(buffer.Bytes, b):]
-	}
-}
-
-func joined(p *nic.Packet) (b []byte) {
-	for _, buffer := range p.Buffers {
-		b = append(b, buffer.Bytes...)
-	}
-	return b
 }

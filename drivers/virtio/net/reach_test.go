@@ -1,10 +1,12 @@
 package net
 
 import (
+	"reflect"
 	"testing"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/rxq"
 	"github.com/sluice-os/sluice/drivers/nic"
 )
 
@@ -24,8 +26,8 @@ func TestOneLookupServesASegment(t *testing.T) {
 		}
 	})
 	// Receive buffers, the arena, three rings, two indirect tables, control.
-	buffers := len(d.rx.buffers)
-	if want := buffers * DefaultRxBuffer / rxChunk; rx != want || segments != want+1+3+2+1 {
+	buffers := d.rx.Len()
+	if want := buffers * DefaultRxBuffer / rxq.Chunk; rx != want || segments != want+1+3+2+1 {
 		t.Fatalf("%d segments, %d of them for %d receive buffers", segments, rx, buffers)
 	}
 	if n := c.DMA.Counters().Maps; n != uint64(segments) {
@@ -40,7 +42,7 @@ func TestOneLookupServesASegment(t *testing.T) {
 		send(t, d, frameOf(60, 2))
 		c.transmitAll()
 	}
-	d.fault(resetNeedsReset, errNeedsReset)
+	d.recovery.Ask(resetNeedsReset, errNeedsReset)
 	d.Receive(batch)
 	works(t, d, c)
 	if n := c.DMA.Counters().Maps; n != uint64(segments) {
@@ -71,11 +73,16 @@ func TestMetadataOutOfReach(t *testing.T) {
 	if !c.deliver(header{}, frameOf(60, 1)) || d.Receive(batch[:1]) != 1 || !d.Reserve(&batch[1], 60) {
 		t.Fatal("no frame")
 	}
+	// The books are of other packages, so they are looked for by name.
+	array := func(name string, books any, field string) place {
+		v := reflect.ValueOf(books).Elem().FieldByName(field)
+		return placeOf(name, v.UnsafePointer(), uintptr(v.Cap())*v.Type().Elem().Size())
+	}
 	private := []place{
 		placeOf("device", unsafe.Pointer(d), unsafe.Sizeof(*d)),
-		placeOf("receive buffers' owners", unsafe.Pointer(&d.rx.buffers[0]), uintptr(cap(d.rx.buffers))*unsafe.Sizeof(d.rx.buffers[0])),
-		placeOf("idle receive buffers", unsafe.Pointer(unsafe.SliceData(d.rx.idle)), uintptr(cap(d.rx.idle))*4),
-		placeOf("frames on their way out", unsafe.Pointer(&d.tx.frames[0]), uintptr(cap(d.tx.frames))*unsafe.Sizeof(d.tx.frames[0])),
+		array("receive buffers' owners", &d.rx.Buffers, "all"),
+		array("idle receive buffers", &d.rx.Buffers, "idle"),
+		array("frames on their way out", &d.tx.Frames, "places"),
 		placeOf("packets", unsafe.Pointer(&batch[0]), uintptr(len(batch))*unsafe.Sizeof(batch[0])),
 	}
 	for i := range batch {

@@ -7,17 +7,22 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
 
 var errNeedsReset = errors.New("device asks for a reset")
 
-// fault asks the poller for a reset; its next Receive does it. The first cause
-// counts.
-func (d *Device) fault(reason counter, err error) {
-	if d.recovery.Ask(reason, err) {
-		d.t.Kick()
-	}
+// startRecovery gives the device all its resets.
+func (d *Device) startRecovery() {
+	d.recovery.Start(recovery.Device[counter]{
+		Driver: "virtio-net", Location: d.info.Location, Log: d.cfg.Log,
+		Slow:    resetTxTimeout,
+		Count:   func(reason counter) { d.counters.add(reason, 1) },
+		Restart: d.restart,
+		GiveUp:  d.giveUp,
+		Kick:    d.Kick,
+	})
 }
 
 // checkQueue turns a violation of q into a fault and reports whether there was one.
@@ -27,34 +32,16 @@ func (d *Device) checkQueue(q *virtio.Queue) bool {
 		return false
 	}
 	if v := (*virtio.ViolationError)(nil); errors.As(err, &v) && !d.recovery.Pending() {
-		d.fault(resetUsedIndex+counter(v.Reason), err)
+		d.recovery.Ask(resetUsedIndex+counter(v.Reason), err)
 	}
 	return true
 }
 
-// recover resets the device and sets it up again, or gives up.
+// recover resets the device and sets it up again if that is due, or gives up.
 func (d *Device) recover() {
 	d.tx.mu.Lock()
 	defer d.tx.mu.Unlock()
-	f := d.recovery.Take()
-	if f == nil {
-		return
-	}
-	d.counters.add(f.Reason, 1)
-	// A device that is only slow resets at the pace of TxTimeout, and may.
-	if f.Reason != resetTxTimeout {
-		if err := d.recovery.Spend(f.Err); err != nil {
-			d.stop(err)
-			return
-		}
-	}
-	d.cfg.Log.Warn("virtio-net device is reset", "device", d.t.Location(), "reason", f.Reason.String(), "err", f.Err)
-	if err := d.restart(); err != nil {
-		d.stop(fmt.Errorf("%w, after: %w", err, f.Err))
-		return
-	}
-	// Whoever waits for room to transmit has it now, and no interrupt says so.
-	d.t.Kick()
+	d.recovery.Recover()
 }
 
 // restart brings the device back with the features that Info promised.
@@ -78,29 +65,25 @@ func (d *Device) restart() error {
 	return nil
 }
 
-// stop gives up on the device. Its memory stays lent, as nobody can say whether it
-// still writes there.
-func (d *Device) stop(err error) {
+// giveUp leaves the device stopped.
+func (d *Device) giveUp() {
 	d.t.SetStatus(virtio.StatusFailed)
-	d.recovery.Stop()
 	d.counters.add(stops, 1)
 	d.setLink(false)
-	d.cfg.Log.Error("virtio-net device is given up", "device", d.t.Location(), "err", err)
-	d.t.Kick() // the poller tells those above that the link is down
 }
 
 // Blocked says that the device was kept from an access that it has no business
 // with, as an IOMMU tells. Whatever it was about to do did not happen: it is reset.
-func (d *Device) Blocked(err error) { d.fault(resetBlocked, err) }
+func (d *Device) Blocked(err error) { d.recovery.Ask(resetBlocked, err) }
 
 // Misdirect points all receive buffers that the device holds at a bus address
 // instead of their own, and returns how many there are: for tests of what stands
 // between the device and memory. Headers of earlier frames are cleared, so that none
 // is received again in place of what the device writes elsewhere.
 func (d *Device) Misdirect(addr uint64) (buffers int) {
-	for i := range d.rx.buffers {
-		if b := &d.rx.buffers[i]; b.owner == ownerDevice {
-			clear(b.bytes[:headerBytes])
+	for id := range uint32(d.rx.Len()) {
+		if d.rx.Lent(id) {
+			clear(d.rx.Bytes(id)[:headerBytes])
 		}
 	}
 	return d.rx.q.Misdirect(addr)

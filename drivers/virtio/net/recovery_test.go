@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
@@ -83,15 +84,7 @@ func TestHostileRings(t *testing.T) {
 		t.Run(l.name, func(t *testing.T) {
 			c := newCard(full)
 			d := mustOpen(t, c, Config{})
-			held := nic.NewBatch(1)
-			c.deliver(header{}, frameOf(99, 7))
-			d.Receive(held)
-			var reserved nic.Packet
-			if !d.Reserve(&reserved, 77) {
-				t.Fatal("no room")
-			}
-			fill(&reserved, frameOf(77, 8))
-
+			hands := cardtest.TakeInHand(t, d, c.side())
 			provoke(t, d, c, l.lie)
 			if n := count(d, l.counter); n != 1 {
 				t.Errorf("%s is %d", l.counter, n)
@@ -99,19 +92,10 @@ func TestHostileRings(t *testing.T) {
 			if c.Resets() != 2 {
 				t.Errorf("%d resets, want the one at the start and one more", c.Resets())
 			}
-			// What the poller and the sender hold has stayed theirs.
 			if n := c.Available(queueReceive); n != 255 {
 				t.Errorf("the device holds %d buffers while the poller has one", n)
 			}
-			if !bytes.Equal(contents(&held[0]), frameOf(99, 7)) {
-				t.Error("a frame in the poller's hands was overwritten")
-			}
-			d.Release(held)
-			d.Transmit([]nic.Packet{reserved})
-			if got := c.transmitAll(); len(got) != 1 || !bytes.Equal(got[0].frame, frameOf(77, 8)) {
-				t.Errorf("the reserved frame: card got %d", len(got))
-			}
-			works(t, d, c)
+			hands.Untouched(t, d, c.side())
 		})
 	}
 }
@@ -130,19 +114,13 @@ func TestIncorrigible(t *testing.T) {
 	if n := count(d, "reset_used_index"); n != recovery.ResetsMax+1 || c.Resets() != recovery.ResetsMax+1 {
 		t.Errorf("%d faults and %d resets, want %d", n, c.Resets(), recovery.ResetsMax+1)
 	}
-	if d.Link().Up || count(d, "stopped") != 1 || c.Status()&virtio.StatusFailed == 0 {
-		t.Errorf("link %v, stopped %d, status %#x", d.Link(), count(d, "stopped"), c.Status())
+	if c.Status()&virtio.StatusFailed == 0 {
+		t.Errorf("status %#x", c.Status())
 	}
 	if strings.Count(log.String(), "given up") != 1 {
 		t.Errorf("log: %s", log.String())
 	}
-	// All calls still return, and nothing spins: armed is armed.
-	if d.Receive(batch) != 0 || d.Reserve(&batch[0], 60) || !d.Arm() {
-		t.Error("a stopped device moves frames")
-	}
-	d.Disarm()
-	d.Transmit(batch)
-	d.Release(batch)
+	cardtest.GivenUp(t, d)
 	c.SetConfig16(configStatus, statusLinkUp)
 	d.Wait()
 	if d.Link().Up {

@@ -7,37 +7,17 @@ import (
 	"fmt"
 
 	"github.com/sluice-os/sluice/drivers/hw"
+	"github.com/sluice-os/sluice/drivers/internal/rxq"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
 
-// owner says who holds a receive buffer.
-type owner uint8
-
-const (
-	ownerDriver owner = iota // waiting in receiver.idle
-	ownerDevice              // in the ring
-	ownerPoller              // in a packet that was received
-)
-
 // receiver belongs to the poller.
 type receiver struct {
-	q       *virtio.Queue
-	size    int // bytes of a buffer
-	memory  []hw.Memory
-	buffers []rxBuffer // one for each descriptor; the index is nic.Buffer.ID
-	idle    []uint32   // buffers of ownerDriver, a stack
+	q           *virtio.Queue
+	size        int // bytes of a buffer
+	rxq.Buffers     // one for each descriptor
 }
-
-type rxBuffer struct {
-	bytes []byte
-	bus   uint64
-	owner owner
-}
-
-// rxChunk is how much device memory is asked for at once: buffers need not lie
-// side by side, so fragmented memory will do.
-const rxChunk = 64 << 10
 
 func (r *receiver) open(d *Device, mem *hw.DMA) error {
 	var err error
@@ -51,26 +31,11 @@ func (r *receiver) open(d *Device, mem *hw.DMA) error {
 			return fmt.Errorf("receive ring of %d buffers, the longest frame needs %d", count, need)
 		}
 	}
-	r.buffers = make([]rxBuffer, 0, count)
-	r.idle = make([]uint32, 0, count)
-	for len(r.buffers) < count {
-		m, err := mem.Alloc(min(rxChunk, (count-len(r.buffers))*r.size), hw.FromDevice)
-		if err != nil {
-			return fmt.Errorf("memory for receive buffers: %w", err)
-		}
-		r.memory = append(r.memory, m)
-		for off := 0; off+r.size <= len(m.Bytes) && len(r.buffers) < count; off += r.size {
-			r.idle = append(r.idle, uint32(len(r.buffers)))
-			r.buffers = append(r.buffers, rxBuffer{bytes: m.Bytes[off : off+r.size : off+r.size], bus: m.Bus + uint64(off)})
-		}
-	}
-	return nil
+	return r.Buffers.Open(mem, count, r.size)
 }
 
 func (r *receiver) free(mem *hw.DMA) {
-	for _, m := range r.memory {
-		mem.Free(m)
-	}
+	r.Buffers.Free(mem)
 	if r.q != nil {
 		r.q.Close()
 	}
@@ -79,32 +44,20 @@ func (r *receiver) free(mem *hw.DMA) {
 // reset takes back what the device held; the poller keeps what it has.
 func (r *receiver) reset() {
 	r.q.Reset()
-	for id := range r.buffers {
-		if r.buffers[id].owner == ownerDevice {
-			r.giveBack(uint32(id))
-		}
-	}
-}
-
-// giveBack makes a buffer the driver's.
-func (r *receiver) giveBack(id uint32) {
-	r.buffers[id].owner = ownerDriver
-	r.idle = append(r.idle, id)
+	r.Buffers.Reset()
 }
 
 // refill lends all idle buffers to the device, with one notification.
 func (r *receiver) refill(d *Device) {
-	if len(r.idle) == 0 {
+	if r.Idle() == 0 {
 		return
 	}
-	for len(r.idle) > 0 {
-		id := r.idle[len(r.idle)-1]
-		b := &r.buffers[id]
-		if !r.q.Add(id, virtio.Segment{Addr: b.bus, Len: uint32(r.size), Writable: true}) {
+	for r.Idle() > 0 {
+		id, bus := r.Next()
+		if !r.q.Add(id, virtio.Segment{Addr: bus, Len: uint32(r.size), Writable: true}) {
 			break
 		}
-		b.owner = ownerDevice
-		r.idle = r.idle[:len(r.idle)-1]
+		r.Lend()
 	}
 	if r.q.Submit() {
 		d.counters.add(rxNotifies, 1)
@@ -118,15 +71,13 @@ func (r *receiver) take() (id uint32, frame []byte, ok bool) {
 		return 0, nil, false
 	}
 	// The queue has checked the length against what was lent.
-	b := &r.buffers[id]
-	b.owner = ownerPoller
-	return id, b.bytes[:written], true
+	return id, r.Take(id)[:written], true
 }
 
 // drop returns the buffers of p to the driver.
 func (r *receiver) drop(p *nic.Packet) {
 	for i := range p.Buffers {
-		r.giveBack(p.Buffers[i].ID)
+		r.Drop(p.Buffers[i].ID)
 	}
 	p.Reset()
 }
@@ -149,8 +100,8 @@ func (d *Device) Receive(batch []nic.Packet) int {
 			break
 		}
 		if len(first) < headerBytes {
-			d.rx.giveBack(id)
-			d.fault(resetShortHeader, fmt.Errorf("device wrote %d bytes, a frame's header has %d", len(first), headerBytes))
+			d.rx.Drop(id)
+			d.recovery.Ask(resetShortHeader, fmt.Errorf("device wrote %d bytes, a frame's header has %d", len(first), headerBytes))
 			break
 		}
 		h := parseHeader(first)
@@ -182,12 +133,12 @@ func (d *Device) Receive(batch []nic.Packet) int {
 // them nothing tells where the next frame starts, so false ends in a reset.
 func (d *Device) gather(p *nic.Packet, count int) bool {
 	if count == 0 || count > nic.BuffersMax {
-		d.fault(resetBufferCount, fmt.Errorf("device spread a frame over %d buffers, want 1 to %d", count, nic.BuffersMax))
+		d.recovery.Ask(resetBufferCount, fmt.Errorf("device spread a frame over %d buffers, want 1 to %d", count, nic.BuffersMax))
 		return false
 	}
 	if pending := d.rx.q.Pending(); pending < count-1 {
 		if !d.checkQueue(d.rx.q) {
-			d.fault(resetMissingBuffers, fmt.Errorf("device spread a frame over %d buffers and returned %d", count, pending+1))
+			d.recovery.Ask(resetMissingBuffers, fmt.Errorf("device spread a frame over %d buffers and returned %d", count, pending+1))
 		}
 		return false
 	}
@@ -223,19 +174,8 @@ func (d *Device) check(p *nic.Packet, h header) counter {
 // Release gives the buffers of received packets back to the ring. A buffer that
 // the poller does not hold is counted and left where it is.
 func (d *Device) Release(batch []nic.Packet) {
-	for i := range batch {
-		p := &batch[i]
-		for j := range p.Buffers {
-			id := p.Buffers[j].ID
-			if int64(id) >= int64(len(d.rx.buffers)) || d.rx.buffers[id].owner != ownerPoller {
-				d.counters.add(rxBadRelease, 1)
-				continue
-			}
-			d.rx.giveBack(id)
-		}
-		p.Reset()
-	}
-	if !d.recovery.Pending() && !d.recovery.Stopped() {
+	d.counters.add(rxBadRelease, d.rx.Buffers.Release(batch))
+	if d.recovery.Running() {
 		d.rx.refill(d)
 	}
 }

@@ -4,12 +4,10 @@
 package net
 
 import (
-	"fmt"
 	"sync"
-	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
-	"github.com/sluice-os/sluice/drivers/internal/arena"
+	"github.com/sluice-os/sluice/drivers/internal/txq"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
 )
@@ -18,99 +16,34 @@ import (
 // arena's end.
 const txSegments = 2
 
-// frameState says how far a frame on its way out has come.
-type frameState uint8
-
-const (
-	frameFree     frameState = iota // no frame, or done and not yet the oldest
-	frameReserved                   // the caller is writing it
-	frameLent                       // the device is reading it
-)
-
-// txFrame is one place for a frame. Places are taken and given back in order, as
-// their spans are.
-type txFrame struct {
-	state frameState
-	need  uint8 // descriptors
-	len   int   // bytes of the frame, without the virtio header
-	span  arena.Span
-}
-
 // transmitter is used by the caller of Reserve and Transmit, and by the poller
 // when it resets the device: hence the lock.
 type transmitter struct {
-	mu     sync.Mutex
-	q      *virtio.Queue
-	memory hw.Memory
-	arena  arena.Arena
-
-	frames []txFrame // ring, a power of two; the index is nic.Buffer.ID
-	oldest uint32    // free-running indexes into frames
-	newest uint32
-	// promised is the number of descriptors that reserved frames will need.
-	promised int
-
-	// finished is how many bytes of transmitted frames the device has done with and
-	// Finished has not told yet.
-	finished int
-
-	armed        bool      // an interrupt was asked for after a refusal
-	stalledSince time.Time // first refusal with nothing finished since
+	mu sync.Mutex
+	q  *virtio.Queue
+	txq.Frames
+	armed bool // an interrupt was asked for, by a refusal or Await
 }
 
-func (x *transmitter) open(d *Device, mem *hw.DMA) error {
-	var err error
+func (x *transmitter) open(d *Device, mem *hw.DMA) (err error) {
 	if x.q, err = virtio.NewQueue(d.t, queueTransmit, d.features, mem, d.cfg.TxRing, txSegments); err != nil {
 		return err
 	}
-	x.arena = arena.New(d.cfg.TxArena, headerBytes)
-	if x.memory, err = mem.Alloc(x.arena.Size(), hw.ToDevice); err != nil {
-		return fmt.Errorf("memory for the transmit arena: %w", err)
-	}
-	x.frames = make([]txFrame, x.q.Size())
-	return nil
+	return x.Frames.Open(mem, x.q.Size(), d.cfg.TxArena, headerBytes, x.q.Needs(txSegments)-1)
 }
 
 func (x *transmitter) free(mem *hw.DMA) {
-	if x.memory.Bytes != nil {
-		mem.Free(x.memory)
-	}
+	x.Frames.Free(mem)
 	if x.q != nil {
 		x.q.Close()
 	}
 }
 
 // reset takes back what the device held and returns how many frames that were.
-// Reserved places stay reserved.
 func (x *transmitter) reset() (lost int) {
 	x.q.Reset()
-	for i := range x.frames {
-		if x.frames[i].state == frameLent {
-			x.frames[i].state = frameFree
-			x.finished += x.frames[i].len
-			lost++
-		}
-	}
-	x.retire()
-	x.armed, x.stalledSince = false, time.Time{}
-	return lost
-}
-
-// retire gives back the places of the oldest frames that are done, in the order
-// in which they were reserved.
-func (x *transmitter) retire() {
-	for x.oldest != x.newest {
-		f := x.frame(x.oldest)
-		if f.state != frameFree {
-			return
-		}
-		x.arena.GiveBack(f.span)
-		x.oldest++
-	}
-}
-
-func (x *transmitter) frame(index uint32) *txFrame {
-	return &x.frames[index&uint32(len(x.frames)-1)]
+	x.armed = false
+	return x.Frames.Reset()
 }
 
 // reclaim takes back the frames that the device has finished.
@@ -121,14 +54,12 @@ func (x *transmitter) reclaim(d *Device) {
 		if !more {
 			break
 		}
-		x.frames[token].state = frameFree
-		x.finished += x.frames[token].len
+		x.Done(token)
 		n++
 	}
 	d.checkQueue(x.q)
 	if n > 0 {
-		x.retire()
-		x.stalledSince = time.Time{}
+		x.Reclaimed()
 		d.recovery.Progress(n)
 	}
 }
@@ -144,7 +75,7 @@ func (d *Device) Reserve(p *nic.Packet, n int) bool {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if d.recovery.Pending() || d.recovery.Stopped() {
+	if !d.recovery.Running() {
 		d.counters.add(txRefused, 1)
 		return false
 	}
@@ -167,34 +98,7 @@ func (d *Device) Reserve(p *nic.Packet, n int) bool {
 
 // reserve takes a place if there is one.
 func (x *transmitter) reserve(p *nic.Packet, n int) bool {
-	if x.newest-x.oldest == uint32(len(x.frames)) {
-		return false
-	}
-	// Two descriptors at most; only a frame that is split needs the second.
-	if x.q.Room()-x.promised < x.q.Needs(txSegments) {
-		return false
-	}
-	s, fits := x.arena.Take(headerBytes + n)
-	if !fits {
-		return false
-	}
-	need := 1
-	if s.Rest > 0 {
-		need = x.q.Needs(txSegments)
-	}
-	index := x.newest & uint32(len(x.frames)-1)
-	x.frames[index] = txFrame{state: frameReserved, need: uint8(need), len: n, span: s}
-	x.newest++
-	x.promised += need
-
-	b := x.memory.Bytes
-	end := s.Start + s.First
-	p.Buffers = append(p.Buffers, nic.Buffer{Bytes: b[s.Start+headerBytes : end : end], ID: index})
-	if s.Rest > 0 {
-		p.Buffers = append(p.Buffers, nic.Buffer{Bytes: b[:s.Rest:s.Rest], ID: index})
-	}
-	p.Len = n
-	return true
+	return x.Frames.Reserve(p, n, x.q.Room(), 1)
 }
 
 // Finished reclaims frames and returns how many bytes are done with since the last call.
@@ -202,12 +106,10 @@ func (d *Device) Finished() int {
 	x := &d.tx
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if !d.recovery.Pending() && !d.recovery.Stopped() {
+	if d.recovery.Running() {
 		x.reclaim(d)
 	}
-	n := x.finished
-	x.finished = 0
-	return n
+	return x.TakeFinished()
 }
 
 // Await asks for an interrupt when so many frames are finished, or half of what the device
@@ -218,11 +120,11 @@ func (d *Device) Await(frames int) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
-	case x.finished > 0:
+	case x.Untold():
 		return false
-	case d.recovery.Pending() || d.recovery.Stopped():
+	case !d.recovery.Running():
 		return true
-	case x.q.InFlight() == 0:
+	case x.InFlight() == 0:
 		return false
 	}
 	if !x.q.EnableInterrupt(max(1, min(frames, x.q.InFlight()/2))) && x.q.Err() == nil {
@@ -243,14 +145,8 @@ func (x *transmitter) refused(d *Device) {
 // stuck is called when somebody has to wait, and resets a device that has finished nothing
 // for too long.
 func (x *transmitter) stuck(d *Device) {
-	if x.q.InFlight() == 0 {
-		return
-	}
-	now := d.cfg.Now()
-	if x.stalledSince.IsZero() {
-		x.stalledSince = now
-	} else if stalled := now.Sub(x.stalledSince); stalled > d.cfg.TxTimeout {
-		d.fault(resetTxTimeout, fmt.Errorf("device finished none of %d frames in %v", x.q.InFlight(), stalled))
+	if err := x.Watch(d.cfg.Now, d.cfg.TxTimeout, true); err != nil {
+		d.recovery.Ask(resetTxTimeout, err)
 	}
 }
 
@@ -275,10 +171,10 @@ func (d *Device) Transmit(batch []nic.Packet) {
 		p := &batch[i]
 		if stopped {
 			d.counters.add(txLost, 1)
-			x.finished += max(p.Len, 0)
+			x.Drop(p)
 		} else if dropped := x.lend(p, d.features); dropped != ok {
 			d.counters.add(dropped, 1)
-			x.finished += max(p.Len, 0)
+			x.Drop(p)
 		} else {
 			frames++
 			bytes += p.Len
@@ -286,7 +182,7 @@ func (d *Device) Transmit(batch []nic.Packet) {
 		p.Reset()
 	}
 	// Frames that were dropped may have been the oldest.
-	x.retire()
+	x.Retire()
 	if x.q.Submit() || idle && x.q.Settle() {
 		d.counters.add(txNotifies, 1)
 	}
@@ -296,29 +192,23 @@ func (d *Device) Transmit(batch []nic.Packet) {
 
 // lend adds p to the ring. It returns the counter of why it could not, or ok.
 func (x *transmitter) lend(p *nic.Packet, features uint64) counter {
-	if len(p.Buffers) == 0 {
+	index, place, refusal := x.Claim(p)
+	switch refusal {
+	case txq.NotReserved:
 		return txBadPacket
-	}
-	index := p.Buffers[0].ID
-	if int64(index) >= int64(len(x.frames)) || x.frames[index].state != frameReserved {
-		return txBadPacket
-	}
-	f := &x.frames[index]
-	f.state = frameFree
-	x.promised -= int(f.need)
-	if p.Len < nic.HeaderLen || p.Len > f.len {
+	case txq.BadLength:
 		return txBadLength
 	}
 	h, valid := request(p, p.Len, features)
 	if !valid {
 		return txBadOffload
 	}
-	h.put(x.memory.Bytes[f.span.Start:])
+	h.put(x.Memory.Bytes[place.Span.Start:])
 	total := headerBytes + p.Len
-	first := min(f.span.First, total)
+	first := min(place.Span.First, total)
 	segments := [txSegments]virtio.Segment{
-		{Addr: x.memory.Bus + uint64(f.span.Start), Len: uint32(first)},
-		{Addr: x.memory.Bus, Len: uint32(total - first)},
+		{Addr: x.Memory.Bus + uint64(place.Span.Start), Len: uint32(first)},
+		{Addr: x.Memory.Bus, Len: uint32(total - first)},
 	}
 	n := 1
 	if total > first {
@@ -327,6 +217,6 @@ func (x *transmitter) lend(p *nic.Packet, features uint64) counter {
 	if !x.q.Add(index, segments[:n]...) {
 		return txLost // the queue is broken: the device is about to be reset
 	}
-	f.state, f.len = frameLent, p.Len
+	x.Lend(place, p.Len)
 	return ok
 }

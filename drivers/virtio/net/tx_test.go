@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/sluice-os/sluice/drivers/internal/arena"
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
 	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
@@ -235,7 +235,7 @@ func TestFullRing(t *testing.T) {
 
 func TestTransmitTimeout(t *testing.T) {
 	c := newCard(full)
-	clock := &clock{time.Unix(0, 0)}
+	clock := &cardtest.Clock{}
 	d := mustOpen(t, c, Config{TxRing: 16, Now: clock.Now})
 	batch := nic.NewBatch(1)
 	for round := 1; round <= 2*recovery.ResetsMax; round++ {
@@ -246,7 +246,7 @@ func TestTransmitTimeout(t *testing.T) {
 		if c.Resets() != round {
 			t.Fatal("reset too early")
 		}
-		clock.now = clock.now.Add(DefaultTxTimeout)
+		clock.Sleep(DefaultTxTimeout)
 		d.Reserve(&batch[0], 60)
 		d.Wait()
 		d.Receive(batch)
@@ -261,18 +261,19 @@ func TestTransmitTimeout(t *testing.T) {
 // waits for that woken.
 func TestFinished(t *testing.T) {
 	c := newCard(full)
+	cardtest.Finished(t, mustOpen(t, c, Config{TxRing: 16}), c.side())
+}
+
+// TestAwaitCounts: the card interrupts once it has finished as many frames as are waited
+// for, not before.
+func TestAwaitCounts(t *testing.T) {
+	c := newCard(full)
 	d := mustOpen(t, c, Config{TxRing: 16})
-	if d.Await(256) {
-		t.Error("something to wait for on an idle card")
-	}
 	for range 8 {
 		send(t, d, frameOf(100, 1))
 	}
 	_, heads := c.collect()
-	if n := d.Finished(); n != 0 || !d.Await(256) || c.Irq.Raised() {
-		t.Fatalf("%d bytes are finished of frames that the card has", n)
-	}
-	if !d.Await(2) {
+	if !d.Await(256) || c.Irq.Raised() || !d.Await(2) {
 		t.Fatal("nothing to wait for")
 	}
 	c.finish(heads[0])
@@ -281,56 +282,18 @@ func TestFinished(t *testing.T) {
 	}
 	c.finish(heads[1:4]...)
 	d.Wait()
-	if d.Finished() != 400 || d.Finished() != 0 {
-		t.Error("not 400 bytes, or told twice")
-	}
-	c.finish(heads[4:]...)
-	if d.Await(256) {
-		t.Error("what is finished is waited for")
-	}
 	if n := d.Finished(); n != 400 {
 		t.Errorf("%d bytes, want 400", n)
 	}
-	// What is refused by Transmit, and what a reset takes back.
-	batch := nic.NewBatch(1)
-	if !d.Reserve(&batch[0], 60) {
-		t.Fatal("no room")
+	c.finish(heads[4:]...)
+	if d.Await(256) || d.Finished() != 400 {
+		t.Error("what is finished is waited for")
 	}
-	batch[0].GSO = 9
-	d.Transmit(batch)
-	send(t, d, frameOf(200, 1))
-	if n := d.Finished(); n != 60 {
-		t.Errorf("%d bytes, want 60", n)
-	}
-	d.Blocked(errNeedsReset)
-	if !d.Await(256) {
-		t.Error("a reset is not waited for")
-	}
-	d.Receive(batch)
-	if n := d.Finished(); n != 200 {
-		t.Errorf("%d bytes after a reset, want 200", n)
-	}
-	works(t, d, c)
 }
 
 // TestAwaitFindsOut: a device that finishes nothing is reset when somebody waits for it.
 func TestAwaitFindsOut(t *testing.T) {
 	c := newCard(full)
-	clock := &clock{time.Unix(0, 0)}
-	d := mustOpen(t, c, Config{Now: clock.Now})
-	send(t, d, frameOf(100, 1))
-	if !d.Await(256) {
-		t.Fatal("nothing to wait for")
-	}
-	batch := nic.NewBatch(1)
-	d.Receive(batch)
-	clock.now = clock.now.Add(DefaultTxTimeout)
-	if c.Resets() != 1 || !d.Await(256) {
-		t.Fatal("reset too early")
-	}
-	d.Wait()
-	d.Receive(batch)
-	if n := count(d, "reset_tx_timeout"); n != 1 || d.Finished() != 100 {
-		t.Errorf("%d resets", n)
-	}
+	now := &cardtest.Clock{}
+	cardtest.AwaitFindsOut(t, mustOpen(t, c, Config{Now: now.Now}), c.side(), now, DefaultTxTimeout)
 }

@@ -8,8 +8,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/sluice-os/sluice/drivers/internal/cardtest"
+	"github.com/sluice-os/sluice/drivers/internal/recovery"
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/drivers/virtio"
 	"github.com/sluice-os/sluice/drivers/virtio/internal/fake"
@@ -36,34 +37,43 @@ func newLazy(features uint64) *lazy {
 // comes: for the room, or for the link that is down. A device that works again
 // knows of every buffer and of the next frame.
 func TestRecoveryWakes(t *testing.T) {
-	needsReset := func(c *lazy, _ *Device, _ *clock) { c.NeedReset() }
+	needsReset := func(c *lazy, _ *Device, _ *cardtest.Clock) { c.NeedReset() }
 	for _, tt := range []struct {
 		name  string
 		up    bool
-		spoil func(*lazy, *Device, *clock)
+		spoil func(*lazy, *Device, *cardtest.Clock)
 	}{
 		{"asks for a reset", true, needsReset},
-		{"finishes nothing", true, func(_ *lazy, d *Device, now *clock) {
-			now.now = now.now.Add(DefaultTxTimeout)
+		{"finishes nothing", true, func(_ *lazy, d *Device, now *cardtest.Clock) {
+			now.Sleep(DefaultTxTimeout)
 			d.Reserve(&nic.NewBatch(1)[0], 60)
 		}},
-		{"lies", true, func(c *lazy, d *Device, _ *clock) {
+		{"lies", true, func(c *lazy, d *Device, _ *cardtest.Clock) {
 			c.SetUsedIndex(queueTransmit, 999)
 			d.Reserve(&nic.NewBatch(1)[0], 60)
 		}},
-		{"reset hangs", false, func(c *lazy, d *Device, now *clock) {
+		{"reset hangs", false, func(c *lazy, d *Device, now *cardtest.Clock) {
 			c.HangReset = true
 			needsReset(c, d, now)
 		}},
-		{"reset too often", false, func(c *lazy, d *Device, now *clock) {
-			for d.recovery.Spend(nil) == nil {
+		{"reset too often", false, func(c *lazy, d *Device, now *cardtest.Clock) {
+			batch := nic.NewBatch(1)
+			for range recovery.ResetsMax {
+				d.Blocked(errNeedsReset)
+				d.Receive(batch)
+			}
+			for d.Reserve(&batch[0], 60) {
+				d.Transmit(batch)
+			}
+			if !d.Arm() || !d.Link().Up {
+				t.Fatal("given up too early")
 			}
 			needsReset(c, d, now)
 		}},
 	} {
 		for name, features := range map[string]uint64{"event index": full, "flags": full &^ virtio.FeatureEventIndex} {
 			t.Run(tt.name+"/"+name, func(t *testing.T) {
-				c, now := newLazy(features), &clock{time.Unix(0, 0)}
+				c, now := newLazy(features), &cardtest.Clock{}
 				d := mustOpen(t, c.card, Config{TxRing: 16, Now: now.Now})
 				batch := nic.NewBatch(1)
 				for d.Reserve(&batch[0], 60) {

@@ -17,7 +17,7 @@ import (
 const own = 0x5a5a5a5a5a5a5a5a
 
 func main() {
-	r := &abi.OpenRequest{}
+	r := &abi.OpenRequest{Offloads: abi.OffloadsAll}
 	copy(r.Schema[:], "default")
 	n := kit.Call(abi.SysControl, abi.ControlOpen, uintptr(unsafe.Pointer(r)), unsafe.Sizeof(*r), 0)
 	kit.Check(n == 0, "open: %d", n)

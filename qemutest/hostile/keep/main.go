@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	request = &abi.OpenRequest{}
+	request = &abi.OpenRequest{Offloads: abi.OffloadsAll}
 	schema  *abi.Schema
 	base    unsafe.Pointer
 )

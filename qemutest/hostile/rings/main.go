@@ -16,7 +16,7 @@ func main() {
 	fmt.Println("start")
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Scan()
-	request := &abi.OpenRequest{}
+	request := &abi.OpenRequest{Offloads: abi.OffloadsAll}
 	copy(request.Schema[:], "small")
 	if lines.Text() == "advisory-more" {
 		copy(request.Schema[:], "default") // whose table has parts without memory
@@ -47,7 +47,7 @@ func main() {
 		kit.Check(kit.Call(abi.SysControl, abi.ControlOpen, uintptr(unsafe.Pointer(watch)), unsafe.Sizeof(*watch), 0) == int64(abi.NotAllowed), "it may watch")
 		kit.Check(resize(9, 64) == int64(abi.BadArgument), "another ring was resized")
 		// A domain has ChannelsMax channels, and one more when it has closed one.
-		more := &abi.OpenRequest{}
+		more := &abi.OpenRequest{Offloads: abi.OffloadsAll}
 		copy(more.Schema[:], "small")
 		about := func(what uintptr) int64 {
 			return kit.Call(abi.SysControl, what, uintptr(unsafe.Pointer(more)), unsafe.Sizeof(*more), 0)

@@ -61,7 +61,7 @@ func main() {
 
 // open opens a channel to the network.
 func open() *domain {
-	r := &abi.OpenRequest{}
+	r := &abi.OpenRequest{Offloads: abi.OffloadsAll}
 	copy(r.Schema[:], "small")
 	n := kit.Call(abi.SysControl, abi.ControlOpen, uintptr(unsafe.Pointer(r)), unsafe.Sizeof(*r), 0)
 	kit.Check(n >= 0, "open: %d", n)

@@ -41,6 +41,11 @@ func TestStockClient(t *testing.T) {
 		{"tcp", "127.0.0.1", "-t 1", 1, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
 		{"tcp6", "[::1]", "-t 1", 1, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
 		{"reverse", "127.0.0.1", "-t 1 -R", 1, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
+		{"8 flows", "127.0.0.1", "-t 1 -P 8 -R", 8, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
+		{"64 flows", "127.0.0.1", "-t 1 -P 64", 64, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
+		{"64 flows, udp", "127.0.0.1", "-t 1 -u -b 128K -l 1000 -P 64", 64, func(r report) bool {
+			return r.End.Sum.Packets > 800 && r.End.Sum.Lost < 50
+		}},
 		{"parallel", "127.0.0.1", "-t 1 -P 4", 4, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
 		{"limit", "127.0.0.1", "-t 1 -R -b 8M -l 1000", 1, func(r report) bool {
 			return r.End.SumReceived.Bits > 6e6 && r.End.SumReceived.Bits < 10e6

@@ -234,9 +234,28 @@ func (t *trial) gather(ctx context.Context) error {
 	defer t.mu.Unlock()
 	slices.SortFunc(t.came, func(a, b arrival) int { return cmp.Compare(a.number, b.number) })
 	for i, a := range t.came {
+		bound(a.conn, len(t.came))
 		t.streams = append(t.streams, &stream{id: streamID(i), sends: i >= in, conn: a.conn})
 	}
 	return nil
+}
+
+// fewStreams may have the buffers that connections have by themselves; more of them share
+// streamBuffers bytes each way, so that they do not use up a domain's memory.
+const (
+	fewStreams    = 4
+	streamBuffers = 2 << 20
+)
+
+// bound gives the connection of one of n streams its part of the memory for buffers.
+func bound(c net.Conn, n int) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok || n <= fewStreams {
+		return
+	}
+	// A connection that is over says so when it is used.
+	_ = tcp.SetWriteBuffer(streamBuffers / n)
+	_ = tcp.SetReadBuffer(streamBuffers / n)
 }
 
 // move starts the streams and stops them when the client says so.

@@ -23,6 +23,8 @@ type power struct {
 	resetErr  error
 	registers map[acpi.Register]hw.Registers // those that lie in memory
 	firmware  entry.Firmware
+	// resetEnds is Board.ResetEnds.
+	resetEnds bool
 }
 
 // Ports of the PC that reset it when ACPI does not.
@@ -36,8 +38,8 @@ const (
 	settle = time.Second
 )
 
-func newPower(info *acpi.Info) power {
-	p := power{registers: map[acpi.Register]hw.Registers{}, firmware: entry.FindFirmware()}
+func newPower(info *acpi.Info, resetEnds bool) power {
+	p := power{registers: map[acpi.Register]hw.Registers{}, firmware: entry.FindFirmware(), resetEnds: resetEnds}
 	p.plan, p.planErr = info.PowerOff()
 	p.resetBy, p.resetErr = info.Reset()
 	for _, a := range p.plan.Writes {
@@ -103,6 +105,10 @@ func (p *power) do(a acpi.Access) {
 
 // off turns the machine off.
 func (p *power) off() error {
+	if p.planErr != nil && p.resetEnds {
+		slog.Info("power off", "by", "reset")
+		return p.reset()
+	}
 	if p.planErr != nil && !p.firmware.Present() {
 		return p.planErr
 	}
@@ -138,7 +144,8 @@ func (p *power) reboot() error {
 }
 
 // reset resets the machine: by UEFI where that has started it, by ACPI, by the chipset,
-// by the keyboard controller. It neither allocates nor waits.
+// by the keyboard controller, by a fault that nothing can take. It neither allocates nor
+// waits.
 func (p *power) reset() error {
 	p.firmware.Reset(entry.ResetCold)
 	if p.resetErr == nil {
@@ -146,5 +153,6 @@ func (p *power) reset() error {
 	}
 	cpu.Out8(portReset, resetFull)
 	cpu.Out8(portKeyboard, keyboardReset)
-	return errors.New("the machine was not reset: it has no reset register that works")
+	cpu.TripleFault()
+	return nil
 }

@@ -46,9 +46,11 @@ func RDTSC() uint64
 func RDRAND() (v uint64, ok bool)
 func RDSEED() (v uint64, ok bool)
 
-func ReadCR3() uint64
+// Root and SetRoot access CR3: the physical address of the page tables.
+func Root() uint64
+func SetRoot(v uint64)
+
 func ReadCR4() uint64
-func WriteCR3(v uint64)
 func WriteCR4(v uint64)
 
 // FlushTLB drops the translations of all pages that are not global. The page table stays
@@ -56,8 +58,8 @@ func WriteCR4(v uint64)
 // bring a table back whose frames are somebody else's by then.
 func FlushTLB()
 
-// Invlpg drops the translation of one page from the TLB.
-func Invlpg(addr uintptr)
+// FlushPage drops the translation of one page from the TLB (INVLPG).
+func FlushPage(addr uintptr)
 
 // FlushLine writes the cache line that addr is in back to memory.
 func FlushLine(addr uintptr)
@@ -85,6 +87,10 @@ func EnableInterrupts()
 // pending is taken in between (STI delays it by one instruction), so it is
 // never slept through.
 func EnableAndHalt()
+
+// TripleFault has an exception happen that has no handler, nor has what follows: every
+// processor shuts down then, for which every machine resets. It does not return.
+func TripleFault()
 
 // Halt stops the processor for good, interrupts off.
 func Halt()

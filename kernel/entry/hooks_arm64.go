@@ -1,0 +1,96 @@
+package entry
+
+// What of the hooks is a machine's with a device tree.
+
+import (
+	"github.com/sluice-os/sluice/kernel/bootinfo"
+	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/console"
+	"github.com/sluice-os/sluice/kernel/cpu"
+	"github.com/sluice-os/sluice/kernel/fdt"
+	"github.com/sluice-os/sluice/kernel/irq"
+	"github.com/sluice-os/sluice/kernel/layout"
+	"github.com/sluice-os/sluice/kernel/trap"
+	"github.com/sluice-os/sluice/kernel/vm"
+)
+
+// exceptionStack is the size of the stack of exceptions in pages: the fatal path runs Go on
+// it.
+const exceptionStack = 8
+
+// firstUART is where the console is on QEMU's virt, for what there is to say before the
+// device tree has told.
+const firstUART = 0x09000000
+
+// Machine is what the device tree tells of the parts that are needed before there is a heap.
+// A physical address of 0: it tells of none.
+type Machine struct {
+	Tree                      uint64 // where it lies itself
+	TreeSize                  int
+	UART                      uint64
+	UARTInterrupt             fdt.Interrupt
+	distributor, interruptCPU uint64
+}
+
+// Found is the machine.
+var Found Machine
+
+// readBoot turns the console on and reads what the boot loader has left. For an ELF file
+// QEMU gives no address and puts the tree where memory begins.
+func readBoot() bootinfo.Problem {
+	Found.Tree = startInfo
+	if Found.Tree == 0 {
+		Found.Tree = layout.RAM
+	}
+	Found.TreeSize = fdt.Size(early(Found.Tree, fdt.HeaderSize))
+	b := early(Found.Tree, Found.TreeSize)
+	if tree, ok := fdt.Open(b); ok {
+		Found.look(&tree)
+	}
+	if Found.UART == 0 {
+		Found.UART = firstUART
+	}
+	console.Init(uintptr(Found.UART))
+	return bootinfo.ParseTree(&Info, b, Found.Tree)
+}
+
+// look finds the parts in a tree.
+func (m *Machine) look(tree *fdt.Tree) {
+	for n, ok := tree.Root(); ok; n, ok = n.Next() {
+		if !n.Enabled() {
+			continue
+		}
+		switch {
+		case m.UART == 0 && n.Has("compatible", "arm,pl011"):
+			m.UART, _, _ = n.Reg(0)
+			m.UARTInterrupt, _ = n.Interrupt(0)
+		case n.Has("compatible", "arm,cortex-a15-gic"), n.Has("compatible", "arm,gic-400"):
+			m.distributor, _, _ = n.Reg(0)
+			m.interruptCPU, _, _ = n.Reg(1)
+		}
+	}
+}
+
+// startInterrupts moves the console, makes the stack of exceptions, turns the interrupt
+// controller on and loads the vectors. It reports false when there is no memory.
+func startInterrupts() bool {
+	// Its registers are where vm.Init has left them: nowhere.
+	if !vm.MapFixed(layout.UART, Found.UART) {
+		cpu.Halt()
+	}
+	console.Move(layout.UART + uintptr(Found.UART%layout.PageSize))
+	if Found.distributor == 0 || Found.interruptCPU == 0 {
+		die("the device tree names no interrupt controller of version 2: give QEMU -M virt,gic-version=2")
+	}
+	top, ok := vm.NewStack(exceptionStack)
+	if !ok || !irq.InitLocal(Found.distributor, Found.interruptCPU) {
+		return false
+	}
+	trap.Init(trap.Stacks{Exception: top})
+	return true
+}
+
+func startClock() { clock.Init() }
+
+// leave stops: nothing ends QEMU's virt with a status.
+func leave() { cpu.Halt() }

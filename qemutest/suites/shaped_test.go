@@ -1,0 +1,265 @@
+package suites
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+
+	"github.com/sluice-os/sluice/qemutest"
+	"github.com/sluice-os/sluice/qemutest/hostile/forge"
+)
+
+// shapedRate is how much the cable of TestShapedLink carries, in bits a second.
+const shapedRate = 10_000_000
+
+// shaped is a machine on a slow cable, with its peer.
+type shaped struct {
+	vm   *qemutest.VM
+	peer *qemutest.Peer
+	wire *qemutest.Wire
+
+	mu sync.Mutex
+	// next is the number of the datagram that is to come next, by port; of those that did
+	// not, missing is how many.
+	next, missing map[uint16]uint64
+	// answer is the frame of the echo that came last.
+	answer []byte
+	asking *asking // nil: nobody asks
+}
+
+// see counts the datagrams of the command pour, and sees echoes.
+func (x *shaped) see(frame []byte) {
+	ip := header.IPv4(frame[header.EthernetMinimumSize:])
+	if len(ip) < 20+8+8 || frame[12] != 8 || ip.Protocol() != uint8(header.UDPProtocolNumber) {
+		return
+	}
+	udp := header.UDP(ip.Payload())
+	if udp.SourcePort() == 7 && len(udp.Payload()) == 64 {
+		x.mu.Lock()
+		x.answered(frame, udp.Payload())
+		x.mu.Unlock()
+		return
+	}
+	if udp.DestinationPort() != pourPort || udp.SourcePort() == forge.OwnUDP {
+		return
+	}
+	n := binary.BigEndian.Uint64(udp.Payload())
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	port := udp.SourcePort()
+	x.missing[port] += n - x.next[port] // one that comes late, or twice, makes it huge
+	x.next[port] = n + 1
+}
+
+// pouring begins to count anew, and poured returns how many datagrams have come since, and how
+// many of those before the last one have not.
+func (x *shaped) pouring() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.next, x.missing = map[uint16]uint64{}, map[uint16]uint64{}
+}
+
+func (x *shaped) poured() (n, missing uint64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for port := range x.next {
+		n += x.next[port] - x.missing[port]
+		missing += x.missing[port]
+	}
+	return n, missing
+}
+
+const pourPort = 9000
+
+// load is what was measured while one domain sent a file, another one datagrams, and a third
+// echoed.
+type load struct {
+	// p50 and p99 are of the echo, by the clock of the cable: how long it needs for what it
+	// has carried from the question to the answer. It is always busy here, and stands
+	// still when the host has no time for the machine. real is by the host's clock.
+	p50, p99, real time.Duration
+	lost           int     // of the echoes
+	goodput        float64 // of the file, bits a second
+	poured         uint64  // datagrams
+	missing        uint64  // of them
+}
+
+const (
+	// probes are how many echoes are asked for, one each probeEvery.
+	probes     = 150
+	probeEvery = 20 * time.Millisecond
+	pourFor    = 6 * time.Second
+	loadFirst  = 1500 * time.Millisecond
+	// shapedRounds is how often each queue is measured, one after the other: who gets how much
+	// of a plain queue is chance, and the host may be busy.
+	shapedRounds = 3
+)
+
+// measure loads the cable and looks at it. The datagrams are those of the command pour, or with
+// none of others.
+func (x *shaped) measure(t *testing.T, pour bool) (l load) {
+	t.Helper()
+	at := len(x.vm.Output())
+	x.pouring()
+	if pour {
+		x.vm.Command(t, fmt.Sprintf("domain send pour pour 10.0.2.2:%d 1400 %v", pourPort, pourFor))
+	}
+	client := x.peer.HTTP()
+	r, err := client.Get(url(x.peer.Address4(), "/bytes/100000000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	var got atomic.Int64
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		b := make([]byte, 64<<10)
+		for {
+			n, err := r.Body.Read(b)
+			if got.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	})
+	time.Sleep(loadFirst) // the load is to be a standing one
+	before, began := got.Load(), time.Now()
+	cable, real := x.echoes(t)
+	l.goodput = float64(got.Load()-before) * 8 / time.Since(began).Seconds()
+	r.Body.Close()
+	reading.Wait()
+	n := len(cable)
+	if l.lost = probes - n; n == 0 {
+		t.Fatal("no echo came back")
+	}
+	slices.Sort(cable)
+	slices.Sort(real)
+	l.p50, l.p99, l.real = cable[n/2], cable[n*99/100], real[n*99/100]
+	if pour {
+		said := x.vm.Times(t, at, fmt.Sprintf(`pour: pour 10.0.2.2:%d (\d+): (.*)`, pourPort), 1)
+		sent := uint64(number(t, said[1]))
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			l.poured, l.missing = x.poured()
+			if l.poured+l.missing >= sent || time.Now().After(deadline) {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if said[2] != "ok" || l.poured != sent {
+			t.Errorf("%d datagrams were written (%s), %d have come", sent, said[2], l.poured)
+		}
+	}
+	return l
+}
+
+// middle is the median of several loads, of each number by itself; losses are added up.
+func middle(all []load) (m load) {
+	of := func(f func(l load) float64) float64 {
+		var list []float64
+		for _, l := range all {
+			list = append(list, f(l))
+		}
+		slices.Sort(list)
+		return list[len(list)/2]
+	}
+	for _, l := range all {
+		m.lost += l.lost
+		m.missing += l.missing
+		m.poured += l.poured
+	}
+	m.p50 = time.Duration(of(func(l load) float64 { return float64(l.p50) }))
+	m.p99 = time.Duration(of(func(l load) float64 { return float64(l.p99) }))
+	m.real = time.Duration(of(func(l load) float64 { return float64(l.real) }))
+	m.goodput = of(func(l load) float64 { return l.goodput })
+	return m
+}
+
+// TestShapedLink has three domains share a cable of 10 Mbit/s: one sends a file, one datagrams
+// as fast as it can, and one echoes 64 bytes. With the class queue the echo's 99th percentile
+// is five times lower at least than with a plain one in the same boot, the file has 0.9 of
+// what it had at least, both in the median of rounds in turns, and who heeds being told to pause
+// loses nothing within the machine. A domain that does not loses its own datagrams.
+func TestShapedLink(t *testing.T) {
+	bulk := serverDomain(t, "bulk", []string{"tcp/80"}, nil, "http/80")
+	pour := serverDomain(t, "pour", nil, []string{fmt.Sprintf("udp/10.0.2.2:%d", pourPort)})
+	echo := serverDomain(t, "echo", []string{"udp/7"}, nil, "udp/7")
+	bad := domainOf("wire", programFor(t, "wire"))
+	bad.Listen = []string{fmt.Sprintf("udp/%d", forge.OwnUDP), fmt.Sprintf("tcp/%d", forge.OwnTCP)}
+	bad.Connect = []string{"udp/10.0.2.2:*", "tcp/10.0.2.2:*"}
+	bad.Start = false
+	vm, peer := startWithPeer(t, qemutest.Config{
+		Memory: 320, Limit: 5 * time.Minute, Rate: shapedRate, Image: imageWith(t, "microvm", bulk, pour, echo, bad), Append: "qdisc=fifo",
+	})
+	x := &shaped{vm: vm, peer: peer, wire: vm.Wire(t)}
+	x.pouring()
+	t.Cleanup(x.wire.Tap(x.see))
+	for _, d := range []string{"bulk", "pour", "echo"} {
+		vm.Seen(t, d+": serving")
+	}
+	sink := peer.Packets(t, netip.MustParseAddrPort(fmt.Sprintf("10.0.2.2:%d", pourPort)))
+	go func() {
+		for b := make([]byte, 2048); ; {
+			if _, _, err := sink.ReadFrom(b); err != nil {
+				return
+			}
+		}
+	}()
+	// The machine knows its neighbour before anything is counted: what comes before is lost.
+	stillEchoes(t, dial(t, vm, peer.Dial, "udp", "10.0.2.15:7"))
+	report := func(name string, l load) {
+		t.Logf("%s: echo p50 %v, p99 %v, %v by the host's clock, %d lost; file %.2f Mbit/s; %d datagrams, %d missing", name,
+			l.p50.Round(100*time.Microsecond), l.p99.Round(100*time.Microsecond), l.real.Round(100*time.Microsecond), l.lost, l.goodput/1e6, l.poured, l.missing)
+	}
+	var plains, queueds []load
+	for range shapedRounds {
+		vm.Command(t, "qdisc fifo")
+		plains = append(plains, x.measure(t, true))
+		report("fifo", plains[len(plains)-1])
+		vm.Command(t, "qdisc aqm")
+		before := drops(t, vm)
+		queueds = append(queueds, x.measure(t, true))
+		report("aqm", queueds[len(queueds)-1])
+		for name, n := range drops(t, vm) {
+			if n != before[name] && (name == "flowswitch_drop_tx_paused" || strings.HasPrefix(name, "host_tx_drop") || strings.HasPrefix(name, "aqm_drop")) {
+				t.Errorf("%s: %d", name, n-before[name])
+			}
+		}
+	}
+	plain, queued := middle(plains), middle(queueds)
+	if queued.p99*5 > plain.p99 {
+		t.Errorf("the echo's 99th percentile is %v, and was %v without the queue: want a fifth", queued.p99, plain.p99)
+	}
+	if queued.goodput < 0.9*plain.goodput {
+		t.Errorf("the file has %.2f Mbit/s, and had %.2f without the queue: want 0.9 of that", queued.goodput/1e6, plain.goodput/1e6)
+	}
+	if queued.lost > 0 || queued.missing > 0 || queued.poured == 0 {
+		t.Errorf("%d echoes and %d of %d datagrams are lost", queued.lost, queued.missing, queued.poured)
+	}
+	t.Log(vm.Command(t, "qdisc"))
+
+	// One that does not heed what it is told.
+	at := len(vm.Output())
+	vm.Command(t, "domain start wire")
+	vm.Times(t, at, "wire: start", 1)
+	vm.Command(t, "domain send wire flood datagrams")
+	vm.Times(t, at, "wire: flooding datagrams", 1)
+	before := drops(t, vm)
+	beside := x.measure(t, true)
+	report("aqm, beside one that does not pause", beside)
+	own := drops(t, vm)["flowswitch_drop_tx_paused"] - before["flowswitch_drop_tx_paused"]
+	if own == 0 {
+		t.Error("the domain that does not pause has lost nothing")
+	}
+	if beside.lost > 0 || beside.missing > 0 {
+		t.Errorf("others have lost %d echoes and %d datagrams", beside.lost, beside.missing)
+	}
+	vm.Command(t, "domain kill wire")
+	powerOff(t, vm)
+}
