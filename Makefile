@@ -5,6 +5,7 @@
 #                 http://127.0.0.1:8080 answers
 # make test       everything that proves it works: host tests, then QEMU suites
 # make test-all   the same with the full product of every table
+# make fuzz       what neighbours of a router can send, a minute each (FUZZTIME=1m)
 # make lint       gofmt, go vet, staticcheck, go mod tidy
 # make soak       one machine for SOAK=1h at a low rate with bursts; what it holds stays the same
 # make bench      measure against a Linux guest; docs/performance.md explains
@@ -26,7 +27,7 @@ HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.I
 
 SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
-.PHONY: all run test test-all test-host test-million test-qemu lint soak bench clean qemu arm gcc ovmf images FORCE
+.PHONY: all run test test-all test-host test-million test-qemu lint fuzz soak bench clean qemu arm gcc ovmf images FORCE
 
 all: images $(BUILD)/sluice.elf
 
@@ -64,6 +65,15 @@ test-qemu: qemu arm ovmf images $(OTHERS)
 
 # The kernel imports packages that only the overlay has; vet and staticcheck
 # want to see them in a GOROOT.
+# Making a find smaller takes a minute in which nothing else is tried.
+FUZZTIME ?= 1m
+FUZZ     := isis/pdu:FuzzHello isis/pdu:FuzzLSP isis/pdu:FuzzSNP isis:FuzzInstance isis/config:FuzzParse
+
+fuzz:
+	@for f in $(FUZZ); do \
+		$(GO) test -run xxx -fuzz "^$${f#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x ./kernel/route/$${f%:*} || exit 1; \
+	done
+
 lint:
 	@test -z "$$(gofmt -l $(SOURCES) | tee /dev/stderr)" || { echo 'gofmt: the files above are not formatted: run gofmt -w' >&2; exit 1; }
 	$(GO) mod tidy -diff

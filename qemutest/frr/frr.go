@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +22,9 @@ const (
 	etc     = "/etc/frr"
 	run     = "/var/run/frr"
 )
+
+// needed numbers the namespaces of Need.
+var needed atomic.Int32
 
 // Need skips the test where routers cannot be run, and says what is missing.
 func Need(t testing.TB) {
@@ -35,6 +39,13 @@ func Need(t testing.TB) {
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skipf("FRR is not run: no taps: %v", err)
+	}
+	name := fmt.Sprintf("sluice%d-need%d", os.Getpid(), needed.Add(1))
+	if err := ip("netns", "add", name); err != nil {
+		t.Skipf("FRR is not run: no network namespaces: %v", err)
+	}
+	if err := ip("netns", "del", name); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 // TestDiamond is the need that the gate is for: r1 and r4 are joined over r2, the machine, and over
 // r3, which is longer; all but r2 are FRR's. The link between r1 and r2 comes back with an IPv6
 // address that r1 looks for on the link for 20 s. With the gate no IPv6 packet between r1 and r4 is
-// lost until the link is used again; without, which is the control, all are for as long as that takes.
+// lost until the link is used again; without, which is the control, all are from when the routers use
+// it until its address is in use.
 func TestDiamond(t *testing.T) {
 	frr.Need(t)
 	if !installed("ping") {
@@ -46,8 +47,8 @@ func TestDiamond(t *testing.T) {
 		d.settle(t)
 		before, after := d.linkReturns(t)
 		lost := before[6].lost + after[6].lost
-		if lost < 10*pingsEach {
-			t.Errorf("without the gate %d of IPv6 are lost, want the packets of 10 s at least", lost)
+		if lost < 3*pingsEach {
+			t.Errorf("without the gate %d of IPv6 are lost, want the packets of 3 s at least", lost)
 		}
 		t.Logf("without the gate: %.1f s of IPv6 and %.1f s of IPv4 are lost", float64(lost)/pingsEach, float64(before[4].lost+after[4].lost)/pingsEach)
 	}

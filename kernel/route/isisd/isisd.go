@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,10 +69,11 @@ type Router struct {
 	routes   map[netip.Prefix]rib.Route
 }
 
-// New makes a router with the configuration that lines have; see package config.
+// New makes a router with the configuration that lines have; see package config. Without any it
+// waits for one.
 func New(env Environment, lines string) (*Router, error) {
 	c, err := config.Parse(lines)
-	if err != nil && c.On() {
+	if err != nil && strings.TrimSpace(lines) != "" {
 		return nil, err
 	}
 	return &Router{

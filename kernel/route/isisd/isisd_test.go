@@ -261,6 +261,26 @@ func TestRouter(t *testing.T) {
 	})
 }
 
+// TestNew: a configuration that is none is refused; without any the protocol does not run.
+func TestNew(t *testing.T) {
+	if _, err := New(Environment{}, "level 3"); err == nil || !strings.Contains(err.Error(), "want 1, 2 or 1-2") {
+		t.Errorf("%v", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		a := newBox(t, 1, " \n")
+		a.Start()
+		defer a.Stop()
+		var w strings.Builder
+		if err := a.Show(&w, []string{"neighbor"}, true); err != nil || w.String() != "{}\n" || string(a.Page()) != "null" {
+			t.Errorf("%v %q %s", err, w.String(), a.Page())
+		}
+		a.set("net 49.0001.0000.0000.0001.00")
+		if text := a.show("summary"); !strings.Contains(text, "0000.0000.0001") {
+			t.Errorf("%s", text)
+		}
+	})
+}
+
 // TestFlood has more arrive than is taken: some of it is dropped and counted, the rest is looked
 // at, and the log is told of it once.
 func TestFlood(t *testing.T) {

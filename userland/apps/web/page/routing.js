@@ -36,7 +36,7 @@ function settle(nodes, links) {
     fresh++;
   });
   if (!fresh) return;
-  const rest = Math.min(180, 900 / Math.sqrt(nodes.length + 1));
+  const rest = Math.min(120, 600 / Math.sqrt(nodes.length + 1));
   for (let round = 0; round < 150; round++) {
     const heat = 20 * (1 - round / 150);
     const push = nodes.map(() => ({ x: 0, y: 0 }));
