@@ -33,9 +33,12 @@ type heldFor struct {
 // heldPacket is one that waits: in one piece, with its checksum and its hop counted.
 type heldPacket struct {
 	bytes []byte
-	from  rib.Card
-	mtu   int  // it is cut; 0: it fits
-	own   bool // an error of ours, about which there is none
+	// header is how long its IP header was when it was looked at. What the bytes say is not asked
+	// again: a card can change them until they are copied.
+	header int
+	from   rib.Card
+	mtu    int  // it is cut; 0: it fits
+	own    bool // one of ours, about which there is no error
 }
 
 type heldPackets struct {
@@ -61,7 +64,7 @@ func (x *transit) hold(pkt *nic.Packet, d *forward.Decision) {
 		x.f.core.Count(forward.HeldFull, 1)
 		return
 	}
-	p := heldPacket{bytes: slices.Clone(s.whole), from: x.card}
+	p := heldPacket{bytes: slices.Clone(s.whole), header: d.Header, from: x.card}
 	forward.Age(p.bytes)
 	if d.Verdict == forward.Cut {
 		p.mtu = d.MTU
@@ -87,7 +90,7 @@ func (f *Forwarder) tell(room, b []byte, from rib.Card, d *forward.Decision) {
 	if n == 0 {
 		return
 	}
-	f.send(heldFor{out.Card, out.Next}, heldPacket{bytes: room[:n], from: from, own: true}, true)
+	f.send(heldFor{out.Card, out.Next}, heldPacket{bytes: room[:n], header: out.Header, from: from, own: true}, true)
 }
 
 // send sends a packet to a neighbour, or has it wait: a copy of it if it is not the caller's to
@@ -113,13 +116,13 @@ func (f *Forwarder) send(to heldFor, p heldPacket, borrowed bool) {
 func (f *Forwarder) out(port *cardPort, mac macAddr, p *heldPacket) {
 	r := forward.Sent4
 	if p.mtu == 0 {
-		o := outgoingOf(p.bytes)
+		o := outgoingOf(p.bytes, p.header)
 		r = port.offerTransit(&o, mac)
 	} else {
 		x := transit{f: f}
 		t := port.s.link.tx
 		t.mu.Lock()
-		r = x.fragments(port, p.bytes, &departure{header: int(p.bytes[0]&15) * 4, mtu: p.mtu, mac: mac})
+		r = x.fragments(port, p.bytes, &departure{header: p.header, mtu: p.mtu, mac: mac})
 		if !t.turn {
 			t.finish(nil, nil)
 		}

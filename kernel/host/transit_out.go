@@ -284,11 +284,7 @@ func (p *cardPort) offerTransit(o *netif.Outgoing, mac macAddr) forward.Reason {
 	return r
 }
 
-// outgoingOf is a packet in one piece, with its checksum.
-func outgoingOf(b []byte) (o netif.Outgoing) {
-	n := ipv6Header
-	if b[0]>>4 == 4 {
-		n = int(b[0]&15) * 4
-	}
+// outgoingOf is a packet in one piece, with its checksum, behind n bytes of its IP header.
+func outgoingOf(b []byte, n int) netif.Outgoing {
 	return netif.Outgoing{Head: b[:n], IP: n, Body: [][]byte{b[n:]}, PayloadLen: len(b) - n, Fragment: true}
 }

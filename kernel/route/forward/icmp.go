@@ -62,9 +62,9 @@ func (c *Core) Error(b, packet []byte, from rib.Card, d *Decision) (n int, out D
 	}
 	c.Count(ErrorsSent, 1)
 	if v4 {
-		n = c.error4(b, packet, source, to, k, d)
+		n, out.Header = c.error4(b, packet, source, to, k, d), ipv4Header
 	} else {
-		n = error6(b, packet, source, to, k, d)
+		n, out.Header = error6(b, packet, source, to, k, d), ipv6Header
 	}
 	out.Length = n
 	return n, out
