@@ -99,8 +99,7 @@ func (d *devices) own(location string, dma *hw.DMA, bus hw.Bus) {
 // window is where a virtio-mmio device's registers lie.
 type window struct {
 	base, size uint64
-	gsi        int
-	edge       bool // how its interrupt is triggered, where that is told
+	line       line
 }
 
 // probeMMIO opens the virtio devices in windows of registers. An empty window,

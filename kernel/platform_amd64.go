@@ -77,11 +77,11 @@ func (m *machine) findDevices() {
 	case MMIO:
 		var windows []window
 		for _, d := range m.platform.acpi.VirtIO {
-			windows = append(windows, window{base: d.Address, size: d.Size, gsi: int(d.GSI)})
+			windows = append(windows, window{base: d.Address, size: d.Size, line: line(d.GSI)})
 		}
 		if len(windows) == 0 {
 			for _, d := range m.options.Devices {
-				windows = append(windows, window{base: d.Base, size: d.Size, gsi: int(d.IRQ)})
+				windows = append(windows, window{base: d.Base, size: d.Size, line: line(d.IRQ)})
 			}
 		}
 		m.devices.probeMMIO(windows)
@@ -97,8 +97,11 @@ func (m *machine) findDevices() {
 	}
 }
 
+// line is an interrupt by its global system interrupt (ACPI 5.2.13).
+type line int
+
 // windowInterrupt returns the interrupt of a virtio-mmio device.
-func windowInterrupt(w window, name string) (hw.Interrupt, error) { return irq.Line(w.gsi, name) }
+func windowInterrupt(w window, name string) (hw.Interrupt, error) { return irq.Line(int(w.line), name) }
 
 // consoleInterrupt returns that of the serial port.
 func consoleInterrupt() (hw.Interrupt, error) { return irq.ISA(console.Line, "console") }

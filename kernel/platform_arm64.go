@@ -39,7 +39,7 @@ func (m *machine) findPlatform() {
 			start, size, has := n.Reg(0)
 			in, wired := n.Interrupt(0)
 			if has && wired {
-				m.platform.windows = append(m.platform.windows, window{base: start, size: size, gsi: in.Number, edge: in.Edge})
+				m.platform.windows = append(m.platform.windows, window{base: start, size: size, line: line{in.Number, in.Edge}})
 			}
 		case n.Has("compatible", "arm,psci-0.2"), n.Has("compatible", "arm,psci-1.0"):
 			m.power.call = cpu.SecureCall
@@ -74,9 +74,15 @@ func (m *machine) findDevices() {
 	m.devices.probeMMIO(m.platform.windows)
 }
 
+// line is an interrupt by its number, and how it is triggered.
+type line struct {
+	number int
+	edge   bool
+}
+
 // windowInterrupt returns the interrupt of a virtio-mmio device.
 func windowInterrupt(w window, name string) (hw.Interrupt, error) {
-	return irq.Line(w.gsi, w.edge, name)
+	return irq.Line(w.line.number, w.line.edge, name)
 }
 
 // consoleInterrupt returns that of the serial port.

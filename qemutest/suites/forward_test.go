@@ -62,13 +62,15 @@ func routed(to string) func(frame []byte) bool {
 	}
 }
 
-// icmpErrors matches errors of ICMP of either version, but for those of neighbour discovery.
+// icmpErrors matches errors of ICMP that the router has made: peers answer what they do not know too.
 func icmpErrors(frame []byte) bool {
 	if len(frame) < 62 {
 		return false
 	}
 	ip := frame[14:]
-	return ip[0]>>4 == 4 && ip[9] == 1 && ip[20] != 0 && ip[20] != 8 || ip[0]>>4 == 6 && ip[6] == 58 && ip[40] < 128
+	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8:1::1")
+	return ip[0]>>4 == 4 && ip[9] == 1 && ip[20] != 0 && ip[20] != 8 && bytes.Equal(ip[12:16], four.AsSlice()) ||
+		ip[0]>>4 == 6 && ip[6] == 58 && ip[40] < 128 && bytes.Equal(ip[8:24], six.AsSlice())
 }
 
 // TestForwarding has a machine forward between three cards: IPv4 and IPv6, ICMP, TCP, packets of
