@@ -52,7 +52,7 @@ const (
 	ringHold, ringHoldFirst = time.Second, 100 * time.Millisecond
 	// ringMost is the most that the ring is to hold by the card's rate: however late
 	// somebody looks, a packet is not to wait longer where nobody can help it.
-	ringMost = 10 * time.Millisecond
+	ringMost = 6 * time.Millisecond
 	// ringWork is over how much of the card's time its rate is known.
 	ringWork = 100 * time.Millisecond
 )
