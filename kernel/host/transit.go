@@ -14,9 +14,10 @@ import (
 
 // departure is a packet of the batch that leaves by a card.
 type departure struct {
-	at             int // in the batch
-	length, header int // of the packet and its IP header, in bytes
-	mtu            int // 0: it fits
+	at             int   // in the batch
+	length, header int   // of the packet and its IP header, in bytes
+	mtu            int   // 0: it fits
+	family         uint8 // rib.Family, which sent is by
 	mac            macAddr
 }
 
@@ -165,8 +166,9 @@ func (x *transit) leave(at int, version byte) {
 	if d.Verdict == forward.Cut {
 		mtu = d.MTU
 	}
-	x.out[d.Card] = append(out, departure{at: at, length: d.Length, header: d.Header, mtu: mtu, mac: hop.mac})
-	x.sent[version>>1&1]++
+	family := version >> 1 & 1
+	x.out[d.Card] = append(out, departure{at: at, length: d.Length, header: d.Header, mtu: mtu, family: family, mac: hop.mac})
+	x.sent[family]++
 }
 
 // hopCache keeps the link addresses of neighbours that packets went to.
