@@ -166,8 +166,17 @@ func (f *Forwarder) inside(from, to *link, o *netif.Outgoing) {
 	to.arrive(f, p)
 }
 
+// Where an IPv6 header has the hop limit, and the most that it may be.
+const hopLimitAt, hopLimitMax = 7, 255
+
 // arrive gives a frame of another card's to the link's poller.
 func (l *link) arrive(f *Forwarder, p nic.Packet) {
+	// A hop limit of 255 says that a packet was sent on the link itself, by which neighbour
+	// discovery tells neighbours from others (RFC 4861 7.1, RFC 5082): one from elsewhere has no
+	// such.
+	if ip := p.Buffers[0].Bytes[ethHeader:]; len(ip) >= ipv6Header && ip[0]>>4 == 6 && ip[hopLimitAt] == hopLimitMax {
+		ip[hopLimitAt]--
+	}
 	if !l.inbox.put(p) {
 		f.core.Count(forward.QueueFull, 1)
 		return

@@ -164,19 +164,16 @@ func (c *Core) Decide(p *Packet, d *Decision) {
 func (d *Decision) drop(r Reason)   { d.Verdict, d.Reason = Drop, r }
 func (d *Decision) answer(r Reason) { d.Verdict, d.Reason = Answer, r }
 
-// deliver is for one of the machine's own addresses, which a card has.
-func (c *Core) deliver(p *Packet, d *Decision, owner rib.Card, to netip.Addr) {
-	d.Verdict, d.Card = Host, owner
-	if owner == p.Card {
-		return
-	}
+// deliver is for one of the machine's own addresses, which another card has than that which the
+// packet came from.
+func (c *Core) deliver(d *Decision, owner rib.Card, to netip.Addr) {
 	for _, b := range c.card(owner).Broadcast {
 		if b == to {
 			d.drop(DirectedBroadcast)
 			return
 		}
 	}
-	d.Verdict = Elsewhere
+	d.Verdict, d.Card = Elsewhere, owner
 }
 
 // sourced says whether a source has a route that the check asks for.

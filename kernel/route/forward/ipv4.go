@@ -43,7 +43,11 @@ func (c *Core) decide4(p *Packet, d *Decision) {
 	}
 	ways := c.routes.Lookup4(to)
 	if ways != nil && ways.Local {
-		c.deliver(p, d, ways.Hops[0].Card, netip.AddrFrom4([4]byte(h[16:20])))
+		if ways.Hops[0].Card == p.Card {
+			d.Verdict, d.Card = Host, p.Card
+			return
+		}
+		c.deliver(d, ways.Hops[0].Card, netip.AddrFrom4([4]byte(h[16:20])))
 		return
 	}
 	// No router forwards from or to these (RFC 1812 5.3.7, RFC 3927 7).

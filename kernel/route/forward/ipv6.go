@@ -27,13 +27,23 @@ func (c *Core) decide6(p *Packet, d *Decision) {
 	}
 	hi, lo := binary.BigEndian.Uint64(h[24:]), binary.BigEndian.Uint64(h[32:])
 	ways := c.routes.Lookup6(hi, lo)
-	if ways != nil && ways.Local {
-		c.deliver(p, d, ways.Hops[0].Card, netip.AddrFrom16([16]byte(h[24:40])))
+	own := ways != nil && ways.Local
+	if own && ways.Hops[0].Card == p.Card {
+		d.Verdict, d.Card = Host, p.Card
 		return
 	}
 	fromHi, fromLo := binary.BigEndian.Uint64(h[8:]), binary.BigEndian.Uint64(h[16:])
 	if h[8] == 0xff || special6(fromHi, fromLo) {
 		d.drop(BadSource)
+		return
+	}
+	if own {
+		// On the link of the card that has the address the source is nobody, or somebody else.
+		if linkLocal6(h[8:]) {
+			d.drop(LinkLocal)
+			return
+		}
+		c.deliver(d, ways.Hops[0].Card, netip.AddrFrom16([16]byte(h[24:40])))
 		return
 	}
 	if special6(hi, lo) {
