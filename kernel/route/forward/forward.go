@@ -176,20 +176,24 @@ func (c *Core) deliver(d *Decision, owner rib.Card, to netip.Addr) {
 	d.Verdict, d.Card = Elsewhere, owner
 }
 
-// sourced says whether a source has a route that the check asks for.
-func (c *Core) sourced(from rib.Card, ways *rib.Nexthops) bool {
-	if ways == nil || ways.Local {
-		return false // nobody else has our addresses
+// refuses says why a packet is dropped for its source, to which there are these ways; 0: it is not.
+// Nobody else has the machine's addresses, and nobody the broadcast addresses of its networks, which
+// the table has with them: an answer to one would go to all there.
+func (c *Core) refuses(from rib.Card, ways *rib.Nexthops) Reason {
+	if ways != nil && ways.Local {
+		return BadSource
 	}
-	if c.check == Loose {
-		return true
+	if c.check == Off || ways != nil && c.check == Loose {
+		return 0
 	}
-	for i := range ways.Hops {
-		if ways.Hops[i].Card == from {
-			return true
+	if ways != nil {
+		for i := range ways.Hops {
+			if ways.Hops[i].Card == from {
+				return 0
+			}
 		}
 	}
-	return false
+	return ReversePath
 }
 
 // fits decides between Send and Cut, or says that the packet can be neither.

@@ -37,25 +37,23 @@ func (c *Core) decide6(p *Packet, d *Decision) {
 		d.drop(BadSource)
 		return
 	}
-	if own {
-		// On the link of the card that has the address the source is nobody, or somebody else.
-		if linkLocal6(h[8:]) {
-			d.drop(LinkLocal)
-			return
-		}
-		c.deliver(d, ways.Hops[0].Card, netip.AddrFrom16([16]byte(h[24:40])))
-		return
-	}
 	if special6(hi, lo) {
 		d.drop(BadDestination)
 		return
 	}
 	if linkLocal6(h[8:]) {
-		d.answer(LinkLocal)
+		if d.answer(LinkLocal); own {
+			// On the link of the card that has the address the source is nobody, or somebody else.
+			d.drop(LinkLocal)
+		}
 		return
 	}
-	if c.check != Off && !c.sourced(p.Card, c.routes.Lookup6(fromHi, fromLo)) {
-		d.drop(ReversePath)
+	if reason := c.refuses(p.Card, c.routes.Lookup6(fromHi, fromLo)); reason != 0 {
+		d.drop(reason)
+		return
+	}
+	if own {
+		c.deliver(d, ways.Hops[0].Card, netip.AddrFrom16([16]byte(h[24:40])))
 		return
 	}
 	if ways == nil {
