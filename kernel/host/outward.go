@@ -131,7 +131,7 @@ func (f *Forwarder) carry(from *link, o *netif.Outgoing) (mac macAddr, ok bool) 
 			from.counters.inc(txDropUnresolved)
 			return mac, false
 		}
-		f.held.put(heldFor{way.Card, way.Next}, heldPacket{bytes: linear(o, nil), from: way.Card, own: true})
+		f.held.put(heldFor{way.Card, way.Next}, heldPacket{bytes: linear(o, nil), from: heldMachine, own: true})
 		return mac, false
 	}
 	if r := port.offerTransit(o, hop.mac); r != forward.Sent4 {
