@@ -146,7 +146,7 @@ func (c *card) forward() forward.Card {
 	f := forward.Card{MTU: c.state.MTU, Broadcast: c.state.Broadcast}
 	for _, p := range c.state.Addresses {
 		switch a := p.Addr(); {
-		case a.Is4() && !f.Source4.IsValid():
+		case a.Is4() && !a.IsLinkLocalUnicast() && !f.Source4.IsValid():
 			f.Source4 = a
 		case a.Is6() && !a.IsLinkLocalUnicast() && !f.Source6.IsValid():
 			f.Source6 = a

@@ -212,3 +212,15 @@ func TestAge(t *testing.T) {
 		}
 	}
 }
+
+// Errors are not sent from an address that holds on one link only.
+func TestSources(t *testing.T) {
+	c := card{state: host.Interface{Addresses: []netip.Prefix{prefix("169.254.1.1/16"), prefix("fe80::1/64")}}}
+	if f := c.forward(); f.Source4.IsValid() || f.Source6.IsValid() {
+		t.Errorf("%+v", f)
+	}
+	c.state.Addresses = append(c.state.Addresses, prefix("192.0.2.1/24"), prefix("2001:db8::1/64"))
+	if f := c.forward(); f.Source4 != addr("192.0.2.1") || f.Source6 != addr("2001:db8::1") {
+		t.Errorf("%+v", f)
+	}
+}

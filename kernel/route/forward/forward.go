@@ -45,8 +45,8 @@ func (c Check) String() string { return [...]string{"off", "loose", "strict"}[c]
 // Card is what the core knows of a card.
 type Card struct {
 	MTU int // bytes
-	// Source4 and Source6 are the addresses from which errors are sent to hosts on its side;
-	// invalid: none are of that family.
+	// Source4 and Source6 are the addresses from which errors are sent to hosts on its side, none
+	// of a link's own; invalid: they are sent from another card's.
 	Source4, Source6 netip.Addr
 	// Broadcast are the addresses of all in its IPv4 networks (RFC 919), which are not sent to
 	// from elsewhere (RFC 2644).
@@ -71,16 +71,20 @@ type Core struct {
 	seed   uint64
 	now    func() time.Duration
 	cards  atomic.Pointer[[]Card]
-	limit  limiter
-	counts [reasons]atomic.Uint64
-	ids    atomic.Uint32 // of the errors that were sent by IPv4
+	// limit is that of all errors; reserve, which is used first, those that a packet is too big
+	// have for themselves.
+	limit   limiter
+	reserve limiter
+	counts  [reasons]atomic.Uint64
+	ids     atomic.Uint32 // of the errors that were sent by IPv4
 }
 
 // New makes one that knows no cards.
 func New(c Config) *Core {
 	core := &Core{routes: c.Routes, check: c.Check, seed: c.Seed, now: c.Now}
 	core.cards.Store(new([]Card))
-	core.limit.init(c.Seed)
+	core.limit.init(c.Seed, rate{errorsPerSecond, errorsBurst}, rate{hostErrorsPerSecond, hostErrorsBurst})
+	core.reserve.init(c.Seed, rate{tooBigPerSecond, tooBigBurst}, rate{hostTooBigPerSecond, hostTooBigBurst})
 	return core
 }
 
