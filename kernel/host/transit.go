@@ -15,6 +15,7 @@ import (
 // departure is a packet of the batch that leaves by a card.
 type departure struct {
 	at             int // in the batch
+	family         rib.Family
 	length, header int // of the packet and its IP header, in bytes
 	mtu            int // 0: it fits
 	mac            macAddr
@@ -165,8 +166,12 @@ func (x *transit) leave(at int, version byte) {
 	if d.Verdict == forward.Cut {
 		mtu = d.MTU
 	}
-	x.out[d.Card] = append(out, departure{at: at, length: d.Length, header: d.Header, mtu: mtu, mac: hop.mac})
-	x.sent[version>>1&1]++
+	family := rib.IPv4
+	if version == 6 {
+		family = rib.IPv6
+	}
+	x.out[d.Card] = append(out, departure{at: at, family: family, length: d.Length, header: d.Header, mtu: mtu, mac: hop.mac})
+	x.sent[family]++
 }
 
 // hopCache keeps the link addresses of neighbours that packets went to.

@@ -32,7 +32,7 @@ func (x *transit) depart(card rib.Card, batch []nic.Packet) {
 		}
 		if r := x.slowly(port, pkt, d); r != forward.Sent4 {
 			x.f.core.Count(r, 1)
-			x.sent[pkt.Buffers[0].Bytes[ethHeader]>>5&1]--
+			x.sent[d.family]--
 		}
 	}
 	if !t.turn {
