@@ -47,7 +47,11 @@ func (m *machine) newRouting() routing {
 
 // installISIS takes changes of IS-IS's routes to the machine's table.
 func (m *machine) installISIS(put []rib.Route, gone []netip.Prefix) {
-	m.router.Routes.Update(rib.ISIS, put, gone)
+	if _, _, err := m.router.Routes.Update(rib.ISIS, put, gone); err != nil {
+		m.routesRefused.Do(func() {
+			slog.Warn("routes of IS-IS refused: the counter routes_refused has how many", "reason", err)
+		})
+	}
 }
 
 // attach implements routing.

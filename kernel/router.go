@@ -31,7 +31,7 @@ func (m *machine) forwardMemory(cards int) int {
 	if !m.router.Forwards() {
 		return 0
 	}
-	return host.ForwardMemory + cards*host.ForwardCardMemory
+	return cards * host.ForwardCardMemory
 }
 
 // startRouter takes the static routes of the command line in, when there are networks.

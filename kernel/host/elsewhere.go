@@ -14,15 +14,28 @@ import (
 	"github.com/sluice-os/sluice/kernel/route/rib"
 )
 
-// inboxMax is how many bytes of such packets wait for a poller.
-const inboxMax = 256 << 10
+// inboxMax is how many bytes of such packets wait for a poller. Those of one card have at most
+// inboxShare times as many there as are free, so that one alone leaves others a quarter.
+const (
+	inboxMax   = 256 << 10
+	inboxShare = 3
+)
 
 // inbox is what a card's poller was given by others.
 type inbox struct {
 	count atomic.Int32 // as long as it is 0, nobody looks
 	mu    sync.Mutex
-	list  []nic.Packet
+	list  []handed
+	// bytes are those of the list and of what has a place and is being copied; by are its parts by
+	// the card that they came from.
 	bytes int
+	by    [CardsMax]int
+}
+
+// handed is a packet with the card that it came from.
+type handed struct {
+	packet nic.Packet
+	from   rib.Card
 }
 
 // deliver gives a packet to the poller of the card that has its address.
@@ -33,6 +46,10 @@ func (x *transit) deliver(pkt *nic.Packet, card rib.Card) {
 		return
 	}
 	l := port.s.link
+	if !l.inbox.reserve(x.card, pkt.Len) {
+		x.f.core.Count(forward.QueueFull, 1)
+		return
+	}
 	frame := make([]byte, 0, pkt.Len)
 	for _, b := range pkt.Buffers {
 		frame = append(frame, b.Bytes...)
@@ -41,19 +58,29 @@ func (x *transit) deliver(pkt *nic.Packet, card rib.Card) {
 	copy(frame[6:], routerMAC[:]) // whoever answers it by its link address answers by the routes
 	own := *pkt
 	own.Buffers = []nic.Buffer{{Bytes: frame}}
-	l.arrive(x.f, own)
+	l.arrive(x.f, x.card, own)
 }
 
-func (b *inbox) put(p nic.Packet) bool {
+// reserve takes a place for a packet of n bytes, which put is to fill; false: there is no room.
+// Nothing is copied before.
+func (b *inbox) reserve(from rib.Card, n int) bool {
+	n += packetBytes
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.bytes+p.Len+packetBytes > inboxMax {
+	if left := inboxMax - b.bytes; n > left || b.by[from]+n > inboxShare*left {
 		return false
 	}
-	b.list = append(b.list, p)
-	b.bytes += p.Len + packetBytes
-	b.count.Store(int32(len(b.list)))
+	b.bytes += n
+	b.by[from] += n
 	return true
+}
+
+// put puts a packet into a place that reserve has taken for its length.
+func (b *inbox) put(from rib.Card, p nic.Packet) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.list = append(b.list, handed{p, from})
+	b.count.Store(int32(len(b.list)))
 }
 
 // take returns up to n of them.
@@ -64,9 +91,13 @@ func (b *inbox) take(n int) []nic.Packet {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n = min(n, len(b.list))
-	batch := slices.Clone(b.list[:n])
+	batch := make([]nic.Packet, n)
 	for i := range batch {
-		b.bytes -= batch[i].Len + packetBytes
+		h := &b.list[i]
+		batch[i] = h.packet
+		size := h.packet.Len + packetBytes
+		b.bytes -= size
+		b.by[h.from] -= size
 	}
 	b.list = slices.Delete(b.list, 0, n)
 	b.count.Store(int32(len(b.list)))

@@ -112,6 +112,36 @@ func TestForwardAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Frames in pieces that hold less than the link header are counted by their family when they are
+// dropped for want of room.
+func TestForwardFullInPieces(t *testing.T) {
+	for _, v4 := range []bool{true, false} {
+		s := newStill(t, noOffloads)
+		s.near.piece = 10
+		frame := s.frame(v4, 1000)
+		count := func() (n [forward.ErrorsSuppressed + 1]uint64) {
+			s.p.link.transit.f.core.Counts(func(r forward.Reason, v uint64) { n[r] = v })
+			return n
+		}
+		sent := 0
+		for ; count()[forward.QueueFull] < 100 && sent < 100000; sent += stillBatch {
+			for range stillBatch {
+				s.in.arriveAt(frame)
+			}
+			s.p.turn()
+		}
+		n := count()
+		kept := uint64(sent) - n[forward.QueueFull]
+		want := [2]uint64{kept, 0}
+		if !v4 {
+			want = [2]uint64{0, kept}
+		}
+		if got := [2]uint64{n[forward.Sent4], n[forward.Sent6]}; got != want || n[forward.QueueFull] == 0 {
+			t.Errorf("IPv4 %v: %v sent of %d, %d dropped", v4, got, sent, n[forward.QueueFull])
+		}
+	}
+}
+
 func BenchmarkForward(b *testing.B) {
 	for _, v4 := range []bool{true, false} {
 		for _, size := range []int{64, 1500} {

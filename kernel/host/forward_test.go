@@ -423,7 +423,7 @@ func TestForwardHolds(t *testing.T) {
 	until(t, "the rest is dropped", func() bool { return r.count(forward.HeldFull) >= heldNeighbours })
 	r.f.held.mu.Lock()
 	defer r.f.held.mu.Unlock()
-	if n := len(r.f.held.waiting); n > heldNeighbours {
+	if n := len(r.f.held.cards[1].waiting); n > heldNeighbours {
 		t.Errorf("%d neighbours are waited for", n)
 	}
 }

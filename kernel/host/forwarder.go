@@ -19,12 +19,9 @@ import (
 // CardsMax is how many cards a Forwarder joins.
 const CardsMax = 32
 
-// ForwardMemory is what a Forwarder takes beside its stacks' memory, and ForwardCardMemory what it
-// takes for each of them: packets that wait, in bytes.
-const (
-	ForwardMemory     = 2*heldBytes + heldNeighbours*(heldEach*packetBytes+stackBytes)
-	ForwardCardMemory = 2 * inboxMax
-)
+// ForwardCardMemory is what a Forwarder takes beside its stacks' memory for each of them: packets
+// that wait, in bytes.
+const ForwardCardMemory = 2*inboxMax + 2*heldBytes + heldNeighbours*(heldEach*packetBytes+stackBytes)
 
 // Forwarder forwards between stacks. Make it by NewForwarder.
 type Forwarder struct {

@@ -34,7 +34,6 @@ func many() int {
 	return 10_000
 }
 
-
 var (
 	machineLinkLocal = netip.MustParseAddr("fe80::5054:ff:fe00:1")
 	allNodes         = netip.MustParseAddr("ff02::1")

@@ -22,6 +22,10 @@ const (
 	// unresolvedMax bounds the bytes let through in any resolveTime, counted as
 	// what their answers take when they wait.
 	unresolvedMax = 256 << 10
+	// recentTime is how long a neighbour whose link address is known no more counts as one that
+	// is there, and recentMax how many do.
+	recentTime = 10 * time.Minute
+	recentMax  = 256
 )
 
 // neighbours knows which neighbours have a known link address. It implements
@@ -39,6 +43,8 @@ type neighbours struct {
 
 	mu     sync.Mutex
 	states map[tcpip.Address]neighbour
+	// recent are those that were usable until then.
+	recent map[tcpip.Address]tcpip.MonotonicTime
 	// Bytes let through: in the span that began at start, and in the one before.
 	start             tcpip.MonotonicTime
 	current, previous int
@@ -65,7 +71,7 @@ func (n neighbour) usable() bool { return n.answers() && len(n.mac) == len(macAd
 var _ stack.NUDDispatcher = (*neighbours)(nil)
 
 func newNeighbours(clock tcpip.Clock) *neighbours {
-	n := &neighbours{clock: clock, states: make(map[tcpip.Address]neighbour)}
+	n := &neighbours{clock: clock, states: make(map[tcpip.Address]neighbour), recent: make(map[tcpip.Address]tcpip.MonotonicTime)}
 	n.routes.Store(new([]route))
 	n.generation.Store(1)
 	return n
@@ -87,17 +93,46 @@ func (n *neighbours) set(id tcpip.NICID, e stack.NeighborEntry, removed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.generation.Add(1)
-	if n.states[e.Addr].state == stack.Incomplete {
+	was, is := n.states[e.Addr], neighbour{e.State, e.LinkAddr}
+	if was.state == stack.Incomplete {
 		n.asking.Add(-1)
+	}
+	switch {
+	case was.usable() && (removed || !is.usable()):
+		n.remember(e.Addr)
+	case !removed && (is.usable() || is.state == stack.Unreachable):
+		delete(n.recent, e.Addr)
 	}
 	if removed {
 		delete(n.states, e.Addr)
 		return
 	}
-	n.states[e.Addr] = neighbour{e.State, e.LinkAddr}
+	n.states[e.Addr] = is
 	if e.State == stack.Incomplete {
 		n.asking.Add(1)
 	}
+}
+
+// remember notes that a neighbour was usable until now. n.mu is held.
+func (n *neighbours) remember(a tcpip.Address) {
+	if len(n.recent) >= recentMax {
+		oldest := a
+		for b, t := range n.recent {
+			if at, there := n.recent[oldest]; !there || t.Before(at) {
+				oldest = b
+			}
+		}
+		delete(n.recent, oldest)
+	}
+	n.recent[a] = n.clock.NowMonotonic()
+}
+
+// recently says that a neighbour was usable not long ago.
+func (n *neighbours) recently(a netip.Addr) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	t, ok := n.recent[toAddress(a)]
+	return ok && n.clock.NowMonotonic().Sub(t) < recentTime
 }
 
 // admit reports whether an IP packet of size bytes from src may go to gVisor,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/kernel/route/forward"
+	"github.com/sluice-os/sluice/kernel/route/rib"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
@@ -131,7 +132,7 @@ func (f *Forwarder) carry(from *link, o *netif.Outgoing) (mac macAddr, ok bool) 
 			from.counters.inc(txDropUnresolved)
 			return mac, false
 		}
-		f.held.put(heldFor{way.Card, way.Next}, heldPacket{bytes: linear(o, nil), header: o.IP, from: way.Card, own: true})
+		f.held.put(heldFor{way.Card, way.Next}, heldPacket{bytes: linear(o, nil), header: o.IP, from: heldMachine, own: true})
 		return mac, false
 	}
 	if r := port.offerTransit(o, hop.mac); r != forward.Sent4 {
@@ -155,23 +156,34 @@ func linear(o *netif.Outgoing, b []byte) []byte {
 
 // inside gives a packet of the machine's to another card's stack, whose address it is for.
 func (f *Forwarder) inside(from, to *link, o *netif.Outgoing) {
+	n := ethHeader + o.IP + o.Transport + o.PayloadLen
+	if !to.inbox.reserve(from.transit.card, n) {
+		f.core.Count(forward.QueueFull, 1)
+		return
+	}
 	o.Sum = false // nobody has had it between
-	frame := make([]byte, ethHeader, ethHeader+o.IP+o.Transport+o.PayloadLen)
+	frame := make([]byte, ethHeader, n)
 	copy(frame, to.mac[:])
 	copy(frame[6:], routerMAC[:])
 	etherType := etherTypeOf(o)
 	frame[12], frame[13] = byte(etherType>>8), byte(etherType)
 	frame = linear(o, frame)
-	p := nic.Packet{Buffers: []nic.Buffer{{Bytes: frame}}, Len: len(frame), Verified: true}
-	to.arrive(f, p)
+	p := nic.Packet{Buffers: []nic.Buffer{{Bytes: frame}}, Len: n, Verified: true}
+	to.arrive(f, from.transit.card, p)
 }
 
-// arrive gives a frame of another card's to the link's poller.
-func (l *link) arrive(f *Forwarder, p nic.Packet) {
-	if !l.inbox.put(p) {
-		f.core.Count(forward.QueueFull, 1)
-		return
+// Where an IPv6 header has the hop limit, and the most that it may be.
+const hopLimitAt, hopLimitMax = 7, 255
+
+// arrive gives a frame of another card's, for which a place is reserved, to the link's poller.
+func (l *link) arrive(f *Forwarder, from rib.Card, p nic.Packet) {
+	// A hop limit of 255 says that a packet was sent on the link itself, by which neighbour
+	// discovery tells neighbours from others (RFC 4861 7.1, RFC 5082): one from elsewhere has no
+	// such.
+	if ip := p.Buffers[0].Bytes[ethHeader:]; len(ip) >= ipv6Header && ip[0]>>4 == 6 && ip[hopLimitAt] == hopLimitMax {
+		ip[hopLimitAt]--
 	}
+	l.inbox.put(from, p)
 	f.core.Count(forward.ToHost, 1)
 	l.dev.Kick()
 }

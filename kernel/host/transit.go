@@ -14,10 +14,10 @@ import (
 
 // departure is a packet of the batch that leaves by a card.
 type departure struct {
-	at             int   // in the batch
-	length, header int   // of the packet and its IP header, in bytes
-	mtu            int   // 0: it fits
-	family         uint8 // rib.Family, which sent is by
+	at             int // in the batch
+	family         rib.Family
+	length, header int // of the packet and its IP header, in bytes
+	mtu            int // 0: it fits
 	mac            macAddr
 }
 
@@ -166,8 +166,11 @@ func (x *transit) leave(at int, version byte) {
 	if d.Verdict == forward.Cut {
 		mtu = d.MTU
 	}
-	family := version >> 1 & 1
-	x.out[d.Card] = append(out, departure{at: at, length: d.Length, header: d.Header, mtu: mtu, family: family, mac: hop.mac})
+	family := rib.IPv4
+	if version == 6 {
+		family = rib.IPv6
+	}
+	x.out[d.Card] = append(out, departure{at: at, family: family, length: d.Length, header: d.Header, mtu: mtu, mac: hop.mac})
 	x.sent[family]++
 }
 

@@ -1,8 +1,7 @@
 package host
 
-// Packets in transit that wait: for the link address of the neighbour that they go to. They are
-// few, whoever sends them: so many for a neighbour, for so many neighbours. And what is told to the
-// senders of those that go nowhere.
+// Packets in transit that wait for the link address of the neighbour that they go to, as many as
+// held.go has room for; and what is told to the senders of those that go nowhere.
 
 import (
 	"net/netip"
@@ -16,40 +15,19 @@ import (
 	"github.com/sluice-os/sluice/kernel/route/rib"
 )
 
-const (
-	// heldEach is how many packets wait for one neighbour, heldNeighbours for how many some do,
-	// and heldBytes how many bytes they have in all.
-	heldEach       = 8
-	heldNeighbours = 64
-	heldBytes      = 256 << 10
-)
-
 // heldFor is a neighbour that packets wait for.
 type heldFor struct {
 	card rib.Card
 	next netip.Addr
 }
 
-// heldPacket is one that waits: in one piece, with its checksum and its hop counted.
-type heldPacket struct {
-	bytes []byte
-	// header is how long its IP header was when it was looked at. What the bytes say is not asked
-	// again: a card can change them until they are copied.
-	header int
-	from   rib.Card
-	mtu    int  // it is cut; 0: it fits
-	own    bool // one of ours, about which there is no error
-}
-
 type heldPackets struct {
-	f  *Forwarder
-	mu sync.Mutex
-	// waiting are those that wait, by neighbour, and bytes what they have in all.
-	waiting map[heldFor][]heldPacket
-	bytes   int
+	f     *Forwarder
+	mu    sync.Mutex
+	cards [CardsMax]heldCard
 }
 
-func (h *heldPackets) init(f *Forwarder) { h.f, h.waiting = f, map[heldFor][]heldPacket{} }
+func (h *heldPackets) init(f *Forwarder) { h.f = f }
 
 // hold is what becomes of a packet of the batch that was not sent at once.
 func (x *transit) hold(pkt *nic.Packet, d *forward.Decision) {
@@ -60,7 +38,7 @@ func (x *transit) hold(pkt *nic.Packet, d *forward.Decision) {
 		return
 	}
 	to := heldFor{d.Card, d.Next}
-	if pkt.GSO != nic.GSONone || !x.f.held.room(to, d.Length) || !x.gather(pkt, d.Length) {
+	if pkt.GSO != nic.GSONone || !x.f.held.room(to, x.card, d.Length) || !x.gather(pkt, d.Length) {
 		x.f.core.Count(forward.HeldFull, 1)
 		return
 	}
@@ -136,47 +114,43 @@ func (f *Forwarder) out(port *cardPort, mac macAddr, p *heldPacket) {
 	}
 }
 
-// room says that another packet of n bytes may wait for a neighbour.
-func (h *heldPackets) room(to heldFor, n int) bool {
+// room says that another packet of n bytes, from a card, may wait for a neighbour.
+func (h *heldPackets) room(to heldFor, from rib.Card, n int) bool {
+	s := h.f.port(to.card).s
+	known, now := s.link.neighbours.recently(to.next), s.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.admits(to, n)
-}
-
-// admits is room for the holder of h.mu.
-func (h *heldPackets) admits(to heldFor, n int) bool {
-	list, asked := h.waiting[to]
-	return len(list) < heldEach && (asked || len(h.waiting) < heldNeighbours) && h.bytes+n <= heldBytes
+	_, _, ok := h.cards[to.card].place(to.next, from, known, n, now)
+	return ok
 }
 
 // put has a packet wait, and asks for its neighbour if nobody did. What there is no room for is
 // dropped.
 func (h *heldPackets) put(to heldFor, p heldPacket) {
+	port := h.f.port(to.card)
+	known, now := port.s.link.neighbours.recently(to.next), port.s.now()
+	c := &h.cards[to.card]
 	h.mu.Lock()
-	list, asked := h.waiting[to]
-	if !h.admits(to, len(p.bytes)) {
-		h.mu.Unlock()
-		h.f.core.Count(forward.HeldFull, 1)
-		return
+	at, victim, ok := c.place(to.next, p.from, known, len(p.bytes), now)
+	dropped := 1
+	if ok {
+		dropped = c.put(at, victim, to.next, p, known, now)
 	}
-	h.waiting[to] = append(list, p)
-	h.bytes += len(p.bytes)
 	h.mu.Unlock()
-	if !asked {
+	if dropped > 0 {
+		h.f.core.Count(forward.HeldFull, uint64(dropped))
+	}
+	if ok && at < 0 {
 		// gVisor calls with the neighbour locked, which what is sent then may need.
-		h.f.port(to.card).ask(to.next, func(r stack.LinkResolutionResult) { go h.resolved(to, r) })
+		port.ask(to.next, func(r stack.LinkResolutionResult) { go h.resolved(to, r) })
 	}
 }
 
 // resolved sends what has waited for a neighbour, or tells those who have sent it that it does not
-// answer.
+// answer. Nothing may wait any more: others have taken its place.
 func (h *heldPackets) resolved(to heldFor, r stack.LinkResolutionResult) {
 	h.mu.Lock()
-	list := h.waiting[to]
-	delete(h.waiting, to)
-	for i := range list {
-		h.bytes -= len(list[i].bytes)
-	}
+	list := h.cards[to.card].take(to.next)
 	h.mu.Unlock()
 	known := r.Err == nil && len(r.LinkAddress) == len(macAddr{})
 	for i := range list {

@@ -106,7 +106,7 @@ func (r Route) check(whole bool) error {
 		return errors.New("no neighbour: want PREFIX via ADDRESS [dev NAME]")
 	case r.Via.Is4() != r.Prefix.Addr().Is4():
 		return fmt.Errorf("the prefix %v and the neighbour %v: want both of one family", r.Prefix, r.Via)
-	case r.Via.IsMulticast() || r.Via.IsUnspecified() || r.Via.IsLoopback():
+	case r.Via.IsMulticast() || r.Via.IsUnspecified() || r.Via.IsLoopback() || classE(r.Via):
 		return fmt.Errorf("the neighbour %v: want the address of a router", r.Via)
 	case r.Via.IsLinkLocalUnicast() && r.NIC == "":
 		return fmt.Errorf("the neighbour %v holds on one link: want dev NAME too", r.Via)
@@ -115,6 +115,10 @@ func (r Route) check(whole bool) error {
 	}
 	return nil
 }
+
+// classE says that an address is one of those of IPv4 that nobody has: 240.0.0.0/4, and with it that
+// of all on a link (RFC 1112 4, RFC 919 7).
+func classE(a netip.Addr) bool { return a.Is4() && a.As4()[0] >= 240 }
 
 // parseRouteOption reads PREFIX,via=ADDRESS[,dev=NAME].
 func parseRouteOption(value string) (Route, error) {

@@ -44,6 +44,9 @@ func TestRouteMistakes(t *testing.T) {
 		"10.0.0.0/8 via here":              `the neighbour "here": want an address`,
 		"10.0.0.0/8 via 2001:db8::1":       "the prefix 10.0.0.0/8 and the neighbour 2001:db8::1: want both of one family",
 		"10.0.0.0/8 via 0.0.0.0":           "the neighbour 0.0.0.0: want the address of a router",
+		"10.0.0.0/8 via 240.0.0.1":         "the neighbour 240.0.0.1: want the address of a router",
+		"10.0.0.0/8 via 255.255.255.255":   "the neighbour 255.255.255.255: want the address of a router",
+		"10.0.0.0/8 via 224.0.0.1":         "the neighbour 224.0.0.1: want the address of a router",
 		"::/0 via fe80::1":                 "the neighbour fe80::1 holds on one link: want dev NAME too",
 		"10.0.0.0/8 via 192.0.2.1 dev WAN": `the network card "WAN": want a letter, then letters, digits and -, all small, 15 at most`,
 	} {

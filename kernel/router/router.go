@@ -30,7 +30,7 @@ type Config struct {
 	// Forward has packets forwarded.
 	Forward bool
 	Check   forward.Check
-	// Memory is how much routes may take, in bytes.
+	// Memory is how much the routes of IS-IS may take, in bytes.
 	Memory uint64
 	Seed   uint64
 	Now    func() time.Duration
@@ -92,6 +92,7 @@ func (r *Router) Join(s *host.Stack, n rib.Card, name string) error {
 func (r *Router) changed(n rib.Card, state *host.Interface) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	was := r.cards[n].state
 	r.cards[n].state = *state
 	cards := make([]forward.Card, len(r.cards))
 	for i := range r.cards {
@@ -99,6 +100,9 @@ func (r *Router) changed(n rib.Card, state *host.Interface) {
 	}
 	r.core.SetCards(cards)
 	r.Routes.SetCard(n, state.Up)
+	// Only what has changed is told again: the more cards, the more there is of the others.
+	locals := !slices.Equal(was.Addresses, state.Addresses) || !slices.Equal(was.Broadcast, state.Broadcast)
+	networks, learns := !slices.Equal(was.Connected, state.Connected), !slices.Equal(was.Learned, state.Learned)
 	for f := range rib.Family(2) {
 		var local, connected, learned []rib.Route
 		for i := range r.cards {
@@ -117,9 +121,15 @@ func (r *Router) changed(n rib.Card, state *host.Interface) {
 				learned = add(learned, f, l.Prefix, []rib.Hop{{Via: l.Gateway, Card: i}})
 			}
 		}
-		r.Routes.Replace(rib.Local, f, local)
-		r.Routes.Replace(rib.Connected, f, connected)
-		r.Routes.Replace(rib.Learned, f, learned)
+		if locals {
+			r.Routes.Replace(rib.Local, f, local)
+		}
+		if networks {
+			r.Routes.Replace(rib.Connected, f, connected)
+		}
+		if learns {
+			r.Routes.Replace(rib.Learned, f, learned)
+		}
 	}
 }
 
@@ -136,7 +146,7 @@ func (c *card) forward() forward.Card {
 	f := forward.Card{MTU: c.state.MTU, Broadcast: c.state.Broadcast}
 	for _, p := range c.state.Addresses {
 		switch a := p.Addr(); {
-		case a.Is4() && !f.Source4.IsValid():
+		case a.Is4() && !a.IsLinkLocalUnicast() && !f.Source4.IsValid():
 			f.Source4 = a
 		case a.Is6() && !a.IsLinkLocalUnicast() && !f.Source6.IsValid():
 			f.Source6 = a
@@ -167,9 +177,11 @@ func (r *Router) Add(o options.Route) error {
 	case len(hops) == 0 && len(r.static) == options.RoutesMax:
 		return fmt.Errorf("there are %d static routes: want no more", options.RoutesMax)
 	}
-	hops = append(hops, hop)
+	hops = append(slices.Clone(hops), hop)
+	if _, _, err := r.Routes.Update(rib.Static, []rib.Route{{Prefix: p, Hops: hops}}, nil); err != nil {
+		return fmt.Errorf("the route %v: %w", o, err)
+	}
 	r.static[p] = hops
-	r.Routes.Update(rib.Static, []rib.Route{{Prefix: p, Hops: hops}}, nil)
 	return nil
 }
 
@@ -195,8 +207,8 @@ func (r *Router) Delete(o options.Route) error {
 		return nil
 	}
 	r.static[p] = hops
-	r.Routes.Update(rib.Static, []rib.Route{{Prefix: p, Hops: hops}}, nil)
-	return nil
+	_, _, err := r.Routes.Update(rib.Static, []rib.Route{{Prefix: p, Hops: hops}}, nil)
+	return err
 }
 
 // hop is the way of a static route.
@@ -230,9 +242,10 @@ func (r *Router) Name(c rib.Card) string {
 	return r.cards[c].name
 }
 
-// Statistics are the forwarder's counters for "netstat -s", and Counters by name; nothing where
-// nothing is forwarded.
+// Statistics are the table's counters and, where packets are forwarded, the forwarder's for
+// "netstat -s", and Counters by name.
 func (r *Router) Statistics() (list []netinfo.Group) {
+	list = append(list, netinfo.Group{Name: "Routes", Lines: []netinfo.Line{{Value: r.Routes.Refused(), Text: "routes refused: the table is full, or no routes"}}})
 	if r.forwarder != nil {
 		list = append(list, r.forwarder.Statistics())
 	}
@@ -241,8 +254,9 @@ func (r *Router) Statistics() (list []netinfo.Group) {
 
 // Counters lists them by name.
 func (r *Router) Counters() []netinfo.Counter {
-	if r.forwarder == nil {
-		return nil
+	list := []netinfo.Counter{{Name: "routes_refused", Value: r.Routes.Refused()}}
+	if r.forwarder != nil {
+		list = append(list, r.forwarder.Counters()...)
 	}
-	return r.forwarder.Counters()
+	return list
 }

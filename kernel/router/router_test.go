@@ -3,6 +3,7 @@ package router
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -155,6 +156,52 @@ func TestStatic(t *testing.T) {
 	}
 }
 
+// What a card says again, or of its MTU only, is no change of the routes.
+func TestUnchanged(t *testing.T) {
+	var now time.Duration
+	r, states := newRouter(&now)
+	for i := range states {
+		r.changed(i, &states[i])
+	}
+	before := r.Routes.Generation()
+	states[1].MTU = 1300
+	r.changed(1, &states[1])
+	if n := r.Routes.Generation() - before; n != 0 {
+		t.Errorf("%d changes of the table", n)
+	}
+	states[1].Learned = nil
+	r.changed(1, &states[1])
+	if n := r.Routes.Generation() - before; n != 2 { // of both families
+		t.Errorf("%d changes of the table, want 2", n)
+	}
+	if r.Routes.Lookup(addr("99.1.1.1")) != nil {
+		t.Error("what was learned is still there")
+	}
+}
+
+// What the table refuses is told to who wants it, and counted; a table that is full of IS-IS's
+// routes refuses no static one.
+func TestRefused(t *testing.T) {
+	r := New(Config{Memory: routeMemory, Now: func() time.Duration { return 0 }})
+	hops := []rib.Hop{{Via: addr("192.0.2.8"), Card: 0}}
+	r.Routes.Update(rib.ISIS, []rib.Route{{Prefix: prefix("10.0.0.0/8"), Hops: hops}, {Prefix: prefix("11.0.0.0/8"), Hops: hops}}, nil)
+	if err := r.Add(route(t, "12.0.0.0/8 via 192.0.2.9")); err != nil {
+		t.Error(err)
+	}
+	if err := r.Add(options.Route{Via: addr("192.0.2.9")}); !errors.Is(err, rib.ErrRoute) {
+		t.Errorf("a route without a prefix: %v, want %v", err, rib.ErrRoute)
+	}
+	if len(r.static) != 1 {
+		t.Errorf("%d static routes are kept", len(r.static))
+	}
+	if c := r.Counters(); len(c) == 0 || c[0].Name != "routes_refused" || c[0].Value != 2 {
+		t.Errorf("counters %v", c)
+	}
+	if g := r.Statistics(); len(g) == 0 || g[0].Lines[0].Value != 2 {
+		t.Errorf("statistics %v", g)
+	}
+}
+
 func TestAge(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "00:00:00", 3723 * time.Second: "01:02:03", 24*time.Hour - time.Second: "23:59:59", 24 * time.Hour: "1d00h00m",
@@ -163,5 +210,17 @@ func TestAge(t *testing.T) {
 		if got := Age(d); got != want {
 			t.Errorf("%v is %s, want %s", d, got, want)
 		}
+	}
+}
+
+// Errors are not sent from an address that holds on one link only.
+func TestSources(t *testing.T) {
+	c := card{state: host.Interface{Addresses: []netip.Prefix{prefix("169.254.1.1/16"), prefix("fe80::1/64")}}}
+	if f := c.forward(); f.Source4.IsValid() || f.Source6.IsValid() {
+		t.Errorf("%+v", f)
+	}
+	c.state.Addresses = append(c.state.Addresses, prefix("192.0.2.1/24"), prefix("2001:db8::1/64"))
+	if f := c.forward(); f.Source4 != addr("192.0.2.1") || f.Source6 != addr("2001:db8::1") {
+		t.Errorf("%+v", f)
 	}
 }

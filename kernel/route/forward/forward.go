@@ -45,8 +45,8 @@ func (c Check) String() string { return [...]string{"off", "loose", "strict"}[c]
 // Card is what the core knows of a card.
 type Card struct {
 	MTU int // bytes
-	// Source4 and Source6 are the addresses from which errors are sent to hosts on its side;
-	// invalid: none are of that family.
+	// Source4 and Source6 are the addresses from which errors are sent to hosts on its side, none
+	// of a link's own; invalid: they are sent from another card's.
 	Source4, Source6 netip.Addr
 	// Broadcast are the addresses of all in its IPv4 networks (RFC 919), which are not sent to
 	// from elsewhere (RFC 2644).
@@ -71,16 +71,20 @@ type Core struct {
 	seed   uint64
 	now    func() time.Duration
 	cards  atomic.Pointer[[]Card]
-	limit  limiter
-	counts [reasons]atomic.Uint64
-	ids    atomic.Uint32 // of the errors that were sent by IPv4
+	// limit is that of all errors; reserve, which is used first, those that a packet is too big
+	// have for themselves.
+	limit   limiter
+	reserve limiter
+	counts  [reasons]atomic.Uint64
+	ids     atomic.Uint32 // of the errors that were sent by IPv4
 }
 
 // New makes one that knows no cards.
 func New(c Config) *Core {
 	core := &Core{routes: c.Routes, check: c.Check, seed: c.Seed, now: c.Now}
 	core.cards.Store(new([]Card))
-	core.limit.init(c.Seed)
+	core.limit.init(c.Seed, rate{errorsPerSecond, errorsBurst}, rate{hostErrorsPerSecond, hostErrorsBurst})
+	core.reserve.init(c.Seed, rate{tooBigPerSecond, tooBigBurst}, rate{hostTooBigPerSecond, hostTooBigBurst})
 	return core
 }
 
@@ -164,35 +168,36 @@ func (c *Core) Decide(p *Packet, d *Decision) {
 func (d *Decision) drop(r Reason)   { d.Verdict, d.Reason = Drop, r }
 func (d *Decision) answer(r Reason) { d.Verdict, d.Reason = Answer, r }
 
-// deliver is for one of the machine's own addresses, which a card has.
-func (c *Core) deliver(p *Packet, d *Decision, owner rib.Card, to netip.Addr) {
-	d.Verdict, d.Card = Host, owner
-	if owner == p.Card {
-		return
-	}
+// deliver is for one of the machine's own addresses, which another card has than that which the
+// packet came from.
+func (c *Core) deliver(d *Decision, owner rib.Card, to netip.Addr) {
 	for _, b := range c.card(owner).Broadcast {
 		if b == to {
 			d.drop(DirectedBroadcast)
 			return
 		}
 	}
-	d.Verdict = Elsewhere
+	d.Verdict, d.Card = Elsewhere, owner
 }
 
-// sourced says whether a source has a route that the check asks for.
-func (c *Core) sourced(from rib.Card, ways *rib.Nexthops) bool {
-	if ways == nil || ways.Local {
-		return false // nobody else has our addresses
+// refuses says why a packet is dropped for its source, to which there are these ways; 0: it is not.
+// Nobody else has the machine's addresses, and nobody the broadcast addresses of its networks, which
+// the table has with them: an answer to one would go to all there.
+func (c *Core) refuses(from rib.Card, ways *rib.Nexthops) Reason {
+	if ways != nil && ways.Local {
+		return BadSource
 	}
-	if c.check == Loose {
-		return true
+	if c.check == Off || ways != nil && c.check == Loose {
+		return 0
 	}
-	for i := range ways.Hops {
-		if ways.Hops[i].Card == from {
-			return true
+	if ways != nil {
+		for i := range ways.Hops {
+			if ways.Hops[i].Card == from {
+				return 0
+			}
 		}
 	}
-	return false
+	return ReversePath
 }
 
 // fits decides between Send and Cut, or says that the packet can be neither.

@@ -3,6 +3,7 @@ package forward
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/sluice-os/sluice/kernel/route/rib"
 )
@@ -44,19 +45,19 @@ func (c *Core) Error(b, packet []byte, from rib.Card, d *Decision) (n int, out D
 	}
 	var to netip.Addr
 	v4 := packet[0]>>4 == 4
-	card := c.card(from)
-	source := card.Source4
+	source := c.source(from, v4)
 	var k kind
 	if v4 {
 		to, k = netip.AddrFrom4([4]byte(packet[12:16])), kinds4[d.Reason]
 	} else if len(packet) >= ipv6Header {
-		to, k, source = netip.AddrFrom16([16]byte(packet[8:24])), kinds6[d.Reason], card.Source6
+		to, k = netip.AddrFrom16([16]byte(packet[8:24])), kinds6[d.Reason]
 	}
 	if k.typ == 0 || !source.IsValid() || !answerable(packet, to) || !c.back(to, from, &out) {
 		c.Count(ErrorsSuppressed, 1)
 		return 0, out
 	}
-	if !c.limit.allow(c.now(), to) {
+	now := c.now()
+	if !(d.Reason == TooBig && c.reserve.allow(now, to)) && !c.limit.allow(now, to) {
 		c.Count(ErrorsLimited, 1)
 		return 0, out
 	}
@@ -64,10 +65,31 @@ func (c *Core) Error(b, packet []byte, from rib.Card, d *Decision) (n int, out D
 	if v4 {
 		n, out.Header = c.error4(b, packet, source, to, k, d), ipv4Header
 	} else {
-		n, out.Header = error6(b, packet, source, to, k, d), ipv6Header
+		n, out.Header = error6(b[:min(ErrorMax, out.MTU)], packet, source, to, k, d), ipv6Header
 	}
 	out.Length = n
 	return n, out
+}
+
+// source is the address that errors about packets from a card have: that card's, or if it has none
+// the first that another has (RFC 4443 2.2 c, RFC 1812 4.3.2.4).
+func (c *Core) source(from rib.Card, v4 bool) netip.Addr {
+	of := func(card *Card) netip.Addr {
+		if v4 {
+			return card.Source4
+		}
+		return card.Source6
+	}
+	if a := of(c.card(from)); a.IsValid() {
+		return a
+	}
+	cards := *c.cards.Load()
+	for i := range cards {
+		if a := of(&cards[i]); a.IsValid() {
+			return a
+		}
+	}
+	return netip.Addr{}
 }
 
 // back finds the way for an error: as any packet has, or to a neighbour on the link that it came
@@ -90,8 +112,9 @@ func (c *Core) back(to netip.Addr, from rib.Card, out *Decision) bool {
 	return out.MTU >= errorMax4
 }
 
-// answerable says whether a packet may have an error: it is none itself, has one sender, and is the
-// first fragment (RFC 1812 4.3.2.7, RFC 4443 2.4 e).
+// answerable says whether a packet may have an error: it is none itself, has one sender, and of IPv4
+// is the first fragment (RFC 1812 4.3.2.7, RFC 4443 2.4 e). Of a later one of IPv6 it is known what
+// it is part of where no other header comes first.
 func answerable(packet []byte, sender netip.Addr) bool {
 	if sender.IsUnspecified() || sender.IsMulticast() || sender.IsLoopback() {
 		return false
@@ -117,8 +140,11 @@ func answerable(packet []byte, sender netip.Addr) bool {
 			next, at = packet[at], at+8*(1+int(packet[at+1]))
 			continue
 		case 44: // fragment
-			if at+8 > len(packet) || binary.BigEndian.Uint16(packet[at+2:])&0xfff8 != 0 {
+			if at+8 > len(packet) {
 				return false
+			}
+			if binary.BigEndian.Uint16(packet[at+2:])&0xfff8 != 0 {
+				return !slices.Contains([]byte{0, 43, 44, 60, protocolICMPv6}, packet[at])
 			}
 			next, at = packet[at], at+8
 			continue
@@ -158,10 +184,10 @@ func (c *Core) error4(b, packet []byte, source, to netip.Addr, k kind, d *Decisi
 	return n
 }
 
-// error6 writes one of IPv6.
+// error6 writes one of IPv6, as much of it as b has room for.
 func error6(b, packet []byte, source, to netip.Addr, k kind, d *Decision) int {
 	n := ipv6Header + icmpHeader
-	n += copy(b[n:ErrorMax], packet[:min(len(packet), ipv6Header+int(binary.BigEndian.Uint16(packet[4:])))])
+	n += copy(b[n:], packet[:min(len(packet), ipv6Header+int(binary.BigEndian.Uint16(packet[4:])))])
 	head := b[:ipv6Header]
 	binary.BigEndian.PutUint32(head, 6<<28)
 	binary.BigEndian.PutUint16(head[4:], uint16(n-ipv6Header))

@@ -3,6 +3,7 @@ package forward
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -107,7 +108,6 @@ func TestSuppressed(t *testing.T) {
 		"second fragment":                 {with(packet("10.1.1.1", "99.1.1.1", 100), 6, 0x20, 1), false},
 		"last fragment":                   {with(packet("10.1.1.1", "99.1.1.1", 100), 6, 0, 9), false},
 		"no way back":                     {packet("98.1.1.1", "99.1.1.1", 100), false},
-		"from ourselves":                  {packet("198.51.100.1", "99.1.1.1", 100), false},
 		"IPv6 echo":                       {icmp6(128), true},
 		"IPv6 too big":                    {icmp6(2), false},
 		"IPv6 redirect":                   {icmp6(137), false},
@@ -116,7 +116,10 @@ func TestSuppressed(t *testing.T) {
 		"IPv6 echo behind options":        {with(with(icmp6(0), 6, 60), 40, protocolICMPv6, 0, 0, 0, 0, 0, 0, 0, 128), true},
 		"IPv6 options without end":        {with(with(icmp6(0), 6, 60), 40, 60, 255), false},
 		"IPv6 first fragment":             {with(with(icmp6(0), 6, 44), 40, protocolUDP, 0, 0, 1), true},
-		"IPv6 second fragment":            {with(with(icmp6(0), 6, 44), 40, protocolUDP, 0, 0, 9), false},
+		"IPv6 second fragment":            {with(with(icmp6(0), 6, 44), 40, protocolUDP, 0, 0, 9), true},
+		"IPv6 second fragment of ICMP":    {with(with(icmp6(0), 6, 44), 40, protocolICMPv6, 0, 0, 9), false},
+		"IPv6 second fragment of options": {with(with(icmp6(0), 6, 44), 40, 60, 0, 0, 9), false},
+		"IPv6 second fragment, options":   {with(with(icmp6(0), 6, 60), 40, 44, 0, 0, 0, 0, 0, 0, 0, protocolTCP, 0, 0, 9), true},
 		"IPv6 first fragment of an error": {with(with(icmp6(0), 6, 44), 40, protocolICMPv6, 0, 0, 1, 0, 0, 0, 0, 1), false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -169,6 +172,80 @@ func TestErrorRate(t *testing.T) {
 	}
 	if c.counts[ErrorsLimited].Load() == 0 {
 		t.Error("none counted as limited")
+	}
+}
+
+// A card without an address of its own tells errors from that of another.
+func TestErrorsWithoutAddress(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"IPv4": packet("10.1.1.1", "99.1.1.1", 100), "IPv6": packet("2001:db8:a::1", "2001:db9::1", 100), "from a link": packet("fe80::7", "2001:db8:b::1", 100),
+	} {
+		c := newCore(Config{})
+		cards := *c.cards.Load()
+		cards[0].Source4, cards[0].Source6 = netip.Addr{}, netip.Addr{}
+		out, _ := errorAbout(t, c, b, 0)
+		if len(out) == 0 {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		from, want := netip.AddrFrom4([4]byte(out[12:16])), cards[1].Source4
+		if out[0]>>4 == 6 {
+			from, want = netip.AddrFrom16([16]byte(out[8:24])), cards[1].Source6
+		}
+		if from != want {
+			t.Errorf("%s: from %v, want %v", name, from, want)
+		}
+		cards[1], cards[2] = Card{MTU: 1500}, Card{MTU: 1500}
+		if out, _ := errorAbout(t, c, b, 0); len(out) != 0 {
+			t.Errorf("%s: an error from nobody", name)
+		}
+	}
+}
+
+// Other errors use up nothing of what "too big" has for itself.
+func TestTooBigIsTold(t *testing.T) {
+	c := newCore(Config{Now: func() time.Duration { return 0 }})
+	count := func(src, dst string, n int) (sent int) {
+		for range n {
+			if out, _ := errorAbout(t, c, packet(src, dst, 1400), 0); len(out) > 0 {
+				sent++
+			}
+		}
+		return sent
+	}
+	count("2001:db8:a::1", "2001:db9::1", 1000)
+	if n := count("2001:db8:a::1", "2001:db8:c::1", 1000); n != hostTooBigBurst {
+		t.Errorf("%d of one host, want %d", n, hostTooBigBurst)
+	}
+	for i := range 1000 {
+		count(fmt.Sprintf("2001:db8:a:%x::1", i), "2001:db9::1", 1)
+	}
+	sent := hostTooBigBurst
+	for i := range 1000 {
+		sent += count(fmt.Sprintf("2001:db8:a:%x::1", i), "2001:db8:c::1", 1)
+	}
+	if sent != tooBigBurst {
+		t.Errorf("%d of all, want %d", sent, tooBigBurst)
+	}
+	// Where there are no others it may use what they have too.
+	c = newCore(Config{Now: func() time.Duration { return 0 }})
+	if n := count("2001:db8:a::1", "2001:db8:c::1", 1000); n != hostTooBigBurst+hostErrorsBurst {
+		t.Errorf("%d, want %d", n, hostTooBigBurst+hostErrorsBurst)
+	}
+}
+
+// An error fits the link that it leaves by.
+func TestErrorFits(t *testing.T) {
+	c := newCore(Config{})
+	(*c.cards.Load())[0].MTU = 1000
+	out, way := errorAbout(t, c, packet("2001:db8:a::1", "2001:db8:c::1", 1400), 0)
+	if len(out) != 1000 || way.Length != 1000 || int(binary.BigEndian.Uint16(out[4:])) != 960 {
+		t.Errorf("%d bytes, %+v", len(out), way)
+	}
+	message := out[40:]
+	h := header.IPv6(out)
+	if s := checksum.Checksum(message, header.PseudoHeaderChecksum(header.ICMPv6ProtocolNumber, h.SourceAddress(), h.DestinationAddress(), uint16(len(message)))); s != 0xffff {
+		t.Errorf("sum %#x", s)
 	}
 }
 

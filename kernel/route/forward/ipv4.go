@@ -42,8 +42,9 @@ func (c *Core) decide4(p *Packet, d *Decision) {
 		return
 	}
 	ways := c.routes.Lookup4(to)
-	if ways != nil && ways.Local {
-		c.deliver(p, d, ways.Hops[0].Card, netip.AddrFrom4([4]byte(h[16:20])))
+	own := ways != nil && ways.Local
+	if own && ways.Hops[0].Card == p.Card {
+		d.Verdict, d.Card = Host, p.Card
 		return
 	}
 	// No router forwards from or to these (RFC 1812 5.3.7, RFC 3927 7).
@@ -59,8 +60,12 @@ func (c *Core) decide4(p *Packet, d *Decision) {
 		d.drop(LinkLocal)
 		return
 	}
-	if c.check != Off && !c.sourced(p.Card, c.routes.Lookup4(source)) {
-		d.drop(ReversePath)
+	if reason := c.refuses(p.Card, c.routes.Lookup4(source)); reason != 0 {
+		d.drop(reason)
+		return
+	}
+	if own {
+		c.deliver(d, ways.Hops[0].Card, netip.AddrFrom4([4]byte(h[16:20])))
 		return
 	}
 	if ways == nil {

@@ -27,8 +27,9 @@ func (c *Core) decide6(p *Packet, d *Decision) {
 	}
 	hi, lo := binary.BigEndian.Uint64(h[24:]), binary.BigEndian.Uint64(h[32:])
 	ways := c.routes.Lookup6(hi, lo)
-	if ways != nil && ways.Local {
-		c.deliver(p, d, ways.Hops[0].Card, netip.AddrFrom16([16]byte(h[24:40])))
+	own := ways != nil && ways.Local
+	if own && ways.Hops[0].Card == p.Card {
+		d.Verdict, d.Card = Host, p.Card
 		return
 	}
 	fromHi, fromLo := binary.BigEndian.Uint64(h[8:]), binary.BigEndian.Uint64(h[16:])
@@ -41,11 +42,18 @@ func (c *Core) decide6(p *Packet, d *Decision) {
 		return
 	}
 	if linkLocal6(h[8:]) {
-		d.answer(LinkLocal)
+		if d.answer(LinkLocal); own {
+			// On the link of the card that has the address the source is nobody, or somebody else.
+			d.drop(LinkLocal)
+		}
 		return
 	}
-	if c.check != Off && !c.sourced(p.Card, c.routes.Lookup6(fromHi, fromLo)) {
-		d.drop(ReversePath)
+	if reason := c.refuses(p.Card, c.routes.Lookup6(fromHi, fromLo)); reason != 0 {
+		d.drop(reason)
+		return
+	}
+	if own {
+		c.deliver(d, ways.Hops[0].Card, netip.AddrFrom16([16]byte(h[24:40])))
 		return
 	}
 	if ways == nil {

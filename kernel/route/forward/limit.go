@@ -14,6 +14,10 @@ const (
 	errorsPerSecond, errorsBurst         = 1000, 100
 	hostErrorsPerSecond, hostErrorsBurst = 100, 20
 	limiterHosts                         = 256 // a power of two
+	// Senders are told that packets are too big however many other errors there are: without it
+	// their connections stand still (RFC 4443 3.2, RFC 8201).
+	tooBigPerSecond, tooBigBurst         = 250, 25
+	hostTooBigPerSecond, hostTooBigBurst = 25, 5
 )
 
 // bucket has tokens of a second each, which come back with time.
@@ -23,12 +27,12 @@ type bucket struct {
 }
 
 // take takes one, if there is one.
-func (b *bucket) take(now time.Duration, rate, burst int64) bool {
-	full := burst * int64(time.Second)
-	if past := int64(now - b.last); past >= full/rate {
+func (b *bucket) take(now time.Duration, r rate) bool {
+	full := r.burst * int64(time.Second)
+	if past := int64(now - b.last); past >= full/r.perSecond {
 		b.tokens = full
 	} else if past > 0 {
-		b.tokens = min(b.tokens+past*rate, full)
+		b.tokens = min(b.tokens+past*r.perSecond, full)
 	}
 	b.last = max(now, b.last)
 	if b.tokens < int64(time.Second) {
@@ -38,18 +42,22 @@ func (b *bucket) take(now time.Duration, rate, burst int64) bool {
 	return true
 }
 
+// rate is how many there are a second, and how many at once.
+type rate struct{ perSecond, burst int64 }
+
 type limiter struct {
-	mu    sync.Mutex
-	seed  uint64
-	all   bucket
-	hosts [limiterHosts]bucket
+	total, host rate
+	mu          sync.Mutex
+	seed        uint64
+	all         bucket
+	hosts       [limiterHosts]bucket
 }
 
-func (l *limiter) init(seed uint64) {
-	l.seed = seed
-	l.all.tokens = errorsBurst * int64(time.Second)
+func (l *limiter) init(seed uint64, total, host rate) {
+	l.seed, l.total, l.host = seed, total, host
+	l.all.tokens = total.burst * int64(time.Second)
 	for i := range l.hosts {
-		l.hosts[i].tokens = hostErrorsBurst * int64(time.Second)
+		l.hosts[i].tokens = host.burst * int64(time.Second)
 	}
 }
 
@@ -64,5 +72,5 @@ func (l *limiter) allow(now time.Duration, to netip.Addr) bool {
 	host := &l.hosts[mix(key^l.seed, l.seed)%limiterHosts]
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return host.take(now, hostErrorsPerSecond, hostErrorsBurst) && l.all.take(now, errorsPerSecond, errorsBurst)
+	return host.take(now, l.host) && l.all.take(now, l.total)
 }

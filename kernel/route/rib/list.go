@@ -43,8 +43,10 @@ func (t *Table) Routes(f Family) (list []Entry) {
 			e := Entry{Prefix: prefix, Protocol: Protocol(p), Metric: k.Metric, Since: k.since}
 			e.Selected = d.ways != nil && d.best == e.Protocol
 			for _, h := range k.Hops {
-				if c, ok := t.cardOf(h.Via); ok && h.Card == AnyCard {
-					h.Card = c
+				if h.Card == AnyCard {
+					if c, ok := t.cardOf(h.Via); ok {
+						h.Card = c
+					}
 				}
 				e.Ways = append(e.Ways, Way{h, e.Selected && slices.Contains(d.ways.Hops, h)})
 			}

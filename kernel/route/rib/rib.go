@@ -22,8 +22,11 @@ import (
 // ECMP is how many ways a route has at most.
 const ECMP = 16
 
-// ErrFull says that a route was refused because the table has as many as it may have.
-var ErrFull = errors.New("rib: the table is full")
+// Why a route is refused: the table has as many of IS-IS as it may have, or it is none.
+var (
+	ErrFull  = errors.New("rib: the table is full")
+	ErrRoute = errors.New("rib: no route: want a prefix of the family and ways")
+)
 
 // Family is that of a route's addresses.
 type Family uint8
@@ -114,8 +117,9 @@ type Table struct {
 	generation atomic.Uint64
 }
 
-// New makes an empty table for at most limit routes of all protocols; now is the machine's time,
-// by which they age.
+// New makes an empty table for at most limit routes of IS-IS, of both families; now is the machine's
+// time, by which routes age. Those of the other protocols are few for reasons of their own (cards,
+// addresses, what is configured), and are taken however full the table is.
 func New(limit int, now func() time.Duration) *Table {
 	t := &Table{now: now, limit: limit, fib: fib.New(), prefixes: map[netip.Prefix]*destination{}, down: map[Card]bool{}}
 	t.sets.init()
@@ -169,7 +173,7 @@ func (t *Table) Replace(p Protocol, f Family, routes []Route) (added, removed in
 			}
 		}
 		for _, r := range wanted {
-			a, d := t.put(p, r)
+			a, d, _ := t.put(p, r)
 			added, removed = added+a, removed+d
 		}
 	})
@@ -177,8 +181,9 @@ func (t *Table) Replace(p Protocol, f Family, routes []Route) (added, removed in
 }
 
 // Update says what of a protocol's routes is new or has changed, and what is gone. Those that the
-// table has no room for are refused.
-func (t *Table) Update(p Protocol, put []Route, gone []netip.Prefix) (added, removed int) {
+// table has no room for are refused, and those that are none: err is ErrFull or ErrRoute, and the
+// others are taken.
+func (t *Table) Update(p Protocol, put []Route, gone []netip.Prefix) (added, removed int, err error) {
 	t.change(func() {
 		for _, prefix := range gone {
 			if prefix = prefix.Masked(); t.prefixes[prefix] != nil && t.prefixes[prefix].by[p] != nil {
@@ -190,22 +195,26 @@ func (t *Table) Update(p Protocol, put []Route, gone []netip.Prefix) (added, rem
 			r, ok := r.valid(FamilyOf(r.Prefix.Addr()))
 			if !ok {
 				t.refused++
+				err = cmp.Or(err, ErrRoute)
 				continue
 			}
-			a, d := t.put(p, r)
-			added, removed = added+a, removed+d
+			a, d, full := t.put(p, r)
+			added, removed, err = added+a, removed+d, cmp.Or(err, full)
 		}
 	})
-	return added, removed
+	return added, removed, err
 }
 
 // SetCard says whether a card has its link. Nothing is sent by one that has none: routes have the
-// ways that are left.
+// ways that are left. Only one at a time says it of a card.
 func (t *Table) SetCard(c Card, up bool) {
+	t.mu.RLock()
+	same := t.down[c] == !up
+	t.mu.RUnlock()
+	if same {
+		return
+	}
 	t.change(func() {
-		if t.down[c] == !up {
-			return
-		}
 		t.down[c] = !up
 		for prefix, d := range t.prefixes {
 			t.choose(prefix, d)
@@ -225,17 +234,17 @@ func (t *Table) change(f func()) {
 }
 
 // put takes a route in, and says what that adds and removes.
-func (t *Table) put(p Protocol, r Route) (added, removed int) {
+func (t *Table) put(p Protocol, r Route) (added, removed int, err error) {
 	d := t.prefixes[r.Prefix]
 	switch {
 	case d != nil && d.by[p] != nil:
 		if d.by[p].equal(r) {
-			return 0, 0
+			return 0, 0, nil
 		}
 		removed = 1
-	case t.total() >= t.limit:
+	case p == ISIS && t.count[ISIS][IPv4]+t.count[ISIS][IPv6] >= t.limit:
 		t.refused++
-		return 0, 0
+		return 0, 0, ErrFull
 	default:
 		t.count[p][FamilyOf(r.Prefix.Addr())]++
 	}
@@ -246,7 +255,7 @@ func (t *Table) put(p Protocol, r Route) (added, removed int) {
 	d.by[p] = &known{r, t.now()}
 	t.choose(r.Prefix, d)
 	t.resolve(p, r.Prefix)
-	return 1, removed
+	return 1, removed, nil
 }
 
 // remove takes a route out that is there.
@@ -259,11 +268,4 @@ func (t *Table) remove(p Protocol, prefix netip.Prefix) {
 		delete(t.prefixes, prefix)
 	}
 	t.resolve(p, prefix)
-}
-
-func (t *Table) total() (n int) {
-	for _, c := range t.count {
-		n += c[IPv4] + c[IPv6]
-	}
-	return n
 }

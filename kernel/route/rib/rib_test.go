@@ -190,9 +190,63 @@ func TestRefused(t *testing.T) {
 	if n := tab.Refused(); n != 3 || tab.Count(ISIS, IPv4) != 0 {
 		t.Errorf("%d refused, %d taken", n, tab.Count(ISIS, IPv4))
 	}
-	tab.Update(Static, []Route{{prefix("10.0.0.0/8"), 0, hops}, {prefix("11.0.0.0/8"), 0, hops}, {prefix("12.0.0.0/8"), 0, hops}}, nil)
-	if n := tab.Refused(); n != 4 || tab.Count(Static, IPv4) != 2 {
-		t.Errorf("%d refused, %d taken", n, tab.Count(Static, IPv4))
+	list := []Route{{prefix("10.0.0.0/8"), 0, hops}, {prefix("11.0.0.0/8"), 0, hops}, {prefix("12.0.0.0/8"), 0, hops}}
+	if added, _, err := tab.Update(ISIS, list, nil); added != 2 || err != ErrFull {
+		t.Errorf("%d added, %v; want 2, %v", added, err, ErrFull)
+	}
+	if n := tab.Refused(); n != 4 || tab.Count(ISIS, IPv4) != 2 {
+		t.Errorf("%d refused, %d taken", n, tab.Count(ISIS, IPv4))
+	}
+	if _, _, err := tab.Update(Static, []Route{{netip.Prefix{}, 0, hops}}, nil); err != ErrRoute || tab.Refused() != 5 {
+		t.Errorf("%v, %d refused; want %v, 5", err, tab.Refused(), ErrRoute)
+	}
+}
+
+// A table that is full of IS-IS's routes takes those of the machine itself as ever.
+func TestFull(t *testing.T) {
+	tab := New(2, func() time.Duration { return 0 })
+	hops := []Hop{via("192.0.2.1", 0)}
+	tab.Replace(ISIS, IPv4, []Route{{prefix("10.0.0.0/8"), 0, hops}, {prefix("11.0.0.0/8"), 0, hops}, {prefix("12.0.0.0/8"), 0, hops}})
+	tab.Replace(Local, IPv4, []Route{{prefix("192.0.2.9/32"), 0, []Hop{{Card: 0}}}})
+	tab.Replace(Connected, IPv4, []Route{{prefix("192.0.2.0/24"), 0, []Hop{{Card: 0}}}})
+	if added, _, err := tab.Update(Static, []Route{{prefix("13.0.0.0/8"), 0, hops}}, nil); added != 1 || err != nil {
+		t.Errorf("a static route: %d added, %v", added, err)
+	}
+	tab.Replace(Learned, IPv4, []Route{{prefix("0.0.0.0/0"), 0, hops}})
+	want(t, tab, "192.0.2.9", "0")
+	want(t, tab, "192.0.2.7", "0")
+	want(t, tab, "13.1.1.1", "0 192.0.2.1")
+	want(t, tab, "99.1.1.1", "0 192.0.2.1")
+	if n := tab.Refused(); n != 1 || tab.Count(ISIS, IPv4) != 2 {
+		t.Errorf("%d refused, %d of IS-IS's taken", n, tab.Count(ISIS, IPv4))
+	}
+	// They take no room from IS-IS either.
+	tab.Replace(ISIS, IPv4, nil)
+	if added, _, err := tab.Update(ISIS, []Route{{prefix("10.0.0.0/8"), 0, hops}, {prefix("2001:db8::/32"), 0, hops}}, nil); added != 2 || err != nil {
+		t.Errorf("%d added, %v", added, err)
+	}
+}
+
+// A way whose card is named is listed with that card, whatever network its address is in.
+func TestListKeepsCard(t *testing.T) {
+	tab := newTable()
+	tab.Replace(Connected, IPv4, []Route{{prefix("192.0.2.0/24"), 0, []Hop{{Card: 1}}}})
+	tab.Update(Static, []Route{{prefix("10.0.0.0/8"), 0, []Hop{via("192.0.2.1", 0)}}}, nil)
+	if e := tab.Routes(IPv4)[0]; e.Ways[0].Card != 0 || !e.Ways[0].Active {
+		t.Errorf("listed as %+v", e)
+	}
+}
+
+// What is said again is no change.
+func TestSetCardAgain(t *testing.T) {
+	tab := newTable()
+	tab.SetCard(0, false)
+	before := tab.Generation()
+	if tab.SetCard(0, false); tab.Generation() != before {
+		t.Error("a card without a link has lost it again")
+	}
+	if tab.SetCard(0, true); tab.Generation() == before {
+		t.Error("a link that is back is no change")
 	}
 }
 
