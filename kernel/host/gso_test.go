@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
 	user "github.com/sluice-os/sluice/userland/channel"
 )
 
@@ -49,6 +50,35 @@ func TestOnlyTCPIsCut(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// TestSegmentsAskForTheirSum: a packet that is to be cut is refused unless it asks for its own
+// checksum too: what it holds can be that of no segment.
+func TestSegmentsAskForTheirSum(t *testing.T) {
+	a, b := newXfer(t, sumOffloads, arena.Params{Large: 16})
+	x := newStream(t, a, b, 5000, func() { b.turn(); a.turn() })
+	for _, tt := range []struct {
+		name          string
+		asks          bool
+		start, offset int
+		leaves        bool
+	}{
+		{"it does not", false, ipv4Header, 16, false},
+		{"where UDP has it", true, ipv4Header, 6, false},
+		{"elsewhere", true, ipv4Header + 2, 16, false},
+		{"it does", true, ipv4Header, 16, true},
+	} {
+		large := x.segment(0, xferPattern[:5000], header.TCPFlagAck, 2)
+		partialSum(large)
+		before := a.drops()["flowswitch_drop_tx_segmentation"]
+		x.send(a, large, user.Outgoing{
+			Checksum: tt.asks, ChecksumStart: tt.start, ChecksumOffset: tt.offset, SegmentSize: offloadMSS, HeaderLen: offloadHead,
+		})
+		x.receive()
+		if refused := a.drops()["flowswitch_drop_tx_segmentation"] - before; (refused == 0) != tt.leaves || (len(x.got) > 0) != tt.leaves {
+			t.Errorf("%s: %d were refused, %d packets have come", tt.name, refused, len(x.got))
 		}
 	}
 }
