@@ -63,9 +63,14 @@ func newBursts(l *link, memory int) *bursts {
 	return b
 }
 
-// room is what the socket can take now.
+// room is what the socket can take now. What it was given and gVisor has dropped on the way, as
+// of a wrong option of IP, it never reads: so who has nothing to read has nothing queued.
 func (b *bursts) room(*burst.Socket) int {
 	n := b.queued.Load()
+	if idle := b.link.echoIdle.Load(); n > 0 && idle != nil && (*idle)() {
+		b.queued.Store(0)
+		n = 0
+	}
 	if n <= 0 && b.long > 0 {
 		return chunkMax // an empty one takes any packet
 	}
@@ -93,6 +98,9 @@ func (b *bursts) take(p *poller, pkt *nic.Packet, in *received) bool {
 	if l.echoElsewhere || in.transport != header.UDPProtocolNumber || len(packet) < at+udpHeader ||
 		header.UDP(packet[at:]).DestinationPort() != echoPort {
 		return false
+	}
+	if !b.sound(pkt, in, packet[at:]) {
+		return true
 	}
 	payload := max(in.ipLen-at-udpHeader, 1)
 	// What is longer than all that is kept is the socket's to take or not.
@@ -130,6 +138,22 @@ func (b *bursts) take(p *poller, pkt *nic.Packet, in *received) bool {
 		l.counters.inc(rxDropBurst)
 	}
 	return true
+}
+
+// sound says whether gVisor takes a datagram by its header. What it would drop is dropped here,
+// and counted, before it counts as queued.
+func (b *bursts) sound(pkt *nic.Packet, in *received, datagram header.UDP) bool {
+	length, there := int(datagram.Length()), in.ipLen-in.ipHdr
+	switch {
+	case length < udpHeader || length > there:
+		b.link.counters.inc(rxDropLength)
+		return false
+	case length < there: // with something behind it, of which gVisor knows what to think
+		return true
+	case datagram.Checksum() == 0 && in.network == header.IPv4ProtocolNumber: // none (RFC 768)
+		return true
+	}
+	return b.link.verify(pkt, in)
 }
 
 // tick delivers what is due, and has the poller woken when more is.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,7 +44,10 @@ func newBurstBench(t testing.TB) *burstBench {
 const burstPayload = 1000
 
 // arrive has n datagrams come at once.
-func (b *burstBench) arrive(n int) {
+func (b *burstBench) arrive(n int) { b.arriveAs(n, func([]byte) {}) }
+
+// arriveAs is arrive for datagrams of UDP with which f has done something.
+func (b *burstBench) arriveAs(n int, f func(datagram []byte)) {
 	b.t.Helper()
 	for range n {
 		payload := binary.BigEndian.AppendUint32(nil, b.number)
@@ -55,6 +59,7 @@ func (b *burstBench) arrive(n int) {
 		ip.SetTotalLength(uint16(len(ip)))
 		ip.SetChecksum(0)
 		ip.SetChecksum(^ip.CalculateChecksum())
+		f(ip[24:])
 		batch := nic.NewBatch(1)
 		for !b.far.Reserve(&batch[0], len(frame)) {
 			b.p.turn()
@@ -228,5 +233,99 @@ func TestLongBatchesPause(t *testing.T) {
 		if domain.got != pollBudget || slow != (domain.told >= 15) || !slow && domain.told != 0 {
 			t.Errorf("slow: %v: told %d times of %d frames", slow, domain.told, domain.got)
 		}
+	}
+}
+
+// flushHook has f called when its domains are told, with how often they were.
+type flushHook struct {
+	burstDomain
+	f func(told int)
+}
+
+func (d *flushHook) Match(head []byte, length int) any {
+	if d.burstDomain.Match(head, length) == nil {
+		return nil
+	}
+	return d
+}
+func (d *flushHook) Flush() { d.burstDomain.Flush(); d.f(d.told) }
+
+// TestPausesSend: what others send while a long batch lets them run is with the card before the
+// turn of the poller ends.
+func TestPausesSend(t *testing.T) {
+	b := newBurstBench(t)
+	var now atomic.Int64
+	b.l.tx.now = func() time.Duration { return time.Duration(now.Add(int64(pollSlice))) }
+	start, sent := make(chan struct{}), make(chan struct{})
+	b.l.nexus = &flushHook{f: func(told int) {
+		switch told {
+		case 1:
+			close(start)
+		case 2:
+			<-sent // so it was sent in the first pause, or before the second
+		}
+	}}
+	go func() {
+		defer close(sent)
+		<-start
+		b.output(nil, 1, 77, 10)
+		b.card.Flush(nil)
+	}()
+	frame := udpFrame(5000, make([]byte, 60000))
+	batch := nic.NewBatch(pollBudget)
+	for i := range batch {
+		batch[i].Buffers, batch[i].Len = []nic.Buffer{{Bytes: frame}}, len(frame)
+	}
+	b.l.tx.beginTurn()
+	b.p.deliver(batch, nil)
+	<-sent
+	if list := b.arrived(1); len(list) != 1 || list[0][1] != 77 {
+		t.Errorf("%v has arrived before the end of the turn", list)
+	}
+	b.l.tx.endTurn(&b.l.turn)
+}
+
+// TestUnsoundDatagramsAreNotQueued: what gVisor would drop by its header does not count as what the
+// socket has to read, and what it drops all the same is forgotten when the socket has nothing to
+// read: a sound datagram passes after any number of others.
+func TestUnsoundDatagramsAreNotQueued(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		spoil   func(datagram []byte)
+		counted counter
+	}{
+		{"sum", func(d []byte) { d[6] ^= 1 }, rxBadChecksum},
+		{"too short", func(d []byte) { d[4], d[5] = 0, 7 }, rxDropLength},
+		{"too long", func(d []byte) { d[4] = 0x40 }, rxDropLength},
+	} {
+		b := newBurstBench(t)
+		b.arriveAs(200, tt.spoil)
+		if n := b.l.counters.get(tt.counted); n != 200 || b.l.echoQueued.Load() != 0 || len(b.socket.numbers) != 0 {
+			t.Errorf("%s: %d are counted, %d bytes are queued, the socket was given %d", tt.name, n, b.l.echoQueued.Load(), len(b.socket.numbers))
+		}
+		if b.arrive(1); len(b.socket.numbers) != 1 {
+			t.Errorf("%s: a sound one does not pass behind them", tt.name)
+		}
+	}
+
+	b := newBurstBench(t)
+	plain := udpFrame(echoPort, []byte{1, 2, 3})
+	plain[len(plain)-1] ^= 1
+	b.p.deliver([]nic.Packet{{Buffers: []nic.Buffer{{Bytes: plain}}, Len: len(plain)}}, nil)
+	if n := b.l.counters.get(rxBadChecksum); n != 1 {
+		t.Errorf("one that could have been answered on the spot is counted %d times", n)
+	}
+
+	b = newBurstBench(t)
+	b.arrive(60) // none of which is ever read
+	given := len(b.socket.numbers)
+	idle := func() bool { return true }
+	b.l.echoIdle.Store(&idle)
+	for range 10 {
+		b.now += 10 * time.Millisecond
+		b.p.turn()
+	}
+	if n := len(b.socket.numbers); n != 60 || given == 60 {
+		t.Errorf("%d of 60 datagrams were given to a socket that had nothing to read, %d of them at once", n, given)
 	}
 }

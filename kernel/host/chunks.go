@@ -15,7 +15,7 @@ const (
 	chunkBytes = 2 << 10
 	// chunksMin and chunksMax bound how many there are.
 	chunksMin, chunksMax = 224, 512
-	// chunksLargest is what the longest packet takes.
+	// chunksLargest is what the longest packet takes that is not in parts.
 	chunksLargest = 64<<10/chunkBytes + 1
 )
 
@@ -80,8 +80,8 @@ func need(o *netif.Outgoing, part int) int {
 }
 
 // admits says whether a packet that takes n chunks may be kept. A channel that has packets
-// here already may have as much as it leaves free, and leaves room for the longest one, so
-// that others are always served.
+// here already may have as much as it leaves free, and leaves room for the longest one in one
+// piece: the next channel that has nothing here is served, whatever others do (see unparted).
 func (c *chunks) admits(n int, b *netif.Backlog) bool {
 	c.open()
 	switch {
@@ -91,6 +91,14 @@ func (c *chunks) admits(n int, b *netif.Backlog) bool {
 		return true
 	}
 	return c.left-n >= chunksLargest && b.Held+n <= c.left-n
+}
+
+// unparted says that a packet which takes n chunks in parts is kept in one piece, which takes
+// chunksLargest at most: its channel has nothing here, and parts would leave too little for
+// another such one. A channel that has packets here waits until there is room for the parts.
+func (c *chunks) unparted(n int, b *netif.Backlog) bool {
+	c.open()
+	return (b == nil || b.Held == 0) && c.left-n < chunksLargest
 }
 
 // tight says that with n chunks more a channel has more than half of what it may have.

@@ -31,6 +31,20 @@ type waitingPacket struct {
 	next int32 // of the free ones
 }
 
+// memoryWait is a channel that found no memory for a packet that takes so many chunks.
+type memoryWait struct {
+	backlog *netif.Backlog
+	chunks  int
+}
+
+// toldFlow is a flow of a channel's that was told to pause, for so many queues: it may have
+// packets in several classes. packets and marks are of those that have released it.
+type toldFlow struct {
+	backlog        *netif.Backlog
+	queues         int
+	packets, marks uint64
+}
+
 // classQueue belongs to the holder of the transmitter's lock.
 type classQueue struct {
 	queue *aqm.Queue
@@ -54,11 +68,11 @@ type classQueue struct {
 	packets, bytes, bytesMax int
 
 	memory chunks
-	// told are the flows that were told to pause, with those of their channels.
-	told map[aqm.Flow]*netif.Backlog
+	// told are the flows that were told to pause.
+	told map[aqm.Flow]toldFlow
 	// refused says that a domain's packet was; waits are the channels that found no memory.
 	refused  bool
-	waits    []*netif.Backlog
+	waits    []memoryWait
 	why      counter // of packets that are dropped
 	seed     maphash.Seed
 	counters *counters
@@ -82,7 +96,7 @@ func newClassQueue(lim limits, c *counters) *classQueue {
 	q := &classQueue{
 		slots: make([]waitingPacket, txQueuePackets+lim.txChunks), current: -1, bytesMax: lim.txQueue,
 		memory: chunks{count: lim.txChunks},
-		told:   map[aqm.Flow]*netif.Backlog{}, seed: maphash.MakeSeed(), counters: c, why: txDropDelay,
+		told:   map[aqm.Flow]toldFlow{}, seed: maphash.MakeSeed(), counters: c, why: txDropDelay,
 	}
 	for i := range q.slots {
 		q.slots[i].next = int32(i) + 1
@@ -146,31 +160,62 @@ func (q *classQueue) dropped(p *aqm.Packet, why aqm.Reason) {
 // room to be told is not.
 func (q *classQueue) pause(o *netif.Outgoing) {
 	q.queue.Expect(&q.of, o.Behind)
-	if b := o.Backlog; b.Teller.Pause(o) {
-		b.Told++
-		q.told[q.of.Flow] = b
+	b := o.Backlog
+	if !b.Teller.Pause(o) {
+		return
 	}
+	f := q.told[q.of.Flow]
+	if f.backlog == nil {
+		f.backlog = b
+		b.Told++
+	}
+	f.queues++
+	q.told[q.of.Flow] = f
 }
 
-// goOn is called by the queue: a flow may go on that was told to pause.
-func (q *classQueue) goOn(f aqm.Flow, packets, marks uint64) {
-	b := q.told[f]
-	if b == nil {
+// goOn is called by the queue: a flow may go on that was told to pause, if it is not to for its
+// packets in another class.
+func (q *classQueue) goOn(id aqm.Flow, packets, marks uint64) {
+	f, ok := q.told[id]
+	if !ok {
 		return // it was told in vain
 	}
-	delete(q.told, f)
-	b.Told--
-	b.Teller.Resume(f.ID, f.Generation, packets, marks)
+	f.queues--
+	f.packets += packets
+	f.marks += marks
+	if f.queues > 0 {
+		q.told[id] = f
+		return
+	}
+	delete(q.told, id)
+	f.backlog.Told--
+	f.backlog.Teller.Resume(id.ID, id.Generation, f.packets, f.marks)
 }
 
 // freed says whether domains that were refused are to be told that there is room: one of them
-// has enough for the longest packet, and for an eighth of the memory, or nothing waits.
+// has enough for the packet that was refused, and for an eighth of the memory unless it has
+// nothing here, or nothing waits. Who is told is served, if nobody is before.
 func (q *classQueue) freed() bool {
 	if !q.refused || q.length() == 0 {
 		return q.refused
 	}
-	n := max(q.memory.count/8, chunksLargest)
-	return slices.ContainsFunc(q.waits, func(b *netif.Backlog) bool { return q.memory.admits(n, b) })
+	return slices.ContainsFunc(q.waits, func(w memoryWait) bool {
+		n := max(q.memory.count/8, chunksLargest, w.chunks)
+		if w.backlog == nil || w.backlog.Held == 0 {
+			n = min(w.chunks, chunksLargest) // see unparted
+		}
+		return q.memory.admits(n, w.backlog)
+	})
+}
+
+// waitsFor notes that a channel found no memory for a packet that takes n chunks.
+func (q *classQueue) waitsFor(n int, b *netif.Backlog) {
+	q.refused = true
+	if i := slices.IndexFunc(q.waits, func(w memoryWait) bool { return w.backlog == b }); i >= 0 {
+		q.waits[i].chunks = n
+		return
+	}
+	q.waits = append(q.waits, memoryWait{b, n})
 }
 
 // room is freed, and takes it that the domains are told.
@@ -236,12 +281,14 @@ func (q *classQueue) holdHost(now time.Duration, h hostPacket, part int) bool {
 		i := q.take()
 		if k > 0 {
 			pkt.IncRef()
-			held = 0 // the first one keeps it
 		}
 		if parts > 1 {
 			h.from, h.length = k*part, min(part, payload-k*part)
 		}
-		q.slots[i] = waitingPacket{host: h, held: held}
+		q.slots[i] = waitingPacket{host: h}
+		if k == parts-1 {
+			q.slots[i].held = held // as long as one of them waits
+		}
 		q.packets++
 		if h.done > 0 {
 			q.current = i
@@ -336,10 +383,12 @@ func (q *classQueue) holdDomain(now time.Duration, p *cardPort, o *netif.Outgoin
 		}
 	}
 	n := need(o, part)
+	if parts > 1 && q.memory.unparted(n, b) {
+		part, parts = o.PayloadLen, 1
+		n = need(o, part)
+	}
 	if !q.memory.admits(n, b) || q.left < parts {
-		if q.refused = true; !slices.Contains(q.waits, b) {
-			q.waits = append(q.waits, b)
-		}
+		q.waitsFor(n, b)
 		return netif.Full
 	}
 	tight := q.memory.tight(n, b)

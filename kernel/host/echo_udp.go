@@ -192,6 +192,8 @@ func (s *Stack) serveUDPEcho() error {
 	}
 	entry, readable := waiter.NewChannelEntry(waiter.ReadableEvents)
 	wq.EventRegister(&entry)
+	idle := func() bool { return ep.Readiness(waiter.ReadableEvents)&waiter.ReadableEvents == 0 }
+	s.link.echoIdle.Store(&idle)
 	s.wg.Go(func() {
 		defer ep.Close()
 		defer wq.EventUnregister(&entry)

@@ -47,8 +47,9 @@ type link struct {
 	echoElsewhere bool
 
 	// echoQueued is what the echo's socket was given and has not read, in bytes, and bursts
-	// what may wait for it.
+	// what may wait for it. echoIdle says that the socket has nothing to read; nil: there is none.
 	echoQueued atomic.Int64
+	echoIdle   atomic.Pointer[func() bool]
 	bursts     int
 
 	// paths has what routers have said of packets that were too big for them.

@@ -4,6 +4,8 @@ package host
 // straight from the card's buffers.
 
 import (
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+
 	"github.com/sluice-os/sluice/drivers/nic"
 )
 
@@ -72,8 +74,8 @@ func (p *poller) deliverTo(to any, batch []nic.Packet, info []received) int {
 		count = 1
 	}
 	a.SegmentSize = int(batch[0].SegmentSize)
-	if batch[0].GSO == nic.GSONone {
-		a.SegmentSize = 0
+	if batch[0].GSO == nic.GSONone || info[0].transport != header.TCPProtocolNumber {
+		a.SegmentSize = 0 // nothing else is cut, whatever the card says
 	}
 	if count == 1 {
 		a.Length, a.Verified = info[0].ipLen, l.validate(&batch[0], &info[0])

@@ -37,6 +37,8 @@ type received struct {
 	room [headMax]byte // for head, when the frame's front is in pieces
 	// checked says that validated is known: the checksum was looked at.
 	checked, validated bool
+	// wrong says that it was computed here, and is not right.
+	wrong bool
 	// taken says that it was for others, and is on its way.
 	taken bool
 }
@@ -143,11 +145,14 @@ func (p *poller) told() {
 	}
 }
 
-// pause lets others run when handing frames over has taken a slice since began.
+// pause lets others run when handing frames over has taken a slice since began. What they send
+// meanwhile is not the turn's to send at its end.
 func (p *poller) pause(began *time.Duration) {
 	if now := p.link.tx.now(); now-*began >= pollSlice {
 		p.told()
+		p.link.tx.leaveTurn(&p.link.turn)
 		runtime.Gosched()
+		p.link.tx.resumeTurn()
 		*began = p.link.tx.now()
 	}
 }
@@ -226,7 +231,7 @@ func (p *poller) deliver(batch []nic.Packet, transit *transit) {
 
 // look classifies one frame, and counts it when it is to be dropped.
 func (p *poller) look(pkt *nic.Packet, in *received) {
-	in.checked, in.validated, in.head = false, false, nil
+	in.checked, in.validated, in.wrong, in.head = false, false, false, nil
 	if !wellFormed(pkt) {
 		p.link.counters.inc(rxDropLength)
 		return
@@ -275,12 +280,12 @@ func (l *link) validate(pkt *nic.Packet, in *received) bool {
 
 // verify is validate, and computes the sum when the card did not.
 func (l *link) verify(pkt *nic.Packet, in *received) bool {
-	if l.validate(pkt, in) {
-		return true
+	if in.wrong || l.validate(pkt, in) {
+		return !in.wrong
 	}
 	l.counters.inc(rxChecksumSoftware)
 	in.validated = sumTransport(pkt, in.head, &in.frameInfo) == 0xffff
-	if !in.validated {
+	if in.wrong = !in.validated; in.wrong {
 		l.counters.inc(rxBadChecksum)
 	}
 	return in.validated

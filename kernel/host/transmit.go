@@ -41,6 +41,7 @@ type transmitter struct {
 	batch []nic.Packet // the first n are reserved and filled
 	n     int
 	turn  bool // the poller is in its turn and will flush at its end
+	away  bool // the poller has left its turn for a moment: see leaveTurn
 	// queue is what waits for room in the ring, and limit how many bytes the ring may
 	// hold: with now, the machine's time.
 	queue *classQueue
@@ -195,7 +196,7 @@ func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) time.Duration {
 		}
 	}
 	by.Owe(start - last)
-	if turn == nil && t.turn {
+	if turn == nil && (t.turn || t.away) {
 		t.aside += last - start
 	}
 	return last
@@ -231,6 +232,22 @@ func (t *transmitter) finish(by *netif.Backlog, turn *netif.Turn) {
 func (t *transmitter) beginTurn() {
 	t.mu.Lock()
 	t.turn, t.asked = true, false // what it was asked for may be why
+	t.mu.Unlock()
+}
+
+// leaveTurn sends what waits for room, and the batch, before others have the processor in the
+// middle of a turn: until resumeTurn they send for themselves.
+func (t *transmitter) leaveTurn(turn *netif.Turn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.turn, t.away = false, true
+	t.finish(nil, turn)
+}
+
+// resumeTurn ends that.
+func (t *transmitter) resumeTurn() {
+	t.mu.Lock()
+	t.turn, t.away = true, false
 	t.mu.Unlock()
 }
 

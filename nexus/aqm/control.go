@@ -66,13 +66,16 @@ func (q *Queue) pause(f *flowQueue, flow *Flow, k int32) (first bool) {
 	return true
 }
 
+// expectMax is how many packets Expect adds to Config.Grace at most.
+const expectMax = 1024
+
 // Expect says that of a packet's flow, which was just told to pause for the first time, or of
 // others of its sender, n packets are on their way, behind that packet: they are taken, as the
-// sender cannot take them back.
+// sender cannot take them back. More than expectMax are not on their way but a flood.
 func (q *Queue) Expect(p *Packet, n int) {
 	i, _, _ := q.lookup(p)
 	if k := q.told(&q.flows[i], &p.Flow); k != none {
-		q.control.all[k].taken -= max(n, 0)
+		q.control.all[k].taken -= min(max(n, 0), expectMax)
 	}
 }
 

@@ -147,10 +147,10 @@ func slotsIn(segment []byte, n int) []abi.Slot {
 	return unsafe.Slice((*abi.Slot)(unsafe.Pointer(unsafe.SliceData(segment))), n)
 }
 
-// Stats returns the statistics that the domain reads.
 // SetOffloads has the schema tell what the kernel does for the domain.
 func (a *Arena) SetOffloads(set uint32) { (*abi.Schema)(a.base[Schema]).Offloads = set }
 
+// Stats returns the statistics that the domain reads.
 func (a *Arena) Stats() *abi.Stats { return (*abi.Stats)(a.base[Stats]) }
 
 // Advisories returns chunk i of the advisory table, whose segment must be backed.

@@ -23,6 +23,8 @@ type candidate struct {
 	// segment and header what it asks for with abi.PacketGSO.
 	length, segment, header int
 	flow, generation        uint32
+	// sum says that its transport checksum is asked for, at the right place.
+	sum bool
 	// batch is the packet's, behind what a later fragment must follow, and again says that
 	// the packet was let pass before and found the card full: the domain may have changed
 	// it meanwhile.
@@ -43,7 +45,16 @@ func (c *candidate) consider(head []byte, p *channel.Packet, behind *train) Reas
 	if c.in, why = packet.Parse(head, p.Length); why != packet.OK {
 		return ofPackets + Reason(why)
 	}
+	c.sum = asksSum(&c.in, p)
 	return Admitted
+}
+
+// asksSum says that a packet asks for its own transport checksum.
+func asksSum(in *packet.Info, p *channel.Packet) bool {
+	if !p.Checksum || p.ChecksumStart != in.HeaderLen || in.Fragment() {
+		return false
+	}
+	return in.Proto == packet.TCP && p.ChecksumOffset == 16 || in.Proto == packet.UDP && p.ChecksumOffset == 6
 }
 
 // outgoing finds the flow of a packet: that of its own addresses and ports; of a later
@@ -99,7 +110,7 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 	case c.segment == 0 && c.length > mtu && (in.Proto == packet.TCP || in.HasOptions || in.More):
 		return TxTooLong
 	case c.segment != 0 && (from.Offloads()&abi.OffloadSegmentation == 0 || in.Proto != packet.TCP || c.header != in.HeaderLen+in.TransportLen ||
-		c.header+c.segment > mtu || c.segment < segmentMin || in.Flags&(packet.SYN|packet.RST) != 0):
+		!c.sum || c.header+c.segment > mtu || c.segment < segmentMin || in.Flags&(packet.SYN|packet.RST) != 0):
 		return TxSegmentation
 	}
 	if why := s.source(f, in); why != Admitted {

@@ -52,6 +52,9 @@ func (x *plain) deliver(a *attached, in *packet.Info, d *channel.Delivery, fill 
 	}
 	ip, headers, mss := in.HeaderLen, in.HeaderLen+in.TransportLen, d.SegmentSize
 	sums := a.Offloads()&abi.OffloadChecksum == 0
+	if !cuttable(in) || d.Length <= headers {
+		mss, d.SegmentSize = 0, 0
+	}
 	if mss == 0 || a.Offloads()&abi.OffloadAggregation != 0 {
 		if sums && d.Verified {
 			putSum(b, in)
@@ -70,6 +73,15 @@ func (x *plain) deliver(a *attached, in *packet.Info, d *channel.Delivery, fill 
 		from += n
 	}
 	return came, lost
+}
+
+// tcpHeader is the least header of TCP, in bytes (RFC 9293, section 3.1).
+const tcpHeader = 20
+
+// cuttable says whether a packet may be several segments in one: it is TCP's, whole and with its
+// header. Of others a card's word that they are does not count.
+func cuttable(in *packet.Info) bool {
+	return in.Proto == packet.TCP && !in.Fragment() && in.TransportLen >= tcpHeader
 }
 
 // putSum puts the transport checksum in, whatever the field holds.

@@ -160,10 +160,7 @@ func (x *sender) describe(p *channel.Packet) {
 		o.Body = append(o.Body, b[skip:])
 		skip = 0
 	}
-	if p.Checksum && x.from.Offloads()&abi.OffloadChecksum != 0 && p.ChecksumStart == in.HeaderLen && !in.Fragment() {
-		switch {
-		case in.Proto == packet.TCP && p.ChecksumOffset == 16, in.Proto == packet.UDP && p.ChecksumOffset == 6:
-			o.Sum, o.SumOffset = true, p.ChecksumOffset
-		}
+	if x.c.sum && x.from.Offloads()&abi.OffloadChecksum != 0 {
+		o.Sum, o.SumOffset = true, p.ChecksumOffset
 	}
 }

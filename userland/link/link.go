@@ -177,17 +177,18 @@ func (e *Endpoint) Offloads() uint32 { return e.channel.Load().Offloads() }
 // does says that the kernel, or the card, does something for the channel.
 func (e *Endpoint) does(what uint32) bool { return e.channel.Load().Offloads()&what == what }
 
-// SupportedGSO says that the kernel or the card makes the sums of TCP, and cuts large packets
-// as GSOMaxSize says.
+// SupportedGSO says that the kernel or the card makes the sums of TCP, and cuts large packets.
+// gVisor cannot have the one without the other: with it, it builds packets of up to GSOMaxSize
+// whatever the peer's MSS is. So without segmentation it makes the sums too.
 func (e *Endpoint) SupportedGSO() stack.SupportedGSO {
-	if !e.does(abi.OffloadChecksum) {
+	if !e.does(abi.OffloadSegmentation) {
 		return stack.GSONotSupported
 	}
 	return stack.HostGSOSupported
 }
 
 // GSOMaxSize returns the longest IP packet that TCP builds, in bytes: one that the
-// channel can take, and that nobody need cut if nobody does.
+// channel can take, and of the MTU if nobody cuts it.
 func (e *Endpoint) GSOMaxSize() uint32 {
 	if !e.does(abi.OffloadSegmentation) {
 		return e.MTU()

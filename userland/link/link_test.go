@@ -44,12 +44,20 @@ type end struct {
 	// full has the wire take nothing.
 	mu   sync.Mutex
 	full bool
+	// without is what is not done for the channel, and look, if it is set, sees what it sends.
+	without uint32
+	look    func(*nexus.Packet)
 }
 
 // newEnds joins two stacks by two channels: what one sends is delivered to the
 // other by the kernel's side.
 func newEnds(t testing.TB, p arena.Params) (a, b *end) {
-	a, b = &end{}, &end{}
+	return newEndsWith(t, p, abi.OffloadsAll)
+}
+
+// newEndsWith is newEnds with channels for which so much is done.
+func newEndsWith(t testing.TB, p arena.Params, offloads uint32) (a, b *end) {
+	a, b = &end{without: abi.OffloadsAll &^ offloads}, &end{without: abi.OffloadsAll &^ offloads}
 	a.peer, b.peer = b, a
 	for i, e := range []*end{a, b} {
 		e.setUp(t, p, tcpip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}))
@@ -105,6 +113,7 @@ func (e *end) open(t testing.TB, l *arena.Layout) *channel.Channel {
 		t.Fatal(err)
 	}
 	kernel := nexus.New(a, 7)
+	kernel.SetOffloads(abi.OffloadsAll &^ e.without)
 	kernel.Notify = func() {
 		select {
 		case e.event <- struct{}{}:
@@ -128,8 +137,11 @@ func (e *end) open(t testing.TB, l *arena.Layout) *channel.Channel {
 // ring is full.
 func (e *end) forward(p *nexus.Packet) bool {
 	e.mu.Lock()
-	full := e.full
+	full, look := e.full, e.look
 	e.mu.Unlock()
+	if look != nil {
+		look(p)
+	}
 	if full {
 		return false
 	}

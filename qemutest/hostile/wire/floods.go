@@ -43,7 +43,9 @@ func (d *domain) flood(name string) {
 		"attempts":  send(forge.Segment(local, 9, forge.SYN, 0), channel.Outgoing{}),
 		"datagrams": send(forge.Datagram(1400), channel.Outgoing{}),
 		"large":     send(forge.Datagram(40000), channel.Outgoing{}),
-		"segments":  send(forge.Segment(local, 9, forge.ACK, 60000), channel.Outgoing{SegmentSize: 48, HeaderLen: 40}),
+		"segments": send(forge.Segment(local, 9, forge.ACK, 60000), channel.Outgoing{
+			SegmentSize: 48, HeaderLen: 40, Checksum: true, ChecksumStart: 20, ChecksumOffset: 16,
+		}),
 		"requests": func() {
 			r := connect(17, forge.PeerUDP+1)
 			if d.ask(&r) == 0 {

@@ -138,6 +138,9 @@ func (d *domain) sendNamed(name string, port int) {
 				continue
 			}
 			m := channel.Outgoing{SegmentSize: p.Segment, HeaderLen: p.Header}
+			if p.Segment != 0 { // which without is refused for that alone
+				m.Checksum, m.ChecksumStart, m.ChecksumOffset = true, 20, 16
+			}
 			switch p.Claim {
 			case forge.Own:
 				m.Flow, m.Generation = d.own.Flow, d.own.Generation
