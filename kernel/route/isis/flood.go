@@ -14,8 +14,10 @@ import (
 type flood struct {
 	c *circuit
 	l *level
-	// queue are the LSPs to be sent, with srm of the circuit set; unacked those that have been
-	// sent on a p2p circuit, in that order.
+	// queue are the LSPs to be sent, with srm of the circuit set, and first those of them that we
+	// wrote, which do not wait for others'; unacked those that have been sent on a p2p circuit, in
+	// that order.
+	first   []*entry
 	queue   []*entry
 	unacked []sent
 	pace    timer
@@ -77,7 +79,7 @@ func (f *flood) neighbourDown() {
 		e.srm.remove(f.c.index)
 		e.queued.remove(f.c.index)
 	}
-	f.queue, f.unacked, f.snp = nil, nil, nil
+	f.first, f.queue, f.unacked, f.snp = nil, nil, nil, nil
 	clear(f.listed)
 	clear(f.asked)
 	f.complete, f.rounds = false, 0
@@ -107,7 +109,11 @@ func (f *flood) want(now time.Duration, e *entry) {
 		return
 	}
 	e.queued.add(n)
-	f.queue = append(f.queue, e)
+	if f.l.ours(e.id) && !e.purged {
+		f.first = append(f.first, e)
+	} else {
+		f.queue = append(f.queue, e)
+	}
 	if !f.pace.running() {
 		at := now
 		if f.any {
@@ -117,18 +123,29 @@ func (f *flood) want(now time.Duration, e *entry) {
 	}
 }
 
-// sendNext sends the first of the queue that is still to be sent.
+// take takes the next LSP out of the queues; nil: they are empty.
+func (f *flood) take() *entry {
+	q := &f.first
+	if len(*q) == 0 {
+		q = &f.queue
+	}
+	if len(*q) == 0 {
+		return nil
+	}
+	e := (*q)[0]
+	*q = (*q)[1:]
+	e.queued.remove(f.c.index)
+	return e
+}
+
+// sendNext sends the first of the queues that is still to be sent.
 func (f *flood) sendNext(now time.Duration) {
-	n := f.c.index
-	for len(f.queue) > 0 {
-		e := f.queue[0]
-		f.queue = f.queue[1:]
-		e.queued.remove(n)
-		if !e.srm.has(n) {
+	for e := f.take(); e != nil; e = f.take() {
+		if !e.srm.has(f.c.index) {
 			continue
 		}
 		f.sendLSP(now, e)
-		if len(f.queue) > 0 {
+		if len(f.first)+len(f.queue) > 0 {
 			f.l.i.timers.set(&f.pace, now+pacing)
 		}
 		return

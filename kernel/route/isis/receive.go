@@ -42,6 +42,10 @@ func (c *circuit) receiveLSP(now time.Duration, from pdu.SNPA, v pdu.View) Reaso
 		defer l.i.checkStarted(now)
 	}
 	if l.ours(h.ID) && o != equal && o != older && (h.Lifetime != 0 || e != nil && !e.purged) {
+		// One that we never wrote takes an entry, until its purge is forgotten.
+		if e == nil && l.full(nil, len(v.Bytes())) {
+			return TooManyLSPs
+		}
 		l.reclaim(now, e, h)
 		return OK
 	}
