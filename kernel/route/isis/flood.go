@@ -25,12 +25,14 @@ type flood struct {
 	last    time.Duration
 	any     bool
 	// snp are the LSPs that the next PSNP lists, to acknowledge or to ask for them; asked
-	// those that have been asked for and have not come.
+	// those that have been asked for and have not come, with the round in which they were asked for
+	// last: how often the neighbour had listed all that it has.
 	snp      []pdu.LSPID
 	listed   map[pdu.LSPID]bool
 	psnp     timer
 	csnp     timer // of a p2p circuit
-	asked    map[pdu.LSPID]bool
+	asked    map[pdu.LSPID]int
+	round    int
 	complete bool // the neighbour has listed all that it has
 	rounds   int  // CSNPs that we have sent as a LAN's DIS
 }
@@ -42,7 +44,7 @@ type sent struct {
 }
 
 func newFlood(c *circuit, l *level) *flood {
-	f := &flood{c: c, l: l, listed: map[pdu.LSPID]bool{}, asked: map[pdu.LSPID]bool{}}
+	f := &flood{c: c, l: l, listed: map[pdu.LSPID]bool{}, asked: map[pdu.LSPID]int{}}
 	f.pace.call = f.sendNext
 	f.again.call = f.retransmit
 	f.psnp.call = f.sendPSNP
@@ -183,13 +185,16 @@ func (f *flood) retransmit(now time.Duration) {
 	}
 }
 
-// list has the next PSNP list an LSP; ask says that this asks for it.
+// list has the next PSNP list an LSP; ask says that this asks for it. What a PSNP has no room for
+// is listed again when the neighbour sends it or its list again.
 func (f *flood) list(now time.Duration, id pdu.LSPID, ask bool) {
-	if len(f.snp) >= f.l.i.config.MaxLSPs || len(f.asked) >= f.l.i.config.MaxLSPs {
+	most := f.l.i.config.MaxLSPs
+	if !f.listed[id] && len(f.snp) >= most {
 		return
 	}
-	if ask {
-		f.asked[id] = true
+	// What is kept of the questions only says when the start is over: it bounds none of them.
+	if _, again := f.asked[id]; ask && (again || len(f.asked) < most) {
+		f.asked[id] = f.round
 	}
 	if f.listed[id] {
 		return

@@ -2,6 +2,7 @@ package isis
 
 import (
 	"bytes"
+	"maps"
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
@@ -117,10 +118,18 @@ func (c *circuit) receiveSNP(now time.Duration, from pdu.SNPA, v pdu.View) Reaso
 	}
 	f.compareAll(now, s)
 	if s.Last == pdu.LastLSPID {
-		f.complete = true
+		f.listedAll()
 	}
 	l.i.checkStarted(now)
 	return OK
+}
+
+// listedAll ends a round of a neighbour's lists. What it was asked for before and has not listed
+// again does not come.
+func (f *flood) listedAll() {
+	maps.DeleteFunc(f.asked, func(_ pdu.LSPID, round int) bool { return round < f.round })
+	f.round++
+	f.complete = true
 }
 
 // compare takes in what a neighbour has beside what we have; nil: nothing.
