@@ -54,6 +54,7 @@ func (c *circuit) receiveLSP(now time.Duration, from pdu.SNPA, v pdu.View) Reaso
 	case e == nil && h.Lifetime == 0:
 		f.acknowledge(now, h)
 	case o == newer && l.full(e, len(v.Bytes())):
+		l.refuse(now)
 		return TooManyLSPs
 	case o == clash:
 		// Two contents under one number: neither is right. It is ended, and its origin makes
