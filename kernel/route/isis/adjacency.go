@@ -34,7 +34,8 @@ type adjacency struct {
 	levels pdu.Levels
 	system pdu.SystemID
 	snpa   pdu.SNPA
-	hello  *pdu.Hello // the last one
+	hello  *pdu.Hello // the last one, which came at last
+	last   time.Duration
 	state  State
 	since  time.Duration
 	gate   *gate.Gate
@@ -46,7 +47,10 @@ type adjacency struct {
 	// we were before: so often has it said that.
 	said  bool
 	quiet int
-	hops  [gate.Families]netip.Addr // next hops; zero: none
+	// unheard says that the neighbour is Init for longer than its hold time while our hellos are
+	// padded: its MTU may be less than ours, so that they do not arrive.
+	unheard bool
+	hops    [gate.Families]netip.Addr // next hops; zero: none
 }
 
 // quietFor is how many hellos of a neighbour that says Up are answered with Down.
@@ -66,9 +70,14 @@ func (a *adjacency) heard(now time.Duration, from pdu.SNPA, h *pdu.Hello, levels
 	if a.state == Up && a.levels != levels {
 		a.become(now, Init, "levels have changed")
 	}
-	a.snpa, a.hello, a.levels = from, h, levels
-	a.c.i.timers.set(&a.holds, now+time.Duration(h.Hold)*time.Second)
+	a.snpa, a.hello, a.last, a.levels = from, h, now, levels
+	hold := time.Duration(h.Hold) * time.Second
+	a.c.i.timers.set(&a.holds, now+hold)
 	a.run(now, true)
+	if a.state == Init && !a.unheard && now-a.since > hold && !a.c.config.NoPadding {
+		a.unheard = true
+		a.c.alarm(now, NotHeard)
+	}
 }
 
 // level is the one of a LAN's adjacency; 0: of a p2p one.
@@ -179,7 +188,7 @@ func (a *adjacency) nextHops() (hops [gate.Families]netip.Addr) {
 // become changes the state, and does what goes with that.
 func (a *adjacency) become(now time.Duration, to State, why string) {
 	from := a.state
-	a.state, a.since = to, now
+	a.state, a.since, a.unheard = to, now, false
 	if to == Wait || to == Down || from == Up {
 		a.said = false
 	}

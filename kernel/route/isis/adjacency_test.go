@@ -3,6 +3,7 @@ package isis
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -402,4 +403,35 @@ func TestConfigRefused(t *testing.T) {
 			t.Fatalf("circuit %d: %v", n, err)
 		}
 	}
+}
+
+// TestNotHeard: a neighbour that we hear and that does not hear our long hellos is told of once, and
+// shown until it does; without padding that says nothing of the MTU.
+func TestNotHeard(t *testing.T) {
+	both(t, func(t *testing.T, name string) {
+		for _, padded := range []bool{true, false} {
+			p := newPair(t, name, nil, func(c *CircuitConfig) { c.NoPadding = !padded })
+			p.n.follow = false
+			p.e.set(nil)
+			p.n.start()
+			p.run(30 * sec)
+			if p.e.state() != Init || p.r.count(Alarm) != 0 {
+				t.Fatalf("%v, %d alarms within the hold time", p.e.state(), p.r.count(Alarm))
+			}
+			p.run(300 * sec)
+			want := map[bool]int{true: 1}[padded]
+			v, n := p.r.Circuits()[0], p.r.Neighbours(p.now)[0]
+			if v.Padded != padded || v.Unheard != want || n.Unheard != padded || p.r.count(Alarm) != want {
+				t.Errorf("padded %v: shown as %v, %d, %q, %d alarms", padded, v.Padded, v.Unheard, n.Text(p.now), p.r.count(Alarm))
+			}
+			if padded && !strings.Contains(n.Text(p.now), "is its MTU less?") {
+				t.Errorf("it is shown as %q", n.Text(p.now))
+			}
+			p.n.follow = true
+			p.run(10 * sec)
+			if v := p.r.Circuits()[0]; p.e.state() != Up || v.Unheard != 0 {
+				t.Errorf("then %v, %d", p.e.state(), v.Unheard)
+			}
+		}
+	})
 }
