@@ -2,6 +2,7 @@ package isis
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -431,6 +432,44 @@ func TestNotHeard(t *testing.T) {
 			p.run(10 * sec)
 			if v := p.r.Circuits()[0]; p.e.state() != Up || v.Unheard != 0 {
 				t.Errorf("then %v, %d", p.e.state(), v.Unheard)
+			}
+		}
+	})
+}
+
+// TestBadNextHops: no address is a next hop that cannot be another host's, whatever a neighbour says.
+func TestBadNextHops(t *testing.T) {
+	both(t, func(t *testing.T, name string) {
+		p := newPair(t, name, nil, nil)
+		other := p.r.on(p.wired(), P2P, nil)
+		other.set(nil)
+		p.e.set(func(l *Link) {
+			l.IPv4 = append(l.IPv4, netip.MustParsePrefix("203.0.113.4/30"), netip.MustParsePrefix("203.0.113.8/31"))
+		})
+		good := p.n.hello.IPv4[0]
+		for _, tt := range []struct {
+			addr string
+			want bool
+		}{
+			{"0.0.0.0", false}, {"0.1.2.3", false}, {"127.0.0.1", false}, {"224.0.0.5", false}, {"239.255.255.255", false},
+			{"240.0.0.1", false}, {"255.255.255.255", false},
+			{"10.0.0.0", false}, {"10.0.255.255", false}, {"10.0.0.255", true}, {"10.0.254.255", true}, {"10.0.1.0", true},
+			{p.e.link.IPv4[0].Addr().String(), false}, {other.link.IPv4[0].Addr().String(), false},
+			{"203.0.113.4", false}, {"203.0.113.5", true}, {"203.0.113.7", false}, {"203.0.113.8", false}, {"203.0.113.9", true},
+		} {
+			addr := netip.MustParseAddr(tt.addr)
+			h := p.n.hello
+			h.IPv4 = []netip.Addr{addr}
+			hop := func() netip.Addr {
+				p.r.Receive(p.now, 0, p.n.e.snpa, h.Append(nil, 0, nil))
+				return p.r.circuits[0].adjacencies()[0].hops[gate.V4]
+			}
+			if got := hop(); (got == addr) != tt.want || got.IsValid() != tt.want {
+				t.Errorf("%v: next hop %v", addr, got)
+			}
+			h.IPv4 = append(h.IPv4, good)
+			if got := hop(); !tt.want && got != good {
+				t.Errorf("%v and %v: next hop %v", addr, good, got)
 			}
 		}
 	})
