@@ -35,7 +35,7 @@ func (m *machine) newRouting() routing {
 	var seed [8]byte
 	m.random.Read(seed[:]) // zeros are a seed too
 	r, err := isisd.New(isisd.Environment{
-		Now: clock.Since, Log: slog.Default(), Seed: binary.LittleEndian.Uint64(seed[:]), Install: m.installISIS,
+		Now: clock.Since, Log: slog.Default(), Seed: binary.LittleEndian.Uint64(seed[:]), Install: m.installISIS, Held: m.heldISIS,
 		Memory: m.heapLimit / databaseShare,
 	}, domain.ISIS(archive))
 	if err != nil {
@@ -52,6 +52,12 @@ func (m *machine) installISIS(put []rib.Route, gone []netip.Prefix) {
 			slog.Warn("routes of IS-IS refused: the counter routes_refused has how many", "reason", err)
 		})
 	}
+}
+
+// heldISIS is how many of them the table has.
+func (m *machine) heldISIS() int {
+	t := m.router.Routes
+	return t.Count(rib.ISIS, rib.IPv4) + t.Count(rib.ISIS, rib.IPv6)
 }
 
 // attach implements routing.

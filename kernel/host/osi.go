@@ -38,8 +38,9 @@ type OSIPort struct{ s *Stack }
 // Address is the card's.
 func (p *OSIPort) Address() [6]byte { return p.s.link.mac }
 
-// Send sends a PDU, before what waits. It is dropped when the card's ring is full, or it is longer
-// than the link's MTU less 3 bytes: it has to be one that is sent again.
+// Send sends a PDU, before what waits and what is in transit. It is dropped when too many PDUs wait
+// for a place in the card's ring, or it is longer than the link's MTU less 3 bytes: it has to be
+// one that is sent again.
 func (p *OSIPort) Send(to [6]byte, pdu []byte) {
 	if len(pdu)+llcHeader > int(p.s.link.MTU()) {
 		p.s.link.counters.inc(txDropOSI)
@@ -53,7 +54,7 @@ func (p *OSIPort) Send(to [6]byte, pdu []byte) {
 	}
 	frame = binary.BigEndian.AppendUint16(frame, n)
 	frame = append(append(frame, llcOSI[:]...), pdu...)
-	p.s.link.tx.writeRaw(frame)
+	p.s.link.tx.writeFirst(frame)
 }
 
 // osiReceiver is who takes PDUs.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"testing"
+	"time"
 
 	"github.com/sluice-os/sluice/drivers/nic"
 )
@@ -74,5 +75,65 @@ func TestOSI(t *testing.T) {
 	o.Send(group, append(pdu, 0))
 	if s.counters.get(txDropOSI) != 1 || far.Receive(batch) != 0 {
 		t.Error("a PDU that is too long is sent")
+	}
+}
+
+// TestOSIUnderLoad: while packets in transit keep the ring full, a PDU has the next place that comes
+// free; too many are dropped and counted, and those that wait go with the link.
+func TestOSIUnderLoad(t *testing.T) {
+	s, _, far := newBenchStack(t, noOffloads)
+	group := macAddr{0x01, 0x80, 0xc2, 0, 0, 0x14}
+	o := s.OSI(func([6]byte, []byte) {}, group)
+	card := s.Port().(*cardPort)
+	s.link.tx.queue.memory.open()                     // as a forwarder does
+	s.link.tx.now = func() time.Duration { return 0 } // nothing is dropped for having waited
+	load := func() {
+		for range cableSlots + 50 {
+			p := outgoingOf(udpFrame(9, make([]byte, 1000))[ethHeader:])
+			card.offerTransit(&p, theirMAC)
+		}
+	}
+	batch := nic.NewBatch(1)
+	next := func() (frame []byte) {
+		t.Helper()
+		if far.Receive(batch) == 0 {
+			t.Fatal("nothing comes")
+		}
+		frame = bytes.Clone(batch[0].Buffers[0].Bytes)
+		far.Release(batch)
+		return frame
+	}
+	load()
+	if len(s.link.dev.(*port).free) != 0 || s.link.tx.queue.length() == 0 {
+		t.Fatal("the ring has room, or nothing waits")
+	}
+	for n := range rawMax + 3 {
+		o.Send(group, []byte{0x83, byte(n)})
+	}
+	if n := s.counters.get(txDropNoBuffer); n != 3 {
+		t.Errorf("%d are dropped, want 3", n)
+	}
+	// Each frame that leaves makes one place, for which the load asks too.
+	for range cableSlots {
+		if f := next(); macAddr(f[:6]) == group {
+			t.Fatal("a PDU was in the ring")
+		}
+		load()
+	}
+	for n := range rawMax {
+		if f := next(); macAddr(f[:6]) != group || f[osiHeader+1] != byte(n) {
+			t.Fatalf("frame %d is % x, want a PDU", n, f[:24])
+		}
+	}
+	if f := next(); macAddr(f[:6]) == group {
+		t.Error("more than was sent")
+	}
+	load()
+	o.Send(group, []byte{0x83})
+	before := s.counters.get(txDropLinkDown)
+	waiting := s.link.tx.queue.length()
+	s.link.tx.discard()
+	if n := s.counters.get(txDropLinkDown) - before; n != uint64(waiting)+1 || len(s.link.tx.raw) != 0 {
+		t.Errorf("%d go with the link, want %d", n, waiting+1)
 	}
 }

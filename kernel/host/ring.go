@@ -14,9 +14,12 @@ import (
 // has stopped is found out.
 const askAgain = 10 * time.Millisecond
 
-// room says whether the ring is to be given a packet more. If not, the card will interrupt
+// room says whether the ring is to be given a packet more, behind the frames that go first. If not, the card will interrupt
 // when it has finished some. t.mu is held.
 func (t *transmitter) room() bool {
+	if !t.sendRaw() {
+		return false
+	}
 	if !t.asked && (t.queue.plain || t.limit.Room()) {
 		return true
 	}

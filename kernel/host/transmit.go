@@ -46,7 +46,9 @@ type transmitter struct {
 	// hold: with now, the machine's time.
 	queue *classQueue
 	limit aqm.RingLimit
-	now   func() time.Duration
+	// raw are frames that go before the queue; see transmit_raw.go.
+	raw [][]byte
+	now func() time.Duration
 	// asked says that the card was asked to interrupt, at askedAt, and has finished nothing
 	// since; seen is when the clock was read last for the queue.
 	asked         bool
@@ -161,13 +163,13 @@ func packetMemory(pkt *stack.PacketBuffer) int {
 	return n
 }
 
-// drain sends from the queue while there is room. When it returns with something in the
+// drain sends the frames that go first, and from the queue while there is room. When it returns with something in the
 // queue, the card will interrupt: all that there is was given to it. The time that it takes
 // is charged to those whose packets leave, and not to whom it is done for. It returns the time,
 // if it had to look: else 0. t.mu is held.
 func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) time.Duration {
 	q := t.queue
-	if q.length() == 0 {
+	if !t.sendRaw() || q.length() == 0 {
 		return 0
 	}
 	start := t.now()
@@ -222,7 +224,7 @@ func (t *transmitter) finish(by *netif.Backlog, turn *netif.Turn) {
 		}
 		// The card does not interrupt for those who waited before it was given more.
 		t.flush()
-		if t.queue.length() == 0 {
+		if t.queue.length() == 0 && len(t.raw) == 0 {
 			return
 		}
 	}
@@ -297,23 +299,5 @@ func (t *transmitter) discard() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.queue.discard(t.now())
-}
-
-// writeRaw sends one frame that was put together elsewhere, before what waits: it is one
-// now and then. A full ring drops it: what is sent this way is repeated by a timer.
-func (t *transmitter) writeRaw(frame []byte) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.drain(nil, nil)
-	p := t.reserve(len(frame))
-	if p == nil {
-		t.counters.inc(txDropNoBuffer)
-		return
-	}
-	w := cursor{buffers: p.Buffers}
-	w.write(frame)
-	t.commit(p, len(frame))
-	if !t.turn {
-		t.finish(nil, nil)
-	}
+	t.discardRaw()
 }

@@ -1,6 +1,7 @@
 package isis
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 	"time"
@@ -34,7 +35,8 @@ type adjacency struct {
 	levels pdu.Levels
 	system pdu.SystemID
 	snpa   pdu.SNPA
-	hello  *pdu.Hello // the last one
+	hello  *pdu.Hello // the last one, which came at last
+	last   time.Duration
 	state  State
 	since  time.Duration
 	gate   *gate.Gate
@@ -46,7 +48,10 @@ type adjacency struct {
 	// we were before: so often has it said that.
 	said  bool
 	quiet int
-	hops  [gate.Families]netip.Addr // next hops; zero: none
+	// unheard says that the neighbour is Init for longer than its hold time while our hellos are
+	// padded: its MTU may be less than ours, so that they do not arrive.
+	unheard bool
+	hops    [gate.Families]netip.Addr // next hops; zero: none
 }
 
 // quietFor is how many hellos of a neighbour that says Up are answered with Down.
@@ -66,9 +71,14 @@ func (a *adjacency) heard(now time.Duration, from pdu.SNPA, h *pdu.Hello, levels
 	if a.state == Up && a.levels != levels {
 		a.become(now, Init, "levels have changed")
 	}
-	a.snpa, a.hello, a.levels = from, h, levels
-	a.c.i.timers.set(&a.holds, now+time.Duration(h.Hold)*time.Second)
+	a.snpa, a.hello, a.last, a.levels = from, h, now, levels
+	hold := time.Duration(h.Hold) * time.Second
+	a.c.i.timers.set(&a.holds, now+hold)
 	a.run(now, true)
+	if a.state == Init && !a.unheard && now-a.since > hold && !a.c.config.NoPadding {
+		a.unheard = true
+		a.c.alarm(now, NotHeard)
+	}
 }
 
 // level is the one of a LAN's adjacency; 0: of a p2p one.
@@ -155,14 +165,14 @@ func (a *adjacency) facts() (f gate.Facts) {
 	return f
 }
 
-// nextHops are the addresses that the neighbour says it can be reached at: of IPv4 one in a prefix
-// of the link, or on a p2p circuit any, and of IPv6 the first that is link-local.
+// nextHops are the addresses that the neighbour says it can be reached at: of IPv4 one that can be a
+// host's, in a prefix of the link or on a p2p circuit any, and of IPv6 the first that is link-local.
 func (a *adjacency) nextHops() (hops [gate.Families]netip.Addr) {
 	for _, addr := range a.hello.IPv4 {
-		if addr.IsUnspecified() || addr.IsMulticast() || addr.IsLoopback() {
+		if !a.c.canBeHop(addr) {
 			continue
 		}
-		if slices.ContainsFunc(a.c.link.IPv4, func(p netip.Prefix) bool { return p.Contains(addr) && p.Addr() != addr }) {
+		if slices.ContainsFunc(a.c.link.IPv4, func(p netip.Prefix) bool { return p.Contains(addr) }) {
 			hops[gate.V4] = addr
 			break
 		}
@@ -176,10 +186,37 @@ func (a *adjacency) nextHops() (hops [gate.Families]netip.Addr) {
 	return hops
 }
 
+// canBeHop says whether an address of IPv4 may be one host's that is not us: it is not in 0/8, 127/8,
+// 224/4 or 240/4 (RFC 1122 3.2.1.3), and no address of ours nor the first or last one of a link of ours.
+func (c *circuit) canBeHop(addr netip.Addr) bool {
+	if !addr.Is4() || addr.As4()[0] == 0 || addr.As4()[0] >= 240 || addr.IsMulticast() || addr.IsLoopback() || addr == c.i.config.Router4 {
+		return false
+	}
+	for _, o := range c.i.circuits {
+		for _, p := range o.link.IPv4 {
+			if addr == p.Addr() || o == c && isEdge(p, addr) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isEdge says whether an address is the first one of a prefix of IPv4, which is its network, or the
+// last one, to which all hosts listen. One of 31 or 32 bits has neither (RFC 3021).
+func isEdge(p netip.Prefix, addr netip.Addr) bool {
+	if p.Bits() > 30 || !p.Contains(addr) {
+		return false
+	}
+	b := addr.As4()
+	host := binary.BigEndian.Uint32(b[:]) << p.Bits()
+	return host == 0 || host == ^uint32(0)<<p.Bits()
+}
+
 // become changes the state, and does what goes with that.
 func (a *adjacency) become(now time.Duration, to State, why string) {
 	from := a.state
-	a.state, a.since = to, now
+	a.state, a.since, a.unheard = to, now, false
 	if to == Wait || to == Down || from == Up {
 		a.said = false
 	}

@@ -2,7 +2,9 @@ package isis
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -402,4 +404,73 @@ func TestConfigRefused(t *testing.T) {
 			t.Fatalf("circuit %d: %v", n, err)
 		}
 	}
+}
+
+// TestNotHeard: a neighbour that we hear and that does not hear our long hellos is told of once, and
+// shown until it does; without padding that says nothing of the MTU.
+func TestNotHeard(t *testing.T) {
+	both(t, func(t *testing.T, name string) {
+		for _, padded := range []bool{true, false} {
+			p := newPair(t, name, nil, func(c *CircuitConfig) { c.NoPadding = !padded })
+			p.n.follow = false
+			p.e.set(nil)
+			p.n.start()
+			p.run(30 * sec)
+			if p.e.state() != Init || p.r.count(Alarm) != 0 {
+				t.Fatalf("%v, %d alarms within the hold time", p.e.state(), p.r.count(Alarm))
+			}
+			p.run(300 * sec)
+			want := map[bool]int{true: 1}[padded]
+			v, n := p.r.Circuits()[0], p.r.Neighbours(p.now)[0]
+			if v.Padded != padded || v.Unheard != want || n.Unheard != padded || p.r.count(Alarm) != want {
+				t.Errorf("padded %v: shown as %v, %d, %q, %d alarms", padded, v.Padded, v.Unheard, n.Text(p.now), p.r.count(Alarm))
+			}
+			if padded && !strings.Contains(n.Text(p.now), "is its MTU less?") {
+				t.Errorf("it is shown as %q", n.Text(p.now))
+			}
+			p.n.follow = true
+			p.run(10 * sec)
+			if v := p.r.Circuits()[0]; p.e.state() != Up || v.Unheard != 0 {
+				t.Errorf("then %v, %d", p.e.state(), v.Unheard)
+			}
+		}
+	})
+}
+
+// TestBadNextHops: no address is a next hop that cannot be another host's, whatever a neighbour says.
+func TestBadNextHops(t *testing.T) {
+	both(t, func(t *testing.T, name string) {
+		p := newPair(t, name, nil, nil)
+		other := p.r.on(p.wired(), P2P, nil)
+		other.set(nil)
+		p.e.set(func(l *Link) {
+			l.IPv4 = append(l.IPv4, netip.MustParsePrefix("203.0.113.4/30"), netip.MustParsePrefix("203.0.113.8/31"))
+		})
+		good := p.n.hello.IPv4[0]
+		for _, tt := range []struct {
+			addr string
+			want bool
+		}{
+			{"0.0.0.0", false}, {"0.1.2.3", false}, {"127.0.0.1", false}, {"224.0.0.5", false}, {"239.255.255.255", false},
+			{"240.0.0.1", false}, {"255.255.255.255", false},
+			{"10.0.0.0", false}, {"10.0.255.255", false}, {"10.0.0.255", true}, {"10.0.254.255", true}, {"10.0.1.0", true},
+			{p.e.link.IPv4[0].Addr().String(), false}, {other.link.IPv4[0].Addr().String(), false},
+			{"203.0.113.4", false}, {"203.0.113.5", true}, {"203.0.113.7", false}, {"203.0.113.8", false}, {"203.0.113.9", true},
+		} {
+			addr := netip.MustParseAddr(tt.addr)
+			h := p.n.hello
+			h.IPv4 = []netip.Addr{addr}
+			hop := func() netip.Addr {
+				p.r.Receive(p.now, 0, p.n.e.snpa, h.Append(nil, 0, nil))
+				return p.r.circuits[0].adjacencies()[0].hops[gate.V4]
+			}
+			if got := hop(); (got == addr) != tt.want || got.IsValid() != tt.want {
+				t.Errorf("%v: next hop %v", addr, got)
+			}
+			h.IPv4 = append(h.IPv4, good)
+			if got := hop(); !tt.want && got != good {
+				t.Errorf("%v and %v: next hop %v", addr, good, got)
+			}
+		}
+	})
 }

@@ -101,6 +101,13 @@ type alarms [ReasonCount]struct {
 // alarmQuiet is how long a cause must not have occurred to be told again.
 const alarmQuiet = time.Minute
 
+// alarm tells a reason, if it is one to be told.
+func (c *circuit) alarm(now time.Duration, r Reason) {
+	if c.alarms.news(now, r) {
+		c.i.event(Event{At: now, Kind: Alarm, Circuit: c.config.Name, Reason: r})
+	}
+}
+
 // news says whether a reason is to be told.
 func (a *alarms) news(now time.Duration, r Reason) bool {
 	x := &a[r]

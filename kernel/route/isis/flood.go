@@ -14,8 +14,10 @@ import (
 type flood struct {
 	c *circuit
 	l *level
-	// queue are the LSPs to be sent, with srm of the circuit set; unacked those that have been
-	// sent on a p2p circuit, in that order.
+	// queue are the LSPs to be sent, with srm of the circuit set, and first those of them that we
+	// wrote, which do not wait for others'; unacked those that have been sent on a p2p circuit, in
+	// that order.
+	first   []*entry
 	queue   []*entry
 	unacked []sent
 	pace    timer
@@ -23,12 +25,14 @@ type flood struct {
 	last    time.Duration
 	any     bool
 	// snp are the LSPs that the next PSNP lists, to acknowledge or to ask for them; asked
-	// those that have been asked for and have not come.
+	// those that have been asked for and have not come, with the round in which they were asked for
+	// last: how often the neighbour had listed all that it has.
 	snp      []pdu.LSPID
 	listed   map[pdu.LSPID]bool
 	psnp     timer
 	csnp     timer // of a p2p circuit
-	asked    map[pdu.LSPID]bool
+	asked    map[pdu.LSPID]int
+	round    int
 	complete bool // the neighbour has listed all that it has
 	rounds   int  // CSNPs that we have sent as a LAN's DIS
 }
@@ -40,7 +44,7 @@ type sent struct {
 }
 
 func newFlood(c *circuit, l *level) *flood {
-	f := &flood{c: c, l: l, listed: map[pdu.LSPID]bool{}, asked: map[pdu.LSPID]bool{}}
+	f := &flood{c: c, l: l, listed: map[pdu.LSPID]bool{}, asked: map[pdu.LSPID]int{}}
 	f.pace.call = f.sendNext
 	f.again.call = f.retransmit
 	f.psnp.call = f.sendPSNP
@@ -77,7 +81,7 @@ func (f *flood) neighbourDown() {
 		e.srm.remove(f.c.index)
 		e.queued.remove(f.c.index)
 	}
-	f.queue, f.unacked, f.snp = nil, nil, nil
+	f.first, f.queue, f.unacked, f.snp = nil, nil, nil, nil
 	clear(f.listed)
 	clear(f.asked)
 	f.complete, f.rounds = false, 0
@@ -107,7 +111,11 @@ func (f *flood) want(now time.Duration, e *entry) {
 		return
 	}
 	e.queued.add(n)
-	f.queue = append(f.queue, e)
+	if f.l.ours(e.id) && !e.purged {
+		f.first = append(f.first, e)
+	} else {
+		f.queue = append(f.queue, e)
+	}
 	if !f.pace.running() {
 		at := now
 		if f.any {
@@ -117,18 +125,29 @@ func (f *flood) want(now time.Duration, e *entry) {
 	}
 }
 
-// sendNext sends the first of the queue that is still to be sent.
+// take takes the next LSP out of the queues; nil: they are empty.
+func (f *flood) take() *entry {
+	q := &f.first
+	if len(*q) == 0 {
+		q = &f.queue
+	}
+	if len(*q) == 0 {
+		return nil
+	}
+	e := (*q)[0]
+	*q = (*q)[1:]
+	e.queued.remove(f.c.index)
+	return e
+}
+
+// sendNext sends the first of the queues that is still to be sent.
 func (f *flood) sendNext(now time.Duration) {
-	n := f.c.index
-	for len(f.queue) > 0 {
-		e := f.queue[0]
-		f.queue = f.queue[1:]
-		e.queued.remove(n)
-		if !e.srm.has(n) {
+	for e := f.take(); e != nil; e = f.take() {
+		if !e.srm.has(f.c.index) {
 			continue
 		}
 		f.sendLSP(now, e)
-		if len(f.queue) > 0 {
+		if len(f.first)+len(f.queue) > 0 {
 			f.l.i.timers.set(&f.pace, now+pacing)
 		}
 		return
@@ -166,13 +185,16 @@ func (f *flood) retransmit(now time.Duration) {
 	}
 }
 
-// list has the next PSNP list an LSP; ask says that this asks for it.
+// list has the next PSNP list an LSP; ask says that this asks for it. What a PSNP has no room for
+// is listed again when the neighbour sends it or its list again.
 func (f *flood) list(now time.Duration, id pdu.LSPID, ask bool) {
-	if len(f.snp) >= f.l.i.config.MaxLSPs || len(f.asked) >= f.l.i.config.MaxLSPs {
+	most := f.l.i.config.MaxLSPs
+	if !f.listed[id] && len(f.snp) >= most {
 		return
 	}
-	if ask {
-		f.asked[id] = true
+	// What is kept of the questions only says when the start is over: it bounds none of them.
+	if _, again := f.asked[id]; ask && (again || len(f.asked) < most) {
+		f.asked[id] = f.round
 	}
 	if f.listed[id] {
 		return

@@ -186,9 +186,7 @@ func (i *Instance) Receive(now time.Duration, circuit int, from pdu.SNPA, b []by
 	why := c.receive(now, from, b)
 	if why != OK {
 		c.drops[why]++
-		if c.alarms.news(now, why) {
-			i.event(Event{At: now, Kind: Alarm, Circuit: c.config.Name, Reason: why})
-		}
+		c.alarm(now, why)
 	}
 	i.timers.run(now)
 	return why

@@ -82,7 +82,7 @@ func (l *lan) receive(now time.Duration, from pdu.SNPA, h *pdu.Hello) Reason {
 		a = nil
 	}
 	if a == nil {
-		if len(l.adjacencies) >= NeighboursMax {
+		if len(l.adjacencies) >= NeighboursMax && !l.evict(now) {
 			return TooManyNeighbours
 		}
 		a = l.c.create(now, l, from, h)
@@ -95,6 +95,24 @@ func (l *lan) receive(now time.Duration, from pdu.SNPA, h *pdu.Hello) Reason {
 		l.elect(now)
 	}
 	return OK
+}
+
+// evict makes room for a neighbour: of those that are not Up the one that was heard longest ago
+// goes. So cards that are none do not keep neighbours off. It reports false when all are Up.
+func (l *lan) evict(now time.Duration) bool {
+	var old *adjacency
+	for _, a := range l.adjacencies {
+		if a.state != Up && (old == nil || a.last < old.last) {
+			old = a
+		}
+	}
+	if old == nil {
+		return false
+	}
+	l.c.drops[TooManyNeighbours]++
+	l.c.alarm(now, TooManyNeighbours)
+	old.down(now, TooManyNeighbours.String())
+	return true
 }
 
 // elect finds who has the highest priority, and of those the highest SNPA, of us and the

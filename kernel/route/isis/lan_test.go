@@ -140,17 +140,22 @@ func TestGatedMember(t *testing.T) {
 	}
 }
 
-// TestTooManyNeighbours: a LAN full of strangers does not fill the memory.
+// TestTooManyNeighbours: a LAN full of strangers does not fill the memory: those go that were heard
+// longest ago.
 func TestTooManyNeighbours(t *testing.T) {
 	p := newPair(t, "LAN", nil, nil)
 	p.e.set(nil)
 	for n := range NeighboursMax + 50 {
 		h := p.n.hello
-		h.Source = systemOf(1000 + n)
+		h.Source, h.SNPAs = systemOf(1000+n), nil
 		why := p.r.Receive(p.now, 0, pdu.SNPA{6, 0, 0, 0, byte(n >> 8), byte(n)}, h.Append(nil, 0, nil))
-		if want := map[bool]Reason{true: OK, false: TooManyNeighbours}[n < NeighboursMax]; why != want {
-			t.Fatalf("neighbour %d: %v", n, why)
+		if held := len(p.r.circuits[0].adjacencies()); why != OK || held != min(n+1, NeighboursMax) {
+			t.Fatalf("neighbour %d: %v, %d are held", n, why, held)
 		}
+		p.run(ms)
+	}
+	if n := p.r.Drops(0, TooManyNeighbours); n != 50 || p.r.circuits[0].lans[2].find(pdu.SNPA{6, 0, 0, 0, 0, 49}) != nil {
+		t.Errorf("%d had to go, want the 50 first ones", n)
 	}
 	p.run(40 * sec)
 	if n := len(p.r.circuits[0].adjacencies()); n != 0 {
@@ -158,5 +163,43 @@ func TestTooManyNeighbours(t *testing.T) {
 	}
 	if p.r.count(Alarm) != 1 {
 		t.Errorf("%d alarms", p.r.count(Alarm))
+	}
+}
+
+// TestFakeNeighbours: cards that are none and fill a LAN keep no neighbour off it; those that are Up
+// stay, and when all are Up there is no room.
+func TestFakeNeighbours(t *testing.T) {
+	p := newPair(t, "LAN", nil, nil)
+	p.e.set(nil)
+	say := func(n int, listed bool) Reason {
+		h := p.n.hello
+		h.Source, h.SNPAs = systemOf(1000+n), nil
+		if listed {
+			h.SNPAs = []pdu.SNPA{p.e.snpa}
+		}
+		why := p.r.Receive(p.now, 0, pdu.SNPA{6, 0, 0, 0, byte(n >> 8), byte(n)}, h.Append(nil, 0, nil))
+		p.touch(p.r)
+		return why
+	}
+	for n := range NeighboursMax {
+		say(n, false)
+	}
+	p.n.start()
+	p.run(5 * sec)
+	real := p.r.circuits[0].lans[2].find(p.n.e.snpa)
+	if real == nil || real.state != Up {
+		t.Fatal("a neighbour is kept off the LAN")
+	}
+	for n := range 3 * NeighboursMax {
+		say(n, false)
+	}
+	if p.r.circuits[0].lans[2].find(p.n.e.snpa) != real || real.state != Up {
+		t.Error("a neighbour that is Up had to go")
+	}
+	for n := range NeighboursMax - 1 {
+		say(3000+n, true)
+	}
+	if why := say(9999, true); why != TooManyNeighbours || p.r.circuits[0].lans[2].ups != NeighboursMax {
+		t.Errorf("with %d Up: %v", p.r.circuits[0].lans[2].ups, why)
 	}
 }

@@ -85,6 +85,8 @@ type level struct {
 	order   []*entry // by ID
 	names   map[pdu.SystemID]string
 	bytes   int // of all that are held
+	// lacks runs while an LSP was refused of late for want of room.
+	lacks timer
 
 	generate   timer
 	generation backoff
@@ -96,6 +98,7 @@ type level struct {
 func newLevel(i *Instance, n pdu.Level) *level {
 	l := &level{i: i, n: n, entries: map[pdu.LSPID]*entry{}, names: map[pdu.SystemID]string{}}
 	l.generate.call = l.originate
+	l.lacks.call = func(now time.Duration) { l.overloadChanged(now, "off: the database has room") }
 	l.spf.timer.call = l.runSPF
 	return l
 }

@@ -408,3 +408,34 @@ func TestMaxLSPs(t *testing.T) {
 		t.Errorf("%d are asked for", len(f.asked))
 	}
 }
+
+// TestForgedOwnLSPs: LSPs with our name that we never wrote fill no memory either, and what we write
+// does not wait for their purges.
+func TestForgedOwnLSPs(t *testing.T) {
+	p := upPair(t, "p2p", func(c *Config) { c.MaxLSPs = 50 }, nil)
+	refused := 0
+	for n := range 5000 {
+		c := stranger(1, 9)
+		c.ID = systemOf(1).Node(uint8(1 + n/256)).LSP(uint8(n))
+		if p.r.Receive(p.now, 0, p.n.e.snpa, c.Append(nil, nil)) == TooManyLSPs {
+			refused++
+		}
+	}
+	l := p.r.levels[2]
+	if len(l.order) > 50 || refused != 5000-49 {
+		t.Errorf("%d LSPs are held, %d were refused", len(l.order), refused)
+	}
+	// What is held is still gone over.
+	if why := p.r.Receive(p.now, 0, p.n.e.snpa, func() []byte { c := stranger(1, 100); return c.Append(nil, nil) }()); why != OK || p.r.entry(1, 0).lsp.Sequence != 101 {
+		t.Errorf("our own: %v, sequence %d", why, p.r.entry(1, 0).lsp.Sequence)
+	}
+	p.touch(p.r)
+	p.run(2*pacing + 2*ms)
+	if got := p.n.last(1).Sequence; got != 101 {
+		t.Errorf("two turns later the neighbour has sequence %d of our LSP", got)
+	}
+	p.run(zeroAge + sec)
+	if n := len(l.order); n != 1 {
+		t.Errorf("%d LSPs are held when all purges are forgotten", n)
+	}
+}

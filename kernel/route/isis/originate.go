@@ -25,7 +25,7 @@ func (l *level) originate(now time.Duration) {
 	if c.Topologies {
 		for f := range gate.Families {
 			if l.i.family(f) {
-				head.Topologies = append(head.Topologies, pdu.Topology{ID: topologyOf(f, true), Overload: l.i.overloaded(), Attached: l.attaches()})
+				head.Topologies = append(head.Topologies, pdu.Topology{ID: topologyOf(f, true), Overload: l.overloaded(), Attached: l.attaches()})
 			}
 		}
 	}
@@ -35,7 +35,7 @@ func (l *level) originate(now time.Duration) {
 	if c.Router6.Is6() && !c.Router6.IsLinkLocalUnicast() {
 		head.IPv6 = []netip.Addr{c.Router6}
 	}
-	if l.i.overloaded() {
+	if l.overloaded() {
 		head.Flags |= pdu.FlagOverload
 	}
 	if l.attaches() {

@@ -2,13 +2,40 @@ package isis
 
 import "time"
 
-// This file owns the times in which this router is not to be used: after its start, and when its
-// sequence numbers are used up.
+// This file owns the times in which this router is not to be used: after its start, when a database
+// has no room for what there is, and when its sequence numbers are used up.
 
 func (i *Instance) overloaded() bool { return i.config.Overload || i.starting }
 
-// Overloaded says whether others are told not to send traffic through this router.
-func (i *Instance) Overloaded() bool { return i.overloaded() }
+// overloaded says whether the level's LSP is to have others keep off.
+func (l *level) overloaded() bool { return l.i.overloaded() || l.lacks.running() }
+
+// Overloaded says whether others are told not to send traffic through this router, at a level at
+// least.
+func (i *Instance) Overloaded() bool {
+	for _, l := range i.each(3) {
+		if l.overloaded() {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse notes that an LSP has found no room: paths over this router would be computed from a part
+// of the network (ISO 10589 7.3.19). It is over when none was refused for fullFor.
+func (l *level) refuse(now time.Duration) {
+	was := l.lacks.running()
+	l.i.timers.set(&l.lacks, now+fullFor)
+	if !was {
+		l.overloadChanged(now, "on: the database is full")
+	}
+}
+
+// overloadChanged tells that the database has become full or is so no more.
+func (l *level) overloadChanged(now time.Duration, text string) {
+	l.i.event(Event{At: now, Kind: OverloadChange, Level: l.n, Text: l.n.String() + " " + text})
+	l.regenerate(now)
+}
 
 // SetOverload has others not send traffic through this router, or do so again.
 func (i *Instance) SetOverload(now time.Duration, on bool) {

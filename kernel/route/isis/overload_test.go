@@ -85,6 +85,38 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// TestFullDatabase: a router whose database has no room has others keep off at that level, once, and
+// until nothing was refused for a while.
+func TestFullDatabase(t *testing.T) {
+	p := upPair(t, "p2p", func(c *Config) { c.MaxLSPs, c.Levels = 50, 3 }, nil)
+	overloaded := func(n pdu.Level) bool { return p.r.own(n).Flags&pdu.FlagOverload != 0 }
+	for n := range 60 {
+		c := stranger(100+n, 1)
+		p.n.send(c)
+	}
+	p.run(10 * sec)
+	if !overloaded(2) || overloaded(1) || !p.r.Overloaded() || p.n.last(1).Flags&pdu.FlagOverload == 0 {
+		t.Errorf("overloaded in L1 %v, in L2 %v, the neighbour is told %v", overloaded(1), overloaded(2), p.n.last(1).Flags)
+	}
+	// While more is refused it stays so.
+	for range 3 {
+		p.run(40 * sec)
+		c := stranger(300, 1)
+		p.n.send(c)
+	}
+	p.run(fullFor)
+	if !overloaded(2) {
+		t.Error("over before nothing was refused for a while")
+	}
+	p.run(10 * sec)
+	if overloaded(2) || p.r.Overloaded() {
+		t.Error("it stays overloaded")
+	}
+	if n := p.r.count(OverloadChange); n != 2 {
+		t.Errorf("%d events:\n%s", n, p.r.log(OverloadChange))
+	}
+}
+
 // TestTopologyOverload: the LSP's bit is that of IPv4's topology, and each other one has its own.
 func TestTopologyOverload(t *testing.T) {
 	for _, four := range []bool{true, false} {

@@ -21,12 +21,13 @@ const (
 	NoProtocol                                                    // a hello that lists no protocols
 	BadHold                                                       // a hello that is good for no time
 	NotForUs                                                      // a p2p hello that names another neighbour
-	TooManyNeighbours                                             // NeighboursMax are on the LAN
+	TooManyNeighbours                                             // NeighboursMax are on the LAN: one that is not Up had to go, or all are
 	NoAdjacency                                                   // an LSP or SNP from one that is not Up
 	BadSequence                                                   // an LSP of sequence number 0
 	BadPurge                                                      // a purge with more than it may have
 	TooManyLSPs                                                   // Config.MaxLSPs are held
 	Silent                                                        // our sequence numbers are used up
+	NotHeard                                                      // no PDU: a neighbour does not hear our padded hellos; see adjacency.unheard
 	// ReasonCount is how many there are, for arrays of counters.
 	ReasonCount
 )
@@ -34,7 +35,8 @@ const (
 var reasonNames = map[Reason]string{NoCircuit: "no_circuit", LinkDown: "link_down", WrongKind: "wrong_kind", WrongLevel: "wrong_level",
 	OwnSystem: "own_system_id", NoArea: "area_mismatch", NoLevel: "level_mismatch", NoTopology: "topology_mismatch",
 	NoProtocol: "no_protocol", BadHold: "bad_hold_time", NotForUs: "not_for_us", TooManyNeighbours: "too_many_neighbours",
-	NoAdjacency: "no_adjacency", BadSequence: "bad_sequence", BadPurge: "bad_purge", TooManyLSPs: "too_many_lsps", Silent: "silent"}
+	NoAdjacency: "no_adjacency", BadSequence: "bad_sequence", BadPurge: "bad_purge", TooManyLSPs: "too_many_lsps", Silent: "silent",
+	NotHeard: "padded_hellos_not_heard"}
 
 // String is the name of the reason's counter.
 func (r Reason) String() string {
@@ -51,7 +53,8 @@ func (r Reason) String() string {
 func (r Reason) alarming() bool {
 	switch r {
 	case Reason(pdu.NoAuth), Reason(pdu.BadAuth), Reason(pdu.BadIDLength), Reason(pdu.BadMaxAreas), OwnSystem, NoArea, NoLevel,
-		NoTopology, NoProtocol, TooManyNeighbours, TooManyLSPs, Silent, WrongKind:
+		NoTopology, NoProtocol, TooManyNeighbours, TooManyLSPs, Silent, WrongKind,
+		NotHeard:
 		return true
 	}
 	return false

@@ -2,6 +2,7 @@ package isis
 
 import (
 	"bytes"
+	"maps"
 	"time"
 
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
@@ -42,6 +43,10 @@ func (c *circuit) receiveLSP(now time.Duration, from pdu.SNPA, v pdu.View) Reaso
 		defer l.i.checkStarted(now)
 	}
 	if l.ours(h.ID) && o != equal && o != older && (h.Lifetime != 0 || e != nil && !e.purged) {
+		// One that we never wrote takes an entry, until its purge is forgotten.
+		if e == nil && l.full(nil, len(v.Bytes())) {
+			return TooManyLSPs
+		}
 		l.reclaim(now, e, h)
 		return OK
 	}
@@ -49,6 +54,7 @@ func (c *circuit) receiveLSP(now time.Duration, from pdu.SNPA, v pdu.View) Reaso
 	case e == nil && h.Lifetime == 0:
 		f.acknowledge(now, h)
 	case o == newer && l.full(e, len(v.Bytes())):
+		l.refuse(now)
 		return TooManyLSPs
 	case o == clash:
 		// Two contents under one number: neither is right. It is ended, and its origin makes
@@ -113,10 +119,18 @@ func (c *circuit) receiveSNP(now time.Duration, from pdu.SNPA, v pdu.View) Reaso
 	}
 	f.compareAll(now, s)
 	if s.Last == pdu.LastLSPID {
-		f.complete = true
+		f.listedAll()
 	}
 	l.i.checkStarted(now)
 	return OK
+}
+
+// listedAll ends a round of a neighbour's lists. What it was asked for before and has not listed
+// again does not come.
+func (f *flood) listedAll() {
+	maps.DeleteFunc(f.asked, func(_ pdu.LSPID, round int) bool { return round < f.round })
+	f.round++
+	f.complete = true
 }
 
 // compare takes in what a neighbour has beside what we have; nil: nothing.

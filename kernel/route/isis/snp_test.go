@@ -292,3 +292,45 @@ func TestDISListsForNewNeighbours(t *testing.T) {
 		}
 	}
 }
+
+// TestGhosts: a neighbour that lists LSPs which nobody has is still acknowledged and asked for what
+// there is, and what it lists no more is waited for no more.
+func TestGhosts(t *testing.T) {
+	p := upPair(t, "p2p", func(c *Config) { c.MaxLSPs = 50 }, nil)
+	list := func(from, n int) {
+		s := &pdu.SNP{Type: pdu.CSNPL2, Source: p.n.system.Node(0), Last: pdu.LastLSPID}
+		s.Entries = []pdu.Header{p.r.entry(1, 0).header(p.now)}
+		for k := range n {
+			s.Entries = append(s.Entries, pdu.Header{ID: systemOf(from + k).Node(0).LSP(0), Sequence: 1, Lifetime: 1000, Checksum: 1})
+		}
+		p.carry(p.n.e, s.Append(nil, nil))
+	}
+	told := func(id pdu.LSPID) (h pdu.Header, ok bool) {
+		for _, s := range p.n.snps {
+			for _, h := range s.Entries {
+				if s.Type == pdu.PSNPL2 && h.ID == id {
+					return h, true
+				}
+			}
+		}
+		return h, false
+	}
+	list(1000, 90)
+	p.run(3 * sec)
+	p.n.snps = nil
+	c := stranger(10, 5)
+	p.n.send(c)
+	list(20, 1)
+	p.run(3 * sec)
+	if h, ok := told(c.ID); !ok || h.Sequence != 5 {
+		t.Errorf("an LSP is acknowledged: %v, %+v", ok, h)
+	}
+	if h, ok := told(systemOf(20).Node(0).LSP(0)); !ok || h.Sequence != 0 {
+		t.Errorf("an LSP that there is now is asked for: %v, %+v", ok, h)
+	}
+	list(20, 1)
+	p.run(ms)
+	if f := p.r.circuits[0].floods[2]; len(f.asked) != 1 {
+		t.Errorf("%d are waited for, want the one that is still listed", len(f.asked))
+	}
+}

@@ -31,6 +31,8 @@ const (
 	generateMost   = 5 * time.Second
 
 	startOverload = 60 * time.Second
+	// fullFor is how long a full database must have refused nothing (waitingTime of ISO 10589).
+	fullFor = 60 * time.Second
 )
 
 // backoff is how long something that is called for again and again waits: first, second, and

@@ -29,6 +29,9 @@ type NeighbourView struct {
 	Until  time.Duration
 	Forced bool
 	Open   gate.Open
+	// Unheard says that the neighbour is Init for longer than its hold time, while our hellos are as
+	// long as our MTU lets them be.
+	Unheard bool
 	// NextHops are where each family is sent; zero: it has said no address.
 	NextHops [gate.Families]netip.Addr
 }
@@ -40,6 +43,8 @@ func (v *NeighbourView) Text(now time.Duration) string {
 		return fmt.Sprintf("%v: %s, %d s left", v.State, v.Why.Text(), (v.Until-now+time.Second-1)/time.Second)
 	case v.State == Wait:
 		return fmt.Sprintf("%v: %s, %d s", v.State, v.Why.Text(), (now-v.Since)/time.Second)
+	case v.Unheard:
+		return fmt.Sprintf("%v: neighbour does not hear our padded hellos (is its MTU less?) or holds us back, %d s", v.State, (now-v.Since)/time.Second)
 	case v.Forced:
 		return fmt.Sprintf("%v: by max-wait", v.State)
 	}
@@ -51,7 +56,7 @@ func (i *Instance) Neighbours(now time.Duration) (list []NeighbourView) {
 	for _, c := range i.circuits {
 		for _, a := range c.adjacencies() {
 			v := NeighbourView{Circuit: c.config.Name, Levels: a.levels, System: a.system, Hostname: i.hostname(a.system), SNPA: a.snpa,
-				State: a.state, Since: a.since, Hold: a.holds.at - now, Facts: a.gate.Facts(), Forced: a.gate.Forced(), Open: a.open, NextHops: a.hops}
+				State: a.state, Since: a.since, Hold: a.holds.at - now, Facts: a.gate.Facts(), Forced: a.gate.Forced(), Open: a.open, NextHops: a.hops, Unheard: a.unheard}
 			v.Why, v.Until = a.gate.Why()
 			list = append(list, v)
 		}
@@ -82,6 +87,10 @@ type CircuitView struct {
 	Up    [3]int        // neighbours, by level
 	LAN   [3]pdu.NodeID // the pseudonode, by level; zero: none
 	DIS   [3]bool       // we are it, by level
+	// Padded says that hellos are as long as the MTU while a neighbour is not Up, and Unheard is how
+	// many neighbours do not seem to hear them.
+	Padded  bool
+	Unheard int
 	// Drops are how many PDUs were dropped, by reason.
 	Drops map[Reason]uint64
 	// TooLong is how many LSPs the link could not carry.
@@ -95,7 +104,12 @@ func (i *Instance) Circuits() (list []CircuitView) {
 			continue
 		}
 		v := CircuitView{Number: c.index, Name: c.config.Name, Kind: c.config.Kind, Levels: c.levels(), Passive: c.config.Passive, Metric: c.config.Metric,
-			Local: [gate.Families]gate.Reason{c.link.V4(), c.link.V6()}, Drops: map[Reason]uint64{}, TooLong: c.tooLong}
+			Local: [gate.Families]gate.Reason{c.link.V4(), c.link.V6()}, Drops: map[Reason]uint64{}, TooLong: c.tooLong, Padded: !c.config.NoPadding && !c.config.Passive}
+		for _, a := range c.adjacencies() {
+			if a.unheard {
+				v.Unheard++
+			}
+		}
 		for _, l := range i.each(c.levels()) {
 			v.Up[l.n] = len(c.up(l.n))
 			if n := c.lans[l.n]; n != nil {

@@ -2,7 +2,6 @@ package isisd
 
 import (
 	"fmt"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/route/isis"
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
-	"github.com/sluice-os/sluice/kernel/route/rib"
 )
 
 // This file owns how the instance comes to be what the configuration says.
@@ -130,35 +128,5 @@ func (r *Router) end() {
 	for _, l := range r.links {
 		l.circuit = -1
 	}
-	var gone []netip.Prefix
-	for p := range r.routes {
-		gone = append(gone, p)
-	}
-	clear(r.routes)
-	if len(gone) > 0 {
-		r.env.Install(nil, gone)
-	}
-}
-
-// install takes changes of routes to the machine's table.
-func (r *Router) install(_ time.Duration, changes []isis.Change) {
-	var put []rib.Route
-	var gone []netip.Prefix
-	for _, c := range changes {
-		to := rib.Route{Prefix: c.Prefix, Metric: c.Metric}
-		for _, h := range c.NextHops {
-			// The other level's paths may still lead over a circuit that was removed.
-			if l := r.circuits[h.Circuit]; l != nil {
-				to.Hops = append(to.Hops, rib.Hop{Via: h.Addr.WithZone(""), Card: l.card})
-			}
-		}
-		if c.Removed || len(to.Hops) == 0 {
-			gone = append(gone, c.Prefix)
-			delete(r.routes, c.Prefix)
-			continue
-		}
-		put = append(put, to)
-		r.routes[c.Prefix] = to
-	}
-	r.env.Install(put, gone)
+	r.takeBack()
 }

@@ -31,6 +31,9 @@ type Environment struct {
 	Memory uint64
 	// Install takes changes of routes, in their order.
 	Install func(put []rib.Route, gone []netip.Prefix)
+	// Held is how many of the routes that Install was given, and that are not gone, the table has:
+	// it may have refused some. nil: all.
+	Held func() int
 }
 
 // LSPMemory is what an LSP of a level takes at most with all that it says, in bytes.
@@ -67,6 +70,9 @@ type Router struct {
 	circuits map[int]*Link // by circuit
 	log      logs
 	routes   map[netip.Prefix]rib.Route
+	// lacking is how many of them the table has refused, and offer when it is given them again.
+	lacking int
+	offer   time.Duration
 }
 
 // New makes a router with the configuration that lines have; see package config. Without any it
@@ -114,6 +120,7 @@ func (r *Router) run() {
 				wait = max(0, min(at-r.env.Now(), time.Hour))
 			}
 		}
+		wait = r.offerAgain(r.env.Now(), wait)
 		if more {
 			wait = 0
 		}

@@ -263,8 +263,14 @@ func TestRouter(t *testing.T) {
 
 // TestNew: a configuration that is none is refused; without any the protocol does not run.
 func TestNew(t *testing.T) {
-	if _, err := New(Environment{}, "level 3"); err == nil || !strings.Contains(err.Error(), "want 1, 2 or 1-2") {
-		t.Errorf("%v", err)
+	for lines, want := range map[string]string{
+		"level 3":                                "want 1, 2 or 1-2",
+		"level 3\nnet 49.0001.0000.0000.0001.00": "want 1, 2 or 1-2", // before the net is read
+		"hostname r1":                            "no net",
+	} {
+		if r, err := New(Environment{}, lines); r != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", lines, err)
+		}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		a := newBox(t, 1, " \n")
@@ -301,6 +307,61 @@ func TestFlood(t *testing.T) {
 		}
 		if n := strings.Count(a.log.String(), "level=WARN"); n != 1 {
 			t.Errorf("%d warnings, want that of the interface that is not there:\n%s", n, a.log.String())
+		}
+	})
+}
+
+// TestTableFull: routes that the table refuses are given to it again until it has room, and the log
+// is told once that it has none and once that it has all.
+func TestTableFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newBox(t, 1, lines(1, "interface eth0 type p2p"))
+		b := newBox(t, 2, lines(2, "interface eth0 type p2p\nannounce 198.51.100.0/24 192.0.2.0/24 203.0.113.0/24 2001:db8:ff::/48"))
+		// The table has room for three routes, of which another protocol has one.
+		table := rib.New(3, a.env.Now)
+		other := netip.MustParsePrefix("100.64.0.0/10")
+		hops := []rib.Hop{{Via: netip.MustParseAddr("10.9.0.1")}}
+		table.Update(rib.Static, []rib.Route{{Prefix: other, Hops: hops}}, nil)
+		given := 0
+		a.env.Install = func(put []rib.Route, gone []netip.Prefix) {
+			table.Update(rib.ISIS, put, gone)
+			given++
+		}
+		held := func() int { return table.Count(rib.ISIS, rib.IPv4) + table.Count(rib.ISIS, rib.IPv6) }
+		a.env.Held = held
+		wire(a, b, "eth0", 1)
+		a.Start()
+		b.Start()
+		defer a.Stop()
+		defer b.Stop()
+		expect := func(when string, want, lacking int) {
+			t.Helper()
+			synctest.Wait()
+			if n, text := held(), a.show("summary"); n != want || !strings.Contains(text, fmt.Sprintf("Routes without room in the table  %d\n", lacking)) {
+				t.Errorf("%s: %d routes are held, want %d\n%s", when, n, want, text)
+			}
+		}
+		time.Sleep(time.Minute)
+		expect("full", 2, 2)
+		before := given
+		time.Sleep(5 * offerEach)
+		if n := given - before; n < 4 || n > 6 {
+			t.Errorf("they are given %d times in %v", n, 5*offerEach)
+		}
+		table.Update(rib.Static, nil, []netip.Prefix{other})
+		time.Sleep(offerEach)
+		expect("one is gone", 3, 1)
+		b.set("no announce 192.0.2.0/24")
+		time.Sleep(2 * offerEach)
+		expect("one is not announced any more", 3, 0)
+		before = given
+		time.Sleep(5 * offerEach)
+		if given != before {
+			t.Error("what the table has is given to it again")
+		}
+		log := a.log.String()
+		if strings.Count(log, "has no room for all") != 1 || strings.Count(log, "all routes are in the table") != 1 {
+			t.Errorf("the log is\n%s", log)
 		}
 	})
 }

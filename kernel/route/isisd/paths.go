@@ -152,5 +152,6 @@ func (r *Router) showSummary(now time.Duration) []section {
 	t.Add("Gates opened by max-wait", c.Forced)
 	t.Add("Items without room", c.TooLong)
 	t.Add("Routes", len(r.routes))
+	t.Add("Routes without room in the table", r.lacking)
 	return []section{{key: "summary", table: t}}
 }

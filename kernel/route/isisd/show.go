@@ -172,7 +172,7 @@ func address(a interface {
 
 // showInterfaces has FRR's columns, and behind them what is wrong with a link.
 func (r *Router) showInterfaces(time.Duration) []section {
-	t := view.New("Interface", "CircId", "State", "Type", "Level", "Metric#", "Up#", "IPv4", "IPv6", "DIS", "Drops", "Drops{}")
+	t := view.New("Interface", "CircId", "State", "Type", "Level", "Metric#", "Up#", "IPv4", "IPv6", "DIS", "Padding", "Drops", "Drops{}")
 	t.Columns[len(t.Columns)-1].Name = "Drop Counts"
 	for _, v := range r.instance.Circuits() {
 		state, kind, level := "Up", "lan", v.Levels.String()
@@ -191,9 +191,16 @@ func (r *Router) showInterfaces(time.Duration) []section {
 		} else if v.Kind == isis.LAN && (v.LAN[pdu.L1] != pdu.NodeID{} || v.LAN[pdu.L2] != pdu.NodeID{}) {
 			dis = "is not DIS"
 		}
+		padding := "on"
+		switch {
+		case !v.Padded:
+			padding = "off"
+		case v.Unheard > 0:
+			padding = fmt.Sprintf("%d do not hear it: MTU?", v.Unheard)
+		}
 		words, counts := r.drops(v)
 		t.Add(v.Name, fmt.Sprintf("0x%x", v.Number+1), state, kind, level, v.Metric, max(v.Up[pdu.L1], v.Up[pdu.L2]),
-			v.Local[gate.V4], v.Local[gate.V6], dis, words, counts)
+			v.Local[gate.V4], v.Local[gate.V6], dis, padding, words, counts)
 	}
 	return []section{{title: "Area 1:", key: "interfaces", table: t}}
 }

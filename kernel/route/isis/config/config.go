@@ -154,10 +154,12 @@ var commands = map[string]func(*isis.Config, string) error{
 	"overload": func(i *isis.Config, v string) (err error) { i.Overload, err = onOff(v); return err },
 	"start-overload": func(i *isis.Config, v string) (err error) {
 		if v == "off" {
-			i.StartOverload = -1
-			return nil
+			v = "0"
 		}
 		i.StartOverload, err = duration(v, 0, time.Hour)
+		if err == nil && v != "" && i.StartOverload == 0 {
+			i.StartOverload = -1 // 0 stands for the default
+		}
 		return err
 	},
 	"announce":   func(i *isis.Config, _ string) error { i.Prefixes = nil; return nil },

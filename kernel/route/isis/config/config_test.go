@@ -49,6 +49,19 @@ no interface lan
 	}
 }
 
+// TestStartOverload: no time is none, and not what it is at first.
+func TestStartOverload(t *testing.T) {
+	for value, want := range map[string]time.Duration{"off": -1, "0": -1, "0s": -1, "0ms": -1, "30": 30 * time.Second, "1h": time.Hour} {
+		c, err := Parse("net 49.0001.0000.0000.0001.00\nstart-overload " + value)
+		if err != nil || c.Instance.StartOverload != want {
+			t.Errorf("%s: %v, %v, want %v", value, c.Instance.StartOverload, err, want)
+		}
+		if err := c.Apply([]string{"no", "start-overload"}); err != nil || c.Instance.StartOverload != 0 {
+			t.Errorf("no %s: %v, %v", value, c.Instance.StartOverload, err)
+		}
+	}
+}
+
 func TestParseMistakes(t *testing.T) {
 	const good = "net 49.0001.0000.0000.0001.00\n"
 	for _, c := range []struct{ lines, want string }{
