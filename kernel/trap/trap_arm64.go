@@ -3,8 +3,6 @@
 package trap
 
 import (
-	"unsafe"
-
 	"github.com/sluice-os/sluice/kernel/cpu"
 	"github.com/sluice-os/sluice/kernel/layout"
 )
@@ -129,15 +127,3 @@ func Name(class uint64) string {
 	}
 	return "exception"
 }
-
-// Offsets in a Fault, for vectors_arm64.s.
-const (
-	//lint:ignore U1000 used by assembly
-	faultSP = unsafe.Offsetof(Fault{}.SP)
-	//lint:ignore U1000 used by assembly
-	faultPC = unsafe.Offsetof(Fault{}.PC)
-	//lint:ignore U1000 used by assembly
-	faultSyndrome = unsafe.Offsetof(Fault{}.Syndrome)
-	//lint:ignore U1000 used by assembly
-	faultKind = unsafe.Offsetof(Fault{}.Kind)
-)

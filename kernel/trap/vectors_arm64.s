@@ -188,7 +188,7 @@ done:
 // index of the vector; R0 and R1 lie on the stack.
 TEXT ·exception(SB),NOSPLIT|NOFRAME,$0
 	MOVD	$·fault(SB), R1
-	MOVD	R0, const_faultKind(R1)
+	MOVD	R0, Fault_Kind(R1)
 	STP	(R2, R3), 16(R1)
 	STP	(R4, R5), 32(R1)
 	STP	(R6, R7), 48(R1)
@@ -207,13 +207,13 @@ TEXT ·exception(SB),NOSPLIT|NOFRAME,$0
 	ADD	$16, RSP
 	STP	(R2, R3), 0(R1)
 	MRS	SP_EL0, R2
-	STP	(R30, R2), 240(R1)
+	STP	(R30, R2), 240(R1)	// and SP, behind R
 	MRS	ELR_EL1, R3
 	MRS	SPSR_EL1, R4
-	STP	(R3, R4), 256(R1)
+	STP	(R3, R4), Fault_PC(R1)	// and State
 	MRS	ESR_EL1, R5
 	MRS	FAR_EL1, R6
-	STP	(R5, R6), 272(R1)
+	STP	(R5, R6), Fault_Syndrome(R1)	// and Addr
 
 	// A fault of Go code at a small address: let the runtime have it.
 	CBNZ	R0, fatal		// not synchronous, or not on SP_EL0
@@ -238,7 +238,7 @@ small:
 	MSR	R1, SP_EL0
 	MOVD	R3, R30
 	MOVD	$·fault(SB), R1
-	MOVD	264(R1), R0		// interrupts are on there
+	MOVD	Fault_State(R1), R0	// interrupts are on there
 	AND	$~0x80, R0
 	MSR	R0, SPSR_EL1
 	MOVD	224(R1), g

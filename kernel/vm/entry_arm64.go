@@ -5,9 +5,9 @@ import "github.com/sluice-os/sluice/kernel/cpu"
 // Bits of a translation table descriptor (Arm Architecture Reference Manual, D8.3), 4 KiB
 // granule. One table serves both halves of the address space (see cpu.SetRoot).
 const (
-	present = 3      // a table, or a page at the last level; a block has valid alone
-	valid   = 1      //
-	noCache = 1 << 2 // index 1 of MAIR_EL1: device memory
+	valid   = 1 << 0
+	present = valid | 1<<1 // a table, or a page at the last level; a block has valid alone
+	noCache = 1 << 2       // index 1 of MAIR_EL1: device memory
 	user    = 1 << 6
 	global  = 0 // nG is not set
 	noExec  = 1<<53 | 1<<54
