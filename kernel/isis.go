@@ -47,11 +47,7 @@ func (m *machine) newRouting() routing {
 
 // installISIS takes changes of IS-IS's routes to the machine's table.
 func (m *machine) installISIS(put []rib.Route, gone []netip.Prefix) {
-	if _, _, err := m.router.Routes.Update(rib.ISIS, put, gone); err != nil {
-		m.routesRefused.Do(func() {
-			slog.Warn("routes of IS-IS refused: the counter routes_refused has how many", "reason", err)
-		})
-	}
+	m.router.Routes.Update(rib.ISIS, put, gone) // what it refuses shows in heldISIS
 }
 
 // heldISIS is how many of them the table has.

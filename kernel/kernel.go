@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"runtime/goos"
 	"strings"
-	"sync"
 
 	"github.com/sluice-os/sluice/kernel/bootinfo"
 	"github.com/sluice-os/sluice/kernel/build"
@@ -70,8 +69,6 @@ type machine struct {
 	// router has the routes of all cards; routing is nil without a routing protocol.
 	router  *router.Router
 	routing routing
-	// routesRefused is done when it was said that the router refuses routes.
-	routesRefused sync.Once
 }
 
 // Main runs the kernel; it does not return.

@@ -89,7 +89,7 @@ func TestOSIUnderLoad(t *testing.T) {
 	s.link.tx.now = func() time.Duration { return 0 } // nothing is dropped for having waited
 	load := func() {
 		for range cableSlots + 50 {
-			p := outgoingOf(udpFrame(9, make([]byte, 1000))[ethHeader:])
+			p := outgoingOf(udpFrame(9, make([]byte, 1000))[ethHeader:], ipv4Header)
 			card.offerTransit(&p, theirMAC)
 		}
 	}

@@ -70,9 +70,10 @@ type Router struct {
 	circuits map[int]*Link // by circuit
 	log      logs
 	routes   map[netip.Prefix]rib.Route
-	// lacking is how many of them the table has refused, and offer when it is given them again.
-	lacking int
-	offer   time.Duration
+	// lacking is how many of them the table has refused, full how many it held then, and offer when it
+	// may be given them again.
+	lacking, full int
+	offer         time.Duration
 }
 
 // New makes a router with the configuration that lines have; see package config. Without any it

@@ -13,7 +13,8 @@ import (
 
 // This file owns what goes to the machine's table, which may have no room for all of it.
 
-// offerEach is after how long routes that the table has refused are given to it again.
+// offerEach is how far apart the times are, at least, at which the table is given again what it has
+// refused.
 const offerEach = 10 * time.Second
 
 // install takes changes of routes to the machine's table.
@@ -49,17 +50,18 @@ func (r *Router) count(now time.Duration) {
 	r.lacking = max(0, len(r.routes)-r.env.Held())
 	switch {
 	case was == 0 && r.lacking > 0:
-		r.offer = now + offerEach
-		r.env.Log.Warn("isis: the table of routes has no room for all: they are given to it again", "routes", len(r.routes), "lacking", r.lacking, "each", offerEach)
+		r.offer, r.full = now+offerEach, r.env.Held()
+		r.env.Log.Warn("isis: the table of routes has no room for all; the counter routes_refused has how many it refused", "routes", len(r.routes), "lacking", r.lacking)
 	case was > 0 && r.lacking == 0:
 		r.env.Log.Info("isis: all routes are in the table", "routes", len(r.routes))
 	}
 }
 
-// offerAgain gives the table all routes again if it lacks some and it is time; those that it has
-// change nothing there. It returns how long it is until then, or most.
+// offerAgain gives the table all routes again if it lacks some, holds fewer than when it refused
+// them, and it is time; those that it has change nothing there. It returns how long it is until
+// then, or most.
 func (r *Router) offerAgain(now, most time.Duration) time.Duration {
-	if r.lacking == 0 {
+	if r.lacking == 0 || r.env.Held() >= r.full {
 		return most
 	}
 	if now >= r.offer {
@@ -67,9 +69,9 @@ func (r *Router) offerAgain(now, most time.Duration) time.Duration {
 		r.env.Install(slices.SortedFunc(maps.Values(r.routes), func(a, b rib.Route) int {
 			return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
 		}), nil)
-		if r.count(now); r.lacking == 0 {
-			return most
-		}
+		r.count(now)
+		r.full = r.env.Held()
+		return most
 	}
 	return min(most, r.offer-now)
 }
