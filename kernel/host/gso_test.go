@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -79,6 +80,27 @@ func TestSegmentsAskForTheirSum(t *testing.T) {
 		x.receive()
 		if refused := a.drops()["flowswitch_drop_tx_segmentation"] - before; (refused == 0) != tt.leaves || (len(x.got) > 0) != tt.leaves {
 			t.Errorf("%s: %d were refused, %d packets have come", tt.name, refused, len(x.got))
+		}
+	}
+}
+
+// TestMarkedAcknowledgement: an acknowledgement without data that the card says is several segments
+// comes once, whatever the domain takes.
+func TestMarkedAcknowledgement(t *testing.T) {
+	for _, offloads := range []uint32{0, abi.OffloadChecksum, abi.OffloadsAll} {
+		a, b := newXfer(t, sumOffloads, arena.Params{Large: 16})
+		b.channel.SetOffloads(offloads)
+		x := newStream(t, a, b, 5000, func() { b.turn(); a.turn() })
+		want := x.segment(0, nil, header.TCPFlagAck, 9)
+		f := append(append(append(ourMAC[:len(ourMAC):len(ourMAC)], theirMAC[:]...), 8, 0), want...)
+		copy(f, b.s.link.mac[:])
+		b.p.deliver([]nic.Packet{{
+			Buffers: []nic.Buffer{{Bytes: f}}, Len: len(f), Verified: true, GSO: nic.GSOTCPv4,
+			HeaderLen: uint16(ethHeader + offloadHead), SegmentSize: offloadMSS,
+		}}, nil)
+		b.p.told()
+		if x.receive(); len(x.got) != 1 || !bytes.Equal(x.got[0], want) {
+			t.Errorf("%03b: %d packets have come", offloads, len(x.got))
 		}
 	}
 }

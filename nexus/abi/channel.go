@@ -202,14 +202,28 @@ type Packet struct {
 	ChecksumOffset uint16
 	SegmentSize    uint16 // payload bytes of a segment; see PacketGSO
 	HeaderLen      uint16 // bytes before the payload of a large packet
-	// Class is the service class: 1 (control) to 10 (system), as nexus/aqm has them;
-	// 0: that of the DSCP.
+	// Class is the service class: ClassControl to ClassSystem; 0: that of the DSCP.
 	Class uint32
 	_     [3]uint32
 }
 
 // PacketSize is the size of a Packet in bytes.
 const PacketSize = 64
+
+// The service classes of Packet.Class, in the order in which they are served; what each is for
+// nexus/aqm says.
+const (
+	ClassControl = 1 + iota
+	ClassVoice
+	ClassVideo
+	ClassInteractive
+	ClassStreaming
+	ClassManagement
+	ClassLowLatency
+	ClassBestEffort
+	ClassBackground
+	ClassSystem
+)
 
 // Packet flags. Others are ignored.
 const (
@@ -218,7 +232,8 @@ const (
 	// of the pseudo header (tx).
 	PacketChecksum = 1 << 0
 	// PacketGSO says that the packet is to be cut into segments of SegmentSize
-	// bytes of payload (tx), or was put together from such (rx).
+	// bytes of payload, and asks for its checksum too (tx), or was put together from
+	// such (rx).
 	PacketGSO = 1 << 1
 	// PacketVerified says that the transport checksum is known to be right (rx).
 	PacketVerified = 1 << 2

@@ -17,6 +17,8 @@ type Outgoing struct {
 	// bytes.
 	SegmentSize, HeaderLen int
 	Flow, Generation       uint32
+	// Class is the service class (abi.ClassControl and its like); 0: that of the DSCP.
+	Class uint32
 }
 
 // Send puts a packet into the tx ring, where fill writes it: it is called with
@@ -56,7 +58,7 @@ func (c *Channel) Send(p *Outgoing, fill func(piece []byte)) bool {
 	}
 	m := c.packet(i)
 	m.First, m.Buflets, m.Length = first, uint32(n), uint32(p.Length)
-	m.Flags, m.Flow, m.Generation = 0, p.Flow, p.Generation
+	m.Flags, m.Flow, m.Generation, m.Class = 0, p.Flow, p.Generation, p.Class
 	if p.Checksum {
 		m.Flags |= abi.PacketChecksum
 		m.ChecksumStart, m.ChecksumOffset = uint16(p.ChecksumStart), uint16(p.ChecksumOffset)

@@ -114,15 +114,15 @@ func (d *datagram) read(piece []byte) {
 func (e *Endpoint) Longest() int { return min(e.channel.Load().Longest(), 1<<16-1) }
 
 // SendDatagram sends b, which fits a packet, from and to addresses of the same
-// family. It is false when there is no room, or its flow is to pause: Room is called when it
+// family, in a service class (abi.ClassControl and its like; 0: none). It is false when there is no room, or its flow is to pause: Room is called when it
 // may be sent. While the channel is defunct the datagram is lost.
-func (e *Endpoint) SendDatagram(from, to netip.AddrPort, b []byte) bool {
+func (e *Endpoint) SendDatagram(from, to netip.AddrPort, class uint32, b []byte) bool {
 	e.mu.Lock()
 	if e.isPaused(protoUDP, from.Port(), to) {
 		e.mu.Unlock()
 		return false
 	}
-	out := channel.Outgoing{Checksum: e.does(abi.OffloadChecksum), ChecksumOffset: udpSum}
+	out := channel.Outgoing{Checksum: e.does(abi.OffloadChecksum), ChecksumOffset: udpSum, Class: class}
 	e.out.data = b
 	length := udpHeader + len(b)
 	if to.Addr().Is4() {

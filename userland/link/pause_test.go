@@ -117,7 +117,7 @@ func TestPausedFlowWaits(t *testing.T) {
 		if got := a.link.Paused(17, 1000, to); got != held {
 			t.Errorf("%+v: paused: %v", key, got)
 		}
-		if sent := a.link.SendDatagram(from, to, []byte{20}); sent == held {
+		if sent := a.link.SendDatagram(from, to, 0, []byte{20}); sent == held {
 			t.Errorf("%+v: a datagram past gVisor is sent: %v", key, sent)
 		}
 		a.kernel.Untell(7, 3, 0, 0)
@@ -272,13 +272,13 @@ func TestPauseIsSeenAtOnce(t *testing.T) {
 	a, _ := newEnds(t, arena.Params{})
 	from, to := netip.AddrPortFrom(netip.AddrFrom4(address(1).As4()), 1000), netip.AddrPortFrom(netip.AddrFrom4(address(2).As4()), 9)
 	for round := range uint32(100) {
-		if !a.link.SendDatagram(from, to, []byte{1}) {
+		if !a.link.SendDatagram(from, to, 0, []byte{1}) {
 			t.Fatalf("round %d: refused", round)
 		}
 		if err := a.kernel.Tell(7, round+1, connection(17, 1000, 9, 2)); err != nil {
 			t.Fatal(err)
 		}
-		if a.link.SendDatagram(from, to, []byte{1}) {
+		if a.link.SendDatagram(from, to, 0, []byte{1}) {
 			t.Fatalf("round %d: sent while it is to pause", round)
 		}
 		if round%2 == 0 {

@@ -98,10 +98,17 @@ func (e *Endpoint) Congested() bool {
 	return full
 }
 
+// Classed is an owner of packets (stack.PacketBuffer.Owner) that has chosen their service class
+// (abi.ClassControl and its like); 0: none. Class may be called by any goroutine.
+type Classed interface{ Class() uint32 }
+
 // send copies a packet to the ring; false when there is no room. e.mu is held.
 func (e *Endpoint) send(pkt *stack.PacketBuffer) bool {
 	ip, transport := len(pkt.NetworkHeader().Slice()), len(pkt.TransportHeader().Slice())
 	out := channel.Outgoing{Length: pkt.Size()}
+	if o, ok := pkt.Owner.(Classed); ok {
+		out.Class = o.Class()
+	}
 	if gso := &pkt.GSOOptions; gso.Type != stack.GSONone {
 		if gso.NeedsCsum {
 			out.Checksum, out.ChecksumStart, out.ChecksumOffset = true, ip, int(gso.CsumOffset)

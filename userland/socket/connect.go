@@ -119,6 +119,7 @@ func (k *sock) Accept() (posix.Socket, netip.AddrPort, syscall.Errno) {
 		return nil, netip.AddrPort{}, errno(err)
 	}
 	n := &sock{s: k.s, v6: k.v6, protocol: k.protocol, ep: ep, wq: wq, bound: true, started: true}
+	n.inherit(k)
 	k.s.all.add(n)
 	return n, k.from(peer), 0
 }

@@ -17,10 +17,11 @@ import (
 
 // Wire takes and brings datagrams.
 type Wire interface {
-	// SendDatagram sends b in UDP, with the default options of IP. It is false
+	// SendDatagram sends b in UDP, with the default options of IP, in a service class
+	// (abi.ClassControl and its like; 0: none). It is false
 	// when there is no room, or when it would be Paused; Stack.Room is called when it is
 	// worth trying again.
-	SendDatagram(from, to netip.AddrPort, b []byte) bool
+	SendDatagram(from, to netip.AddrPort, class uint32, b []byte) bool
 	// Longest is the longest IP packet that goes there, in bytes, in fragments if need
 	// be.
 	Longest() int
@@ -189,7 +190,7 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 	if k.packet(len(b), to.Addr()) > k.s.Wire.Longest() {
 		return true, syscall.EMSGSIZE
 	}
-	if k.s.Wire.SendDatagram(from, to, b) {
+	if k.s.Wire.SendDatagram(from, to, k.owner.Class(), b) {
 		return true, 0
 	}
 	if k.paused(syscall.IPPROTO_UDP, from.Port(), to) {
@@ -198,7 +199,7 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 	// The link may have had room again before it knew of k. Who else sends through k
 	// may wait by now: k is told in any case.
 	k.s.starved.add(k)
-	if k.s.Wire.SendDatagram(from, to, b) {
+	if k.s.Wire.SendDatagram(from, to, k.owner.Class(), b) {
 		return true, 0
 	}
 	return true, syscall.EAGAIN

@@ -22,11 +22,12 @@ type wire struct {
 	paused map[uint16]bool
 	// refuse is how many of the next ones are refused though it is not full.
 	refuse int
+	class  uint32 // of the last one
 }
 
 func (w *wire) Longest() int { return 4000 }
 
-func (w *wire) SendDatagram(from, to netip.AddrPort, b []byte) bool {
+func (w *wire) SendDatagram(from, to netip.AddrPort, class uint32, b []byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.paused[from.Port()] {
@@ -36,6 +37,7 @@ func (w *wire) SendDatagram(from, to netip.AddrPort, b []byte) bool {
 		w.refuse = max(w.refuse-1, 0)
 		return false
 	}
+	w.class = class
 	w.sent = append(w.sent, fmt.Sprintf("%v %v %d", from, to, len(b)))
 	return true
 }

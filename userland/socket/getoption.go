@@ -93,6 +93,8 @@ func (k *sock) getSocket(name int) (int, syscall.Errno) {
 		return flag(o.GetBroadcast()), 0
 	case syscall.SO_KEEPALIVE:
 		return flag(o.GetKeepAlive()), 0
+	case syscall.SO_PRIORITY:
+		return k.owner.Priority(), 0
 	case syscall.SO_SNDBUF:
 		return int(o.GetSendBufferSize()), 0
 	case syscall.SO_RCVBUF:

@@ -114,7 +114,9 @@ func (k *sock) setSocket(name int, value []byte) syscall.Errno {
 	case syscall.SO_RCVBUF:
 		o.SetReceiveBufferSize(int64(n)*2, true)
 		k.box.setLimit(int(o.GetReceiveBufferSize()))
-	case syscall.SO_OOBINLINE, syscall.SO_PRIORITY, syscall.SO_DONTROUTE, syscall.SO_TIMESTAMP:
+	case syscall.SO_PRIORITY:
+		return k.setPriority(n)
+	case syscall.SO_OOBINLINE, syscall.SO_DONTROUTE, syscall.SO_TIMESTAMP:
 		// Taken, and without effect.
 	default:
 		return syscall.ENOPROTOOPT

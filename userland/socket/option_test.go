@@ -21,6 +21,7 @@ func options(s *side) {
 		{syscall.SOL_SOCKET, reusePort, []int32{1, 0}},
 		{syscall.SOL_SOCKET, syscall.SO_BROADCAST, []int32{1, 0}},
 		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, []int32{1, 0}},
+		{syscall.SOL_SOCKET, syscall.SO_PRIORITY, []int32{1, 6, 3, 0}},
 		{syscall.SOL_SOCKET, syscall.SO_RCVBUF, []int32{50000}},
 		{syscall.SOL_SOCKET, syscall.SO_SNDBUF, []int32{50000}},
 		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, []int32{1, 0}},

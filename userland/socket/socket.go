@@ -81,6 +81,7 @@ type sock struct {
 	ep       tcpip.Endpoint
 	wq       *waiter.Queue
 	entry    waiter.Entry
+	owner    *owner       // nil: what it sends has no class; see class.go
 	gone     atomic.Int32 // errno of a socket whose address has gone; see AddressGone
 
 	mu        sync.Mutex
@@ -134,7 +135,8 @@ func (s *Stack) Socket(domain, kind, protocol int) (posix.Socket, syscall.Errno)
 	if err != nil {
 		return nil, errno(err)
 	}
-	k.ep = ep
+	k.ep, k.owner = ep, &owner{}
+	ep.SetOwner(k.owner)
 	s.all.add(k)
 	return k, 0
 }
