@@ -27,7 +27,7 @@ HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.I
 
 SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
-.PHONY: all run test test-all test-host test-million test-qemu lint fuzz soak bench clean qemu arm gcc ovmf images FORCE
+.PHONY: all run test test-all test-host test-million test-qemu lint fuzz soak bench bench-host clean qemu arm gcc ovmf images FORCE
 
 all: images $(BUILD)/sluice.elf
 
@@ -63,8 +63,6 @@ test-million:
 test-qemu: qemu arm ovmf images $(OTHERS)
 	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -json -count=1 -timeout 30m ./qemutest/suites/... | $(GO) run ./qemutest/slowest
 
-# The kernel imports packages that only the overlay has; vet and staticcheck
-# want to see them in a GOROOT.
 # Making a find smaller takes a minute in which nothing else is tried.
 FUZZTIME ?= 1m
 FUZZ     := isis/pdu:FuzzHello isis/pdu:FuzzLSP isis/pdu:FuzzSNP isis:FuzzInstance isis/config:FuzzParse
@@ -74,6 +72,8 @@ fuzz:
 		$(GO) test -run xxx -fuzz "^$${f#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x ./kernel/route/$${f%:*} || exit 1; \
 	done
 
+# The kernel imports packages that only the overlay has; vet and staticcheck
+# want to see them in a GOROOT.
 lint:
 	@test -z "$$(gofmt -l $(SOURCES) | tee /dev/stderr)" || { echo 'gofmt: the files above are not formatted: run gofmt -w' >&2; exit 1; }
 	$(GO) mod tidy -diff
@@ -89,8 +89,13 @@ SOAK ?= 1h
 soak: qemu images
 	SLUICE_BUILD=$(CURDIR)/$(BUILD) SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 0 -run '^TestSoak$$' ./qemutest/suites
 
-bench: qemu images
+bench: qemu images bench-host
 	$(GO) run ./qemutest/bench -build $(BUILD)
+
+# What needs no machine: checks, loans, the queue, sums, paths and routes.
+bench-host:
+	$(GO) test -run xxx -bench 'Admit|Loan|Queue|CopySum|SPF|Decide|Lookup/' \
+		./nexus/flowswitch ./nexus/pool ./nexus/aqm ./nexus/packet ./kernel/route/isis ./kernel/route/forward ./kernel/route/fib
 
 clean:
 	rm -rf $(BUILD)

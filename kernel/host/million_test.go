@@ -244,8 +244,8 @@ func TestMillions(t *testing.T) {
 			body := append(append([]byte{136, 0, 0, 0, 0x60, 0, 0, 0}, near6(i).AsSlice()...), macOf(2, i)...)
 			return icmp6(near6(i), machineLinkLocal, body...)
 		}), func() int { return int(stats.ICMP.V6.PacketsReceived.NeighborAdvert.Value()) }, neighbourEntries * neighbourBytes},
-		{"routers", wire(func(i int) []byte { return announcement(2 * i) }), neighbours, routerBytes},
-		{"routes that come and go", wire(announcement), neighbours, routerBytes},
+		{"routers", wire(func(i int) []byte { return announcement(2 * i) }), neighbours, routerBytes + neighbourEntries*neighbourBytes},
+		{"routes that come and go", wire(announcement), neighbours, routerBytes + neighbourEntries*neighbourBytes},
 		{"redirects", wire(func(i int) []byte {
 			return icmp4(true, i, append([]byte{5, 1, 0, 0, 192, 0, 2, byte(i)}, quoted(i)...))
 		}), func() int { return int(stats.ICMP.V4.PacketsReceived.Redirect.Value()) }, 0},
