@@ -73,7 +73,7 @@ func TestMistakesGetOneLineAndAStatus(t *testing.T) {
 		{"run -board microvm -machine q35", statusUsage, "machine q35 boots board pc, not microvm"},
 		{"run -machine microvm -iommu -http 0", statusUsage, "machine microvm has no IOMMU: q35 does"},
 		{"run -card ne2000 -http 0", statusUsage, `unknown network card "ne2000": the cards are virtio, e1000, e1000-82545em, e1000e`},
-		{"run -machine microvm -card e1000 -http 0", statusUsage, "machine microvm has no PCI for the card e1000: q35 and pc do"},
+		{"run -machine microvm -card e1000 -http 0", statusUsage, "machine microvm has no PCI for the card e1000: q35, pc and virt do"},
 		{"run -board pc -format raw -firmware coreboot -http 0", statusUsage, `unknown firmware "coreboot": the firmwares are bios and uefi`},
 		{"run -board pc -format raw -append log=debug -http 0", statusUsage, "SLUICE.TXT"},
 		{"run -http 70000", statusUsage, "-http 70000: ports are 1 to 65535"},

@@ -32,7 +32,7 @@ func runRun(ctx context.Context, args []string) error {
 	cmdline := fs.String("append", "", "kernel options, for example \"log=debug ip6=off\"")
 	http := fs.Int("http", 8080, "`port` on 127.0.0.1 that leads to the image's TCP port 80; 0 for none")
 	echo := fs.Int("echo", 0, "`port` on 127.0.0.1 that leads to the image's TCP port 7; 0 for none")
-	card := fs.String("card", qemu.CardVirtIO, "network card: "+strings.Join(qemu.Cards, ", ")+"; all but the first on q35 or pc")
+	card := fs.String("card", qemu.CardVirtIO, "network card: "+strings.Join(qemu.Cards, ", ")+"; all but the first on q35, pc or virt")
 	iommu := fs.Bool("iommu", false, "put the devices behind an IOMMU, so that they reach their own memory only; machine q35")
 	firmware := fs.String("firmware", qemu.Firmwares[0], "what starts a disk (-format raw, iso or qcow2): "+strings.Join(qemu.Firmwares, ", "))
 	gdb := fs.Bool("gdb", false, "have the machine wait for gdb on port 1234, and print the line to type")

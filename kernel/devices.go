@@ -31,10 +31,14 @@ type devices struct {
 	// places are where network cards sit, those that were left out too.
 	places []string
 	rngs   []*rng.Device
+	host   pciHost
 	pci    []*pci.Function
 	// memory is what each device was given to reach.
 	memory []deviceMemory
 	iommus iommus
+	// noLines has no line of PCI used where there is something else: not for virtio, which
+	// interrupts by its line on arm64 alone.
+	noLines bool
 	// waitUntil ends the present wait for a random device, as time since boot.
 	waitUntil time.Duration
 }
@@ -159,6 +163,9 @@ func (d *devices) probePCI(ecam uint64, first, last uint8) {
 	if err != nil {
 		d.log.Warn("PCI", "reason", err)
 	}
+	if err := d.host.assign(d.pci); err != nil {
+		d.log.Warn("PCI", "reason", err)
+	}
 	d.iommus.start()
 	for _, f := range d.pci {
 		var err error
@@ -198,7 +205,7 @@ func (d *devices) probeE1000(f *pci.Function) error {
 	if err != nil {
 		return err
 	}
-	interrupt, err := interruptOf(f)
+	interrupt, err := d.interruptOf(f)
 	if err != nil {
 		return err
 	}
@@ -212,16 +219,25 @@ func (d *devices) probeE1000(f *pci.Function) error {
 }
 
 // interruptOf returns the interrupt of one of Intel's cards: by message when it can, else by
-// its line.
-func interruptOf(f *pci.Function) (hw.Interrupt, error) {
-	if e1000.ByMessage(f) {
+// its line. Where that is not known it is a timer's, a hw.Polled.
+func (d *devices) interruptOf(f *pci.Function) (hw.Interrupt, error) {
+	if d.host.messages() && e1000.ByMessage(f) {
 		return irq.MSI(location(f))
 	}
-	isa, ok := f.InterruptLine()
-	if !ok {
-		return nil, errors.New("it signals no messages, and firmware names no line for it")
+	interrupt, why := d.lineOf(f)
+	if why == nil {
+		return interrupt, nil
 	}
-	return irq.PCI(isa, location(f))
+	d.log.Warn("no interrupt of the device is heard: a timer looks after it", "device", location(f), "every", irq.PollEvery, "reason", why)
+	return irq.Poll(location(f))
+}
+
+// lineOf returns the line that a function's pin goes to.
+func (d *devices) lineOf(f *pci.Function) (hw.Interrupt, error) {
+	if d.noLines {
+		return nil, errors.New("intx=off")
+	}
+	return d.host.line(f, d.pci)
 }
 
 // probeVirtIO opens the virtio device at a function.
@@ -235,20 +251,29 @@ func (d *devices) probeVirtIO(f *pci.Function) error {
 		return err
 	}
 	if t.DeviceType() == virtio.DeviceNet {
-		queues, err := irq.MSI(t.Location() + " queues")
+		interrupts, err := d.virtioInterrupts(f)
 		if err != nil {
 			return err
 		}
-		config, err := irq.MSI(t.Location() + " config")
-		if err != nil {
-			return err
-		}
-		if t, err = virtiopci.New(f, mapRegisters, virtiopci.Interrupts{Queues: queues, Config: config}); err != nil {
+		if t, err = virtiopci.New(f, mapRegisters, interrupts); err != nil {
 			return err
 		}
 	}
 	d.add(t, bus)
 	return nil
+}
+
+// virtioInterrupts returns the interrupts of a virtio device: messages where the machine has
+// any.
+func (d *devices) virtioInterrupts(f *pci.Function) (i virtiopci.Interrupts, err error) {
+	if !d.host.messages() {
+		i.Line, err = d.host.line(f, d.pci)
+		return i, err
+	}
+	if i.Queues, err = irq.MSI(location(f) + " queues"); err == nil {
+		i.Config, err = irq.MSI(location(f) + " config")
+	}
+	return i, err
 }
 
 // mapRegisters is vm.MapRegisters as a pci.Mapper.

@@ -31,7 +31,8 @@ import (
 type Bus int
 
 const (
-	// MMIO is a set of virtio windows that ACPI or the command line lists.
+	// MMIO is a set of virtio windows that ACPI, the command line or a device tree
+	// lists; a tree may have a PCI bus beside.
 	MMIO Bus = iota
 	// PCI is the PCI bus.
 	PCI

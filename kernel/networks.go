@@ -104,6 +104,7 @@ func (m *machine) startNetwork(n *network, card nic.Device, first bool, memory, 
 	stack, err := host.New(card, host.Config{
 		IPv4: v4, IPv6: v6, Name: n.name, Index: n.index,
 		MemoryBudget: memory,
+		Now:          clock.Since,
 		Rand:         m.random,
 		Log:          slog.Default(),
 		Status: host.Status{
@@ -262,6 +263,15 @@ func (l networks) setRate(name string, rate aqm.Rate) (err error) {
 		}
 	}
 	return err
+}
+
+// setMarks says whether the classes that domains choose are written into what leaves by any card.
+func (l networks) setMarks(on bool) {
+	for _, n := range l {
+		if n.nexus != nil {
+			n.nexus.SetMarks(on)
+		}
+	}
 }
 
 // rules are the rules of a card's flow switch by the card's name, "" for all.

@@ -102,6 +102,7 @@ func (n *nexus) publish(f *host.Facts) {
 	if f.Up {
 		page.Up = 1
 	}
+	page.Rate = f.Rate
 	clear(page.Addresses[:])
 	for i, p := range f.Addresses[:min(len(f.Addresses), len(page.Addresses))] {
 		page.Addresses[i] = abi.NetAddress{IP: p.Addr().As16(), Prefix: uint32(p.Bits()), Used: 1}

@@ -93,6 +93,7 @@ func (m *machine) findDevices() {
 			}
 		}
 		m.devices.iommus = iommus{table: m.platform.acpi.DMAR, off: m.options.NoIOMMU, blocked: m.devices.blocked}
+		m.devices.host, m.devices.noLines = pciHost{*m.platform.acpi}, m.options.NoLines
 		m.devices.probePCI(ecam.Address, ecam.First, ecam.Last)
 	}
 }

@@ -21,9 +21,10 @@ import (
 // platform is what the device tree tells.
 type platform struct {
 	windows []window // of virtio devices
+	pci     pciHost
 }
 
-// findPlatform reads the device tree: virtio devices, power, wall clock.
+// findPlatform reads the device tree: virtio devices, the PCI bus, power, wall clock.
 func (m *machine) findPlatform() {
 	tree, ok := fdt.Open(vm.Peek(entry.Found.Tree, entry.Found.TreeSize))
 	if !ok {
@@ -40,6 +41,13 @@ func (m *machine) findPlatform() {
 			in, wired := n.Interrupt(0)
 			if has && wired {
 				m.platform.windows = append(m.platform.windows, window{base: start, size: size, line: line{in.Number, in.Edge}})
+			}
+		case n.Has("compatible", "pci-host-ecam-generic"):
+			host, err := newHost(n)
+			if err != nil {
+				slog.Warn("PCI is left out", "reason", err)
+			} else if m.platform.pci.node == nil {
+				m.platform.pci = host
 			}
 		case n.Has("compatible", "arm,psci-0.2"), n.Has("compatible", "arm,psci-1.0"):
 			m.power.call = cpu.SecureCall
@@ -68,10 +76,14 @@ func (m *machine) setWall(at uint64) {
 	clock.SetWall(time.Unix(int64(regs.Read32(0)), 0))
 }
 
-// findDevices opens what is on the board's bus.
+// findDevices opens what is memory-mapped, then what is on the PCI bus.
 func (m *machine) findDevices() {
 	m.devices.log = slog.Default()
 	m.devices.probeMMIO(m.platform.windows)
+	if m.devices.host = m.platform.pci; m.devices.host.node != nil {
+		m.devices.noLines = m.options.NoLines
+		m.devices.probePCI(m.devices.host.config, 0, 0)
+	}
 }
 
 // line is an interrupt by its number, and how it is triggered.
@@ -91,7 +103,8 @@ func consoleInterrupt() (hw.Interrupt, error) {
 	return irq.Line(in.Number, in.Edge, "console")
 }
 
-// noConfig is the configuration of a PCI bus that has nothing on it: it is not looked for.
+// noConfig is the configuration of a PCI bus that has nothing on it: there is no other way to
+// one than through memory.
 type noConfig struct{}
 
 func (noConfig) Read32(pci.Address, uint16) uint32   { return ^uint32(0) }

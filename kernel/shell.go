@@ -37,7 +37,7 @@ func (m *machine) runShell() {
 		Fault:    m.fault,
 		Counters: m.devices.counters,
 	}
-	if m.board.Bus == PCI {
+	if len(m.devices.pci) > 0 {
 		sys.PCI = m.pciList
 	}
 	nets := m.networks.working()
@@ -66,7 +66,7 @@ func (m *machine) runShell() {
 	}
 	if len(nets) > 0 && nets[0].nexus != nil {
 		sys.Tables["flows"], sys.Tables["ss"] = nets.flows, nets.sockets
-		sys.SetRate = nets.setRate
+		sys.SetRate, sys.SetMarks = nets.setRate, nets.setMarks
 	}
 	if m.domains != nil {
 		sys.Domains = m.domains

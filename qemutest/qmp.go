@@ -176,6 +176,16 @@ func (v *VM) PowerButton(t testing.TB) {
 	v.Execute(t, "system_powerdown", nil, nil)
 }
 
+// Reset resets the machine as its reset button does, which no software of its sees coming, and
+// waits for its shell. QEMU, which ends at a reset otherwise, goes on from then.
+func (v *VM) Reset(t testing.TB) {
+	t.Helper()
+	v.Execute(t, "set-action", map[string]any{"reboot": "reset"}, nil)
+	v.log.mark()
+	v.Execute(t, "system_reset", nil, nil)
+	v.Expect(t, Prompt)
+}
+
 // Shutdown returns why the machine ended, in QMP's words: "guest-shutdown" for
 // a power off, "guest-reset" for a reset (QEMU runs with -no-reboot and ends on
 // that too); "" when QEMU did not say. Call it after Wait.

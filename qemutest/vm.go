@@ -45,7 +45,7 @@ const (
 
 const (
 	memoryDefault = 64 // MiB
-	limitDefault  = 2 * time.Minute
+	limitDefault  = 10 * time.Minute
 	// grace is what is left of the test's own time to report in, when it
 	// ends before the machine does.
 	grace = 5 * time.Second
@@ -85,6 +85,8 @@ type Config struct {
 	NoRNG bool
 	// IOMMU puts the devices behind an IOMMU; q35 only.
 	IOMMU bool
+	// PCI plugs virtio's devices into PCI; virt only.
+	PCI bool
 	// Firmware starts Image, a disk, by "bios" or "uefi"; Bus is what the disk is plugged
 	// into: "ide", "virtio", "usb" or "cd". See qemu.Config.
 	Firmware, Bus string
@@ -93,7 +95,7 @@ type Config struct {
 	// Unchecked leaves out the look at the machine's memory when its test is over: the
 	// console is not the shell's then, or memory was lost on purpose.
 	Unchecked bool
-	// Limit is how long the machine may run; 0 means two minutes. The test's
+	// Limit is how long the machine may run; 0 means ten minutes. The test's
 	// own deadline ends it earlier.
 	Limit time.Duration
 }
@@ -172,7 +174,7 @@ func deadline(t testing.TB, limit time.Duration) time.Time {
 func (v *VM) start(program string, c Config, dir string) (err error) {
 	q := qemu.Config{
 		Machine: c.Machine, Memory: c.Memory, Image: c.Image, Append: c.Append,
-		Accel: os.Getenv("ACCEL"), Card: c.Card, MAC: c.MAC, NoRNG: c.NoRNG, IOMMU: c.IOMMU, Extra: c.Extra,
+		Accel: os.Getenv("ACCEL"), Card: c.Card, MAC: c.MAC, NoRNG: c.NoRNG, IOMMU: c.IOMMU, PCI: c.PCI, Extra: c.Extra,
 		Firmware: c.Firmware, Bus: c.Bus,
 	}
 	if len(c.Forward) > 0 && c.Net != UserNet {

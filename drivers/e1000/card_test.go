@@ -38,6 +38,7 @@ type card struct {
 	keeps    bool // a reset keeps the registers, as QEMU's does
 	resets   int
 	silenced int
+	heard    bool // an interrupt was on at some time
 	spoilt   bool // addresses in its rings may be anything
 	notifies map[uint64]int
 
@@ -145,6 +146,7 @@ func (c *card) Write32(off uint64, v uint32) {
 	c.notifies[off]++
 	switch off {
 	case regIMS:
+		c.heard = c.heard || v != 0
 		c.ims |= v
 	case regIMC:
 		c.ims &^= v

@@ -33,7 +33,7 @@ func (x *transmitter) watch(d *Device) {
 // sent meanwhile it comes too, as its cause has not been read.
 func (x *transmitter) arm(d *Device) {
 	x.armed = true
-	d.regs.Write32(regIMS, causeTXDW)
+	d.unmask(causeTXDW)
 	x.reclaim(d)
 }
 

@@ -45,6 +45,9 @@ const (
 	DefaultRing      = 256
 	DefaultTxArena   = 1 << 20
 	DefaultTxTimeout = 5 * time.Second
+	// PolledRing is the receive ring of a device that is polled: at 1 Gbit/s it takes long
+	// frames for 12 ms, and its buffers are 2 MiB.
+	PolledRing = 1024
 
 	TxArenaMin = 2 * (nic.FrameMax + arena.Align)
 	TxArenaMax = 64 << 20
@@ -56,7 +59,7 @@ const mtu = 1500
 // Config sets a device up. The zero value is good for most: about 1.5 MiB of device
 // memory.
 type Config struct {
-	RxRing, TxRing int // descriptors, powers of two
+	RxRing, TxRing int // descriptors, powers of two; DefaultRing, or PolledRing to receive
 	TxArena        int // bytes for frames on their way out, TxArenaMin to TxArenaMax
 
 	// MAC is used when the device has none of its own.
@@ -102,9 +105,12 @@ func (c Config) withDefaults() (Config, error) {
 
 // Device is an open network card.
 type Device struct {
-	regs  hw.Registers
-	irq   hw.Interrupt
-	model *model
+	regs hw.Registers
+	irq  hw.Interrupt
+	// polled is irq when nobody hears the device: it never asserts its line, and whoever
+	// waits looks after it.
+	polled hw.Polled
+	model  *model
 	// silence keeps the function off the bus.
 	silence func()
 	cfg     Config
@@ -122,7 +128,7 @@ var _ nic.Device = (*Device)(nil)
 
 // Open maps the registers of f, resets the controller, sets its rings up and starts it
 // with interrupts off. irq is signalled by a message when it can be, otherwise it is
-// the line of f. The memory from mem is the device's for good.
+// the line of f, or a hw.Polled. The memory from mem is the device's for good.
 func Open(f *bus.Function, mapper bus.Mapper, irq hw.Interrupt, mem *hw.DMA, cfg Config) (*Device, error) {
 	m := modelOf(f)
 	if m == nil {
@@ -162,6 +168,9 @@ func mapFunction(f *bus.Function, mapper bus.Mapper, irq hw.Interrupt) (hw.Regis
 	if err != nil {
 		return nil, err
 	}
+	// What ran before may have left messages on, which leave the line silent.
+	f.DisableMSIX()
+	f.DisableMSI()
 	if addr, data, ok := irq.MSI(); ok {
 		if !ByMessage(f) {
 			return nil, fmt.Errorf("%04x:%04x has no MSI that works, want its line", f.Vendor, f.Device)
@@ -170,20 +179,27 @@ func mapFunction(f *bus.Function, mapper bus.Mapper, irq hw.Interrupt) (hw.Regis
 			return nil, err
 		}
 		f.Enable(bus.CommandINTxDisable)
-	} else {
+	} else if _, polled := irq.(hw.Polled); !polled {
 		f.Disable(bus.CommandINTxDisable)
+	} else {
+		// Functions before PCI 2.3 have no such bit.
+		f.Enable(bus.CommandINTxDisable)
 	}
 	f.Enable(bus.CommandMemory | bus.CommandBusMaster)
 	return regs, nil
 }
 
 func open(regs hw.Registers, irq hw.Interrupt, m *model, location string, silence func(), mem *hw.DMA, cfg Config) (*Device, error) {
+	polled, _ := irq.(hw.Polled)
+	if polled != nil {
+		cfg.RxRing = cmp.Or(cfg.RxRing, PolledRing)
+	}
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		silence()
 		return nil, fmt.Errorf("e1000: %w", err)
 	}
-	d := &Device{regs: regs, irq: irq, model: m, silence: silence, cfg: cfg}
+	d := &Device{regs: regs, irq: irq, polled: polled, model: m, silence: silence, cfg: cfg}
 	d.info = nic.Info{
 		Driver: "e1000", Location: location, MTU: mtu,
 		RxRing: cfg.RxRing - 1, TxRing: cfg.TxRing / 2,

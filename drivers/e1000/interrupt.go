@@ -46,6 +46,13 @@ func (d *Device) setLink(up bool) (changed bool) {
 	return true
 }
 
+// unmask turns interrupts on.
+func (d *Device) unmask(causes uint32) {
+	if d.polled == nil {
+		d.regs.Write32(regIMS, causes)
+	}
+}
+
 // Arm turns receive interrupts on.
 func (d *Device) Arm() bool {
 	if d.recovery.Pending() {
@@ -56,11 +63,12 @@ func (d *Device) Arm() bool {
 	}
 	// What has been polled already is no reason to interrupt.
 	d.regs.Write32(regICR, causesReceive)
-	d.regs.Write32(regIMS, causesReceive)
+	d.rx.armed = true
+	d.unmask(causesReceive)
 	// The answer comes after both writes have reached the device, and frames that it
 	// received before are in memory then.
 	if d.lookAtLink() || d.rx.waiting() {
-		d.regs.Write32(regIMC, causesReceive)
+		d.mask()
 		return false
 	}
 	return true
@@ -69,6 +77,14 @@ func (d *Device) Arm() bool {
 // Disarm turns receive interrupts off. A change of the link still interrupts.
 func (d *Device) Disarm() {
 	if !d.recovery.Stopped() {
+		d.mask()
+	}
+}
+
+// mask turns receive interrupts off, if they are on: it costs an access to the device.
+func (d *Device) mask() {
+	if d.rx.armed {
+		d.rx.armed = false
 		d.regs.Write32(regIMC, causesReceive)
 	}
 }

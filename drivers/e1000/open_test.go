@@ -192,6 +192,42 @@ type line struct{ fakehw.Interrupt }
 
 func (line) MSI() (uint64, uint32, bool) { return 0, 0, false }
 
+// timer is an interrupt of a card that nobody hears.
+type timer struct {
+	line
+	stops int
+}
+
+func (t *timer) Stop() { t.stops++ }
+
+// TestPolledStops: nothing looks after a card any more that is given up.
+func TestPolledStops(t *testing.T) {
+	c := newCard(&models[0])
+	irq := &timer{line: line{c.irq}}
+	now := &cardtest.Clock{}
+	d, err := open(c, irq, c.model, "fake", func() {}, c.dma, Config{Now: now.Now, Sleep: now.Sleep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Blocked(errors.New("x"))
+	d.Receive(nic.NewBatch(1))
+	if works(t, d, c); irq.stops != 0 {
+		t.Error("stopped when it was reset")
+	}
+	c.hangs = true
+	d.Blocked(errors.New("x"))
+	d.Receive(nic.NewBatch(1))
+	if irq.stops != 1 {
+		t.Errorf("stopped %d times", irq.stops)
+	}
+	cardtest.GivenUp(t, d)
+}
+
+// left is a card with MSI and MSI-X turned on.
+func left(id uint32) function {
+	return function{0: id, 0x10: 0xfeb80000, 4: 1<<20 | bus.CommandINTxDisable, 0x34: 0xd0, 0xd0: 5 | 0xa0<<8 | 1<<16 | 1<<23, 0xa0: 0x11 | 1<<31 | 1<<30}
+}
+
 // TestFunction opens cards as they lie on the bus.
 func TestFunction(t *testing.T) {
 	const command, status, bar0, capabilities, msi = 4, 1 << 20, 0x10, 0x34, 0xd0
@@ -201,6 +237,9 @@ func TestFunction(t *testing.T) {
 		want  string
 	}{
 		"line":        {function{0: 0x100e_8086, bar0: 0xfeb80000}, false, ""},
+		"polled":      {function{0: 0x100e_8086, bar0: 0xfeb80000}, false, ""},
+		"line, left":  {left(0x100f_8086), false, ""}, // as a boot loader may leave it
+		"polled left": {left(0x100f_8086), false, ""},
 		"message":     {function{0: 0x10d3_8086, bar0: 0xfeb80000, command: status, capabilities: msi, msi: 5 | 1<<23, 0x2c: 0x1234_8086}, true, ""},
 		"QEMU's":      {function{0: 0x10d3_8086, bar0: 0xfeb80000, command: status, capabilities: msi, msi: 5 | 1<<23}, true, ""},
 		"other":       {function{0: 0x1234_8086, bar0: 0xfeb80000}, false, "want 8086:100e"},
@@ -222,10 +261,13 @@ func TestFunction(t *testing.T) {
 			}
 			card := newCard(m)
 			irq := hw.Interrupt(line{card.irq})
-			if c.msi {
+			now, polled := &cardtest.Clock{}, strings.HasPrefix(name, "polled")
+			switch {
+			case c.msi:
 				irq = card.irq
+			case polled:
+				irq = &timer{line: line{card.irq}}
 			}
-			now := &cardtest.Clock{}
 			d, err := Open(found[0], func(phys, size uint64) (hw.Registers, error) {
 				if name == "unmappable" {
 					return nil, errors.New("no room")
@@ -254,11 +296,17 @@ func TestFunction(t *testing.T) {
 			if d.Info().Location != "pci 00:03.0" || d.Info().Offloads.TSO6 != (name == "message") {
 				t.Errorf("%+v", d.Info())
 			}
-			if got := c.space[command] & 0x406; got != 6|map[bool]uint32{true: bus.CommandINTxDisable}[c.msi] {
+			if got := c.space[command] & 0x406; got != 6|map[bool]uint32{true: bus.CommandINTxDisable}[c.msi || polled] {
 				t.Errorf("command %#x", got)
 			}
-			if c.msi && c.space[msi]&(1<<16) == 0 {
-				t.Errorf("MSI is off: %#x", c.space[msi])
+			if want := map[bool]int{false: DefaultRing, true: PolledRing}[polled] - 1; d.Info().RxRing != want || card.held() != want {
+				t.Errorf("a ring for %d frames, of which the card has %d, want %d", d.Info().RxRing, card.held(), want)
+			}
+			if card.heard == polled {
+				t.Errorf("it was let interrupt: %t", card.heard)
+			}
+			if on := c.space[msi]&(1<<16) != 0; on != c.msi || c.space[0xa0]&(1<<31) != 0 {
+				t.Errorf("MSI is on: %t, MSI-X: %#x", on, c.space[0xa0])
 			}
 		})
 	}

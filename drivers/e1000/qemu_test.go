@@ -5,6 +5,7 @@ package e1000
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
 	"github.com/sluice-os/sluice/drivers/internal/qtest"
@@ -34,7 +35,7 @@ func openQEMU(t *testing.T, device string) (*Device, *qtest.Wire) {
 			regs, _ := m.Map(base, windowBytes)
 			irq = m.LineInterrupt(func() bool { return regs.Read32(regICS)&regs.Read32(regIMS) != 0 })
 		}
-		d, err := Open(f, m.Map, irq, dma, Config{})
+		d, err := Open(f, m.Map, irq, dma, Config{TxTimeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,6 +45,9 @@ func (d *Device) giveUp() {
 	d.regs.Write32(regRCTL, 0)
 	d.regs.Write32(regTCTL, 0)
 	d.silence()
+	if d.polled != nil {
+		d.polled.Stop()
+	}
 	d.counters.add(stops, 1)
 	d.setLink(false)
 }

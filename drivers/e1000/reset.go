@@ -106,7 +106,7 @@ func (d *Device) start() {
 
 	d.rx.refill(d)
 	w(regRCTL, rctlEN|rctlBAM|rctlMPE|rctlSECRC)
-	w(regIMS, causeLSC)
+	d.unmask(causeLSC)
 }
 
 // place tells the device where a ring lies.

@@ -27,6 +27,7 @@ type receiver struct {
 	lent  int
 	// between says that the last buffer did not end a frame: the next one goes on.
 	between bool
+	armed   bool // interrupts are on
 }
 
 func (r *receiver) open(d *Device, mem *hw.DMA) (err error) {

@@ -222,3 +222,24 @@ func TestAllocations(t *testing.T) {
 	}
 	cardtest.Uncounted(t, d, "rx_short", "tx_bad_packet", "tx_bad_offload", "tx_lost", "tx_refused")
 }
+
+// TestMasksOnce: interrupts that are off are not turned off again, which would cost an access
+// for each turn of a busy poller.
+func TestMasksOnce(t *testing.T) {
+	each(t, func(t *testing.T, c *card) {
+		d := mustOpen(t, c, Config{})
+		before := c.notifies[regIMC]
+		d.Disarm()
+		if n := c.notifies[regIMC] - before; n != 0 {
+			t.Errorf("%d accesses for what is off", n)
+		}
+		if !d.Arm() {
+			t.Fatal("not armed")
+		}
+		d.Disarm()
+		d.Disarm()
+		if n := c.notifies[regIMC] - before; n != 1 || c.Read32(regIMS)&causesReceive != 0 {
+			t.Errorf("%d accesses, causes %#x", n, c.Read32(regIMS))
+		}
+	})
+}

@@ -37,3 +37,11 @@ type Interrupt interface {
 	// (PCI 3.0, 6.8.1). ok is false for a line interrupt.
 	MSI() (addr uint64, data uint32, ok bool)
 }
+
+// Polled is the Interrupt of a device that nobody hears: it is raised now and then while somebody
+// waits for it.
+type Polled interface {
+	Interrupt
+	// Stop has Wait return for Raise alone from now on. The goroutine that waits calls it.
+	Stop()
+}

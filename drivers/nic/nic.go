@@ -149,7 +149,8 @@ type Device interface {
 	// Arm turns receive and link interrupts on. It reports false when work
 	// came in meanwhile: the poller polls again instead of waiting.
 	Arm() bool
-	// Disarm turns them off while the poller is busy.
+	// Disarm turns them off while the poller is busy, and lets go of a line that others
+	// share. The poller calls it each time that it goes on without waiting.
 	Disarm()
 	// Wait parks the poller until the device interrupts or Kick is called.
 	Wait()

@@ -37,6 +37,15 @@ const (
 // has no such register, the register is not implemented or holds nonsense, and
 // with ErrUnassigned when it holds address 0.
 func (f *Function) BAR(i int) (BAR, error) {
+	b, err := f.measure(i)
+	if err == nil && b.Address == 0 {
+		return BAR{}, fmt.Errorf("pci %v: BAR %d of %#x bytes: %w", f.Address, i, b.Size, ErrUnassigned)
+	}
+	return b, err
+}
+
+// measure is BAR, for which address 0 is as good as another.
+func (f *Function) measure(i int) (BAR, error) {
 	if i < 0 || i >= f.bars {
 		return BAR{}, fmt.Errorf("pci %v has no BAR %d, its header has %d", f.Address, i, f.bars)
 	}
@@ -76,9 +85,6 @@ func (f *Function) BAR(i int) (BAR, error) {
 	b.Size = size & -size
 	if !b.contiguous(size) || b.Address&(b.Size-1) != 0 {
 		return BAR{}, fmt.Errorf("pci %v: BAR %d at %#x answers its sizing with %#x, want an aligned power of two", f.Address, i, b.Address, size)
-	}
-	if b.Address == 0 {
-		return BAR{}, fmt.Errorf("pci %v: BAR %d of %#x bytes: %w", f.Address, i, b.Size, ErrUnassigned)
 	}
 	return b, nil
 }

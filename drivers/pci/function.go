@@ -122,3 +122,20 @@ func probe(c Config, a Address) (f *Function, multi bool) {
 	}
 	return f, header&headerMulti != 0
 }
+
+// Above returns the bridges between f and bus 0, the nearest first. all are the functions on
+// the buses.
+func Above(all []*Function, f *Function) (bridges []*Function) {
+	var seen [busMax]bool
+	for bus := f.Bus; bus != 0 && !seen[bus]; {
+		seen[bus] = true
+		for _, b := range all {
+			if b.Bridge && b.SecondaryBus == bus {
+				bridges = append(bridges, b)
+				bus = b.Bus
+				break
+			}
+		}
+	}
+	return bridges
+}

@@ -54,14 +54,29 @@ func (f *Function) EnableMSI(addr uint64, data uint32) error {
 	return nil
 }
 
+// DisableMSI turns MSI off, if the function has it.
+func (f *Function) DisableMSI() {
+	if c, ok := f.Capability(CapMSI); ok {
+		f.Write32(c.Offset, f.Read32(c.Offset)&^msiEnable)
+	}
+}
+
 const (
 	interruptPinMax  = 4
 	interruptLineMax = 15
 )
 
+// InterruptPin returns the function's interrupt pin, 0 to 3 for INTA to INTD. ok is false
+// when it has none.
+func (f *Function) InterruptPin() (pin uint8, ok bool) {
+	pin = f.Read8(regInterruptPin)
+	return pin - 1, pin >= 1 && pin <= interruptPinMax
+}
+
 // InterruptLine returns the ISA interrupt, 0 to 15, that firmware has routed the
 // function's pin to. ok is false when it has no pin or firmware names none.
 func (f *Function) InterruptLine() (line int, ok bool) {
-	pin, n := f.Read8(regInterruptPin), f.Read8(regInterruptLine)
-	return int(n), pin >= 1 && pin <= interruptPinMax && n <= interruptLineMax
+	n := f.Read8(regInterruptLine)
+	_, ok = f.InterruptPin()
+	return int(n), ok && n <= interruptLineMax
 }

@@ -46,6 +46,19 @@ func TestMSI(t *testing.T) {
 	}
 }
 
+func TestDisableMSI(t *testing.T) {
+	f, s := msiFunction(t, 0xd0, msi64|3<<20|msiEnable)
+	f.DisableMSI()
+	if want := []string{"d0=b00005"}; !slices.Equal(s.writes, want) {
+		t.Errorf("wrote %v, want %v", s.writes, want)
+	}
+	f, s = msiFunction(t, 0xd0, 8)
+	f.DisableMSI()
+	if len(s.writes) != 0 {
+		t.Errorf("wrote %v to a function without it", s.writes)
+	}
+}
+
 func TestMSIRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		off     uint16

@@ -103,6 +103,13 @@ func (m *MSIX) Enable() { m.control(msixEnable) }
 // Disable turns MSI-X off.
 func (m *MSIX) Disable() { m.control(0) }
 
+// DisableMSIX turns MSI-X off, if the function has it.
+func (f *Function) DisableMSIX() {
+	if c, ok := f.Capability(CapMSIX); ok {
+		f.Write32(c.Offset, f.Read32(c.Offset)&^(msixEnable|msixMaskAll))
+	}
+}
+
 // control writes message control; the other half of the word is read-only.
 func (m *MSIX) control(bits uint32) {
 	m.f.Write32(m.cap, m.f.Read32(m.cap)&^(msixEnable|msixMaskAll)|bits)

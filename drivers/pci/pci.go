@@ -3,7 +3,8 @@
 // MSI-X (PCI Local Bus 3.0, chapter 6; PCI Express 3.0, chapter 7).
 //
 // Firmware has assigned bus numbers and base addresses; they are used as they
-// are. What a function reports is not believed: every list is bounded, every
+// are. On a machine whose firmware has not, Assign gives base addresses to the
+// functions of bus 0. What a function reports is not believed: every list is bounded, every
 // offset checked, and nothing panics on hostile configuration space.
 package pci
 
@@ -45,6 +46,7 @@ const (
 	regBAR0         = 0x10
 	regBuses        = 0x18 // bridge: primary, secondary << 8, subordinate << 16
 	regSubsystem    = 0x2c // vendor, device << 16
+	regROM          = 0x30 // of a normal header: base address of the expansion ROM, and its enable bit
 	regCapabilities = 0x34 // offset of the first capability
 
 	regInterruptLine = 0x3c // a byte

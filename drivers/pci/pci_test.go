@@ -487,6 +487,7 @@ func FuzzConfigSpace(f *testing.F) {
 		if len(found) > functionsMax {
 			t.Fatalf("%d functions", len(found))
 		}
+		_ = Assign(found[:min(len(found), 8)], []Window{{Start: 1 << 28, Size: 1 << 28}, {Start: 1 << 39, Size: 1 << 39}})
 		for _, fn := range found[:min(len(found), 8)] {
 			if fn.String() == "" {
 				t.Fatal("no name")

@@ -101,8 +101,17 @@ type Transport interface {
 	// the status may have changed. It must not be called on a transport
 	// that was opened without an interrupt.
 	Wait() (configChanged bool)
+	// Acknowledge takes back an interrupt that has come since Wait, where others share
+	// the line and would hear it until the next Wait. What it says of the configuration
+	// that one reports, without waiting. The goroutine that calls Wait calls it, and looks
+	// at its queues before it waits again.
+	Acknowledge()
 	// Kick makes a Wait, this one or the next, return.
 	Kick()
+
+	// Silence keeps the device off its bus and off its line for good, as far as the bus
+	// can. Wait, Acknowledge and Kick may be called still.
+	Silence()
 }
 
 // QueueAddresses says where the parts of a split queue lie, as the device sees

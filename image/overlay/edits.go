@@ -9,6 +9,14 @@ type edit struct {
 // edits are the changes to files that are otherwise kept. The comment on each
 // says why a machine without an operating system needs it.
 var edits = []edit{
+	// QEMU's translator (TCG) says that REP STOS is fast (ERMS), and does one word at a time, each a
+	// translated block of its own: memory is cleared by vectors there.
+	{"internal/cpu/cpu_x86.go",
+		"\tX86.HasERMS = isSet(ebx7, cpuid_ERMS)\n",
+		"\tX86.HasERMS = isSet(ebx7, cpuid_ERMS)\n" +
+			"\tif _, b, c, d := cpuid(0x40000000, 0); b == 0x54474354 && c == 0x43544743 && d == 0x47435447 { // \"TCGTCGTCGTCG\"\n" +
+			"\t\tX86.HasERMS = false\n\t}\n"},
+
 	// Heap addresses as runtime/goos lays them out: no sign extension, 4 MiB
 	// arenas, and an arena map of two levels so that the first stays small.
 	{"runtime/malloc.go",
@@ -219,6 +227,7 @@ var (
 		"runtime/rt0_linux_amd64.s": "goroot/runtime/rt0_linux_amd64.s.in",
 		"runtime/rt0_linux_arm64.s": "goroot/runtime/rt0_linux_arm64.s.in",
 		"runtime/sluice_kernel.go":  "goroot/runtime/sluice_kernel.go.in",
+		"runtime/first_amd64.s":     "kernel/entry/first_amd64.s", // early in the image
 
 		"crypto/tls/notls.go": "goroot/tls/notls.go.in",
 

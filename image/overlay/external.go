@@ -55,6 +55,23 @@ type rule struct {
 
 const gvisor = "gvisor.dev/gvisor/pkg/"
 
+// lostIsNotInFlight: what RACK has found lost counts as in flight, as only the scoreboard of
+// SACK is asked, which is empty after an outage. It fills the congestion window, so that each
+// time the timer runs out two segments of hundreds are sent again (RFC 8985, section 6.2: a
+// segment that is marked lost is not in flight).
+var lostIsNotInFlight = edit{"snd.go",
+	"\t\t\tif s.ep.scoreboard.IsSACKED(sb) {\n\t\t\t\tcontinue\n\t\t\t}\n\n\t\t\t// SetPipe():\n",
+	"\t\t\tif s.ep.scoreboard.IsSACKED(sb) || s1.lost {\n\t\t\t\tcontinue\n\t\t\t}\n\n\t\t\t// SetPipe():\n"}
+
+// noTrains: slow start ends when round trips become longer, and not by how long the acknowledgements of a
+// round take to come (RFC 9406 has no more of HyStart than that): on a near network a round trip is
+// shorter than those of a few long packets take, and a connection would begin with a window of two of them.
+var noTrains = edit{"cubic.go",
+	"\tif now.Sub(c.LastAck) < ackDelta && // ensures acks are part of the same \"train\"\n" +
+		"\t\tc.LastRTT < effectivelyInfinity {\n\t\tc.LastAck = now\n" +
+		"\t\tif thresh := c.LastRTT / 2; now.Sub(c.RoundStart) > thresh {\n\t\t\tc.s.Ssthresh = c.s.SndCwnd\n\t\t}\n\t}\n",
+	"\tc.LastAck = now\n"}
+
 var rules = map[string]rule{
 	gvisor + "atomicbitops": {
 		omit: []string{"atomicbitops.go"},
@@ -238,6 +255,8 @@ var rules = map[string]rule{
 			{"rack.go",
 				"\t\tpto = s.rtt.TCPRTTState.SRTT * 2\n",
 				"\t\tpto = s.rtt.TCPRTTState.SRTT*2 + 10*time.Millisecond\n"},
+			noTrains,
+			lostIsNotInFlight,
 		},
 	},
 	// Tests of encoding/json and regexp import net, which must not need them.

@@ -15,9 +15,10 @@ import (
 )
 
 var goosFiles = fstest.MapFS{
-	"kernel/goos/goos.go":      {Data: []byte("package goos\n")},
-	"kernel/goos/goos_test.go": {Data: []byte("package goos\n")},
-	"kernel/goos/README":       {Data: []byte("not Go\n")},
+	"kernel/goos/goos.go":        {Data: []byte("package goos\n")},
+	"kernel/goos/goos_test.go":   {Data: []byte("package goos\n")},
+	"kernel/goos/README":         {Data: []byte("not Go\n")},
+	"kernel/entry/first_amd64.s": {Data: []byte("TEXT first(SB),NOSPLIT,$0\n")},
 }
 
 // goroot copies the files that the edits touch into a folder of the test's own.
@@ -81,7 +82,8 @@ func TestWriteMakesAnIndexOfFilesThatExist(t *testing.T) {
 	if err != nil || again != index {
 		t.Errorf("the same input gave %s, then %s (%v)", index, again, err)
 	}
-	other := fstest.MapFS{"kernel/goos/goos.go": {Data: []byte("package goos // changed\n")}}
+	other := maps.Clone(goosFiles)
+	other["kernel/goos/goos.go"] = &fstest.MapFile{Data: []byte("package goos // changed\n")}
 	if changed, err := Write(Source{GOROOT: root, GoVersion: "go1.26.8", Module: other}, cache); err != nil || changed == index {
 		t.Errorf("other input gave the same folder (%v)", err)
 	}

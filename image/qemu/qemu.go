@@ -25,7 +25,8 @@ var Machines = map[string]string{
 // model is how QEMU makes a machine.
 type model struct {
 	line string // value of -M, without the accelerator
-	mmio bool   // virtio devices are memory-mapped, and there is no PCI
+	mmio bool   // virtio devices are memory-mapped, and there is no PCI but with
+	pci  bool
 	arm  bool
 }
 
@@ -37,7 +38,7 @@ var models = map[string]model{
 	// line, as this machine does then.
 	"firecracker":     {line: "microvm", mmio: true},
 	"cloudhypervisor": {line: "q35"},
-	"virt":            {line: "virt", mmio: true, arm: true},
+	"virt":            {line: "virt", mmio: true, pci: true, arm: true},
 }
 
 // options are those of -M behind the accelerator.
@@ -91,6 +92,7 @@ type Config struct {
 	MAC     string   // of the network card; "" lets QEMU choose
 	NoRNG   bool     // leave virtio-rng out
 	IOMMU   bool     // put the devices behind Intel's IOMMU; q35 only
+	PCI     bool     // plug virtio's devices into PCI; virt only, where they are memory-mapped else
 	GDB     bool     // wait for gdb on port 1234 before the first instruction
 	Extra   []string // further arguments
 
@@ -183,6 +185,12 @@ func (c Config) Args() ([]string, error) {
 	if c.IOMMU && c.Machine != "q35" {
 		return nil, fmt.Errorf("machine %s has no IOMMU: q35 does", c.Machine)
 	}
+	if c.PCI && !model.pci {
+		return nil, fmt.Errorf("machine %s gives virtio's devices no choice of a bus: virt does", c.Machine)
+	}
+	if c.PCI {
+		model.mmio = false
+	}
 	processor := "max"
 	if model.arm {
 		processor = "cortex-a72"
@@ -213,7 +221,7 @@ func (c Config) Args() ([]string, error) {
 		cards = append([]Card{{Model: c.Card, Netdev: c.Netdev, MAC: c.MAC}}, cards...)
 	}
 	for n, card := range cards {
-		words, err := card.args(fmt.Sprintf("n%d", n), c.Machine, platform)
+		words, err := card.args(fmt.Sprintf("n%d", n), c.Machine, platform, model)
 		if err != nil {
 			return nil, err
 		}
@@ -239,19 +247,18 @@ func (c Config) Args() ([]string, error) {
 }
 
 // args returns those of a card whose other end has an id.
-func (c Card) args(id, machine, platform string) ([]string, error) {
+func (c Card) args(id, machine, platform string, model model) ([]string, error) {
 	virtio := c.Model == "" || c.Model == CardVirtIO
 	if !virtio && !slices.Contains(Cards, c.Model) {
 		return nil, fmt.Errorf("unknown network card %q: the cards are %s", c.Model, strings.Join(Cards, ", "))
 	}
-	mmio := models[machine].mmio
 	device := "virtio-net-pci,netdev=" + id + ",romfile=,disable-legacy=on" + platform
 	switch {
-	case !virtio && mmio:
-		return nil, fmt.Errorf("machine %s has no PCI for the card %s: q35 and pc do", machine, c.Model)
+	case !virtio && model.mmio && !model.pci:
+		return nil, fmt.Errorf("machine %s has no PCI for the card %s: q35, pc and virt do", machine, c.Model)
 	case !virtio:
 		device = c.Model + ",netdev=" + id + ",romfile="
-	case mmio:
+	case model.mmio:
 		device = "virtio-net-device,netdev=" + id
 	}
 	if c.MAC != "" {

@@ -1,18 +1,20 @@
 // Package acpi reads the ACPI tables that firmware leaves in memory, as far as
 // the kernel needs them: interrupt controllers, timers, PCI configuration
-// space, IOMMUs, virtio-mmio devices, and how to turn the machine off.
+// space and interrupts, IOMMUs, virtio-mmio devices, and how to turn the machine off.
 //
 // The tables are data from outside. Each is checked (signature, length,
 // checksum) before it is read, every offset in it is bounded, and what is odd
 // is left out and listed in Info.Problems. AML is never run: the few names
-// that matter are found by their encoding.
+// that matter are found by their encoding, or by walking the lists of terms.
 //
 // Section numbers are those of the ACPI specification 6.4.
 package acpi
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -47,7 +49,12 @@ type Info struct {
 	DMAR    *DMAR
 	HPET    *HPET
 	VirtIO  []VirtIO   // virtio-mmio devices
+	Routes  []PCIRoute // interrupts of PCI in segment 0
+	Buses   []PCIBus   // that have routes of their own
 	SoftOff *SleepType // what the package \_S5_ says
+
+	// RoutesLost says that some bus has routes of its own that are in none of those lists.
+	RoutesLost bool
 
 	// Problems tells what was left out, a line each.
 	Problems []string
@@ -63,6 +70,7 @@ type parser struct {
 	seen    map[uint64]bool
 	ssdts   [][]byte // in the root table's order, until the DSDT is read
 	devices int      // virtio-mmio devices met in AML, good or bad
+	routes  int      // routes of PCI met in AML, good or bad
 }
 
 // Parse reads the tables. rsdp is where the boot loader says that the root
@@ -93,14 +101,21 @@ func Parse(rsdp uint64, memory Memory) *Info {
 			p.parse(p.load(phys, ""))
 		}
 	}
+	var aml [][]byte
 	if p.FADT == nil {
 		p.problem("there is no FADT")
 	} else if p.FADT.DSDT != 0 {
-		p.parseAML(p.load(p.FADT.DSDT, "DSDT"))
+		if dsdt := p.load(p.FADT.DSDT, "DSDT"); dsdt != nil {
+			aml = append(aml, dsdt)
+		}
 	}
 	// An SSDT adds to the DSDT; of a name in both the DSDT's counts (5.2.11.2).
-	for _, ssdt := range p.ssdts {
-		p.parseAML(ssdt)
+	aml = append(aml, p.ssdts...)
+	for _, table := range aml {
+		p.parseAML(table)
+	}
+	if slices.ContainsFunc(aml, func(table []byte) bool { return bytes.Contains(table, []byte("_PRT")) }) {
+		p.parseRoutes(aml)
 	}
 	return p.Info
 }

@@ -50,11 +50,8 @@ var (
 	softOffRootName = []byte("\x08\\_S5_")
 )
 
-// parseAML searches a DSDT or SSDT; nil is ignored.
+// parseAML searches a DSDT or SSDT.
 func (p *parser) parseAML(table []byte) {
-	if table == nil {
-		return
-	}
 	aml := table[headerSize:]
 	if p.SoftOff == nil {
 		p.SoftOff = findSoftOff(aml)

@@ -75,6 +75,14 @@ func bounded(t *testing.T, info *Info) {
 			t.Errorf("PCI segment %+v", s)
 		}
 	}
+	if len(info.Routes) > routesMax || len(info.Buses) > busesMax {
+		t.Errorf("%d routes of %d buses", len(info.Routes), len(info.Buses))
+	}
+	for _, r := range info.Routes {
+		if r.Device > deviceMax || r.Pin >= pinsMax || r.GSI >= gsiMax || len(r.Behind) > bridgesMax {
+			t.Errorf("route %+v", r)
+		}
+	}
 	for _, v := range info.VirtIO {
 		if v.Address == 0 || v.Size == 0 {
 			t.Errorf("device %+v", v)

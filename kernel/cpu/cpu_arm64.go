@@ -40,6 +40,14 @@ func SetTimer(counts uint32)
 func HypervisorCall(function, a, b, c uint64) uint64
 func SecureCall(function, a, b, c uint64) uint64
 
+// Affinity reads which processor this is: MPIDR_EL1.
+func Affinity() uint64
+
+// StartInterruptInterface turns on the system registers of the interrupt controller (GIC
+// architecture 3.0, 12.2), and with them the interrupts of group 1. It reports false when a
+// more privileged level does not let it.
+func StartInterruptInterface() bool
+
 // DisableInterrupts masks interrupts and returns the mask as it was, for Restore.
 func DisableInterrupts() (flags uint64)
 

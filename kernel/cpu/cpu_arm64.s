@@ -99,6 +99,31 @@ TEXT ·SecureCall(SB),NOSPLIT,$0-40
 	MOVD	R0, ret+32(FP)
 	RET
 
+TEXT ·Affinity(SB),NOSPLIT,$0-8
+	MRS	MPIDR_EL1, R0
+	MOVD	R0, ret+0(FP)
+	RET
+
+// Priorities of all levels come through, none pre-empts another, the end of an interrupt
+// is one write, and group 1 is on.
+TEXT ·StartInterruptInterface(SB),NOSPLIT,$0-1
+	MRS	ICC_SRE_EL1, R0
+	ORR	$1, R0
+	MSR	R0, ICC_SRE_EL1
+	ISB	$15
+	MRS	ICC_SRE_EL1, R0
+	AND	$1, R0
+	MOVB	R0, ret+0(FP)
+	CBZ	R0, off
+	MOVD	$0xff, R0
+	MSR	R0, ICC_PMR_EL1
+	MSR	ZR, ICC_CTLR_EL1
+	MOVD	$1, R0
+	MSR	R0, ICC_IGRPEN1_EL1
+	ISB	$15
+off:
+	RET
+
 TEXT ·DisableInterrupts(SB),NOSPLIT,$0-8
 	MRS	DAIF, R0
 	MSR	$2, DAIFSet

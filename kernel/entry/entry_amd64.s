@@ -11,27 +11,16 @@
 // `LEAL sym(SB), R` yields the distance from its own end to sym, to which the
 // program counter is added.
 
-// The image begins with the page that holds its ELF header. The end of that
-// page is free and is the only stack until the real one is there.
-#define SCRATCH_STACK 0x200f80
-
-// What firmware may use at the end of memory, in bytes: for SeaBIOS, 192 KiB are
-// enough.
-#define FIRMWARE 0x100000
-
 #define BOOT_TABLES 6	// PML4, PDPT and four page directories: 4 GiB
 
-// getpc returns its own return address in AX.
-TEXT getpc<>(SB),NOSPLIT|NOFRAME,$0
-	MOVL	(SP), AX
-	RET
-
-// cpuinit is entered by a jump, on no stack, and does not return. BX is kept.
+// cpuinit is where the TamaGo distribution's entry point jumps to; ours jumps to
+// first (first_amd64.s) itself.
 TEXT cpuinit(SB),NOSPLIT|NOFRAME,$0
-	CLI
-	CLD
-	MOVL	$SCRATCH_STACK, SP
+	JMP	first(SB)
 
+// second is entered by a jump from first, which has set the stack, and does not
+// return. BX is kept.
+TEXT second(SB),NOSPLIT|NOFRAME,$0
 	// The firmware may have left the 8259s' timer interrupt on, at a vector
 	// that means "double fault" to us. Mask both.
 	MOVL	$0xff, AX
@@ -47,49 +36,16 @@ TEXT cpuinit(SB),NOSPLIT|NOFRAME,$0
 	MOVL	SI, BX
 	ANDL	$0x20100000, DX
 	CMPL	DX, $0x20100000
-	JEQ	fit
-	CALL	getpc<>(SB)
+	JEQ	tables
+	CALL	getpc(SB)
 	LEAL	·unfit(SB), SI
 	LEAL	6(AX)(SI*1), SI
-say:
-	MOVL	$0x3f8, DX
-letter:
-	MOVB	(SI), AX
-	TESTB	AX, AX
-	JEQ	leave
-	OUTB
-	ADDL	$1, SI
-	JMP	letter
-leave:
-	MOVL	$49, AX			// exitCannotStart, to isa-debug-exit
-	MOVL	$0xf4, DX
-	OUTB
-	HLT
-	JMP	leave
-fit:
-	// The image must lie in memory to its last word, and something behind it:
-	// firmware uses the end of memory, and what it left in our data would not
-	// be zero. The image's beginning lies there, or this would not run; so
-	// the text for it does too.
-	CALL	getpc<>(SB)
-	LEAL	runtime·end(SB), DI
-	LEAL	6(AX)(DI*1), DI
-	ANDL	$~3, DI
-	ADDL	$FIRMWARE, DI
-	MOVL	-4(DI), DX		// an archive of domains may lie there
-	MOVL	$0x736c7569, -4(DI)
-	CMPL	-4(DI), $0x736c7569
-	MOVL	DX, -4(DI)
-	JEQ	loaded
-	CALL	getpc<>(SB)
-	LEAL	small<>(SB), SI
-	LEAL	6(AX)(SI*1), SI
-	JMP	say
-loaded:
+	JMP	refuse(SB)
+tables:
 	// Page tables: the first 4 GiB at their own addresses and again in the
 	// direct map, by 2 MiB pages. They serve until Hwinit0 has built the real
 	// ones. DI = PML4, page aligned.
-	CALL	getpc<>(SB)
+	CALL	getpc(SB)
 	LEAL	·bootTables(SB), DI
 	LEAL	6(AX)(DI*1), DI
 	ADDL	$4095, DI
@@ -131,23 +87,16 @@ directory:
 	ORL	$0x80010023, AX		// PG, WP, NE, MP, PE
 	MOVL	AX, CR0
 
-	CALL	getpc<>(SB)
+	CALL	getpc(SB)
 	LEAL	·bootGDTR(SB), CX
 	LEAL	6(AX)(CX*1), CX
 	LGDT	(CX)
-	CALL	getpc<>(SB)
+	CALL	getpc(SB)
 	LEAL	·start64(SB), CX
 	LEAL	6(AX)(CX*1), CX
 	PUSHQ	$0x08
 	PUSHQ	CX
 	RETFQ				// in 32-bit mode: DEC EAX; RETF
-
-// small is a text, as bytes: "sluice: cannot start: too little memory: the image does not fit, Sluice needs 64 MiB\r\n".
-TEXT small<>(SB),NOSPLIT|NOFRAME,$0
-	LONG $0x69756c73; LONG $0x203a6563; LONG $0x6e6e6163; LONG $0x7320746f; LONG $0x74726174; LONG $0x6f74203a
-	LONG $0x696c206f; LONG $0x656c7474; LONG $0x6d656d20; LONG $0x3a79726f; LONG $0x65687420; LONG $0x616d6920
-	LONG $0x64206567; LONG $0x2073656f; LONG $0x20746f6e; LONG $0x2c746966; LONG $0x756c5320; LONG $0x20656369
-	LONG $0x6465656e; LONG $0x34362073; LONG $0x42694d20; LONG $0x00000a0d
 
 // start64 is the first code in 64-bit mode. BX = start info.
 TEXT ·start64(SB),NOSPLIT|NOFRAME,$0

@@ -32,6 +32,18 @@ TEXT cpuinit(SB),NOSPLIT|NOFRAME,$0
 	WORD	$0xd51ce07f		// MSR CNTVOFF_EL2, XZR
 	MOVD	$0x33ff, R0
 	WORD	$0xd51c1140		// MSR CPTR_EL2, X0
+	MRS	ID_AA64PFR0_EL1, R0	// the system registers of a GIC of version 3, if there
+	LSR	$24, R0
+	AND	$0xf, R0
+	CBZ	R0, version2
+	WORD	$0xd53cc9a0		// MRS X0, ICC_SRE_EL2
+	ORR	$9, R0			// SRE, and EL1 may have its own
+	WORD	$0xd51cc9a0		// MSR ICC_SRE_EL2, X0
+	ISB	$15
+	WORD	$0xd53cc9a0		// not if EL3 forbids it
+	TBZ	$0, R0, version2
+	WORD	$0xd51ccb1f		// MSR ICH_HCR_EL2, XZR
+version2:
 	MOVD	$0x30d00800, R0
 	MSR	R0, SCTLR_EL1
 	MOVD	$0x3c5, R0		// EL1, all masked

@@ -40,6 +40,12 @@ const (
 // memory; others have an eighth of what is free.
 const stackMost = 64 << 20
 
+// Why startInterrupts cannot, on every processor.
+const (
+	noStacks     = "too little memory for the kernel's stacks"
+	noController = "the interrupt controller's registers cannot be mapped"
+)
+
 // hwinit0 finds the memory, takes over the page tables and the vectors.
 //
 //go:linkname hwinit0 runtime/goos.Hwinit0
@@ -61,11 +67,11 @@ func hwinit0() {
 	}
 	if shown {
 		// What shows now is in vm's tables, or nowhere.
-		at, _ := vm.MapScreen(Info.Screen.Base, screen.Bytes(Info.Screen))
+		at, _ := vm.MapEarly(Info.Screen.Base, screen.Bytes(Info.Screen))
 		console.Screen.Move(at)
 	}
-	if !startInterrupts() {
-		die("too little memory for the kernel's stacks")
+	if problem := startInterrupts(); problem != "" {
+		die(problem)
 	}
 	startClock()
 

@@ -28,8 +28,8 @@ func readBoot() bootinfo.Problem {
 }
 
 // startInterrupts makes the stacks of vectors, turns the local APIC on and loads the
-// vectors. It reports false when there is no memory.
-func startInterrupts() bool {
+// vectors. It returns why it cannot, or nothing.
+func startInterrupts() (problem string) {
 	var s trap.Stacks
 	ok := true
 	for _, stack := range [...]struct {
@@ -42,11 +42,14 @@ func startInterrupts() bool {
 		top, mapped := vm.NewStack(stack.pages)
 		*stack.top, ok = top, ok && mapped
 	}
-	if !ok || !irq.InitLocal() {
-		return false
+	if !ok {
+		return noStacks
+	}
+	if !irq.InitLocal() {
+		return noController
 	}
 	trap.Init(s)
-	return true
+	return ""
 }
 
 // startClock finds out how fast the counter is.

@@ -30,6 +30,8 @@ type Machine struct {
 	UART                      uint64
 	UARTInterrupt             fdt.Interrupt
 	distributor, interruptCPU uint64
+	// For each processor version 3 of the interrupt controller has a redistributor.
+	redistributors, redistributorsSize uint64
 }
 
 // Found is the machine.
@@ -67,27 +69,38 @@ func (m *Machine) look(tree *fdt.Tree) {
 		case n.Has("compatible", "arm,cortex-a15-gic"), n.Has("compatible", "arm,gic-400"):
 			m.distributor, _, _ = n.Reg(0)
 			m.interruptCPU, _, _ = n.Reg(1)
+		case n.Has("compatible", "arm,gic-v3"):
+			m.distributor, _, _ = n.Reg(0)
+			m.redistributors, m.redistributorsSize, _ = n.Reg(1)
 		}
 	}
 }
 
 // startInterrupts moves the console, makes the stack of exceptions, turns the interrupt
-// controller on and loads the vectors. It reports false when there is no memory.
-func startInterrupts() bool {
+// controller on and loads the vectors. It returns why it cannot, or nothing.
+func startInterrupts() (problem string) {
 	// Its registers are where vm.Init has left them: nowhere.
 	if !vm.MapFixed(layout.UART, Found.UART) {
 		cpu.Halt()
 	}
 	console.Move(layout.UART + uintptr(Found.UART%layout.PageSize))
-	if Found.distributor == 0 || Found.interruptCPU == 0 {
-		die("the device tree names no interrupt controller of version 2: give QEMU -M virt,gic-version=2")
-	}
 	top, ok := vm.NewStack(exceptionStack)
-	if !ok || !irq.InitLocal(Found.distributor, Found.interruptCPU) {
-		return false
+	switch {
+	case !ok:
+		problem = noStacks
+	case Found.distributor != 0 && Found.redistributors != 0:
+		problem = irq.InitLocal3(Found.distributor, Found.redistributors, Found.redistributorsSize)
+	case Found.distributor != 0 && Found.interruptCPU != 0:
+		if !irq.InitLocal(Found.distributor, Found.interruptCPU) {
+			problem = noController
+		}
+	default:
+		problem = "the device tree names no interrupt controller of version 2 or 3: give QEMU -M virt,gic-version=2"
 	}
-	trap.Init(trap.Stacks{Exception: top})
-	return true
+	if problem == "" {
+		trap.Init(trap.Stacks{Exception: top})
+	}
+	return problem
 }
 
 func startClock() { clock.Init() }

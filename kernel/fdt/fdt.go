@@ -258,19 +258,27 @@ type Interrupt struct {
 	Edge   bool
 }
 
+// interruptCells is how many words name an interrupt.
+const interruptCells = 3
+
 // Interrupt returns the one of index i that the node names, for controllers that take
 // three words (arm,gic).
 func (n *Node) Interrupt(i int) (in Interrupt, ok bool) {
-	const (
-		words, shared, private = 3, 0, 1
-		sharedFirst            = 32
-		privateFirst           = 16
-	)
+	const step = 4 * interruptCells
 	b, _ := n.Property("interrupts")
-	if i < 0 || i >= len(b)/(4*words) {
+	if i < 0 || i >= len(b)/step {
 		return in, false
 	}
-	b = b[4*words*i:]
+	return interrupt(b[step*i : step*(i+1)])
+}
+
+// interrupt reads three words.
+func interrupt(b []byte) (in Interrupt, ok bool) {
+	const (
+		shared, private = 0, 1
+		sharedFirst     = 32
+		privateFirst    = 16
+	)
 	kind, number, flags := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
 	if number >= 1020 {
 		return in, false

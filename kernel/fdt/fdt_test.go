@@ -106,6 +106,15 @@ func TestNothingIsAllocated(t *testing.T) {
 	}
 }
 
+// TestWhole asks for all of QEMU's trees, which the fuzzer does not begin with.
+func TestWhole(t *testing.T) {
+	for name, b := range map[string][]byte{"GICv2": virt(t), "GICv3": virt3(t)} {
+		if n := all(b); n != 56 {
+			t.Errorf("%s: %d nodes, want 56", name, n)
+		}
+	}
+}
+
 // all asks for everything.
 func all(b []byte) (nodes int) {
 	tree, ok := Open(b)
@@ -117,6 +126,7 @@ func all(b []byte) (nodes int) {
 			break
 		}
 	}
+	maps := 0
 	for n, ok := tree.Root(); ok; n, ok = n.Next() {
 		nodes++
 		n.Reg(0)
@@ -125,14 +135,45 @@ func all(b []byte) (nodes int) {
 		n.Has("compatible", "arm,pl011")
 		n.Enabled()
 		n.Uint32("phandle")
+		n.Range(1)
+		if _, has := n.Property("interrupt-map"); has && maps < 4 {
+			maps++ // each looks through the tree
+			n.Pin(0x800, 1)
+		}
 	}
 	return nodes
 }
 
-// FuzzTree: any bytes end, and are read within.
+// treeOf makes a tree of a structure, with the names that QEMU's has.
+func treeOf(structure, names []byte) []byte {
+	n, end := uint32(HeaderSize+len(structure)), uint32(HeaderSize+len(structure)+len(names))
+	head := make([]byte, HeaderSize)
+	for at, v := range []uint32{magic, end, HeaderSize, n, HeaderSize, 17, 16, 0, end - n, n - HeaderSize} {
+		binary.BigEndian.PutUint32(head[4*at:], v)
+	}
+	return slices.Concat(head, structure, names)
+}
+
+// FuzzTree: any bytes end, and are read within. They are a tree, or the structure of one. They
+// are few, as the time in which a find is made smaller grows with the square of them, and
+// nothing else is tried meanwhile.
 func FuzzTree(f *testing.F) {
-	f.Add(virt(f))
+	const most = 640
+	whole := virt(f)
+	structure := whole[binary.BigEndian.Uint32(whole[8:]):]
+	names := whole[binary.BigEndian.Uint32(whole[12:]):]
+	f.Add(newPCI().tree())
+	// The root and psci, memory, fw-cfg, virtio, and the interrupt controller.
+	for _, part := range [][2]int{{0, 264}, {264, 336}, {484, 580}, {580, 696}, {6008, 6304}} {
+		f.Add(bytes.Clone(structure[part[0]:part[1]]))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > most {
+			return
+		}
+		if Size(b) == 0 {
+			b = treeOf(b, names)
+		}
 		if n := all(b); n > len(b) {
 			t.Errorf("%d nodes in %d bytes", n, len(b))
 		}

@@ -27,6 +27,8 @@ type chunks struct {
 	next  []int32 // of the same packet, or of the free ones; -1: the last
 	free  int32
 	left  int
+	// timed is how many are of packets that came with a time to wait for, or behind one.
+	timed int
 	body  [chunksLargest][]byte
 }
 
@@ -41,9 +43,12 @@ type domainPacket struct {
 	payload, mss  int32
 	ip, transport uint8
 	sum, fragment bool
-	sumOffset     uint8
-	etherType     uint16
-	mac           macAddr
+	// timed: it came with a time to wait for, or behind one.
+	timed     bool
+	sumOffset uint8
+	etherType uint16
+	mac       macAddr
+	report    int32 // see follow; 0: none is asked for
 	progress
 }
 
@@ -79,18 +84,35 @@ func need(o *netif.Outgoing, part int) int {
 	return n
 }
 
+// mayWait says that a packet which takes n chunks may wait for a time. It keeps them for as long,
+// whatever the ring could take: such packets have an eighth of the memory for each channel, and a
+// quarter for all, which leaves a packet in any parts its room when nothing else waits.
+func (c *chunks) mayWait(n int, b *netif.Backlog) bool {
+	return c.timed+n <= c.count/4 && (b == nil || b.Timed+n <= c.count/8)
+}
+
+// inTurn is how many chunks a channel has of packets that came with no time to wait for: they are gone when
+// nothing waits for its turn.
+func inTurn(b *netif.Backlog) int {
+	if b == nil {
+		return 0
+	}
+	return b.Held - b.Timed
+}
+
 // admits says whether a packet that takes n chunks may be kept. A channel that has packets
 // here already may have as much as it leaves free, and leaves room for the longest one in one
 // piece: the next channel that has nothing here is served, whatever others do (see unparted).
+// What came with a time has bounds of its own, see mayWait.
 func (c *chunks) admits(n int, b *netif.Backlog) bool {
 	c.open()
 	switch {
 	case n > c.left:
 		return false
-	case b == nil || b.Held == 0:
+	case inTurn(b) == 0:
 		return true
 	}
-	return c.left-n >= chunksLargest && b.Held+n <= c.left-n
+	return c.left-n >= chunksLargest && inTurn(b)+n <= c.left-n
 }
 
 // unparted says that a packet which takes n chunks in parts is kept in one piece, which takes
@@ -98,12 +120,12 @@ func (c *chunks) admits(n int, b *netif.Backlog) bool {
 // another such one. A channel that has packets here waits until there is room for the parts.
 func (c *chunks) unparted(n int, b *netif.Backlog) bool {
 	c.open()
-	return (b == nil || b.Held == 0) && c.left-n < chunksLargest
+	return inTurn(b) == 0 && c.left-n < chunksLargest
 }
 
 // tight says that with n chunks more a channel has more than half of what it may have.
 func (c *chunks) tight(n int, b *netif.Backlog) bool {
-	return b != nil && 4*(b.Held+n) > c.left+b.Held
+	return b != nil && 4*(inTurn(b)+n) > c.left+inTurn(b)
 }
 
 // take copies n bytes of a packet's payload behind its headers, which have so many chunks. It
@@ -139,10 +161,7 @@ func (c *chunks) take(d *domainPacket, head []byte, body *bodyReader, n int) {
 	}
 	c.next[last] = -1
 	c.free = at
-	c.left -= int(d.count)
-	if d.backlog != nil {
-		d.backlog.Held += int(d.count)
-	}
+	c.account(d, int(d.count))
 }
 
 // head is a packet's headers.
@@ -176,8 +195,19 @@ func (c *chunks) put(d *domainPacket) {
 	}
 	c.next[last] = c.free
 	c.free = d.first
-	c.left += int(d.count)
+	c.account(d, -int(d.count))
+}
+
+// account notes that a packet has n chunks more.
+func (c *chunks) account(d *domainPacket, n int) {
+	timed := 0
+	if d.timed {
+		timed = n
+	}
+	c.left -= n
+	c.timed += timed
 	if d.backlog != nil {
-		d.backlog.Held -= int(d.count)
+		d.backlog.Held += n
+		d.backlog.Timed += timed
 	}
 }

@@ -516,6 +516,7 @@ func TestLongPacketsAreParted(t *testing.T) {
 		if tt.rate > 0 { // the card has been seen at work
 			l := &b.l.tx.limit
 			l.Sent(1 << 20)
+			l.Told(b.now)
 			for l.InFlight() > 0 {
 				b.now += time.Millisecond
 				l.Completed(b.now, tt.rate.Bytes(time.Millisecond))

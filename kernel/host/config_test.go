@@ -188,7 +188,11 @@ func TestDHCPSaysWhenItIsDone(t *testing.T) {
 
 func TestDHCPRenews(t *testing.T) {
 	s, d, clock := newDHCP(t)
-	until(t, "address", func() bool { return s.hasAddress("192.0.2.77/24") })
+	// The route is given after the client has set its timer.
+	gateway := toAddress(netip.MustParseAddr("192.0.2.1"))
+	until(t, "the route by the gateway", func() bool {
+		return slices.ContainsFunc(s.net.GetRouteTable(), func(r tcpip.Route) bool { return r.Gateway == gateway })
+	})
 	clock.Advance(30 * time.Minute)
 	until(t, "renewal by unicast", func() bool {
 		d.mu.Lock()

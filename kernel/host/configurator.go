@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -19,6 +20,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/kernel/host/dhcp"
+	"github.com/sluice-os/sluice/nexus/aqm"
 )
 
 // dhcpBacklog is how many DHCP datagrams wait for the configurator.
@@ -34,6 +36,7 @@ type configurator struct {
 	serverMAC macAddr
 
 	wake     chan struct{} // something below, or in router, has changed
+	rate     atomic.Uint64 // of the link, as rateChanged has it
 	lines    linkLines     // only run's goroutine uses it
 	expired  chan struct{} // the DHCP client's timeout is due
 	messages chan dhcpDatagram
@@ -83,6 +86,12 @@ func (c *configurator) linkChanged(up bool) {
 	c.up = up
 	c.mu.Unlock()
 	c.s.counters.inc(linkChanges)
+	c.notify()
+}
+
+// rateChanged is called by the poller.
+func (c *configurator) rateChanged(rate aqm.Rate) {
+	c.rate.Store(uint64(rate))
 	c.notify()
 }
 

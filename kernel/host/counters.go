@@ -43,8 +43,10 @@ const (
 	txFragmented
 	txChecksumSoftware
 	txQueued
+	txUntimed
 	txDropQueueFull
 	txDropDelay
+	txDropExpired
 	txDropLinkDown
 	txDropMalformed
 	txDropNoBuffer
@@ -98,8 +100,10 @@ var counterNames = [counterCount]string{
 	txFragmented:        "host_tx_fragmented",
 	txChecksumSoftware:  "host_tx_checksum_software",
 	txQueued:            "host_tx_queued",
+	txUntimed:           "host_tx_untimed",
 	txDropQueueFull:     "host_tx_drop_queue_full",
 	txDropDelay:         "host_tx_drop_delay",
+	txDropExpired:       "host_tx_drop_expired",
 	txDropLinkDown:      "host_tx_drop_link_down",
 	txDropMalformed:     "host_tx_drop_malformed",
 	txDropNoBuffer:      "host_tx_drop_no_buffer",

@@ -21,11 +21,13 @@ type Facts struct {
 	// Tentative is the link-local address that is looked for on the link and not used yet, and
 	// Duplicate one that another host has; zero: none.
 	Tentative, Duplicate netip.Addr
+	// Rate is what the link carries, in bits a second: see abi.Net. 0: not known.
+	Rate uint64
 }
 
 // Equal says that two snapshots tell the same.
 func (f *Facts) Equal(g *Facts) bool {
-	return f.Up == g.Up && f.MTU == g.MTU && f.MAC == g.MAC && f.Gateway == g.Gateway && f.Tentative == g.Tentative && f.Duplicate == g.Duplicate &&
+	return f.Up == g.Up && f.MTU == g.MTU && f.MAC == g.MAC && f.Gateway == g.Gateway && f.Tentative == g.Tentative && f.Duplicate == g.Duplicate && f.Rate == g.Rate &&
 		slices.Equal(f.Addresses, g.Addresses) && slices.Equal(f.DNS, g.DNS)
 }
 
@@ -46,7 +48,7 @@ func (c *configurator) tell(routes []route) {
 	c.mu.Lock()
 	up := c.inUse
 	c.mu.Unlock()
-	facts := &Facts{Up: up, MTU: int(c.s.link.MTU()), MAC: c.s.link.mac, DNS: c.dns()}
+	facts := &Facts{Up: up, MTU: int(c.s.link.MTU()), MAC: c.s.link.mac, DNS: c.dns(), Rate: c.rate.Load()}
 	if info, ok := c.s.net.SingleNICInfo(cardID); ok {
 		for _, a := range info.ProtocolAddresses { // without tentative ones
 			facts.Addresses = append(facts.Addresses, fromPrefix(a.AddressWithPrefix))

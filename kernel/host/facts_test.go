@@ -3,9 +3,12 @@ package host
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sluice-os/sluice/kernel/options"
+	"github.com/sluice-os/sluice/nexus/aqm"
 )
 
 // told keeps what a stack has said of itself.
@@ -74,11 +77,69 @@ func TestFactsOfAddresses(t *testing.T) {
 			return f.Up && f.Duplicate == own && !f.Tentative.IsValid() && len(f.Addresses) == 0
 		})
 	})
-	if !b.has(false, looked) {
-		t.Error("it was not looked for before")
+	// That it was tentative is told only if it was for long enough: who has it answers at once.
+	if b.has(false, holds) {
+		t.Error("it was in use")
 	}
 	pb.setLink(false)
 	until(t, "no link", func() bool {
 		return b.has(true, func(f *Facts) bool { return !f.Up && !f.Duplicate.IsValid() && !f.Tentative.IsValid() })
 	})
+}
+
+// TestFactsOfTheRate (ifadv, netifdirectifadv): who follows is told what the link carries: what its ends have agreed on, or
+// less if the card was seen to do less, once that has been so for a while.
+func TestFactsOfTheRate(t *testing.T) {
+	near, _ := newCable(noOffloads, noOffloads)
+	near.rate = uint64(aqm.Gigabit)
+	s, err := New(near, Config{Log: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.link.rate(0) != aqm.Gigabit || s.link.rate(10*aqm.Megabit) != 10*aqm.Megabit || s.link.rate(10*aqm.Gigabit) != aqm.Gigabit {
+		t.Error("it is not the less of the two")
+	}
+	var a told
+	s.Follow(a.follow)
+	var now atomic.Int64
+	s.link.tx.now = func() time.Duration { return time.Duration(now.Load()) }
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	until(t, "the rate", func() bool {
+		now.Add(int64(100 * time.Millisecond))
+		near.Kick()
+		return a.has(true, func(f *Facts) bool { return f.Rate == uint64(aqm.Gigabit) })
+	})
+	if time.Duration(now.Load()) < time.Second {
+		t.Errorf("it was told at %v", time.Duration(now.Load()))
+	}
+}
+
+// TestRateOfAnotherLink: what the card was seen to do on one link says nothing of the next.
+func TestRateOfAnotherLink(t *testing.T) {
+	p := newPair(t, noOffloads, noOffloads)
+	tx := p.a.link.tx
+	rate := func() aqm.Rate {
+		tx.mu.Lock()
+		defer tx.mu.Unlock()
+		return tx.limit.Rate()
+	}
+	tx.mu.Lock()
+	now := tx.now()
+	tx.limit.Sent(100_000)
+	for range 100 {
+		tx.limit.Told(now)
+		now += time.Millisecond
+		tx.limit.Completed(now, 1000)
+	}
+	tx.mu.Unlock()
+	if rate() == 0 {
+		t.Fatal("the rate is not known")
+	}
+	p.pa.setLink(false)
+	until(t, "link down", func() bool { return !p.a.LinkUp() })
+	p.pa.setLink(true)
+	until(t, "another link", func() bool { return p.a.LinkUp() && rate() == 0 })
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"encoding/binary"
+	"math/rand"
 	"net/netip"
 	"testing"
 
@@ -386,5 +387,27 @@ func TestReceivePathAllocations(t *testing.T) {
 		drainPort(far, batch)
 	}); n != 0 {
 		t.Errorf("%v allocations in a turn of echoed and dropped frames", n)
+	}
+}
+
+// TestHeaderSum: sums are those of RFC 1071, at the ends of what 16 bits hold too.
+func TestHeaderSum(t *testing.T) {
+	random := rand.New(rand.NewSource(1))
+	for n := 20; n <= 60; n += 4 {
+		for i := range 1000 {
+			h := make([]byte, n)
+			switch {
+			case i > 2:
+				random.Read(h)
+			case i > 0:
+				for j := range h {
+					h[j] = 0xff
+				}
+				h[0] -= byte(i - 1)
+			}
+			if got, want := headerSum(h), checksum.Checksum(h, 0); got != want {
+				t.Fatalf("% x: %#x, want %#x", h, got, want)
+			}
+		}
 	}
 }

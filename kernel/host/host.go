@@ -63,8 +63,10 @@ type Config struct {
 	// MemoryBudget is how many bytes the stack may hold for its peers, from
 	// MemoryBudgetMin (the default) to MemoryBudgetMax.
 	MemoryBudget int
-	// Clock gives time and timers; the machine's.
+	// Clock gives time and timers; the machine's. Now is the same time with less work, from
+	// anywhere on: the path of packets asks it. Default: what Clock says.
 	Clock tcpip.Clock
+	Now   func() time.Duration
 	// Rand is a cryptographic random source; crypto/rand.
 	Rand io.Reader
 	// Log takes the events of the stack; slog.Default().
@@ -87,7 +89,7 @@ type Stack struct {
 	cfg      Config
 	log      *slog.Logger
 	clock    tcpip.Clock
-	started  tcpip.MonotonicTime
+	now      func() time.Duration // since New
 	lim      limits
 	counters counters
 
@@ -129,6 +131,9 @@ func New(dev nic.Device, cfg Config) (*Stack, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = tcpip.NewStdClock()
 	}
+	if cfg.Now == nil {
+		cfg.Now = func() time.Duration { return cfg.Clock.NowMonotonic().Sub(tcpip.MonotonicTime{}) }
+	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
@@ -153,13 +158,13 @@ func New(dev nic.Device, cfg Config) (*Stack, error) {
 		cfg:     cfg,
 		log:     cfg.Log,
 		clock:   cfg.Clock,
-		started: cfg.Clock.NowMonotonic(),
+		now:     sinceStart(cfg.Now),
 		lim:     limitsFor(cfg.MemoryBudget),
 		lookups: make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.link = newLink(dev, s.lim, &s.counters, cfg.Clock)
+	s.link = newLink(dev, s.lim, &s.counters, cfg.Clock, s.now)
 	s.config = newConfigurator(s, seed)
 	s.net = stack.New(stack.Options{
 		NetworkProtocols: []stack.NetworkProtocolFactory{
@@ -206,11 +211,14 @@ func (s *lockedSource) Seed(seed int64) {
 func (s *Stack) setUp() error {
 	sack := tcpip.TCPSACKEnabled(true)
 	moderate := tcpip.TCPModerateReceiveBufferOption(true)
-	cubic := tcpip.CongestionControlOption("cubic")
+	// CUBIC as gVisor has it ends slow start when the acknowledgements of a round take longer than half
+	// a round trip to come. On a near network those of a few long packets do, and from there it takes a
+	// second to come to what the link carries.
+	reno := tcpip.CongestionControlOption("reno")
 	wait := tcpip.TCPTimeWaitTimeoutOption(timeWait)
 	linger := tcpip.TCPLingerTimeoutOption(timeWait) // FIN-WAIT-2
 	for _, o := range []tcpip.SettableTransportProtocolOption{
-		&sack, &moderate, &cubic, &wait, &linger,
+		&sack, &moderate, &reno, &wait, &linger,
 		&tcpip.TCPReceiveBufferSizeRangeOption{Min: bufferMin, Default: s.lim.receiveFirst, Max: s.lim.receiveMax},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: bufferMin, Default: s.lim.sendMax, Max: s.lim.sendMax},
 	} {
@@ -240,7 +248,7 @@ func (s *Stack) setUp() error {
 func (s *Stack) Start() error {
 	err := errors.New("host: started twice")
 	s.once.Do(func() {
-		s.link.onLinkChange = s.config.linkChanged
+		s.link.onLinkChange, s.link.onRate = s.config.linkChanged, s.config.rateChanged
 		s.link.onDHCP = s.config.dhcpArrived
 		if err = s.serve(); err != nil {
 			return
@@ -272,9 +280,6 @@ func (s *Stack) Close() {
 		s.link.tx.discard()
 	})
 }
-
-// now is the time since New.
-func (s *Stack) now() time.Duration { return s.clock.NowMonotonic().Sub(s.started) }
 
 func formatMAC(b []byte) string {
 	if len(b) != header.EthernetAddressSize {

@@ -28,21 +28,32 @@ const (
 	// One with more ends its connection: it would keep them while it waits for
 	// a slow client.
 	httpFieldsMax = 64
-	httpHeaders   = 5 * time.Second
 	httpIdle      = 15 * time.Second
-	// httpStall is how long one block of a transfer may take.
-	httpStall = 30 * time.Second
 	// bytesMax bounds /bytes.
 	bytesMax = 1 << 40
+)
+
+// Variables, as a test that has others wait for it gives them longer.
+var (
+	httpHeaders = 5 * time.Second
+	// httpStall is how long one block of a transfer may take.
+	httpStall = 30 * time.Second
 )
 
 // patternPeriod is a prime, so that blocks of 2^k bytes that are lost, doubled
 // or out of order change the stream.
 const patternPeriod = 65521
 
-var pattern = func() (p [patternPeriod]byte) {
+// bytesBlock is what /bytes writes at a time, in bytes: of segments of the usual MTU with
+// timestamps as many as gVisor sends in one packet, in one piece of its memory. A longer
+// block would leave a short packet behind each long one.
+const bytesBlock = 45 * 1448
+
+// pattern is a period, and what follows: a block can begin anywhere in the period.
+var pattern = func() (p [patternPeriod + bytesBlock]byte) {
 	for i := range p {
-		p[i] = byte(i*7 + i>>8)
+		j := i % patternPeriod
+		p[i] = byte(j*7 + j>>8)
 	}
 	return p
 }()
@@ -108,10 +119,10 @@ func serveBytes(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
 	deadline := http.NewResponseController(w)
 	for off := int64(0); off < n; {
-		if off%(16*patternPeriod) == 0 {
+		if off%(16*bytesBlock) == 0 {
 			deadline.SetWriteDeadline(time.Now().Add(httpStall))
 		}
-		block := pattern[:min(patternPeriod, n-off)]
+		block := pattern[off%patternPeriod:][:min(bytesBlock, n-off)]
 		if _, err := w.Write(block); err != nil {
 			return
 		}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"testing"
 	"unsafe"
 
@@ -70,6 +71,14 @@ func TestBudgetOfSmallMachines(t *testing.T) {
 		if heap+devices > free {
 			t.Errorf("%d MiB: the heap's limit %d leaves too little of %d for devices", machine>>20, heap, free)
 		}
+	}
+}
+
+// TestLeastClassQueue compares the class queue's part of the least budget with what docs/host.md says.
+func TestLeastClassQueue(t *testing.T) {
+	chunks := limitsFor(0).txChunks
+	if mib := fmt.Sprintf("%.1f, %.1f", float64(queueMemory(chunks))/(1<<20), float64(chunks*chunkBytes)/(1<<20)); mib != "1.2, 0.4" {
+		t.Errorf("%s MiB", mib)
 	}
 }
 

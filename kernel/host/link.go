@@ -4,12 +4,14 @@ package host
 
 import (
 	"sync/atomic"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
@@ -69,8 +71,9 @@ type link struct {
 	transit *transit
 	inbox   inbox
 
-	// onLinkChange and onDHCP are called by the poller and must not block.
+	// onLinkChange, onRate and onDHCP are called by the poller and must not block.
 	onLinkChange func(up bool)
+	onRate       func(aqm.Rate)
 	onDHCP       func(m dhcpDatagram)
 }
 
@@ -79,14 +82,15 @@ var (
 	_ stack.GSOEndpoint  = (*link)(nil)
 )
 
-func newLink(dev nic.Device, lim limits, c *counters, clock tcpip.Clock) *link {
+func newLink(dev nic.Device, lim limits, c *counters, clock tcpip.Clock, now func() time.Duration) *link {
 	info := dev.Info()
 	l := &link{
 		dev: dev, info: info, mac: info.MAC, counters: c, clock: clock, bursts: lim.bursts,
 		fragments: newFragments(lim.fragments), neighbours: newNeighbours(clock), paths: newPaths(clock),
 	}
 	l.mtu.Store(uint32(info.MTU))
-	l.tx = newTransmitter(dev, info.Offloads, lim, c, sinceStart(clock))
+	l.tx = newTransmitter(dev, info.Offloads, lim, c, now)
+	l.tx.pacer.after = clock.AfterFunc
 	l.local.Store(&localAddresses{generation: 1})
 	return l
 }
@@ -97,6 +101,16 @@ func (l *link) linkMayHaveChanged(up *bool) bool {
 	changed := now != *up
 	*up = now
 	return changed
+}
+
+// rate is what the link carries, by what its ends have agreed on and what the card was seen to do;
+// 0: not known.
+func (l *link) rate(seen aqm.Rate) aqm.Rate {
+	agreed := aqm.Rate(l.dev.Link().Rate)
+	if agreed == 0 || seen != 0 && seen < agreed {
+		return seen
+	}
+	return agreed
 }
 
 // MTU returns the largest IP packet of one frame, in bytes.

@@ -203,6 +203,7 @@ func TestMillions(t *testing.T) {
 	if errno := d.sw.Flow(d.channel, &abi.FlowRequest{Op: abi.FlowListen, Flow: bind.Flow, Generation: bind.Generation}); errno != 0 {
 		t.Fatal(errno)
 	}
+	crowd()
 	stats := s.net.Stats()
 	neighbours := func() int { return int(s.link.neighbours.generation.Load()) }
 	counted := func(c counter) func() int { return func() int { return int(s.counters.get(c)) } }
@@ -275,12 +276,12 @@ func TestMillions(t *testing.T) {
 		}, func() int { return connected }, unresolvedBytes + neighbourEntries*neighbourBytes + 512*2048},
 	} {
 		began := time.Now()
-		before, shown := memory(), c.shows()
+		before, shown := live(), c.shows()
 		// What is held when all has been looked at: gVisor does so on goroutines of its own.
 		held := func(what string, n, most int) (now int) {
 			x.settle()
 			for end := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
-				if now = memory(); now <= most {
+				if now = live(); now <= most {
 					return now
 				}
 				if time.Now().After(end) {

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/kernel/route/forward"
 	"github.com/sluice-os/sluice/kernel/route/rib"
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
@@ -99,46 +100,56 @@ func (l *link) carry(pkt *stack.PacketBuffer) (mac macAddr, ok bool) {
 			o.Body = append(o.Body, b)
 		}
 	}
-	return l.transit.f.carry(l, &o)
+	mac, status := l.transit.f.carry(l, &o)
+	return mac, status == onThisLink
 }
 
+// onThisLink stands for the status of a packet whose neighbour is on the link that it was for.
+const onThisLink = 0
+
 // carry is that of a packet of the machine's, which came from a card's stack or one of its domains.
-func (f *Forwarder) carry(from *link, o *netif.Outgoing) (mac macAddr, ok bool) {
+// It returns the link address and onThisLink, or what became of the packet, as a domain is told.
+func (f *Forwarder) carry(from *link, o *netif.Outgoing) (mac macAddr, status uint16) {
 	way, found := f.core.Way(o.Head)
 	port := f.port(way.Card)
 	if !found || port == nil {
 		from.counters.inc(txDropNoRoute)
-		return mac, false
+		return mac, abi.StatusUnreachable
 	}
 	if way.Verdict == forward.Elsewhere {
-		f.inside(from, port.s.link, o)
-		return mac, false
+		if !f.inside(from, port.s.link, o) {
+			return mac, abi.StatusLimit
+		}
+		return mac, abi.StatusHanded
 	}
 	var hop knownHop
 	known := port.knows(way.Next, &hop)
 	if known && port.s.link == from {
-		return hop.mac, true
+		return hop.mac, onThisLink
 	}
 	if headers := o.IP + o.Transport; headers+max(o.PayloadLen, 1) > way.MTU && (o.SegmentSize == 0 || headers+o.SegmentSize > way.MTU) {
 		// Only segments can be made shorter here.
 		if o.SegmentSize == 0 || way.MTU <= headers {
 			from.counters.inc(txDropMalformed)
-			return mac, false
+			return mac, abi.StatusRefused
 		}
 		o.SegmentSize = way.MTU - headers
 	}
 	if !known {
 		if o.SegmentSize > 0 && o.PayloadLen > o.SegmentSize {
 			from.counters.inc(txDropUnresolved)
-			return mac, false
+			return mac, abi.StatusUnreachable
 		}
-		f.held.put(heldFor{way.Card, way.Next}, heldPacket{bytes: linear(o, nil), header: o.IP, from: heldMachine, own: true})
-		return mac, false
+		if !f.held.put(heldFor{way.Card, way.Next}, heldPacket{bytes: linear(o, nil), header: o.IP, from: heldMachine, own: true}) {
+			return mac, abi.StatusLimit
+		}
+		return mac, abi.StatusHanded
 	}
 	if r := port.offerTransit(o, hop.mac); r != forward.Sent4 {
 		from.counters.inc(txDropQueueFull)
+		return mac, abi.StatusLimit
 	}
-	return mac, false
+	return mac, abi.StatusHanded
 }
 
 // linear is a packet in one piece behind what b has, with its checksum.
@@ -154,12 +165,13 @@ func linear(o *netif.Outgoing, b []byte) []byte {
 	return b
 }
 
-// inside gives a packet of the machine's to another card's stack, whose address it is for.
-func (f *Forwarder) inside(from, to *link, o *netif.Outgoing) {
+// inside gives a packet of the machine's to another card's stack, whose address it is for; false:
+// there was no room.
+func (f *Forwarder) inside(from, to *link, o *netif.Outgoing) bool {
 	n := ethHeader + o.IP + o.Transport + o.PayloadLen
 	if !to.inbox.reserve(from.transit.card, n) {
 		f.core.Count(forward.QueueFull, 1)
-		return
+		return false
 	}
 	o.Sum = false // nobody has had it between
 	frame := make([]byte, ethHeader, n)
@@ -170,6 +182,7 @@ func (f *Forwarder) inside(from, to *link, o *netif.Outgoing) {
 	frame = linear(o, frame)
 	p := nic.Packet{Buffers: []nic.Buffer{{Bytes: frame}}, Len: n, Verified: true}
 	to.arrive(f, from.transit.card, p)
+	return true
 }
 
 // Where an IPv6 header has the hop limit, and the most that it may be.

@@ -19,6 +19,7 @@ import (
 func (b *queueBench) slowCard() {
 	l := &b.l.tx.limit
 	l.Sent(1 << 20)
+	l.Told(b.now)
 	for l.InFlight() > 0 {
 		b.now += time.Millisecond
 		l.Completed(b.now, (10 * aqm.Megabit).Bytes(time.Millisecond))

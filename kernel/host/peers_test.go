@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,13 +20,33 @@ import (
 // noise is by how much memory changes by itself: pools, stacks, the race detector.
 const noise = 128 << 10
 
-// memory is what the process holds.
-func memory() int {
+// live is what is held: the heap, and a stack for each goroutine that there is. Stacks of those that
+// have ended are not counted: the runtime keeps some, more the more ran at a time.
+func live() int {
 	runtime.GC()
 	runtime.GC() // the first one only empties the pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc + m.StackInuse)
+	return int(m.HeapAlloc) + runtime.NumGoroutine()*stackBytes
+}
+
+// stackMemory is what stacks take, those that the runtime keeps included.
+func stackMemory() int {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.StackInuse)
+}
+
+// crowd has many goroutines at a time. Their descriptions, which are on the heap for ever, are used
+// again for those that come later, as when the timers of a full cache of neighbours end at once.
+func crowd() {
+	var all sync.WaitGroup
+	free := make(chan struct{})
+	for range 2 * neighbourEntries {
+		all.Go(func() { <-free })
+	}
+	close(free)
+	all.Wait()
 }
 
 // readyToReceive gives connections from the start the receive buffer that
@@ -51,7 +72,7 @@ func (c *strange) stall() {
 	c.send([]byte("GET /bytes?n=1000000000 HTTP/1.1\r\nHost: a\r\n\r\n"))
 	x := c.x
 	for range 2 * x.s.lim.sendMax / mssMin {
-		if !x.wait(time.Second, func() bool { return c.next-c.acked > 0 }) {
+		if !x.wait(20*time.Second, func() bool { return c.next-c.acked > 0 }) {
 			x.t.Fatal("the stack stopped sending")
 		}
 		c.acknowledge(mssMin)
@@ -132,16 +153,19 @@ func TestPeersHoldWhatIsCounted(t *testing.T) {
 	if !alone(t) {
 		return
 	}
+	// None of them is given up meanwhile, however long it takes.
+	httpHeaders, httpStall, idleMax = time.Hour, time.Hour, time.Hour
 	x := newStranger(t, MemoryBudgetMin, readyToReceive)
 	lim := x.s.lim
-	first := memory()
+	first := live()
 	last := first
+	stacks, goroutines := stackMemory(), runtime.NumGoroutine()
 	step := func(name string, n, counted int) {
 		t.Helper()
 		x.settle()
-		now := memory()
+		now := live()
 		// What has ended is given up by goroutines that may come later.
-		for end := time.Now().Add(20 * time.Second); now-last > counted+noise && time.Now().Before(end); now = memory() {
+		for end := time.Now().Add(20 * time.Second); now-last > counted+noise && time.Now().Before(end); now = live() {
 			runtime.Gosched()
 		}
 		t.Logf("%s: %d of %d bytes each", name, (now-last)/n, counted/n)
@@ -174,6 +198,13 @@ func TestPeersHoldWhatIsCounted(t *testing.T) {
 	}
 	step("discard connections", lim.discardConnections, lim.discardConnections*lim.discardConnection())
 
+	// Nothing has ended yet: stacks that there are are those of goroutines that run.
+	if n, have := runtime.NumGoroutine()-goroutines, stackMemory()-stacks; have > n*stackBytes+noise {
+		t.Errorf("%d goroutines have stacks of %d bytes, %d are counted", n, have, n*stackBytes)
+	} else {
+		t.Logf("%d goroutines have stacks of %d bytes, %d are counted", n, have, n*stackBytes)
+	}
+
 	for n := range 2000 {
 		x.give(fragment(uint16(n)))
 	}
@@ -196,7 +227,7 @@ func TestPeersHoldWhatIsCounted(t *testing.T) {
 	for range lim.closedMax {
 		c := x.connect(httpPort, nil)
 		c.send([]byte("GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
-		if !x.wait(time.Second, func() bool { return c.over }) {
+		if !x.wait(20*time.Second, func() bool { return c.over }) {
 			t.Fatal("HTTP did not close the connection")
 		}
 		c.acknowledge(0)

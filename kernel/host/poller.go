@@ -1,19 +1,20 @@
 package host
 
 // The poller: the one goroutine that takes frames from the card and hands
-// them on. It polls while there is work and waits for the interrupt when there
-// is none (NAPI). Every frame is copied once, out of the driver's buffers.
+// them on. It waits for the interrupt when it has taken all that there was
+// (NAPI), and under load polls on while others work. Every frame is copied once,
+// out of the driver's buffers.
 
 import (
-	"net/netip"
 	"runtime"
 	"time"
 
-	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/aqm"
+	"github.com/sluice-os/sluice/nexus/moderation"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
@@ -27,32 +28,12 @@ const (
 	// handed over between two looks at the clock.
 	pollSlice = time.Millisecond
 	pollLook  = 128 << 10
+	// usualFrame is the longest frame of the usual MTU, in bytes.
+	usualFrame = 1514
+	// pollAlone is what others take at least who want the processor: after less than that
+	// nobody does, and the poller waits for its interrupt.
+	pollAlone = 10 * time.Microsecond
 )
-
-// received is what the first look at a frame of the batch said.
-type received struct {
-	frameInfo
-	share
-	head []byte
-	room [headMax]byte // for head, when the frame's front is in pieces
-	// checked says that validated is known: the checksum was looked at.
-	checked, validated bool
-	// wrong says that it was computed here, and is not right.
-	wrong bool
-	// taken says that it was for others, and is on its way.
-	taken bool
-}
-
-// source returns who sent an IP packet, and nobody for another.
-func (f *frameInfo) source(packet []byte) netip.Addr {
-	switch f.network {
-	case header.IPv4ProtocolNumber:
-		return netip.AddrFrom4([4]byte(packet[12:16]))
-	case header.IPv6ProtocolNumber:
-		return netip.AddrFrom16([16]byte(packet[8:24]))
-	}
-	return netip.Addr{}
-}
 
 type poller struct {
 	link  *link
@@ -60,9 +41,16 @@ type poller struct {
 	info  []received
 	// up is the link state that was reported last.
 	up bool
+	// advice is the rate of the link as it was reported last.
+	advice aqm.Advice
 	// paused says that who was told of room has more to send, for which others have
 	// waited long enough.
 	paused bool
+	// load is how much arrives, of which the last turn has taken so many packets of so many
+	// bytes; full says that more may be there.
+	load         moderation.State
+	taken, bytes int
+	full         bool
 	// arrived is what the flow switch is given, and fill its source.
 	arrived netif.Arrived
 	fill    filler
@@ -87,15 +75,25 @@ func (p *poller) run() {
 		l.turn.Begin(l.tx.now())
 		if l.linkMayHaveChanged(&p.up) {
 			p.bursts.linkChanged()
+			l.tx.linkChanged()
 			l.onLinkChange(p.up)
 		}
-		more := p.turn()
-		l.turn.End(l.tx.now())
-		if more {
-			runtime.Gosched()
+		p.turn()
+		now := l.tx.now()
+		l.turn.End(now)
+		if rate, changed := p.advice.See(now, l.rate(l.tx.seenRate)); changed {
+			l.onRate(rate)
+		}
+		if p.polls(now) && p.yield(now) {
+			l.dev.Disarm() // it may have interrupted all the same, on a line that others share
 			continue
 		}
-		if l.dev.Arm() && !l.closed.Load() {
+		if !l.dev.Arm() {
+			l.dev.Disarm()
+			p.yield(now)
+			continue
+		}
+		if !l.closed.Load() {
 			l.dev.Wait()
 		}
 		l.dev.Disarm()
@@ -103,11 +101,27 @@ func (p *poller) run() {
 	p.bursts.close()
 }
 
+// polls says whether the poller looks again, when others have run, without waiting for an
+// interrupt: there is more to do, or so much arrives that its interrupts are to rest while others
+// have the processor.
+func (p *poller) polls(now time.Duration) bool {
+	p.load.Arrived(now, p.taken, p.bytes)
+	return p.full || p.paused || p.load.Rests(now)
+}
+
+// yield lets others run, and reports whether to look again before an interrupt is waited for:
+// there is more to do, or somebody has run.
+func (p *poller) yield(now time.Duration) bool {
+	runtime.Gosched()
+	return p.full || p.paused || p.link.tx.now()-now >= pollAlone
+}
+
 // turn receives one batch, hands it on and sends what came of it, with at most
-// one notification. It reports whether another is to follow at once.
-func (p *poller) turn() (more bool) {
+// one notification. It reports whether there was anything to do.
+func (p *poller) turn() (worked bool) {
 	l := p.link
 	n := l.dev.Receive(p.batch)
+	p.taken, p.bytes, p.full = 0, 0, n == len(p.batch)
 	l.tx.beginTurn()
 	p.bursts.tick()
 	if n > 0 {
@@ -121,6 +135,8 @@ func (p *poller) turn() (more bool) {
 	if others := l.inbox.take(pollBudget); len(others) > 0 {
 		p.deliver(others, nil)
 		n += len(others)
+		p.taken += len(others)
+		p.full = p.full || len(others) == pollBudget
 	}
 	if n > 0 {
 		p.told()
@@ -159,12 +175,12 @@ func (p *poller) pause(began *time.Duration) {
 
 // count counts what has arrived.
 func (p *poller) count(batch []nic.Packet) {
-	bytes := 0
 	for i := range batch {
-		bytes += batch[i].Len
+		p.bytes += batch[i].Len
+		p.taken += (batch[i].Len + usualFrame - 1) / usualFrame // as they were on the link
 	}
 	p.link.counters.add(rxFrames, uint64(len(batch)))
-	p.link.counters.add(rxBytes, uint64(bytes))
+	p.link.counters.add(rxBytes, uint64(p.bytes))
 }
 
 // deliver hands a batch on. transit takes what is for others; nil: it was looked at before.
@@ -227,127 +243,6 @@ func (p *poller) deliver(batch []nic.Packet, transit *transit) {
 		}
 	}
 	l.turn.For(nil, 0, len(batch)-others) // the host stack's
-}
-
-// look classifies one frame, and counts it when it is to be dropped.
-func (p *poller) look(pkt *nic.Packet, in *received) {
-	in.checked, in.validated, in.wrong, in.head = false, false, false, nil
-	if !wellFormed(pkt) {
-		p.link.counters.inc(rxDropLength)
-		return
-	}
-	head := gatherHead(pkt, &in.room)
-	info, reason, ok := classify(head, pkt.Len, p.link.mac)
-	if !ok {
-		taken := false
-		if reason == rxDropLLC || reason == rxDropEthertype {
-			taken = p.offerOSI(pkt, head)
-		}
-		if !taken && reason == rxDropEthertype {
-			taken = p.offerFrame(pkt, head)
-		}
-		if !taken {
-			p.link.counters.inc(reason)
-		}
-		return
-	}
-	share, reason, bad := refuse(head[ethHeader:], &info)
-	if bad {
-		p.link.counters.inc(reason)
-		return
-	}
-	// What is for one machine is not sent to many (RFC 1122, section 3.3.6).
-	if info.kind != tcpip.PacketHost && p.link.local.Load().receives(&info, head[ethHeader:]) {
-		p.link.counters.inc(rxDropToAll)
-		return
-	}
-	in.frameInfo, in.share, in.head = info, share, head
-}
-
-// validate reports whether gVisor may take the frame's checksums as right.
-// Only TCP and UDP right behind a sound IP header can be: that is all that
-// cards check. gVisor checks the rest, and drops and counts what is wrong.
-func (l *link) validate(pkt *nic.Packet, in *received) bool {
-	if in.checked {
-		return in.validated
-	}
-	in.checked = true
-	if in.transport == header.TCPProtocolNumber || in.transport == header.UDPProtocolNumber {
-		in.validated = pkt.Verified || pkt.NeedsChecksum
-	}
-	return in.validated
-}
-
-// verify is validate, and computes the sum when the card did not.
-func (l *link) verify(pkt *nic.Packet, in *received) bool {
-	if in.wrong || l.validate(pkt, in) {
-		return !in.wrong
-	}
-	l.counters.inc(rxChecksumSoftware)
-	in.validated = sumTransport(pkt, in.head, &in.frameInfo) == 0xffff
-	if in.wrong = !in.validated; in.wrong {
-		l.counters.inc(rxBadChecksum)
-	}
-	return in.validated
-}
-
-// stream finds how many frames, from the first on, are one TCP stream's without a gap,
-// and what they carry together. A frame alone is a run of 1, whose payload is not
-// told.
-func (p *poller) stream(batch []nic.Packet, info []received) (first segment, count, payload int, push bool) {
-	l := p.link
-	first, ok := mergeable(info[0].frameInfo, info[0].head)
-	if !ok || batch[0].GSO != nic.GSONone || len(batch) == 1 || first.push {
-		return first, 1, 0, false
-	}
-	count, payload = 1, first.payload
-	for count < len(batch) && !push {
-		pkt, in := &batch[count], &info[count]
-		if in.head == nil || pkt.GSO != nic.GSONone {
-			break
-		}
-		s, ok := mergeable(in.frameInfo, in.head)
-		if !ok || !s.follows(&first, payload) {
-			break
-		}
-		// The first one's sum is worth computing only once it has company.
-		if count == 1 && !l.verify(&batch[0], &info[0]) || !l.verify(pkt, in) {
-			break
-		}
-		payload += s.payload
-		count++
-		push = s.push
-		if s.payload < first.payload {
-			break
-		}
-	}
-	return first, count, payload, push
-}
-
-// deliverRun hands the first frame to gVisor, together with as many behind it
-// as continue its TCP stream, and returns how many that were.
-func (p *poller) deliverRun(batch []nic.Packet, info []received) int {
-	l := p.link
-	first, count, payload, push := p.stream(batch, info)
-	if count == 1 {
-		p.inject(&batch[0], &info[0])
-		return 1
-	}
-
-	at := first.ipHdr + first.tcpHdr
-	v := newPacket(at + payload)
-	for i := range count {
-		from := ethHeader
-		if i > 0 {
-			from += at
-		}
-		v.append(&batch[i], from, ethHeader+info[i].ipLen)
-	}
-	v.finish()
-	patchMerged(v.head(), &first, payload, push)
-	l.counters.add(rxMerged, uint64(count))
-	l.inject(&v, &first.frameInfo, true)
-	return count
 }
 
 // inject hands one frame to gVisor.

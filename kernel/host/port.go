@@ -16,6 +16,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
@@ -112,8 +113,9 @@ func (p *cardPort) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	t := p.s.link.tx
 	if mac == routerMAC && p.s.link.transit != nil {
-		var here bool
-		if mac, here = p.s.link.transit.f.carry(p.s.link, o); !here {
+		var status uint16
+		if mac, status = p.carry(o); status != onThisLink {
+			t.handed(o, status)
 			return netif.Sent
 		}
 	}
@@ -130,8 +132,9 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	if o.SegmentSize > 0 {
 		part = t.part()
 	}
-	free := t.queue.length() == 0 && t.room()
-	if free && (o.SegmentSize == 0 || o.PayloadLen <= part) && p.put(o, mac, &at) {
+	free := t.queue.idle() && t.room()
+	if free && (o.SegmentSize == 0 || o.PayloadLen <= part) && t.queue.passes(o) && p.put(o, mac, &at) {
+		t.queue.report(o.Backlog, o.Asks, o.Cookie, abi.StatusSent)
 		return netif.Sent
 	}
 	if t.queue.plain && at.done == 0 {
@@ -151,9 +154,20 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	case at.done > 0:
 		// A part is on its way: the rest is lost, as on any link.
 		t.counters.inc(txDropNoBuffer)
+		t.queue.report(o.Backlog, o.Asks, o.Cookie, abi.StatusLimit)
 		r = netif.Sent
 	}
 	return r
+}
+
+// carry is that of the forwarder. To another card the packet is nobody's, and one without a time or
+// a lifetime: its channel's account is this card's, and so is who has what waits hastened.
+func (p *cardPort) carry(o *netif.Outgoing) (mac macAddr, status uint16) {
+	backlog, wait, life, asks := o.Backlog, o.Wait, o.Life, o.Asks
+	o.Backlog, o.Wait, o.Life, o.Asks = nil, 0, 0, 0
+	mac, status = p.s.link.transit.f.carry(p.s.link, o)
+	o.Backlog, o.Wait, o.Life, o.Asks = backlog, wait, life, asks
+	return mac, status
 }
 
 func etherTypeOf(o *netif.Outgoing) uint16 {
@@ -196,7 +210,7 @@ func (p *cardPort) put(o *netif.Outgoing, mac [6]byte, at *progress) bool {
 // wake has what was put into the ring since it held before packets sent soon. t.mu is
 // held.
 func (p *cardPort) wake(before int) {
-	if t := p.s.link.tx; before == 0 && t.n > 0 && !t.turn {
+	if t := p.s.link.tx; t.owes(before) {
 		t.wakeFlusher()
 	}
 }
@@ -331,6 +345,16 @@ func classifyPacket(b []byte) (frameInfo, counter, bool) {
 
 // Flush implements netif.Port.
 func (p *cardPort) Flush(by *netif.Backlog) { p.s.link.tx.flushSoon(by) }
+
+// Hasten implements netif.Port.
+func (p *cardPort) Hasten(channel uint32) {
+	t := p.s.link.tx
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.queue.memory.timed > 0 {
+		t.queue.queue.HastenChannel(t.now(), channel)
+	}
+}
 
 // Resolve implements netif.Port.
 func (p *cardPort) Resolve(remote netip.Addr, done func(bool)) {

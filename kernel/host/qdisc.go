@@ -70,6 +70,12 @@ func (s *Stack) SetQdisc(name string) error {
 	t := s.link.tx
 	t.mu.Lock()
 	t.queue.plain = name == QdiscFIFO
+	if t.queue.plain {
+		// Who is refused waits until nobody does: the poller sends what waits, and tells of
+		// room. The flusher would leave that to what the card has finished.
+		t.queue.queue.Hasten(t.now())
+		t.dev.Kick()
+	}
 	t.limit.Forget() // what the ring held in the other way says nothing
 	t.asked = false
 	t.mu.Unlock()

@@ -54,6 +54,13 @@ func (t *transmitter) worth() int {
 	return max(rate.Bytes(time.Millisecond)/(ethHeader+t.mtu), 1)
 }
 
+// linkChanged has what was learnt of the link that the card had be forgotten.
+func (t *transmitter) linkChanged() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limit.NewLink()
+}
+
 // look takes into account what the card has finished, and returns how many bytes that
 // were. t.mu is held.
 func (t *transmitter) look() int {
@@ -111,4 +118,5 @@ func (t *transmitter) flush() {
 	t.dev.Transmit(t.batch[:t.n])
 	t.n, t.asked = 0, false // it interrupts for nobody any more
 	t.look()
+	t.limit.Told(t.now())
 }

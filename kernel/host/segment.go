@@ -136,16 +136,19 @@ func (t *transmitter) frames(o *outgoing, from payloadSource, done *int) bool {
 		}
 		at := ethHeader + o.ip // of what is summed
 		t.to = cursor{buffers: p.Buffers}
-		t.to.write(o.head[:at])
 		switch {
-		case o.sum && t.offloads.TxChecksum:
-			p.NeedsChecksum = true
-			p.ChecksumStart, p.ChecksumOffset = uint16(at), uint16(o.sumOffset)
-		case o.sum:
+		case o.sum && !t.offloads.TxChecksum:
+			t.to.write(o.head[:at])
 			t.sum = fronts.Sum{}
 			t.to.sum = &t.sum
+			t.to.write(o.head[at:])
+		case o.sum:
+			p.NeedsChecksum = true
+			p.ChecksumStart, p.ChecksumOffset = uint16(at), uint16(o.sumOffset)
+			fallthrough
+		default:
+			t.to.write(o.head)
 		}
-		t.to.write(o.head[at:])
 		from.copy(&t.to, n)
 		if t.to.sum != nil {
 			t.counters.inc(txChecksumSoftware)

@@ -14,12 +14,13 @@ const (
 	httpPort    = 80
 	dhcpPort    = 68
 
-	// idleMax is how long a connection may do nothing.
-	idleMax = 60 * time.Second
 	// streamBuffer is what echo, discard and /hash move at a time, in bytes.
 	// Each connection has one.
 	streamBuffer = 32 << 10
 )
+
+// idleMax is how long a connection may do nothing. A variable as httpStall is.
+var idleMax = 60 * time.Second
 
 var streamBuffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}
 

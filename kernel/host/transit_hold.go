@@ -125,8 +125,8 @@ func (h *heldPackets) room(to heldFor, from rib.Card, n int) bool {
 }
 
 // put has a packet wait, and asks for its neighbour if nobody did. What there is no room for is
-// dropped.
-func (h *heldPackets) put(to heldFor, p heldPacket) {
+// dropped, and false returned.
+func (h *heldPackets) put(to heldFor, p heldPacket) bool {
 	port := h.f.port(to.card)
 	known, now := port.s.link.neighbours.recently(to.next), port.s.now()
 	c := &h.cards[to.card]
@@ -144,6 +144,7 @@ func (h *heldPackets) put(to heldFor, p heldPacket) {
 		// gVisor calls with the neighbour locked, which what is sent then may need.
 		port.ask(to.next, func(r stack.LinkResolutionResult) { go h.resolved(to, r) })
 	}
+	return ok
 }
 
 // resolved sends what has waited for a neighbour, or tells those who have sent it that it does not

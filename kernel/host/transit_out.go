@@ -18,7 +18,8 @@ import (
 // agedMax is as much of a packet's front as is changed on its way.
 const agedMax = ethHeader + ipv6Header
 
-// depart sends those of the batch that leave by a card.
+// depart sends those of the batch that leave by a card. None of them has a time to wait for, and a
+// queue that they share holds nothing for its time: they overtake none of their flow in an idle one.
 func (x *transit) depart(card rib.Card, batch []nic.Packet) {
 	port := x.f.port(card)
 	t := port.s.link.tx
@@ -27,7 +28,7 @@ func (x *transit) depart(card rib.Card, batch []nic.Packet) {
 	for i := range x.out[card] {
 		d := &x.out[card][i]
 		pkt := &batch[d.at]
-		if d.mtu == 0 && pkt.GSO == nic.GSONone && t.queue.length() == 0 && t.room() && x.direct(t, port, pkt, d) {
+		if d.mtu == 0 && pkt.GSO == nic.GSONone && t.queue.idle() && t.room() && x.direct(t, port, pkt, d) {
 			continue
 		}
 		if r := x.slowly(port, pkt, d); r != forward.Sent4 {
@@ -254,7 +255,7 @@ func (p *cardPort) transit(o *netif.Outgoing, mac macAddr) forward.Reason {
 	q := t.queue
 	var at progress
 	part := t.part()
-	free := q.length() == 0 && t.room()
+	free := q.idle() && t.room()
 	if free && (o.SegmentSize == 0 || o.PayloadLen <= part) && p.put(o, mac, &at) {
 		return forward.Sent4
 	}

@@ -13,6 +13,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/netif"
 	fronts "github.com/sluice-os/sluice/nexus/packet"
@@ -49,6 +50,10 @@ type transmitter struct {
 	// raw are frames that go before the queue; see transmit_raw.go.
 	raw [][]byte
 	now func() time.Duration
+	// seenRate is the card's rate at the end of the poller's last turn, to whom it belongs.
+	seenRate aqm.Rate
+	// pacer is for packets that wait for their time.
+	pacer pacer
 	// asked says that the card was asked to interrupt, at askedAt, and has finished nothing
 	// since; seen is when the clock was read last for the queue.
 	asked         bool
@@ -83,13 +88,12 @@ func newTransmitter(dev nic.Device, o nic.Offloads, lim limits, c *counters, now
 }
 
 // sinceStart is the time since it was called.
-func sinceStart(clock tcpip.Clock) func() time.Duration {
-	start := clock.NowMonotonic()
-	return func() time.Duration { return clock.NowMonotonic().Sub(start) }
+func sinceStart(now func() time.Duration) func() time.Duration {
+	start := now()
+	return func() time.Duration { return now() - start }
 }
 
-// write sends packets. It returns how many were taken, and an error when the
-// queue had no room for the next one.
+// write sends packets. It returns how many were taken, and an error when there was no room.
 func (t *transmitter) write(list stack.PacketBufferList) (int, tcpip.Error) {
 	t.mu.Lock()
 	before := t.n
@@ -101,12 +105,18 @@ func (t *transmitter) write(list stack.PacketBufferList) (int, tcpip.Error) {
 		}
 		sent++
 	}
-	wake := before == 0 && t.n > 0 && !t.turn
+	wake := t.owes(before)
 	t.mu.Unlock()
 	if wake {
 		t.wakeFlusher()
 	}
 	return sent, err
+}
+
+// owes says that frames were put into the ring, which held before, or that domains are to be
+// shown reports, and that it is the flusher's work to end that. t.mu is held.
+func (t *transmitter) owes(before int) bool {
+	return !t.turn && (before == 0 && t.n > 0 || len(t.queue.reports.unseen) > 0)
 }
 
 func (t *transmitter) wakeFlusher() {
@@ -126,8 +136,8 @@ func (t *transmitter) send(pkt *stack.PacketBuffer) tcpip.Error {
 	if pkt.GSOOptions.Type != stack.GSONone {
 		part = t.part()
 	}
-	free := t.queue.length() == 0 && t.room()
-	if free && pkt.Size() <= part && t.emit(&h) {
+	free := t.queue.idle() && t.room()
+	if free && pkt.Size() <= part && t.queue.passesHost(pkt) && t.emit(&h) {
 		return nil
 	}
 	if now == 0 {
@@ -153,19 +163,9 @@ func (t *transmitter) part() int {
 	return aqm.Largest(t.limit.Rate(), t.mtu)
 }
 
-// packetMemory is what a packet keeps, in bytes.
-func packetMemory(pkt *stack.PacketBuffer) int {
-	n := packetBytes
-	list, _ := pkt.AsViewList()
-	for v := list.Front(); v != nil; v = v.Next() {
-		n += v.Capacity()
-	}
-	return n
-}
-
 // drain sends the frames that go first, and from the queue while there is room. When it returns with something in the
 // queue, the card will interrupt: all that there is was given to it. The time that it takes
-// is charged to those whose packets leave, and not to whom it is done for. It returns the time,
+// is charged to those whose packets leave or have expired, and not to whom it is done for. It returns the time,
 // if it had to look: else 0. t.mu is held.
 func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) time.Duration {
 	q := t.queue
@@ -176,19 +176,29 @@ func (t *transmitter) drain(by *netif.Backlog, turn *netif.Turn) time.Duration {
 	last := start
 	t.seen = start
 	for {
-		if q.length() == 0 || !t.room() {
+		if q.length() == 0 {
+			break
+		}
+		if q.untimely(last) {
+			t.pace(last) // and the card need not tell of room
+			break
+		}
+		if !t.room() {
 			break
 		}
 		if q.current < 0 {
-			if q.current = q.dequeue(last); q.current < 0 {
+			if q.current = q.dequeue(last); q.current < 0 && !q.expired {
+				t.pace(last)
 				break
 			}
 		}
-		w := &q.slots[q.current]
-		gone, whose := t.leave(w), w.copy.backlog
-		if gone {
-			q.put(q.current)
-			q.current = -1
+		gone, whose := true, q.expiredOf
+		if q.current >= 0 {
+			w := &q.slots[q.current]
+			if gone, whose = t.leave(w), w.copy.backlog; gone {
+				q.end(q.current, abi.StatusSent)
+				q.current = -1
+			}
 		}
 		now := t.now()
 		turn.For(whose, now-last, 1)
@@ -217,6 +227,7 @@ func (t *transmitter) leave(w *waitingPacket) bool {
 
 // finish sends what waits, as far as there is room, and the batch. t.mu is held.
 func (t *transmitter) finish(by *netif.Backlog, turn *netif.Turn) {
+	defer t.queue.showReports()
 	for {
 		t.drain(by, turn)
 		if t.n == 0 {
@@ -261,7 +272,7 @@ func (t *transmitter) endTurn(turn *netif.Turn) bool {
 	t.turn = false
 	t.finish(nil, turn)
 	turn.Known(t.aside)
-	t.aside = 0
+	t.aside, t.seenRate = 0, t.limit.Rate()
 	return t.queue.room()
 }
 
@@ -299,5 +310,6 @@ func (t *transmitter) discard() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.queue.discard(t.now())
+	t.queue.showReports()
 	t.discardRaw()
 }

@@ -62,14 +62,14 @@ func (q *classQueue) goOn(id aqm.Flow, packets, marks uint64) {
 
 // freed says whether domains that were refused are to be told that there is room: one of them
 // has enough for the packet that was refused, and for an eighth of the memory unless it has
-// nothing here, or nothing waits. Who is told is served, if nobody is before.
+// nothing here but what came with a time, or nothing waits. Who is told is served, if nobody is before.
 func (q *classQueue) freed() bool {
 	if !q.refused || q.length() == 0 {
 		return q.refused
 	}
 	return slices.ContainsFunc(q.waits, func(w memoryWait) bool {
 		n := max(q.memory.count/8, chunksLargest, w.chunks)
-		if w.backlog == nil || w.backlog.Held == 0 {
+		if inTurn(w.backlog) == 0 {
 			n = min(w.chunks, chunksLargest) // see unparted
 		}
 		return q.memory.admits(n, w.backlog)

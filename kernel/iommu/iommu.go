@@ -21,7 +21,7 @@ const segment = 0
 // own: it must not be used then.
 func Find(d *acpi.DMAR, all []*pci.Function, f *pci.Function) (unit int, err error) {
 	unit = None
-	bridges := above(all, f)
+	bridges := pci.Above(all, f)
 	for i, u := range d.Units {
 		if u.Segment != segment {
 			continue
@@ -50,22 +50,6 @@ func Find(d *acpi.DMAR, all []*pci.Function, f *pci.Function) (unit int, err err
 		}
 	}
 	return unit, nil
-}
-
-// above returns the bridges between f and bus 0, the nearest first.
-func above(all []*pci.Function, f *pci.Function) (bridges []*pci.Function) {
-	var seen [256]bool
-	for bus := f.Bus; bus != 0 && !seen[bus]; {
-		seen[bus] = true
-		for _, b := range all {
-			if b.Bridge && b.SecondaryBus == bus {
-				bridges = append(bridges, b)
-				bus = b.Bus
-				break
-			}
-		}
-	}
-	return bridges
 }
 
 // names reports whether one of the scopes is f, or a bridge that f is behind.

@@ -18,6 +18,8 @@ const (
 	gicdTyper      = layout.GICDistributor + 0x004
 	gicdIsenabler  = layout.GICDistributor + 0x100
 	gicdIcenabler  = layout.GICDistributor + 0x180
+	gicdIcpendr    = layout.GICDistributor + 0x280
+	gicdIcactiver  = layout.GICDistributor + 0x380
 	gicdIpriorityr = layout.GICDistributor + 0x400
 	gicdItargetsr  = layout.GICDistributor + 0x800
 	gicdIcfgr      = layout.GICDistributor + 0xc00
@@ -42,8 +44,11 @@ func InitLocal(distributor, processor uint64) bool {
 	}
 	vm.Store32(gicdCtlr, 0)
 	lines = 32 * (int(vm.Load32(gicdTyper)&0x1f) + 1)
+	// An interrupt that firmware left active would never come again.
 	for n := uintptr(0); n < uintptr(lines); n += 32 {
 		vm.Store32(gicdIcenabler+n/8, ^uint32(0))
+		vm.Store32(gicdIcpendr+n/8, ^uint32(0))
+		vm.Store32(gicdIcactiver+n/8, ^uint32(0))
 	}
 	for n := uintptr(0); n < uintptr(lines); n += 4 {
 		vm.Store32(gicdIpriorityr+n, priority)
@@ -58,7 +63,7 @@ func InitLocal(distributor, processor uint64) bool {
 	return true
 }
 
-// Wired is an interrupt line of one device. It implements hw.Interrupt.
+// Wired is a device's share of an interrupt line. It implements hw.Interrupt.
 type Wired struct {
 	*Event
 	number int
@@ -67,11 +72,36 @@ type Wired struct {
 // Line returns the event of a device's interrupt by its number, SharedFirst or more, and how
 // it is triggered.
 func Line(number int, edge bool, name string) (*Wired, error) {
+	if edges[number] || pins[number] {
+		return nil, fmt.Errorf("%s: interrupt %d is another device's already", name, number)
+	}
+	w, err := wire(number, edge, name)
+	if err == nil {
+		edges[number] = true
+	}
+	return w, err
+}
+
+// pins are the interrupts in use that functions of PCI share.
+var pins = map[int]bool{}
+
+// PCI returns an event for a function whose pin leads to an interrupt: level triggered, and
+// shared by several of them.
+func PCI(number int, name string) (*Wired, error) {
+	if edges[number] {
+		return nil, fmt.Errorf("%s: interrupt %d is what another device has alone", name, number)
+	}
+	w, err := wire(number, false, name)
+	if err == nil {
+		pins[number] = true
+	}
+	return w, err
+}
+
+// wire has an interrupt raise one event more.
+func wire(number int, edge bool, name string) (*Wired, error) {
 	if number < trap.SharedFirst || number >= lines {
 		return nil, fmt.Errorf("%s: no interrupt %d: the controller has %d to %d", name, number, trap.SharedFirst, lines-1)
-	}
-	if edges[number] {
-		return nil, fmt.Errorf("%s: interrupt %d is another device's already", name, number)
 	}
 	e, err := allocate(name)
 	if err != nil {
@@ -80,7 +110,6 @@ func Line(number int, edge bool, name string) (*Wired, error) {
 	if !trap.SetEvent(number, e.n) {
 		return nil, fmt.Errorf("%s: interrupt %d is beyond those that are told apart", name, number)
 	}
-	edges[number] = true
 	flags := cpu.DisableInterrupts()
 	at, shift := gicdIcfgr+uintptr(number)/16*4, 2*(uint(number)%16)
 	v := vm.Load32(at) &^ (3 << shift)
@@ -97,7 +126,7 @@ func Line(number int, edge bool, name string) (*Wired, error) {
 func (w *Wired) enable() { vm.Store32(gicdIsenabler+uintptr(w.number)/32*4, 1<<(uint(w.number)%32)) }
 
 // Wait implements hw.Interrupt. The handler has turned the line off: the caller has looked
-// after its device.
+// after its device. Another one that still asserts the line interrupts again, for all.
 func (w *Wired) Wait() {
 	w.enable()
 	w.Event.Wait()
@@ -107,11 +136,6 @@ var errNoMessages = errors.New("interrupts by message are not supported on arm64
 
 // MSI would return an event for a device that signals by messages.
 func MSI(name string) (*Event, error) { return nil, fmt.Errorf("%s: %w", name, errNoMessages) }
-
-// PCI would return one for the pin of a function.
-func PCI(_ int, name string) (*Event, error) {
-	return nil, fmt.Errorf("%s: interrupts of PCI are not supported on arm64", name)
-}
 
 // MSI implements hw.Interrupt.
 func (e *Event) MSI() (addr uint64, data uint32, ok bool) { return 0, 0, false }

@@ -42,17 +42,29 @@ type Shared struct {
 //
 // What firmware names is the route through the 8259s; that the I/O APIC has it too is
 // so where the chipset joins both (the PIIX, and QEMU's q35) and not where lines of PCI
-// have pins of their own, which only ACPI's _PRT tells.
+// have pins of their own, which ACPI's _PRT tells: see Routed.
 func PCI(isa int, name string) (*Shared, error) {
-	if own := owners[isa]; own != "" {
-		return nil, fmt.Errorf("%s: firmware names interrupt %d for it, which is the %s's: set the firmware's resources of PCI otherwise", name, isa, own)
-	}
 	gsi, low := isa, true
 	if o, ok := override[isa]; ok {
 		gsi, low = o.GSI, o.ActiveLow
 	}
+	return Routed(gsi, low, name)
+}
+
+// Routed returns an event for the function whose pin goes to a global system interrupt, level
+// triggered. It is called before anybody waits for a line.
+func Routed(gsi int, low bool, name string) (*Shared, error) {
+	for isa, own := range owners {
+		to := isa
+		if o, ok := override[isa]; ok {
+			to = o.GSI
+		}
+		if own != "" && to == gsi {
+			return nil, fmt.Errorf("%s: firmware names interrupt %d for it, which is the %s's: set the firmware's resources of PCI otherwise", name, gsi, own)
+		}
+	}
 	if edges[gsi] {
-		return nil, fmt.Errorf("%s: firmware names interrupt %d for it, which another device has alone", name, isa)
+		return nil, fmt.Errorf("%s: firmware names interrupt %d for it, which another device has alone", name, gsi)
 	}
 	io, err := controllerOf(gsi)
 	if err != nil {

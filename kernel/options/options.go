@@ -13,6 +13,7 @@
 //	route=PREFIX,via=ADDR[,dev=NAME]                   a static route
 //	log=debug | log=info | log=warn | log=error        least level that is logged
 //	iommu=on | iommu=off                               devices reach their own memory only
+//	intx=on | intx=off                                 lines of PCI interrupt
 //	qdisc=aqm | qdisc=fifo                             the queue in front of the network card
 //	panic=reboot | panic=exit | panic=halt             what follows a fatal fault
 //	run=NAME                                           one domain has the console; its end is the machine's
@@ -106,6 +107,9 @@ type Options struct {
 	Routes      []Route
 	// NoIOMMU leaves the machine's IOMMUs as firmware has left them.
 	NoIOMMU bool
+	// NoLines has a timer look after network cards that interrupt by lines of PCI. Those of
+	// virtio on arm64 have their lines all the same.
+	NoLines bool
 	// FIFO has packets wait for the network card in one line, instead of by class and flow.
 	FIFO    bool
 	Panic   PanicAction
@@ -201,6 +205,10 @@ func (o *Options) set(key, value string) error {
 		if o.NoIOMMU = value == "off"; value != "on" && value != "off" {
 			err = fmt.Errorf("want on or off")
 		}
+	case "intx":
+		if o.NoLines = value == "off"; value != "on" && value != "off" {
+			err = fmt.Errorf("want on or off")
+		}
 	case "qdisc":
 		if o.FIFO = value == "fifo"; value != "aqm" && value != "fifo" {
 			err = fmt.Errorf("want aqm or fifo")
@@ -223,7 +231,7 @@ func (o *Options) set(key, value string) error {
 		}
 		o.Devices = append(o.Devices, dev)
 	default:
-		return fmt.Errorf("unknown key, want forward, ip, ip6, ip.NAME, ip6.NAME, iommu, log, nic, panic, qdisc, route, run, urpf or virtio_mmio.device")
+		return fmt.Errorf("unknown key, want forward, ip, ip6, ip.NAME, ip6.NAME, intx, iommu, log, nic, panic, qdisc, route, run, urpf or virtio_mmio.device")
 	}
 	return err
 }

@@ -31,6 +31,8 @@ func TestParse(t *testing.T) {
 		{"ip=dhcp ip6=auto log=info iommu=on panic=exit", Default()},
 		{"iommu=off", with(func(o *Options) { o.NoIOMMU = true })},
 		{"iommu=off iommu=on", Default()},
+		{"intx=off", with(func(o *Options) { o.NoLines = true })},
+		{"intx=off intx=on", Default()},
 		{"qdisc=fifo", with(func(o *Options) { o.FIFO = true })},
 		{"qdisc=fifo qdisc=aqm", Default()},
 		{"ip=192.0.2.5/24", with(func(o *Options) {
@@ -108,6 +110,7 @@ func TestParseReportsAndKeepsDefault(t *testing.T) {
 		{"ip6=ff02::1/64", "unicast"},
 		{"log=loud", "want debug"},
 		{"iommu=", "want on or off"},
+		{"intx=poll", "want on or off"},
 		{"iommu=force", "want on or off"},
 		{"qdisc=", "want aqm or fifo"},
 		{"qdisc=red", "want aqm or fifo"},

@@ -29,7 +29,7 @@ func init() {
 		{"flows", "flows [-j]", "flows of domains", tableCommand("flows")},
 		{"rings", "rings [-j]", "rings of channels", tableCommand("rings")},
 		{"pools", "pools [-j]", "packet pools of channels", tableCommand("pools")},
-		{"qdisc", "qdisc [-j] | qdisc aqm|fifo | qdisc rate DOMAIN RATE|off", "the queue in front of the card; another one; how much a domain may send", (*Shell).qdisc},
+		{"qdisc", "qdisc [-j] | qdisc aqm|fifo | qdisc rate DOMAIN RATE|off | qdisc mark on|off", "the queue in front of the card; another one; how much a domain may send; whether classes are marked", (*Shell).qdisc},
 		{"rules", "rules [-j] | rules add|del [dev NAME] RULE", "in which class domains' flows leave", (*Shell).rules},
 		{"ping", "ping [-c COUNT] ADDRESS", "ICMP echo; ^C ends it", (*Shell).ping},
 		{"counters", "counters", "counters of the cards and all drops by reason", (*Shell).counters},

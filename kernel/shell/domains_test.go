@@ -206,6 +206,10 @@ func TestQdiscCommands(t *testing.T) {
 		"qdisc rate web 10":     {"", `the rate "10": want`},
 		"qdisc rate web":        {"", "want: qdisc"},
 		"qdisc fifo now":        {"", "want: qdisc"},
+		"qdisc mark on":         {"marks true", ""},
+		"qdisc mark off":        {"marks false", ""},
+		"qdisc mark":            {"queue mark", ""},
+		"qdisc mark maybe":      {"", "want: qdisc"},
 		"qdisc red":             {"queue red", "no such queue"},
 	} {
 		var did string
@@ -218,13 +222,14 @@ func TestQdiscCommands(t *testing.T) {
 				}
 				return nil
 			},
-			SetRate: func(domain string, rate aqm.Rate) error { did = fmt.Sprint(domain, " ", uint64(rate)); return nil },
+			SetMarks: func(on bool) { did = fmt.Sprint("marks ", on) },
+			SetRate:  func(domain string, rate aqm.Rate) error { did = fmt.Sprint(domain, " ", uint64(rate)); return nil },
 		}).Execute(t.Context(), line)
 		if did != want.did || !strings.Contains(out.String(), want.printed) || want.printed == "" && out.Len() > 0 {
 			t.Errorf("%s did %q and printed %q, want %q and %q", line, did, out.String(), want.did, want.printed)
 		}
 	}
-	for _, line := range []string{"qdisc", "qdisc fifo", "qdisc rate web off"} {
+	for _, line := range []string{"qdisc", "qdisc fifo", "qdisc rate web off", "qdisc mark on"} {
 		var out bytes.Buffer
 		New(nil, &out, System{}).Execute(t.Context(), line)
 		if out.Len() == 0 {

@@ -206,7 +206,7 @@ func tableCommand(name string) func(*Shell, context.Context, []string) error {
 	}
 }
 
-// qdisc shows the queue in front of the card, or changes it, or a domain's rate.
+// qdisc shows the queue in front of the card, or changes it, or a domain's rate, or whether classes are marked.
 func (s *Shell) qdisc(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 0 || args[0] == "-j":
@@ -223,6 +223,12 @@ func (s *Shell) qdisc(ctx context.Context, args []string) error {
 			return errAbsent
 		}
 		return s.sys.SetRate(args[1], rate)
+	case len(args) == 2 && args[0] == "mark" && (args[1] == "on" || args[1] == "off"):
+		if s.sys.SetMarks == nil {
+			return errAbsent
+		}
+		s.sys.SetMarks(args[1] == "on")
+		return nil
 	case len(args) > 1:
 		return errUsage
 	case s.sys.SetQdisc == nil:

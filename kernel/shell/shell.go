@@ -54,6 +54,9 @@ type System struct {
 	// domain may send by it, 0 for any; nil: there is none.
 	SetQdisc func(name string) error
 	SetRate  func(domain string, rate aqm.Rate) error
+	// SetMarks says whether the classes that domains choose are written into what leaves; nil:
+	// there is none.
+	SetMarks func(on bool)
 	// Rules calls f with the rules of the card of a name, "" for all cards, and returns its
 	// errors; nil: there are none.
 	Rules func(card string, f func(card string, r *steer.Rules) error) error

@@ -23,7 +23,8 @@ const (
 	sharedMost     = 256
 
 	// For vectors_arm64.s: GICC_IAR and GICC_EOIR, GICD_ICENABLER (GIC architecture 2.0,
-	// 4.3 and 4.4).
+	// 4.3 and 4.4). Version 3 has system registers for the first two and the third in its
+	// place.
 	//lint:ignore U1000 used by assembly
 	acknowledgeAddress = layout.GICInterface + 0x0c
 	//lint:ignore U1000 used by assembly
@@ -53,17 +54,26 @@ var tickCount uint64
 // SetTick sets the number of timer counts between ticks.
 func SetTick(counts uint32) { tickCount = uint64(counts) }
 
-// events are the events of interrupts from SharedFirst on; 0: nobody wants it.
-var events [sharedMost]uint8
+// systemRegisters is not 0 when the interrupt controller is spoken to by them.
+//
+//lint:ignore U1000 used by assembly
+var systemRegisters uint32
 
-// SetEvent says which event an interrupt is. It reports false for a number that is not
+// UseSystemRegisters has the handler speak to an interrupt controller of version 3 or
+// later by the processor's system registers. Interrupts are off.
+func UseSystemRegisters() { systemRegisters = 1 }
+
+// events are the events of interrupts from SharedFirst on, a bit each; 0: nobody wants it.
+var events [sharedMost]uint64
+
+// SetEvent says that an interrupt is an event, beside those that it is. It reports false for a number that is not
 // told apart. The handler turns the interrupt off at the distributor each time: until the
 // device has been looked after it may stay asserted.
 func SetEvent(interrupt int, event uint) bool {
 	if interrupt < SharedFirst || interrupt-SharedFirst >= sharedMost {
 		return false
 	}
-	events[interrupt-SharedFirst] = uint8(event)
+	events[interrupt-SharedFirst] |= 1 << event
 	return true
 }
 

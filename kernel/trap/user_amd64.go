@@ -94,7 +94,7 @@ func syscallAddr() uintptr
 // InitUser opens the way to ring 3 and back. cpu.Protect has been called.
 func InitUser() {
 	_, _, c, _ := cpu.CPUID(1, 0)
-	hasXSAVE = c&(1<<27) != 0 // OSXSAVE: cpuinit has turned it on
+	hasXSAVE = c&(1<<27) != 0 // OSXSAVE: start64 has turned it on
 	hasFSGS = cpu.ReadCR4()&cpu.CR4FSGSBASE != 0
 	kernelFS = cpu.ReadMSR(msrFS)
 	cpu.WriteMSR(msrSTAR, KernelCode<<32)

@@ -119,8 +119,15 @@ TEXT ·interrupt(SB),NOSPLIT|NOFRAME,$0
 	MRS	ELR_EL1, R0
 	MRS	SP_EL0, R1
 	STP	(R0, R1), 0(RSP)
+	MOVWU	·systemRegisters(SB), R0
+	CBNZ	R0, acknowledge3
 	MOVD	$const_acknowledgeAddress, R0
 	MOVWU	(R0), R6		// number and source
+	B	acknowledged
+acknowledge3:
+	MRS	ICC_IAR1_EL1, R6
+	DSB	$15
+acknowledged:
 	AND	$0x3ff, R6, R7
 	CMP	$const_TimerInterrupt, R7
 	BEQ	tick
@@ -141,17 +148,13 @@ TEXT ·interrupt(SB),NOSPLIT|NOFRAME,$0
 	CMP	$const_sharedMost, R1
 	BHS	unwanted
 	MOVD	$·events(SB), R0
-	MOVBU	(R0)(R1), R2
-	CBZ	R2, unwanted
-	MOVD	$1, R3
-	LSL	R2, R3
+	MOVD	(R0)(R1<<3), R3
+	CBZ	R3, unwanted
 	MOVD	runtime∕goos·Pending(SB), R0
 	ORR	R3, R0
 	MOVD	R0, runtime∕goos·Pending(SB)
-	MOVD	$const_endAddress, R0
-	MOVW	R6, (R0)
 	MOVD	runtime∕goos·Yield(SB), R7
-	B	yield
+	B	end
 tick:
 	MOVD	runtime∕goos·Pending(SB), R0
 	ORR	$1, R0
@@ -159,17 +162,23 @@ tick:
 	MOVD	·tickCount(SB), R0
 	MSR	R0, CNTV_TVAL_EL0
 	ISB	$15
+	MOVD	runtime∕goos·Tick(SB), R7
+	B	end
+unwanted:
+	MOVD	ZR, R7
+end:
+	MOVWU	·systemRegisters(SB), R0
+	CBNZ	R0, end3
 	MOVD	$const_endAddress, R0
 	MOVW	R6, (R0)
-	MOVD	runtime∕goos·Tick(SB), R7
-yield:
+	B	ended
+end3:
+	MSR	R6, ICC_EOIR1_EL1
+	ISB	$15
+ended:
 	CBZ	R7, done
 	MOVD	RSP, R4
 	BL	(R7)
-	B	done
-unwanted:
-	MOVD	$const_endAddress, R0
-	MOVW	R6, (R0)
 done:
 	LDP	0(RSP), (R0, R1)
 	MSR	R0, ELR_EL1

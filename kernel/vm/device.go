@@ -129,8 +129,8 @@ func MapRegisters(phys, size uint64) (*Registers, error) {
 	return &Registers{addr + uintptr(phys-first), size}, nil
 }
 
-// MapScreen maps a frame buffer, uncached, for good. It needs no heap.
-func MapScreen(phys, size uint64) (addr uintptr, ok bool) {
+// MapEarly maps device memory, uncached, for good. It needs no heap.
+func MapEarly(phys, size uint64) (addr uintptr, ok bool) {
 	first := phys &^ (layout.PageSize - 1)
 	pages := (phys + size - first + layout.PageSize - 1) / layout.PageSize
 	if addr, ok = reserveWindow(pages); !ok || !mapRange(addr, first, pages*layout.PageSize, writable|noCache|noExec|global, false) {

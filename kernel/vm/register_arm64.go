@@ -8,7 +8,8 @@ func load8(a uintptr) uint8
 
 func load16(a uintptr) uint16
 
-// Load32 and Store32 access a register at an address that MapFixed has mapped.
+// Load32 and those below access a register at an address that MapFixed or MapEarly has
+// mapped.
 func Load32(a uintptr) uint32
 
 func store8(a uintptr, v uint8)
@@ -16,3 +17,7 @@ func store8(a uintptr, v uint8)
 func store16(a uintptr, v uint16)
 
 func Store32(a uintptr, v uint32)
+
+func Load64(a uintptr) uint64
+
+func Store64(a uintptr, v uint64)

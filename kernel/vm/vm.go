@@ -32,7 +32,7 @@ func allocFrame(o frames.Owner) (phys uint64, ok bool) {
 type InitError string
 
 // Init builds the kernel's address space from the boot memory map and switches
-// to it. It runs before the Go heap exists, on the tables that cpuinit made,
+// to it. It runs before the Go heap exists, on the tables that second made,
 // which map the first 4 GiB twice. guard is a page of the image to leave out.
 func Init(m *bootinfo.MemoryMap, guard uintptr) InitError {
 	segs, n, end := image()

@@ -4,7 +4,7 @@
 package abi
 
 // Version is what a domain is built for and a kernel offers; both must agree.
-const Version = 7
+const Version = 8
 
 // Mark stands in every program that is built for a domain, with its version
 // behind it as four digits: see package program.

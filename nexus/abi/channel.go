@@ -23,7 +23,7 @@ const EventChannel = 1 << 8
 
 // SchemaVersion is the layout of the arena. A domain that finds another must not
 // use the channel.
-const SchemaVersion = 5
+const SchemaVersion = 6
 
 // SchemaActive is the flag of a channel that works. It is cleared once, when the
 // channel becomes defunct, and never set again: the kernel has taken the memory of all
@@ -178,7 +178,45 @@ const (
 	// SlotAdvisory: the flow is to pause or may go on. Its entry in the advisory table
 	// is number Length, and what it is to do stands there.
 	SlotAdvisory = 6
+	// SlotReport: what became of a packet that asked (PacketStatus, PacketExpiry). The Index
+	// is its Cookie, and Length says what: StatusSent and its like. Each packet has its own,
+	// also when they are alike. The last quarter of the ring is not for reports: one
+	// that finds no room is counted in Stats.ReportsLost.
+	SlotReport = 7
 )
+
+// What became of a packet, in a SlotReport. Of one that is cut it is told once, when all is
+// gone: StatusSent says that the card has all of it.
+const (
+	// StatusSent: the card was given it.
+	StatusSent = 1 + iota
+	// StatusHanded: it was handed on within the machine, and no more is heard of it. It was
+	// for the machine itself, leaves by another card, or waits for a neighbour's
+	// link address.
+	StatusHanded
+	// The others were dropped. StatusRefused: it was not let through.
+	StatusRefused
+	// StatusUnreachable: there is no way to the peer.
+	StatusUnreachable
+	// StatusPaused: its flow was told to pause and went on.
+	StatusPaused
+	// StatusExpired: its Lifetime was over.
+	StatusExpired
+	// StatusDelay: what its flow had in front of the card waited for too long.
+	StatusDelay
+	// StatusLimit: there was no room in front of the card, or among what waits for a
+	// neighbour's link address.
+	StatusLimit
+	// StatusSuperseded: a later acknowledgement says all that it said.
+	StatusSuperseded
+	// StatusLinkDown: the link was lost.
+	StatusLinkDown
+)
+
+// Reported says whether a packet with such flags asks to be told of a status.
+func Reported(flags uint32, status uint16) bool {
+	return flags&PacketStatus != 0 || flags&PacketExpiry != 0 && status == StatusExpired
+}
 
 // None is an index that nothing has.
 const None = 1<<32 - 1
@@ -204,8 +242,19 @@ type Packet struct {
 	HeaderLen      uint16 // bytes before the payload of a large packet
 	// Class is the service class: ClassControl to ClassSystem; 0: that of the DSCP.
 	Class uint32
-	_     [3]uint32
+	// TxTime is when the packet is to leave at the earliest, on the clock of the time page in
+	// nanoseconds: what is more than 3 s ahead, and 0, is at once (tx).
+	TxTime uint64
+	// Cookie is what reports of the packet name it by (tx): any number.
+	Cookie uint32
+	// Lifetime is for how many microseconds the packet is worth sending, from when the kernel
+	// first looks at it in the tx ring; more than LifetimeMax are that many, and 0 is for
+	// ever. Later it is dropped when it comes to its turn in front of the card (tx).
+	Lifetime uint32
 }
+
+// LifetimeMax is the longest Packet.Lifetime, in microseconds.
+const LifetimeMax = 10_000_000
 
 // PacketSize is the size of a Packet in bytes.
 const PacketSize = 64
@@ -237,6 +286,12 @@ const (
 	PacketGSO = 1 << 1
 	// PacketVerified says that the transport checksum is known to be right (rx).
 	PacketVerified = 1 << 2
+	// PacketStatus asks for a SlotReport of what becomes of the packet, whatever it is,
+	// and PacketExpiry for one if its Lifetime is over (tx). Packets of pipes have none.
+	PacketStatus = 1 << 3
+	PacketExpiry = 1 << 4
+	// PacketReports are both.
+	PacketReports = PacketStatus | PacketExpiry
 )
 
 // Buflet is a piece of a packet's memory.
@@ -279,6 +334,9 @@ type Stats struct {
 	// AdvisoryEdges changes whenever one of them has changed: it is brought up to date at
 	// once.
 	AdvisoryEdges uint64
+	// Reports is how many reports of packets were put into the event ring, ReportsLost how
+	// many found no room.
+	Reports, ReportsLost uint64
 }
 
 // Record stands in front of each packet in a monitor's channel: the first Captured bytes

@@ -14,6 +14,10 @@ type Net struct {
 	DNS        [NetDNSMax][16]byte // IPv4 as ::ffff:a.b.c.d; zero: none
 	Gateway4   [16]byte
 	Gateway6   [16]byte
+	// Rate is what the link carries, in bits a second, as its ends have agreed on or as the
+	// card was seen at work, whichever is less; 0: not known. It is advice, which changes
+	// when the rate has been less than half or more than twice as much for a second.
+	Rate uint64
 }
 
 // NetAddress is one of the machine's addresses.

@@ -47,7 +47,7 @@ type Config struct {
 	// a queue.
 	Seed uint64
 	// Dropped gives a packet back that was taken and will not be sent. It is
-	// called by Enqueue and Purge, and must not call the queue. nil: nobody is told.
+	// called by Enqueue, Dequeue and Purge, and must not call the queue. nil: nobody is told.
 	Dropped func(p *Packet, why Reason)
 	// Released says that a flow that was told to pause may go on. It is called by
 	// every method that changes the queue, in the order of events: a flow that is

@@ -11,7 +11,7 @@ func (q *Queue) Check() error {
 	for i := range q.flows {
 		f := &q.flows[i]
 		p, b, w, g := 0, 0, 0, 0
-		due := q.records.all[max(f.head, 0)].due
+		due := q.records.all[max(f.head, 0)].TxTime
 		last := int32(none)
 		for n := f.head; p < f.packets; n = q.records.all[n].next {
 			r := &q.records.all[n]
@@ -21,10 +21,10 @@ func (q *Queue) Check() error {
 			} else if r.Flow.tag() != q.tags[i] {
 				return fmt.Errorf("queue %d has a packet of %v that is no guest", i, r.Flow)
 			}
-			if r.due < due {
-				return fmt.Errorf("queue %d: due at %v behind %v", i, r.due, due)
+			if r.TxTime < due {
+				return fmt.Errorf("queue %d: due at %v behind %v", i, r.TxTime, due)
 			}
-			if due = r.due; r.Class != f.class {
+			if due = r.TxTime; r.Class != f.class {
 				return fmt.Errorf("queue %d of class %v has a packet of %v", i, f.class, r.Class)
 			}
 		}
@@ -34,6 +34,8 @@ func (q *Queue) Check() error {
 		switch {
 		case b != f.bytes || w != f.weight || g != f.guests || last != f.tail:
 			return fmt.Errorf("queue %d: %d bytes, weight %d, %d guests; it says %+v", i, b, w, g, f)
+		case f.guests > 0 && !f.timeless || f.timeless && f.packets == 0:
+			return fmt.Errorf("queue %d with %d packets and %d guests: timeless is %v", i, f.packets, f.guests, f.timeless)
 		case f.packets == 0 && (f.controlled != none || f.greedy || f.tight != 0 || f.delay.high || f.place == waiting):
 			return fmt.Errorf("queue %d is empty and %+v", i, f)
 		case f.packets > 0 && f.place == idle:
@@ -122,8 +124,8 @@ func (q *Queue) checkLists() error {
 		if k > 0 && q.paced.heap[(k-1)/2].at > w.at {
 			return fmt.Errorf("the heap is out of order at %d of %d", k, q.paced.n)
 		}
-		if f := &q.flows[w.i]; f.place != waiting || w.at > q.records.all[f.head].due {
-			return fmt.Errorf("queue %d waits until %v for a packet of %v", w.i, w.at, q.records.all[f.head].due)
+		if f := &q.flows[w.i]; f.place != waiting || w.at > q.records.all[f.head].TxTime {
+			return fmt.Errorf("queue %d waits until %v for a packet of %v", w.i, w.at, q.records.all[f.head].TxTime)
 		}
 		places[w.i]++
 	}

@@ -90,3 +90,18 @@ func ClassOf(field uint32, tos uint8) Class {
 	}
 	return ofDSCP(tos >> 2)
 }
+
+// dscps are what says each class on a link (RFC 4594, figure 4; RFC 8622 for what is least).
+var dscps = [Classes]uint8{
+	Control: 48, Voice: 46, Video: 34, Interactive: 32, Streaming: 26, Management: 16, LowLatency: 18,
+	BestEffort: 0, Background: 1, System: 1,
+}
+
+// DSCPOf returns the code point, 0 to 63, of a class as the metadata of packets names it (see
+// ClassOf); 0 for none.
+func DSCPOf(field uint32) uint8 {
+	if field >= 1 && field <= uint32(Classes) {
+		return dscps[field-1]
+	}
+	return 0
+}

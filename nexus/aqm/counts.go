@@ -27,9 +27,10 @@ type Counts struct {
 	// queue stood still.
 	Controlled, Released, Greedy, Tight, Stalled uint64
 	// Shared is packets in queues of other flows. Paced is packets that had to wait
-	// for their time, StampsIgnored those whose time was too far ahead.
-	Shared, Paced, StampsIgnored uint64
-	Classes                      [Classes]ClassCounts
+	// for their time, StampsIgnored those whose time was too far ahead, and StampsLost those
+	// that leave before their time: their queue is shared, or they were hastened.
+	Shared, Paced, StampsIgnored, StampsLost uint64
+	Classes                                  [Classes]ClassCounts
 }
 
 // ClassCounts is a class's part of it.
@@ -90,6 +91,7 @@ func (c *Counts) Each(f func(name string, n uint64)) {
 	f("aqm_packets_shared", c.Shared)
 	f("aqm_packets_paced", c.Paced)
 	f("aqm_stamps_ignored", c.StampsIgnored)
+	f("aqm_stamps_lost", c.StampsLost)
 	for i := range Classes {
 		k := &c.Classes[i]
 		f("aqm_"+i.String()+"_held_packets", uint64(k.Packets))

@@ -5,7 +5,9 @@ import "time"
 // This file owns which packet leaves.
 
 // Dequeue sets p to the next packet and reports whether there was one whose time has
-// come. Flows that have nothing to fear any more are released (see Config.Released).
+// come. A packet whose turn it is and whose lifetime is over is dropped instead, and false returned: the work for it is
+// its sender's, who is not that of the next one, which the caller asks for then. Flows that have nothing to fear any
+// more are released (see Config.Released).
 func (q *Queue) Dequeue(now time.Duration, p *Packet) bool {
 	q.wake(now)
 	for {
@@ -17,6 +19,10 @@ func (q *Queue) Dequeue(now time.Duration, p *Packet) bool {
 		if i == none {
 			continue
 		}
+		if at := q.records.all[q.flows[i].head].Expires; at != 0 && at <= now {
+			q.drop(i, now, Expired)
+			return false
+		}
 		q.leave(i, now, p)
 		return true
 	}
@@ -26,7 +32,7 @@ func (q *Queue) Dequeue(now time.Duration, p *Packet) bool {
 func (q *Queue) leave(i int32, now time.Duration, p *Packet) {
 	f := &q.flows[i]
 	r := &q.records.all[f.head]
-	waited := now - r.due
+	waited := now - r.TxTime
 	target := q.config.Target
 	if r.ECN == ECT1 {
 		target = q.config.L4STarget
@@ -56,6 +62,17 @@ func (q *Queue) leave(i int32, now time.Duration, p *Packet) {
 		q.release(i, now)
 	}
 	q.counts.out(p, waited)
+}
+
+// Ready says that there may be a packet that waits for its turn alone, and not for its time.
+// When Dequeue has found none and has dropped none, there is none.
+func (q *Queue) Ready() bool { return q.packets > 0 && q.active != 0 }
+
+// Holds says that packets of a packet's flow may wait in its class: one that passes the queue by
+// would overtake them.
+func (q *Queue) Holds(p *Packet) bool {
+	i, _, found := q.lookup(p)
+	return q.flows[i].packets > 0 && (found || q.flows[i].guests > 0)
 }
 
 // Next returns when Dequeue may have something: now, or the time that the first of the

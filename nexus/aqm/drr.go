@@ -65,14 +65,18 @@ func (q *Queue) enter(i int32, p place) {
 // left is as a new one, with what is left of it.
 func (q *Queue) wake(now time.Duration) {
 	for q.paced.n > 0 && q.paced.heap[0].at <= now {
-		i := q.paced.pop()
-		f := &q.flows[i]
-		f.delay.start(now, q.config.Interval)
-		if f.deficit > 0 {
-			q.enter(i, fresh)
-		} else {
-			q.enter(i, regular)
-		}
+		q.resume(q.paced.pop(), now)
+	}
+}
+
+// resume has a queue served that waits no longer.
+func (q *Queue) resume(i int32, now time.Duration) {
+	f := &q.flows[i]
+	f.delay.start(now, q.config.Interval)
+	if f.deficit > 0 {
+		q.enter(i, fresh)
+	} else {
+		q.enter(i, regular)
 	}
 }
 
@@ -124,11 +128,11 @@ func (q *Queue) serve(n int, now time.Duration) int32 {
 				f.place = idle
 				c.active--
 			}
-		case q.records.all[f.head].due > now:
+		case q.records.all[f.head].TxTime > now:
 			q.shift(from)
 			f.place = waiting
 			c.active--
-			q.paced.push(q.records.all[f.head].due, i)
+			q.paced.push(q.records.all[f.head].TxTime, i)
 			// It has nothing that could have left: that is as good as empty.
 			f.delay.high = false
 			if !f.greedy && f.tight == 0 {

@@ -112,16 +112,17 @@ func (q *Queue) refuse(p *Packet, why Reason) Verdict {
 // supersede puts an acknowledgement in the place of the last one of its flow, if nothing
 // came between and it says all that the other one did. It counts as having come then.
 func (q *Queue) supersede(f *flowQueue, i int32, p *Packet) bool {
-	if !p.PureAck || p.TxTime != 0 || f.packets == 0 {
+	if !p.PureAck || p.TxTime != 0 || p.Expires != 0 || f.packets == 0 {
 		return false
 	}
 	r := &q.records.all[f.tail]
-	if !r.PureAck || r.TxTime != 0 || r.Flow != p.Flow || int32(p.Ack-r.Ack) <= 0 {
+	if !r.PureAck || !r.plain || r.Flow != p.Flow || int32(p.Ack-r.Ack) <= 0 {
 		return false
 	}
 	old := r.Packet
 	q.account(i, -1, -old.Length)
 	r.Packet = *p
+	r.TxTime = old.TxTime
 	q.account(i, 1, p.Length)
 	q.dropped(&old, AckSuperseded)
 	return true

@@ -29,6 +29,9 @@ type flowQueue struct {
 	// their own. As long as there is one, all those flows stay here, or they would
 	// overtake themselves.
 	guests int
+	// timeless says that it has had a guest since it was empty: its packets are due as they
+	// come, or strangers would wait for each other's times.
+	timeless bool
 
 	deficit int
 	class   Class
@@ -115,12 +118,19 @@ func (q *Queue) push(i int32, now time.Duration, p *Packet, guest bool) {
 	f := &q.flows[i]
 	n := q.records.take()
 	r := &q.records.all[n]
-	*r = record{Packet: *p, due: now, next: none, guest: guest}
+	*r = record{Packet: *p, next: none, guest: guest, plain: p.TxTime == 0}
+	r.TxTime = now
+	if guest && !f.timeless {
+		q.hasten(i, now)
+		f.timeless = true
+	}
 	switch {
 	case p.TxTime > now+StampMax:
 		q.counts.StampsIgnored++
+	case p.TxTime > now && f.timeless:
+		q.counts.StampsLost++
 	case p.TxTime > now:
-		r.due = p.TxTime
+		r.TxTime = p.TxTime
 		q.counts.Paced++
 	}
 	if f.packets == 0 {
@@ -129,7 +139,7 @@ func (q *Queue) push(i int32, now time.Duration, p *Packet, guest bool) {
 		q.used[i/ways] |= 1 << (i % ways)
 	} else {
 		last := &q.records.all[f.tail]
-		r.due = max(r.due, last.due)
+		r.TxTime = max(r.TxTime, last.TxTime)
 		last.next = n
 	}
 	f.tail = n
@@ -139,7 +149,12 @@ func (q *Queue) push(i int32, now time.Duration, p *Packet, guest bool) {
 		q.counts.Shared++
 	}
 	q.account(i, 1, p.Length)
-	if f.place == idle {
+	switch {
+	case f.place != idle:
+	case r.TxTime > now:
+		f.deficit, f.place = q.classes[f.class].quantum, waiting
+		q.paced.push(r.TxTime, i)
+	default:
 		q.join(i)
 	}
 }
@@ -159,7 +174,7 @@ func (q *Queue) pop(i int32, now time.Duration) *record {
 	if f.packets == 0 {
 		f.tail = none
 		q.used[i/ways] &^= 1 << (i % ways)
-		f.delay.high, f.greedy, f.tight = false, false, 0
+		f.delay.high, f.greedy, f.tight, f.timeless = false, false, 0, false
 		q.release(i, now)
 		if f.place == waiting {
 			q.paced.remove(i)

@@ -39,6 +39,9 @@ func (m *model) news() {
 	m.Helper()
 	for ; m.seen < len(m.dropped); m.seen++ {
 		d := &m.dropped[m.seen]
+		if d.why == aqm.Expired && (d.Expires == 0 || d.Expires > m.now) {
+			m.Fatalf("at %v: %+v has expired", m.now, d)
+		}
 		if !m.take(&d.Packet, false) {
 			m.Fatalf("dropped %+v, which was not held", d)
 		}
@@ -61,7 +64,7 @@ func (m *model) take(p *aqm.Packet, first bool) bool {
 		if s.handle != p.Handle {
 			continue
 		}
-		if first && (i > 0 || s.due > m.now) {
+		if first && (i > 0 || s.due > m.now && m.Counts().StampsLost == 0) {
 			m.Fatalf("at %v: %+v is number %d of its flow, due at %v", m.now, p, i, s.due)
 		}
 		m.sent[k] = append(list[:i:i], list[i+1:]...)
@@ -94,13 +97,18 @@ func (m *model) dequeue() bool {
 	m.Helper()
 	var p aqm.Packet
 	ok := m.Dequeue(m.now, &p)
+	expired := len(m.dropped)
 	m.news()
 	switch {
+	case expired > 1 || ok && expired > 0:
+		m.Fatalf("%d packets were dropped at a time, and left: %v", expired, ok)
+	case ok && p.Expires != 0 && p.Expires <= m.now:
+		m.Fatalf("at %v: %+v left", m.now, p)
 	case ok && !m.take(&p, true):
 		m.Fatalf("%+v left, which was not held", p)
 	case ok && p.Mark && p.ECN != aqm.ECT0 && p.ECN != aqm.ECT1:
 		m.Fatalf("%+v is marked", p)
-	case !ok && m.Len() > 0:
+	case !ok && expired == 0 && m.Len() > 0:
 		if next, more := m.Next(m.now); !more || next <= m.now {
 			m.Fatalf("nothing leaves, %d packets held, the next one at %v, %v", m.Len(), next, more)
 		}
@@ -144,6 +152,14 @@ func (m *model) packetOf(flow, kind, size byte) aqm.Packet {
 		p.TxTime = m.now + time.Duration(size)*20*ms
 	case 5, 6, 7:
 		p.PureAck, p.Ack, p.Length = true, uint32(size), 66
+	case 9:
+		p.PureAck, p.Ack, p.Length = true, uint32(size), 66
+		fallthrough
+	case 10, 11, 12:
+		p.Expires = m.now + time.Duration(1+int(size))*100*time.Microsecond
+		if kind>>4 == 12 {
+			p.TxTime = m.now + time.Duration(size)*50*time.Microsecond
+		}
 	}
 	return p
 }

@@ -137,8 +137,11 @@ func TestOwnLimit(t *testing.T) {
 	w.ok()
 }
 
-// TestMemory: a queue takes what it says.
+// TestMemory: a queue takes what it says, and what docs/traffic.md says of one with its defaults.
 func TestMemory(t *testing.T) {
+	if n, err := (aqm.Config{}).Memory(); err != nil || (n+512)>>10 != 620 {
+		t.Errorf("%d KiB with the defaults, %v", (n+512)>>10, err)
+	}
 	for _, c := range []aqm.Config{{}, {Packets: aqm.PacketsMax}, {Controlled: 65536}} {
 		want, err := c.Memory()
 		if err != nil {

@@ -45,6 +45,41 @@ func TestPacing(t *testing.T) {
 	w.ok()
 }
 
+// TestHolds: what waits of a flow is known, with what shares a queue with it.
+func TestHolds(t *testing.T) {
+	w := newWorld(t, aqm.Config{})
+	p := udp(1, 100)
+	if w.Holds(&p) || w.Ready() {
+		t.Error("an empty queue holds something")
+	}
+	w.must(1, at(udp(1, 100), w.now+ms))
+	other, class := udp(2, 100), udp(1, 100)
+	class.Class = aqm.Voice
+	if !w.Holds(&p) || w.Holds(&other) || w.Holds(&class) {
+		t.Error("it does not hold what it has, or something else")
+	}
+	if w.none(); w.Ready() {
+		t.Error("what waits for its time is ready")
+	}
+	// With all queues in use each flow shares one.
+	for id := uint32(2); id < 3000 && w.Counts().Shared == 0; id++ {
+		w.must(1, at(udp(id, 100), w.now+ms))
+		if p := udp(id, 100); !w.Holds(&p) {
+			t.Fatalf("it does not hold flow %d", id)
+		}
+	}
+	if w.Counts().Shared == 0 {
+		t.Error("no flow shares a queue")
+	}
+	w.now += ms
+	for w.Len() > 0 {
+		w.get()
+	}
+	if w.Holds(&p) || w.Ready() {
+		t.Error("an empty queue holds something")
+	}
+}
+
 // TestStamps: a time that has passed is as none, and so is one too far ahead.
 func TestStamps(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -204,6 +239,83 @@ func TestPacedIsFair(t *testing.T) {
 	}
 	if d := bytes[1] - bytes[2]; max(d, -d) > bytes[1]/10 {
 		t.Errorf("%v", bytes)
+	}
+	w.ok()
+}
+
+// TestStrangersDoNotWait: flows that have a time for their packets, as many as find a queue, hold
+// nobody up who shares a queue with one of them; nor does a guest who has one.
+func TestStrangersDoNotWait(t *testing.T) {
+	const flows = 4000 // so that each set is full
+	w := newWorld(t, aqm.Config{Packets: 8192})
+	later := w.now + 3*time.Second
+	for id := range uint32(flows) {
+		w.must(1, at(udp(id, 100), later))
+	}
+	var p aqm.Packet
+	for w.Dequeue(w.now, &p) {
+	}
+	for id := range uint32(flows) {
+		stranger := host(id, 60)
+		w.must(1, stranger)
+		for p.Flow != stranger.Flow {
+			p = w.get()
+		}
+	}
+	w.ok()
+
+	// A guest with a time waits for nothing, and the owner's packets behind it neither.
+	w = newWorld(t, aqm.Config{Packets: 16384})
+	for id := range uint32(flows) {
+		w.must(1, udp(id, 100))
+	}
+	shared := w.Counts().Shared
+	for id := range uint32(flows) {
+		w.must(1, at(udp(id, 100), w.now+time.Second))
+	}
+	lost := w.Counts().StampsLost
+	if shared == 0 || lost < shared {
+		t.Fatalf("%d packets are guests, %d stamps are lost", shared, lost)
+	}
+	for id := range uint32(flows) {
+		w.must(1, udp(id, 100))
+	}
+	w.ok()
+	for range 3 * flows {
+		w.get()
+	}
+	w.ok()
+	// An empty queue keeps times as before.
+	w.must(1, at(udp(1, 100), w.now+ms))
+	w.none()
+	w.now += ms
+	w.get()
+	if n := w.Counts().StampsLost; n != lost {
+		t.Errorf("%d stamps are lost, want %d", n, lost)
+	}
+}
+
+// TestHasten: what is hastened leaves at once, in order: of one channel, or of all.
+func TestHasten(t *testing.T) {
+	w := newWorld(t, aqm.Config{})
+	other := udp(1, 100)
+	other.Flow.Channel = 2
+	w.must(1, udp(1, 100))
+	w.must(1, at(udp(1, 100), w.now+time.Second))
+	w.must(1, at(udp(2, 100), w.now+time.Second))
+	w.must(1, at(other, w.now+time.Second))
+	w.HastenChannel(w.now, 1)
+	w.ok()
+	for range 3 {
+		if p := w.get(); p.Flow.Channel != 1 {
+			t.Errorf("%+v left", p)
+		}
+	}
+	w.none()
+	w.Hasten(w.now)
+	w.ok()
+	if p := w.get(); p.Flow != other.Flow || w.Counts().StampsLost != 3 {
+		t.Errorf("%+v left, %d stamps lost", p, w.Counts().StampsLost)
 	}
 	w.ok()
 }

@@ -36,11 +36,14 @@ type Packet struct {
 	// it will be cut into included. 1 to PacketLongest.
 	Length int
 	// TxTime is when it is to leave at the earliest, on the queue's clock. 0, one
-	// that has passed and one more than StampMax ahead: at once.
+	// that has passed and one more than StampMax ahead: at once. A queue that flows share
+	// keeps no times. The answer of Dequeue is since when it could have left.
 	TxTime time.Duration
-	Flow   Flow
-	Class  Class
-	ECN    ECN
+	// Expires is from when on it is not worth sending, on the queue's clock. 0: it always is.
+	Expires time.Duration
+	Flow    Flow
+	Class   Class
+	ECN     ECN
 	// Advised says that the sender can be told to pause, and asks to be.
 	Advised bool
 	// Tight says that the sender has little room left, by a limit of the caller's. A flow
@@ -56,15 +59,15 @@ type Packet struct {
 	Mark bool
 }
 
-// record is a packet that is held.
+// record is a packet that is held. Its TxTime is when it may leave: never before those of its
+// queue in front of it. Its delay counts from there.
 type record struct {
 	Packet
-	// due is when it may leave: never before those of its flow in front of it. Its
-	// delay counts from there.
-	due  time.Duration
 	next int32
 	// guest says that it is in the queue of another flow, see flowQueue.guests.
 	guest bool
+	// plain says that it came with no time to leave at.
+	plain bool
 }
 
 // records is the room for packets.

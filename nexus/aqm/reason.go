@@ -14,13 +14,14 @@ const (
 	FlowControlled        // its sender was told to pause and did not
 	AckSuperseded         // a later acknowledgement says all that it said
 	Purged                // the queue was emptied
+	Expired               // it was not worth sending any more when it was its turn
 	// ReasonCount is how many there are, for arrays of counters.
 	ReasonCount
 )
 
 var reasonNames = [ReasonCount]string{None: "none", BadLength: "bad_length", LimitPackets: "limit_packets",
 	LimitBytes: "limit_bytes", DelayHigh: "delay_high", FlowControlled: "flow_controlled",
-	AckSuperseded: "ack_superseded", Purged: "purged"}
+	AckSuperseded: "ack_superseded", Purged: "purged", Expired: "expired"}
 
 // String is the name of the reason's counter.
 func (r Reason) String() string {

@@ -34,6 +34,7 @@ func (c *card) pass(look time.Duration, packet, want int) {
 		c.ring += packet
 		want -= packet
 	}
+	c.Told(c.now)
 	c.most = max(c.most, c.ring)
 }
 
@@ -51,7 +52,8 @@ const plenty = 1 << 40
 func TestRingLimitFollows(t *testing.T) {
 	for _, rate := range []aqm.Rate{10 * aqm.Megabit, 100 * aqm.Megabit, aqm.Gigabit, 10 * aqm.Gigabit} {
 		for _, look := range []time.Duration{50 * time.Microsecond, 500 * time.Microsecond, 5 * ms} {
-			for _, packet := range []int{1514, 65549} {
+			// The longest are what senders are allowed: see aqm.Largest.
+			for _, packet := range []int{1514, 14 + aqm.Largest(rate, 1500)} {
 				t.Run(fmt.Sprintf("%d Mbit/s, %v, %d bytes", rate/aqm.Megabit, look, packet), func(t *testing.T) {
 					c := &card{RingLimit: aqm.NewRingLimit(0, 1<<30), rate: rate}
 					for c.now < 3*time.Second {
@@ -149,6 +151,90 @@ func TestRingLimitIdle(t *testing.T) {
 	}
 }
 
+// TestRingLimitOfAStarvedCard: a card that is slow to take its work up, so that it has finished
+// all of it at each look, seems as slow as what it was given was little. It is given more until
+// it is kept busy, whatever it seemed at first; and it has less again when that has passed.
+func TestRingLimitOfAStarvedCard(t *testing.T) {
+	const rate = aqm.Gigabit
+	for _, late := range []time.Duration{ms, 4 * ms, 10 * ms, 20 * ms} {
+		c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: rate}
+		for c.now < 200*ms { // it seemed to be a slow one
+			c.rate = 10 * aqm.Megabit
+			c.pass(c.rate.Time(1514), 1514, plenty)
+		}
+		c.rate = rate
+		for c.now < 2*time.Second {
+			c.pass(late, 1514, plenty)
+		}
+		c.busy(0)
+		start := c.now
+		for c.now < start+time.Second {
+			c.pass(late, 1514, plenty)
+		}
+		if b := c.busy(start); b < 0.99 {
+			t.Errorf("looked at each %v: the card had work %.3f of the time, with a limit of %d", late, b, c.Limit())
+		}
+		for start := c.now; c.now < start+4*time.Second; {
+			c.pass(rate.Time(1514), 1514, plenty)
+		}
+		if most := rate.Bytes(3 * ms); c.Limit() > most {
+			t.Errorf("looked at for each packet after %v: the limit is %d, want %d at most", late, c.Limit(), most)
+		}
+	}
+}
+
+// TestRingLimitComesBack: who looked late all the time for a while, and looks late now and then
+// afterwards, has what is good for that again within seconds.
+func TestRingLimitComesBack(t *testing.T) {
+	const rate = 10 * aqm.Megabit
+	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: rate}
+	for c.now < time.Second {
+		c.pass(rate.Time(1514), 1514, plenty)
+	}
+	for c.now < 2*time.Second {
+		c.pass(20*ms, 1514, plenty)
+	}
+	if least := rate.Bytes(20 * ms); c.Limit() < least {
+		t.Fatalf("the limit is %d, want %d at least", c.Limit(), least)
+	}
+	for i := 0; c.now < 10*time.Second; i++ {
+		look := rate.Time(1514)
+		if i%50 == 49 {
+			look = 40 * ms
+		}
+		c.pass(look, 1514, plenty)
+	}
+	if most := rate.Bytes(3 * ms); c.Limit() > most {
+		t.Errorf("the limit is %d, want %d at most", c.Limit(), most)
+	}
+}
+
+// TestRingLimitOfACardThatCatchesUp: a card that was held up now and then and makes up for it
+// at ten times its rate is not thought to be that fast.
+func TestRingLimitOfACardThatCatchesUp(t *testing.T) {
+	const rate = 10 * aqm.Megabit
+	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: rate}
+	high := aqm.Rate(0)
+	for i := 0; c.now < 10*time.Second; i++ {
+		if c.rate = rate; i%20 >= 15 {
+			c.rate = 1 // nothing
+			if i%20 == 19 {
+				c.rate = 10 * rate
+			}
+		}
+		c.pass(rate.Time(1514), 1514, plenty)
+		if c.now > time.Second {
+			high = max(high, c.Rate())
+		}
+	}
+	if high > rate*6/5 {
+		t.Errorf("the rate is %d bit/s, want %d", high, rate)
+	}
+	if most := rate.Bytes(4 * ms); c.Limit() > most {
+		t.Errorf("the limit is %d, want %d at most", c.Limit(), most)
+	}
+}
+
 // TestRingLimitAccount: what is in flight is what was sent and not completed, even when a
 // card says that it has finished more.
 func TestRingLimitAccount(t *testing.T) {
@@ -216,8 +302,12 @@ func TestRingLimitForgets(t *testing.T) {
 		if c.Limit() > 4*1514 {
 			t.Errorf("the limit is %d", c.Limit())
 		}
-		if c.Forget(); c.Limit() != aqm.RingLimitFirst || c.InFlight() != in {
-			t.Errorf("the limit is %d, the ring has %d, want %d", c.Limit(), c.InFlight(), in)
+		rate := c.Rate()
+		if c.Forget(); c.Limit() != aqm.RingLimitFirst || c.InFlight() != in || c.Rate() != rate {
+			t.Errorf("the limit is %d, the rate %d, the ring has %d, want %d and %d", c.Limit(), c.Rate(), c.InFlight(), rate, in)
+		}
+		if c.NewLink(); c.Limit() != aqm.RingLimitFirst || c.InFlight() != in || c.Rate() != 0 {
+			t.Errorf("a new link: the limit is %d, the rate %d, the ring has %d, want 0 and %d", c.Limit(), c.Rate(), c.InFlight(), in)
 		}
 	}
 }
@@ -249,6 +339,41 @@ func TestRingLimitRate(t *testing.T) {
 	c.rate = aqm.Gigabit
 	run(3*time.Second, plenty)
 	near(aqm.Gigabit)
+}
+
+// TestRingLimitOfASparseLoad: packets that are given to the ring before somebody looks at what it
+// has finished, as a batch is, say nothing of a card that was done with those before: not when the
+// rate is not known, and not when it is.
+func TestRingLimitOfASparseLoad(t *testing.T) {
+	c := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: 100 * aqm.Megabit}
+	send := func(every time.Duration, n int) {
+		for end := c.now + 2*time.Second; c.now < end; {
+			c.now += every
+			c.done += c.ring // it has had time enough
+			c.ring = n
+			c.Sent(n)
+			c.Completed(c.now, c.done)
+			c.Told(c.now)
+			c.done = 0
+		}
+	}
+	for _, every := range []time.Duration{time.Second, 50 * ms, ms} {
+		if send(every, 98); c.Rate() != 0 || c.Limit() != aqm.RingLimitFirst {
+			t.Errorf("a packet each %v: the rate is %d bit/s, the limit %d bytes", every, c.Rate(), c.Limit())
+		}
+	}
+	for end := c.now + time.Second; c.now < end; {
+		c.pass(ms, 1514, plenty)
+	}
+	rate := c.Rate()
+	if rate < 90*aqm.Megabit || rate > 110*aqm.Megabit {
+		t.Fatalf("%d bit/s", rate)
+	}
+	for _, every := range []time.Duration{time.Second, 50 * ms, ms} {
+		if send(every, 2000); c.Rate() < rate*9/10 {
+			t.Errorf("a packet each %v: the rate is %d bit/s, was %d", every, c.Rate(), rate)
+		}
+	}
 }
 
 // TestRingLimitOfFullRing: when the ring has no place for more packets, long before its limit,
@@ -290,8 +415,50 @@ func TestRingLimitOfLateLooks(t *testing.T) {
 			}
 			c.pass(look, 1514, plenty)
 		}
-		if most := rate.Bytes(20 * ms); c.Limit() > most {
+		if most := rate.Bytes(3 * ms); c.Limit() > most {
 			t.Errorf("%d Mbit/s: the limit is %d, want %d at most", rate/aqm.Megabit, c.Limit(), most)
+		}
+	}
+}
+
+// TestRingLimitOfBursts: a slow card that has work now and then has a limit that is as good for it
+// as with work all the time; even if what is behind it takes the first of each burst at once.
+func TestRingLimitOfBursts(t *testing.T) {
+	for _, c := range []struct {
+		rate             aqm.Rate
+		burst, swallowed int
+	}{
+		{10 * aqm.Megabit, 62_000, 0},
+		{10 * aqm.Megabit, 300_000, 0},
+		{aqm.Megabit, 20_000, 0},
+		{aqm.Megabit, 50_000, 0},
+		{10 * aqm.Megabit, 250_000, 208_000},
+		{10 * aqm.Megabit, 400_000, 208_000},
+	} {
+		k := &card{RingLimit: aqm.NewRingLimit(0, 0), rate: c.rate}
+		for next := 500 * ms; k.now < 20*time.Second; next += 500 * ms {
+			want, behind := c.burst, c.swallowed
+			for want > 0 || k.InFlight() > 0 {
+				for want > 0 && k.Room() {
+					k.Sent(1514)
+					k.ring += 1514
+					want -= 1514
+				}
+				k.Told(k.now)
+				look := c.rate.Time(1514)
+				if n := min(k.ring, behind); n > 0 {
+					behind -= n
+					k.ring -= n
+					k.done += n
+					look = 20 * time.Microsecond
+				}
+				k.pass(look, 1514, 0)
+			}
+			k.now = max(k.now, next)
+		}
+		most := max(c.rate.Bytes(3*ms), aqm.RingLimitMin)
+		if k.Limit() > most {
+			t.Errorf("%+v: the limit is %d, want %d at most; the rate seems to be %d", c, k.Limit(), most, k.Rate())
 		}
 	}
 }

@@ -78,11 +78,27 @@ func (w *world) must(n int, p aqm.Packet) {
 	}
 }
 
+// next dequeues a packet behind those that have expired, if there is one.
+func (w *world) next(p *aqm.Packet) bool {
+	w.Helper()
+	for {
+		n := len(w.dropped)
+		switch ok := w.Dequeue(w.now, p); {
+		case ok:
+			return true
+		case len(w.dropped) > n+1:
+			w.Fatalf("%d packets were dropped at a time", len(w.dropped)-n)
+		case len(w.dropped) == n:
+			return false
+		}
+	}
+}
+
 // get dequeues a packet, which there has to be.
 func (w *world) get() aqm.Packet {
 	w.Helper()
 	var p aqm.Packet
-	if !w.Dequeue(w.now, &p) {
+	if !w.next(&p) {
 		w.Fatalf("at %v: nothing to send, %d packets held", w.now, w.Len())
 	}
 	return p
@@ -92,7 +108,7 @@ func (w *world) get() aqm.Packet {
 func (w *world) none() {
 	w.Helper()
 	var p aqm.Packet
-	if w.Dequeue(w.now, &p) {
+	if w.next(&p) {
 		w.Fatalf("at %v: %+v", w.now, p)
 	}
 }

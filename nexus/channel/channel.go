@@ -55,6 +55,8 @@ type Channel struct {
 	refused atomic.Uint64
 	// posted are the slots of the event ring that the domain has not taken.
 	posted []abi.Slot
+	// reported says that there are reports that the domain was not shown yet.
+	reported bool
 	// advisories says which flows are to pause, and edges how often that has changed.
 	advisories *advisory.Table
 	edges      uint64
@@ -128,8 +130,9 @@ type Counts struct {
 	// of a pipe, and TxRefused how many packets were not let through.
 	TxStalled, TxRefused uint64
 	// Events is how many were put into the event ring, EventsLost how many found
-	// no room there.
-	Events, EventsLost uint64
+	// no room there; Reports and ReportsLost are the same of reports of packets.
+	Events, EventsLost   uint64
+	Reports, ReportsLost uint64
 }
 
 // lastID numbers channels.
@@ -253,17 +256,17 @@ func (c *Channel) SetSlice(over func() bool) {
 // reclaim takes back what is in the free ring.
 func (c *Channel) reclaim() error {
 	r := c.rings[abi.RingFree]
+	var v abi.Packet
 	for r.Filled() > 0 {
 		s := r.Take()
 		var err error
 		switch s.Kind {
 		case abi.SlotPacket:
-			var v view
-			if v, err = c.readPacket(s.Index); err == nil {
-				err = c.returnChain(&c.freed, v.first, v.buflets)
+			if err = c.readPacket(s.Index, &v); err == nil {
+				err = c.returnChain(&c.freed, v.First, v.Buflets)
 			}
 			if err == nil {
-				c.putPacket(s.Index, c.freed[:v.buflets])
+				c.putPacket(s.Index, c.freed[:v.Buflets])
 			}
 		case abi.SlotBuflet:
 			if err = c.returnBuflet(s.Index); err == nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/ring"
 )
 
 // Post puts an event into the event ring and tells the domain: abi.SlotLink and its
@@ -20,7 +21,7 @@ func (c *Channel) post(e abi.Slot) {
 	if c.over != nil || r.Sync() != nil {
 		return // what is wrong with the ring ends the domain at its next sync
 	}
-	c.posted = slices.Delete(c.posted, 0, len(c.posted)-r.Waiting())
+	c.unpost(r)
 	switch {
 	case slices.Contains(c.posted, e):
 		return
@@ -28,9 +29,15 @@ func (c *Channel) post(e abi.Slot) {
 		c.counts.EventsLost++
 	default:
 		r.Put(e)
-		r.Publish()
 		c.posted = append(c.posted, e)
 		c.counts.Events++
 	}
+	c.reported = false
+	r.Publish()
 	c.tell()
+}
+
+// unpost forgets the slots that the domain has taken.
+func (c *Channel) unpost(r *ring.Ring) {
+	c.posted = slices.Delete(c.posted, 0, len(c.posted)-r.Waiting())
 }

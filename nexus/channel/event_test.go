@@ -121,7 +121,7 @@ func TestStats(t *testing.T) {
 			TxPackets: c.TxPackets, TxBytes: c.TxBytes, RxPackets: c.RxPackets, RxBytes: c.RxBytes,
 			TxSyncs: c.TxSyncs, RxEvents: c.RxEvents, TxStalled: c.TxStalled, TxRefused: c.TxRefused,
 			RxRingFull: c.RxRingFull, RxNoPacket: c.RxNoPacket, RxNoBuffer: c.RxNoBuffer, RxTooLong: c.RxTooLong,
-			Events: c.Events, EventsLost: c.EventsLost,
+			Events: c.Events, EventsLost: c.EventsLost, Reports: c.Reports, ReportsLost: c.ReportsLost,
 		}
 		if got := x.user.Stats(); got != want || got == (abi.Stats{}) {
 			t.Errorf("%s: %+v, want %+v", when, got, want)

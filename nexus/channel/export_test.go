@@ -24,9 +24,10 @@ func (c *Channel) SyncTwice(send func(*Packet) bool, between func()) error {
 	r := c.rings[abi.RingTx]
 	for r.Filled() > 0 {
 		s := r.Take()
-		v, err := c.readPacket(s.Index)
+		var v abi.Packet
+		err := c.readPacket(s.Index, &v)
 		if err == nil {
-			err = c.returnChain(&c.returned, v.first, v.buflets)
+			err = c.returnChain(&c.returned, v.First, v.Buflets)
 		}
 		if err == nil {
 			err = c.internalize(&v)
@@ -36,7 +37,7 @@ func (c *Channel) SyncTwice(send func(*Packet) bool, between func()) error {
 		}
 		between()
 		var p abi.Packet
-		words((*[abi.PacketSize / 8]uint64)(unsafe.Pointer(&p))[:], c.arena.Packet(s.Index))
+		words((*[abi.PacketSize / 8]uint64)(unsafe.Pointer(&p)), c.arena.Packet(s.Index))
 		out := &c.out
 		out.Length, out.Flow, out.Generation = int(p.Length), p.Flow, p.Generation
 		out.Pieces = out.pieces[:0]
@@ -55,7 +56,7 @@ func (c *Channel) SyncTwice(send func(*Packet) bool, between func()) error {
 		c.mu.Unlock()
 		send(out)
 		c.mu.Lock()
-		c.putPacket(s.Index, c.returned[:v.buflets])
+		c.putPacket(s.Index, c.returned[:v.Buflets])
 	}
 	r.Return()
 	r.Publish()
@@ -77,9 +78,10 @@ func (c *Channel) SyncHead(send func(*Packet) bool) error {
 			return nil
 		}
 		s := r.Take()
-		v, err := c.readPacket(s.Index)
+		var v abi.Packet
+		err := c.readPacket(s.Index, &v)
 		if err == nil {
-			err = c.returnChain(&c.returned, v.first, v.buflets)
+			err = c.returnChain(&c.returned, v.First, v.Buflets)
 		}
 		if err == nil {
 			err = c.internalize(&v)
@@ -90,6 +92,6 @@ func (c *Channel) SyncHead(send func(*Packet) bool) error {
 		c.mu.Unlock()
 		send(&c.out)
 		c.mu.Lock()
-		c.putPacket(s.Index, c.returned[:v.buflets])
+		c.putPacket(s.Index, c.returned[:v.Buflets])
 	}
 }

@@ -175,7 +175,9 @@ func TestLowWatermarkRaces(t *testing.T) {
 		}
 	}
 	room := make(chan struct{}, 1)
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		for sent := 0; sent < total; {
 			for range 1 + sent%7 {
 				if sent < total && x.deliver(content(60)) {
@@ -205,6 +207,7 @@ func TestLowWatermarkRaces(t *testing.T) {
 		default:
 		}
 	}
+	<-ended // before the memory goes
 	if x.err != nil {
 		t.Fatal(x.err)
 	}

@@ -8,41 +8,26 @@ import (
 	"github.com/sluice-os/sluice/nexus/pool"
 )
 
-// view is a packet's metadata as the domain wrote it, read once.
-type view struct {
-	first, buflets, length uint32
-	flags                  uint32
-	flow, generation       uint32
-	checksumStart          uint16
-	checksumOffset         uint16
-	segmentSize, headerLen uint16
-	class                  uint32
-}
-
-// words reads shared memory of n 8-byte words, each once.
-func words[T any](dst []uint64, src *T) {
+// words reads a structure in shared memory, each of its words once.
+func words(dst *[abi.PacketSize / 8]uint64, src *abi.Packet) {
+	from := (*[abi.PacketSize / 8]uint64)(unsafe.Pointer(src))
 	for i := range dst {
-		dst[i] = atomic.LoadUint64((*uint64)(unsafe.Add(unsafe.Pointer(src), i*8)))
+		dst[i] = atomic.LoadUint64(&from[i])
 	}
 }
 
-// readPacket copies the metadata of a packet that the domain names. The packet
-// must be lent to it.
-func (c *Channel) readPacket(i uint32) (view, error) {
+// readPacket copies the metadata of a packet that the domain names, each word read once. The
+// packet must be lent to it.
+func (c *Channel) readPacket(i uint32, p *abi.Packet) error {
 	if err := c.packets.Return(i); err != nil {
-		return view{}, err
+		return err
 	}
-	var p abi.Packet
 	// The structure is 64 bytes at a multiple of 64.
-	words((*[abi.PacketSize / 8]uint64)(unsafe.Pointer(&p))[:], c.arena.Packet(i))
+	words((*[abi.PacketSize / 8]uint64)(unsafe.Pointer(p)), c.arena.Packet(i))
 	if p.Redzone != redzone(c.cookie, i) || p.Index != i {
-		return view{}, ErrRedzone
+		return ErrRedzone
 	}
-	return view{
-		first: p.First, buflets: p.Buflets, length: p.Length, flags: p.Flags, flow: p.Flow, generation: p.Generation,
-		checksumStart: p.ChecksumStart, checksumOffset: p.ChecksumOffset,
-		segmentSize: p.SegmentSize, headerLen: p.HeaderLen, class: p.Class,
-	}, nil
+	return nil
 }
 
 // returnBuflet takes a buflet back that the domain names.
@@ -105,6 +90,13 @@ type Packet struct {
 	// bytes.
 	SegmentSize, HeaderLen int
 	Class                  uint32
+	// TxTime is when it is to leave, as the domain wrote it: see abi.Packet.
+	TxTime uint64
+	// Lifetime is for how many microseconds it is worth sending, abi.LifetimeMax at most; 0: for
+	// ever.
+	Lifetime uint32
+	// Asks are those of abi.PacketReports that it has, and Cookie is its name in reports.
+	Asks, Cookie uint32
 	// Behind is how many packets are in the ring behind it.
 	Behind int
 	// Batch is that of all packets that are taken until the ring has no more.
@@ -120,6 +112,7 @@ const workMax, frameWork = 64, 1024
 // true: the rest stays for the next time. Both locks are held; send runs without c.mu.
 func (c *Channel) transmit(send func(*Packet) bool, sliceOver func() bool) (paused bool, err error) {
 	r := c.rings[abi.RingTx]
+	var v abi.Packet
 	for r.Filled() > 0 && c.over == nil {
 		if c.work >= workMax {
 			c.work = 0
@@ -131,9 +124,9 @@ func (c *Channel) transmit(send func(*Packet) bool, sliceOver func() bool) (paus
 		if s.Kind != abi.SlotPacket {
 			return false, c.violated(abi.RingTx, ErrSlot)
 		}
-		v, err := c.readPacket(s.Index)
+		err := c.readPacket(s.Index, &v)
 		if err == nil {
-			err = c.returnChain(&c.returned, v.first, v.buflets)
+			err = c.returnChain(&c.returned, v.First, v.Buflets)
 		}
 		if err == nil {
 			err = c.internalize(&v)
@@ -154,7 +147,7 @@ func (c *Channel) transmit(send func(*Packet) bool, sliceOver func() bool) (paus
 			// for the account.
 			c.counts.TxStalled++
 			c.packets.Lend(s.Index, pool.Empty)
-			for _, b := range c.returned[:v.buflets] {
+			for _, b := range c.returned[:v.Buflets] {
 				c.lendBuflet(b, pool.Empty)
 			}
 			r.Untake()
@@ -164,8 +157,8 @@ func (c *Channel) transmit(send func(*Packet) bool, sliceOver func() bool) (paus
 			c.hook(sent, 0, c.out.Length)
 		}
 		c.counts.TxPackets++
-		c.counts.TxBytes += uint64(v.length)
-		c.putPacket(s.Index, c.returned[:v.buflets])
+		c.counts.TxBytes += uint64(v.Length)
+		c.putPacket(s.Index, c.returned[:v.Buflets])
 	}
 	if r.Filled() == 0 {
 		c.batch++
@@ -174,6 +167,7 @@ func (c *Channel) transmit(send func(*Packet) bool, sliceOver func() bool) (paus
 		c.hook(ended, 0, 0)
 	}
 	r.Return()
+	c.showReports()
 	return paused, nil
 }
 
@@ -188,14 +182,14 @@ func (c *Channel) lendBuflet(i uint32, why pool.Loan) {
 // internalize makes c.out of what the domain wrote, or says what is wrong with
 // it. The chain's indexes are in c.returned; limits and addresses of buffers are the
 // kernel's own.
-func (c *Channel) internalize(v *view) error {
-	if v.buflets == 0 || v.length == 0 || v.length > abi.PacketMax {
+func (c *Channel) internalize(v *abi.Packet) error {
+	if v.Buflets == 0 || v.Length == 0 || v.Length > abi.PacketMax {
 		return ErrInternal
 	}
 	out := &c.out
 	out.Pieces = out.pieces[:0]
 	total := uint32(0)
-	for _, i := range c.returned[:v.buflets] {
+	for _, i := range c.returned[:v.Buflets] {
 		shared := c.arena.Buflet(i)
 		offset, length := atomic.LoadUint32(&shared.Offset), atomic.LoadUint32(&shared.Length)
 		buffer := c.arena.Buffer(i)
@@ -205,19 +199,21 @@ func (c *Channel) internalize(v *view) error {
 		out.Pieces = append(out.Pieces, buffer[offset:offset+length])
 		total += length // 33 buffers of 16 KiB at most
 	}
-	if total != v.length {
+	if total != v.Length {
 		return ErrInternal
 	}
 	out.Batch, out.Behind = c.batch, c.rings[abi.RingTx].Filled()
-	out.Length, out.Flow, out.Generation, out.Class = int(v.length), v.flow, v.generation, v.class
-	out.ChecksumStart, out.ChecksumOffset = int(v.checksumStart), int(v.checksumOffset)
-	out.Checksum = v.flags&abi.PacketChecksum != 0
+	out.Length, out.Flow, out.Generation, out.Class, out.TxTime = int(v.Length), v.Flow, v.Generation, v.Class, v.TxTime
+	out.Lifetime = min(v.Lifetime, abi.LifetimeMax)
+	out.Asks, out.Cookie = v.Flags&abi.PacketReports, v.Cookie
+	out.ChecksumStart, out.ChecksumOffset = int(v.ChecksumStart), int(v.ChecksumOffset)
+	out.Checksum = v.Flags&abi.PacketChecksum != 0
 	if start, field := out.ChecksumStart, out.ChecksumStart+out.ChecksumOffset; start > out.Length || field+2 > out.Length {
 		out.Checksum = false // not an error, but nothing that can be done either
 	}
 	out.SegmentSize, out.HeaderLen = 0, 0
-	if v.flags&abi.PacketGSO != 0 && v.segmentSize > 0 && uint32(v.headerLen) < v.length {
-		out.SegmentSize, out.HeaderLen = int(v.segmentSize), int(v.headerLen)
+	if v.Flags&abi.PacketGSO != 0 && v.SegmentSize > 0 && uint32(v.HeaderLen) < v.Length {
+		out.SegmentSize, out.HeaderLen = int(v.SegmentSize), int(v.HeaderLen)
 	}
 	return nil
 }

@@ -22,6 +22,8 @@ func (c *Channel) show() {
 	atomic.StoreUint64(&s.RxTooLong, n.RxTooLong)
 	atomic.StoreUint64(&s.Events, n.Events)
 	atomic.StoreUint64(&s.EventsLost, n.EventsLost)
+	atomic.StoreUint64(&s.Reports, n.Reports)
+	atomic.StoreUint64(&s.ReportsLost, n.ReportsLost)
 	atomic.StoreUint64(&s.Advisories, uint64(c.advisories.Len()))
 	atomic.StoreUint64(&s.AdvisoryEdges, c.edges)
 }

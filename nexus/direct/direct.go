@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
@@ -45,15 +46,16 @@ func Parse(word string) (uint16, bool) {
 type Reason uint8
 
 const (
-	Short  Reason = iota // no link header
-	Long                 // longer than the MTU and a header
-	Type                 // the EtherType is not the channel's
-	Source               // a source that is neither nothing nor the card's
-	NoRoom               // arrived, and ring or pool of the channel were used up
+	Short   Reason = iota // no link header
+	Long                  // longer than the MTU and a header
+	Type                  // the EtherType is not the channel's
+	Source                // a source that is neither nothing nor the card's
+	Expired               // its lifetime was over before there was room for it
+	NoRoom                // arrived, and ring or pool of the channel were used up
 	reasonCount
 )
 
-var reasonNames = [reasonCount]string{"tx_short", "tx_long", "tx_type", "tx_source", "rx_no_room"}
+var reasonNames = [reasonCount]string{"tx_short", "tx_long", "tx_type", "tx_source", "tx_expired", "rx_no_room"}
 
 // Card is a network card's frames. Its methods may be called concurrently, but for those of
 // netif.FrameReceiver, which it implements.
@@ -97,6 +99,10 @@ type End struct {
 	out     netif.Outgoing
 	backlog netif.Backlog // what waits in front of the card
 	send    func(*channel.Packet) bool
+	// waits says that the frame at hand has found the card full, and expires is when its
+	// lifetime is over, if it has one.
+	waits   bool
+	expires time.Duration
 }
 
 // Open gives a channel an EtherType. It fails with ErrReserved and ErrBusy.
@@ -105,7 +111,7 @@ func (c *Card) Open(ch *channel.Channel, etherType uint16) (*End, error) {
 		return nil, fmt.Errorf("%w: %#04x", ErrReserved, etherType)
 	}
 	e := &End{card: c, channel: ch, etherType: etherType}
-	e.send, e.backlog.Owed = e.pass, ch.Account()
+	e.send, e.backlog.Owed, e.backlog.Reporter = e.pass, ch.Account(), ch
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if (*c.ends.Load())[etherType] != nil {
@@ -210,6 +216,8 @@ func (e *End) Sync() error {
 // pass sends a frame; false: it waits for the card.
 func (e *End) pass(p *channel.Packet) bool {
 	c := e.card
+	again := e.waits
+	e.waits = false
 	// What was copied and checked is what is sent.
 	var head [HeaderLen]byte
 	n := 0
@@ -232,15 +240,23 @@ func (e *End) pass(p *channel.Packet) bool {
 	case from != own && from != [6]byte{}:
 		why = Source
 	}
+	var life time.Duration
+	if why == reasonCount && p.Lifetime != 0 {
+		if life = e.left(p, again); life <= 0 {
+			why = Expired
+		}
+	}
 	if why != reasonCount {
 		c.drops[why].Add(1)
 		e.channel.Refused()
+		e.report(p, why)
 		return true
 	}
 	to := [6]byte(head[:6])
 	e.out = netif.Outgoing{
 		EtherType: e.etherType, Body: e.pieces, PayloadLen: p.Length - HeaderLen,
-		Channel: e.channel.ID, Class: p.Class, Backlog: &e.backlog,
+		Channel: e.channel.ID, Class: p.Class, Backlog: &e.backlog, Asks: p.Asks, Cookie: p.Cookie,
+		Life: life,
 	}
 	if c.port.Send(&e.out, to) != netif.Full {
 		return true
@@ -248,7 +264,28 @@ func (e *End) pass(p *channel.Packet) bool {
 	// Room that came before it was known that somebody waits is not told again.
 	e.stalled.Store(true)
 	c.stalled.Store(true)
-	return c.port.Send(&e.out, to) != netif.Full
+	e.waits = c.port.Send(&e.out, to) == netif.Full
+	return !e.waits
+}
+
+// left is what is left of the lifetime of a frame, which goes on while the frame waits.
+func (e *End) left(p *channel.Packet, again bool) time.Duration {
+	now := e.card.now()
+	if !again {
+		e.expires = now + time.Duration(p.Lifetime)*time.Microsecond
+	}
+	return e.expires - now
+}
+
+// report tells the domain of a frame that was dropped, if it asks.
+func (e *End) report(p *channel.Packet, why Reason) {
+	status := uint16(abi.StatusRefused)
+	if why == Expired {
+		status = abi.StatusExpired
+	}
+	if p.Asks != 0 && abi.Reported(p.Asks, status) {
+		e.channel.Report(p.Cookie, status)
+	}
 }
 
 // Drops calls f with each reason for which frames were dropped, and how many.

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/arena/arenatest"
 	"github.com/sluice-os/sluice/nexus/channel"
@@ -64,6 +65,8 @@ func (w *wire) Send(o *netif.Outgoing, to [6]byte) netif.Result {
 	}
 	return netif.Sent
 }
+
+func (w *wire) Hasten(uint32) {}
 
 func (w *wire) Worked(b *netif.Backlog, work time.Duration) { b.Owe(work) }
 
@@ -401,6 +404,61 @@ func TestClosedWhileItRuns(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// TestExpiry: the lifetime of a frame goes on while it waits for the card, and what is left of it goes
+// with it; when it is over it is dropped, counted, and told to whom asks.
+func TestExpiry(t *testing.T) {
+	for after, left := range map[time.Duration]time.Duration{
+		0: time.Millisecond, 999 * time.Microsecond: time.Microsecond, time.Millisecond: 0, 1900 * time.Microsecond: 0,
+	} {
+		w, now := &lasting{}, time.Hour
+		c := direct.NewCard(w, func() time.Duration { return now })
+		e := open(t, c, lldp)
+		send := func(m user.Outgoing) {
+			f := frame(all, own, lldp, 10)
+			m.Length = len(f)
+			if !e.user.Send(&m, func(piece []byte) { f = f[copy(piece, f):] }) {
+				t.Fatal("no room")
+			}
+			e.user.Flush()
+		}
+		w.full = true
+		for cookie := range uint32(2) {
+			send(user.Outgoing{Lifetime: 1000, Cookie: cookie, Report: abi.PacketExpiry})
+		}
+		send(user.Outgoing{})
+		now += after / 2
+		e.user.Flush()
+		w.full, now = false, time.Hour+after
+		c.Room()
+		want, told := []time.Duration{left, time.Millisecond, 0}, []abi.Slot(nil)
+		if left == 0 {
+			want, told = want[1:], []abi.Slot{{Index: 0, Kind: abi.SlotReport, Length: abi.StatusExpired}}
+		}
+		var got []abi.Slot
+		e.user.Events(func(s abi.Slot) { got = append(got, s) })
+		if !slices.Equal(w.lives, want) || !slices.Equal(got, told) {
+			t.Errorf("after %v: %v left to live, told %v; want %v and %v", after, w.lives, got, want, told)
+		}
+		if n := drops(c)["direct_drop_tx_expired"]; n != uint64(len(told)) {
+			t.Errorf("after %v: %d drops are counted", after, n)
+		}
+	}
+}
+
+// lasting is a card that keeps how long frames are worth sending.
+type lasting struct {
+	wire
+	lives []time.Duration
+}
+
+func (w *lasting) Send(o *netif.Outgoing, to [6]byte) netif.Result {
+	r := w.wire.Send(o, to)
+	if r == netif.Sent {
+		w.lives = append(w.lives, o.Life)
+	}
+	return r
 }
 
 func TestNoAllocations(t *testing.T) {

@@ -299,7 +299,7 @@ func TestClaim(t *testing.T) {
 			t.Errorf("%s: %v (%v)", tt.name, v.Action, v.Reason)
 		}
 	}
-	if v := tab.Receive(0, &packet.Info{FragmentOffset: 8}); v.Action != ToHost || v.Reason != Fragment {
+	if v := tab.Receive(0, nil, &packet.Info{FragmentOffset: 8}); v.Action != ToHost || v.Reason != Fragment {
 		t.Errorf("a fragment that arrives: %v (%v)", v.Action, v.Reason)
 	}
 }
@@ -410,9 +410,9 @@ func FuzzConnection(f *testing.F) {
 func (w *wire) consistent() {
 	w.t.Helper()
 	half, counted, withdrawn, children := 0, 0, 0, 0
-	users := [maskCount]int32{}
+	users := [2][maskCount]int32{}
 	for _, f := range w.tab.All() {
-		users[f.Mask]++
+		users[kindOf(f.Key.Proto)][f.Mask]++
 		if f.Kind() == HalfOpen {
 			half++
 		}
@@ -430,9 +430,11 @@ func (w *wire) consistent() {
 	if half != w.tab.halfOpen || half != children || counted != w.tab.owners[1] || counted > 4 || withdrawn != w.tab.withdrawn.n || w.tab.Len() > 6 || half > 3 {
 		w.t.Fatalf("%d half-open (%d, %d), %d counted (%d), %d withdrawn (%d)", half, w.tab.halfOpen, children, counted, w.tab.owners[1], withdrawn, w.tab.withdrawn.n)
 	}
-	for m := range users {
-		if users[m] != w.tab.users[m].Load() {
-			w.t.Fatalf("mask %d has %d users, counted %d", m, users[m], w.tab.users[m].Load())
+	for kind := range users {
+		for m, n := range users[kind] {
+			if counted := w.tab.users[kind][m].Load(); n != counted {
+				w.t.Fatalf("mask %d has %d users of kind %d, counted %d", m, n, kind, counted)
+			}
 		}
 	}
 }

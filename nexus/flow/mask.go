@@ -28,8 +28,14 @@ func (m Mask) String() string {
 	return "unknown"
 }
 
-// apply clears what does not count.
+// apply returns a key without what does not count.
 func (m Mask) apply(k packet.Key) packet.Key {
+	m.clear(&k)
+	return k
+}
+
+// clear clears what does not count in a key.
+func (m Mask) clear(k *packet.Key) {
 	if m >= Tuple4 {
 		k.Remote = [16]byte{}
 	}
@@ -45,5 +51,4 @@ func (m Mask) apply(k packet.Key) packet.Key {
 	if m >= Protocol {
 		k.LocalPort = 0
 	}
-	return k
 }

@@ -8,17 +8,21 @@ import (
 
 // This file owns what becomes of a packet that arrives.
 
-// Receive says whose a packet is that arrived, and takes it into account. Fragments
-// are put together before. That the destination is this machine's is the caller's to
-// know: a listener may have any. Nothing is allocated unless a listener is asked for
-// a connection.
-func (t *Table) Receive(now time.Duration, in *packet.Info) Verdict {
-	if !in.First() {
-		return Verdict{nil, ToHost, Fragment}
-	}
+// Incoming finds the flow that a packet belongs to which has arrived; nil: none.
+func (t *Table) Incoming(in *packet.Info) *Flow {
 	key := in.RxKey()
-	f := t.Lookup(&key)
-	if f == nil {
+	return t.Lookup(&key)
+}
+
+// Receive says whose a packet is that arrived, and takes it into account. f is the packet's
+// own by its addresses and ports (see Incoming), or nil. Fragments are put together before.
+// That the destination is this machine's is the caller's to know: a listener may have any.
+// Nothing is allocated unless a listener is asked for a connection.
+func (t *Table) Receive(now time.Duration, f *Flow, in *packet.Info) Verdict {
+	switch {
+	case !in.First():
+		return Verdict{nil, ToHost, Fragment}
+	case f == nil:
 		return Verdict{nil, ToHost, NotFound}
 	}
 	v := Verdict{Flow: f}
@@ -28,7 +32,7 @@ func (t *Table) Receive(now time.Duration, in *packet.Info) Verdict {
 	case g&FlagNonviable != 0:
 		return Verdict{f, ToHost, Nonviable}
 	case in.Proto == packet.TCP:
-		v = t.receiveTCP(now, f, &key, in)
+		v = t.receiveTCP(now, f, in)
 	}
 	if v.Goes() {
 		v.Flow.passed(now, rx, in.Length)
@@ -46,19 +50,20 @@ func (t *Table) Receiving(now time.Duration, f *Flow, in *packet.Info) bool {
 	return true
 }
 
-func (t *Table) receiveTCP(now time.Duration, f *Flow, key *packet.Key, in *packet.Info) Verdict {
+func (t *Table) receiveTCP(now time.Duration, f *Flow, in *packet.Info) Verdict {
 	switch f.Kind() {
 	case Listener:
-		return t.knock(now, f, key, in)
+		return t.knock(now, f, in)
 	case Bound:
 		return Verdict{f, ToHost, NoListener}
 	}
 	if in.Flags&(packet.SYN|packet.ACK|packet.RST) == packet.SYN {
 		// A new connection in the place of one that is over, or of a cookie's.
 		if f.Flags()&(FlagWithdrawn|FlagCookie) != 0 {
-			if l := t.lookup(Tuple4, key); l != nil && l.Kind() == Listener && l.Flags() == 0 {
+			key := in.RxKey()
+			if l := t.lookup(Tuple4, &key); l != nil && l.Kind() == Listener && l.Flags() == 0 {
 				t.replace(f)
-				return t.knock(now, l, key, in)
+				return t.knock(now, l, in)
 			}
 		}
 	}
@@ -82,11 +87,12 @@ func (t *Table) receiveTCP(now time.Duration, f *Flow, key *packet.Key, in *pack
 }
 
 // knock is a packet for a listener from a peer without a flow.
-func (t *Table) knock(now time.Duration, l *Flow, key *packet.Key, in *packet.Info) Verdict {
+func (t *Table) knock(now time.Duration, l *Flow, in *packet.Info) Verdict {
 	const mask = packet.SYN | packet.ACK | packet.RST | packet.FIN
 	switch flags := in.Flags & mask; {
 	case flags == packet.SYN, flags&^packet.FIN == packet.ACK:
-		return t.child(now, l, key, in)
+		key := in.RxKey()
+		return t.child(now, l, &key, in)
 	case flags == packet.SYN|packet.ACK:
 		return Verdict{l, Pass, None} // which it answers with a reset
 	}

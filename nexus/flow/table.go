@@ -42,7 +42,7 @@ type Config struct {
 type Table struct {
 	config  Config
 	buckets []atomic.Pointer[[]entry]
-	users   [maskCount]atomic.Int32
+	users   [2][maskCount]atomic.Int32 // how many flows each mask has, of TCP apart
 	protos  [256]atomic.Int32
 	evicted [2]atomic.Uint64
 
@@ -176,7 +176,7 @@ func (t *Table) make(now time.Duration, s *Spec, key packet.Key) *Flow {
 // publish puts a flow into the table, where there is room for it. t.mu is held.
 func (t *Table) publish(f *Flow) {
 	t.byID[f.ID] = f
-	t.users[f.Mask].Add(1)
+	t.users[kindOf(f.Key.Proto)][f.Mask].Add(1)
 	t.protos[f.Key.Proto].Add(1)
 	b := t.bucket(f.hash)
 	list := append(slices.Clone(load(b)), entry{f.hash, f})
@@ -195,7 +195,7 @@ func (t *Table) unlink(f *Flow) {
 	} else {
 		b.Store(&list)
 	}
-	t.users[f.Mask].Add(-1)
+	t.users[kindOf(f.Key.Proto)][f.Mask].Add(-1)
 	t.protos[f.Key.Proto].Add(-1)
 }
 
@@ -230,16 +230,26 @@ func (t *Table) at(m Mask, k *packet.Key) *Flow {
 func (t *Table) Lookup(k *packet.Key) *Flow { return t.lookup(Tuple5, k) }
 
 func (t *Table) lookup(from Mask, k *packet.Key) *Flow {
+	masked, users := *k, &t.users[kindOf(k.Proto)]
 	for m := from; m < maskCount; m++ {
-		if t.users[m].Load() == 0 {
+		if users[m].Load() == 0 {
 			continue
 		}
-		masked := m.apply(*k)
+		m.clear(&masked) // which what the masks before it clear is part of
 		if f := t.at(m, &masked); f != nil {
 			return f
 		}
 	}
 	return nil
+}
+
+// kindOf is which of Table.users a protocol counts for: connections of TCP are no reason to look
+// for a datagram of one.
+func kindOf(proto uint8) int {
+	if proto == packet.TCP {
+		return 1
+	}
+	return 0
 }
 
 // Has says whether there is a flow of a protocol.

@@ -124,7 +124,7 @@ func TestLookupProtocol(t *testing.T) {
 		}
 	}
 	in := packet.Info{Version: 4, Proto: 89, Length: 100, HeaderLen: 20}
-	if v := tab.Receive(1, &in); v.Flow != f || !v.Goes() {
+	if v := tab.Receive(1, tab.Incoming(&in), &in); v.Flow != f || !v.Goes() {
 		t.Errorf("received: %+v", v)
 	}
 	for c, goes := range map[Claim]bool{{Port: 2}: true, {Port: 2, Flow: f.ID, Generation: f.Generation}: true, {Port: 3}: false, {Port: 2, Flow: f.ID + 1}: false} {
@@ -258,7 +258,7 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	tcp := in
 	tcp.Proto, tcp.Flags = packet.TCP, packet.ACK
 	if n := testing.AllocsPerRun(100, func() {
-		if tab.Lookup(&k) == nil || !tab.Receive(1, &in).Goes() || !tab.Transmit(1, tab.Outgoing(&out), Claim{}, &out).Goes() || !tab.Receive(1, &tcp).Goes() {
+		if tab.Lookup(&k) == nil || !tab.Receive(1, tab.Incoming(&in), &in).Goes() || !tab.Transmit(1, tab.Outgoing(&out), Claim{}, &out).Goes() || !tab.Receive(1, tab.Incoming(&tcp), &tcp).Goes() {
 			t.Fatal("not found")
 		}
 	}); n != 0 {
@@ -382,12 +382,12 @@ func TestReadersAndWriters(t *testing.T) {
 					return
 				default:
 				}
-				if tab.Lookup(&stay) != f || tab.Receive(1, &in).Flow != f {
+				if tab.Lookup(&stay) != f || tab.Receive(1, tab.Incoming(&in), &in).Flow != f {
 					t.Error("not found")
 					return
 				}
 				binary.BigEndian.PutUint32(syn.Src[12:], n%100)
-				tab.Receive(1, &syn)
+				tab.Receive(1, tab.Incoming(&syn), &syn)
 			}
 		})
 	}

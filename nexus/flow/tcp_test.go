@@ -34,7 +34,7 @@ func (w *wire) segment(flags uint8, seq, ackSeq uint32, n int) packet.Info {
 func (w *wire) in(flags uint8, seq, ackSeq uint32, n int) Verdict {
 	s := w.segment(flags, seq, ackSeq, n)
 	s.Src, s.Dst, s.SrcPort, s.DstPort = w.key.Remote, w.key.Local, w.key.RemotePort, w.key.LocalPort
-	return w.tab.Receive(w.now, &s)
+	return w.tab.Receive(w.now, w.tab.Incoming(&s), &s)
 }
 
 func (w *wire) out(flags uint8, seq, ackSeq uint32, n int) Verdict {
@@ -424,7 +424,7 @@ func TestWindowScale(t *testing.T) {
 		s = w.segment(syn|ack, 500, 101, 0)
 		s.WindowScale = scale
 		s.Src, s.Dst, s.SrcPort, s.DstPort = w.key.Remote, w.key.Local, w.key.RemotePort, w.key.LocalPort
-		w.tab.Receive(0, &s)
+		w.tab.Receive(0, w.tab.Incoming(&s), &s)
 		w.out(ack, 101, 501, 0)
 		w.in(fin|ack, 501+10_000_000, 101, 0)
 		w.state(f, want)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -99,6 +100,11 @@ func TestDefunctChannelHasNoFlows(t *testing.T) {
 	}
 	w.sw.Detach(d.channel)
 	w.sw.Detach(d.channel)
+	w.mu.Lock()
+	if !slices.Contains(w.hastened, d.channel.ID) {
+		t.Errorf("channels %v do not wait any more, want %d too", w.hastened, d.channel.ID)
+	}
+	w.mu.Unlock()
 	if err := w.sw.Sync(d.channel); !errors.Is(err, channel.ErrClosed) {
 		t.Errorf("a sync of a closed one: %v", err)
 	}

@@ -133,12 +133,11 @@ func (s *Switch) remove(m membership) bool {
 	return true
 }
 
-// destined says whether a packet that arrived may be a domain's, by its destination.
+// destined says whether a packet that arrived may be a domain's, by its destination, which is
+// not an address of this machine.
 func (s *Switch) destined(in *packet.Info) bool {
 	to := in.DstAddr()
 	switch {
-	case s.port.Local(to):
-		return true
 	case !groupable(in.Proto):
 		return false
 	case to.IsMulticast():
@@ -150,9 +149,6 @@ func (s *Switch) destined(in *packet.Info) bool {
 // among says whether a flow is one of those to whom a packet to many goes.
 func (s *Switch) among(f *flow.Flow, in *packet.Info) bool {
 	to := in.DstAddr()
-	if s.port.Local(to) {
-		return true
-	}
 	if !groupable(in.Proto) || f.Kind() != flow.Bound {
 		return false
 	}

@@ -97,7 +97,7 @@ func (s *Switch) Inside(in *netif.Arrived) bool {
 	if why != packet.OK || info.Fragment() || isError(&info) {
 		return false
 	}
-	f := s.owner(in.Head, &info)
+	f := s.owner(in.Head, &info, s.port.Local(info.DstAddr()))
 	if f == nil {
 		return false
 	}

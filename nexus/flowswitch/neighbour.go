@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/netif"
 	"github.com/sluice-os/sluice/nexus/packet"
@@ -58,17 +59,19 @@ func (a *asking) end(hop netip.Addr, n int) {
 	}
 }
 
-// hold has a packet wait for its neighbour.
-func (x *sender) hold() {
+// hold has a packet wait for its neighbour. It returns what its domain is to be told.
+func (x *sender) hold() (status uint16) {
 	s, a := x.s, &x.from.asking
 	hop, n := s.port.Neighbour(x.out.Remote), x.c.in.Length+heldPacket
 	if !a.begin(hop, n) {
 		s.dropTx(TxNeighbours)
-		return
+		return abi.StatusLimit
 	}
 	if s.port.Hold(&x.out, func() { a.end(hop, n) }) != netif.Sent {
 		s.dropTx(TxUnreachable)
+		return abi.StatusUnreachable
 	}
+	return abi.StatusHanded
 }
 
 // resolve has the way to a new flow's peer found out. The host stack asks once for

@@ -26,6 +26,7 @@ const (
 	TxQuote        // an ICMP error to another peer than that of the packet in it
 	TxUnreachable  // no way to the peer
 	TxPaused       // of a flow that was told to pause and goes on
+	TxExpired      // its lifetime was over before there was room for it
 	TxNeighbours   // to a neighbour that is not known, when the channel has too much wait for such
 	// Of packets for a domain.
 	RxNoRoom     // ring or pool of the channel were used up
@@ -40,7 +41,7 @@ const (
 var reasonNames = [ofPackets]string{
 	Admitted: "none", TxLength: "length", TxProtocol: "protocol", TxFragment: "fragment", TxTooLong: "too_long",
 	TxNotAllowed: "not_allowed", TxSource: "source", TxDestination: "destination", TxSegmentation: "segmentation",
-	TxQuote: "quote", TxUnreachable: "unreachable", TxPaused: "paused", TxNeighbours: "neighbours", RxNoRoom: "no_room", RxStrayError: "stray_error",
+	TxQuote: "quote", TxUnreachable: "unreachable", TxPaused: "paused", TxExpired: "expired", TxNeighbours: "neighbours", RxNoRoom: "no_room", RxStrayError: "stray_error",
 }
 
 // String is the name of the reason's counter, behind a direction.
@@ -94,7 +95,8 @@ func receivable(r Reason) bool {
 		why := packet.Reason(r - ofPackets)
 		return why != packet.OK && !why.OfParse() && why != packet.FragmentHeld
 	}
-	return flow.Reason(r - ofFlows).OfReceived()
+	why := flow.Reason(r - ofFlows)
+	return why.OfReceived() && why != flow.NotFound // what has no flow is not the switch's
 }
 
 // Drops calls f with each reason for which packets are dropped, and how many were.

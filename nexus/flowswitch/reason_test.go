@@ -138,7 +138,14 @@ var causes = map[string]func(x *scene){
 		p.src, p.dst, p.sport, p.dport = p.dst, p.src, p.dport, p.sport
 		x.send(quote([4]byte{192, 0, 2, 99}, p))
 	},
-	"tx_paused":      func(x *scene) { x.paused = true; x.send(x.connected()) },
+	"tx_paused": func(x *scene) { x.paused = true; x.send(x.connected()) },
+	"tx_expired": func(x *scene) {
+		b, was := x.connected().bytes(), x.now
+		x.full = true
+		x.d.send(b, channel.Outgoing{Lifetime: 1000})
+		x.full, x.now = false, was+time.Millisecond
+		x.sw.Room()
+	},
 	"tx_unreachable": func(x *scene) { x.lost = true; x.send(x.connected()) },
 
 	"tx_neighbours": func(x *scene) {
@@ -270,10 +277,6 @@ var causes = map[string]func(x *scene){
 		}
 	},
 
-	"rx_not_found": func(x *scene) {
-		p := x.answered()
-		x.between(p, func() { x.sw.Detach(x.d.channel) })
-	},
 	"rx_torn_down": func(x *scene) {
 		p := x.answered()
 		x.between(p, func() { x.sw.Table().OwnerGone(x.d.channel.Owner) })

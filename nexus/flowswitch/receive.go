@@ -28,7 +28,11 @@ func (s *Switch) Match(head []byte, length int) any {
 
 func (s *Switch) match(head []byte, length int) any {
 	in, why := packet.Parse(head, length)
-	if why != packet.OK || !s.destined(&in) || !s.outside(in.SrcAddr()) {
+	if why != packet.OK {
+		return nil
+	}
+	here := s.port.Local(in.DstAddr())
+	if !here && !s.destined(&in) || !s.outside(in.SrcAddr()) {
 		return nil
 	}
 	if in.Fragment() {
@@ -37,7 +41,7 @@ func (s *Switch) match(head []byte, length int) any {
 		}
 		return nil
 	}
-	if f := s.owner(head, &in); f != nil {
+	if f := s.owner(head, &in, here); f != nil {
 		s.arrived = in
 		return f
 	}
@@ -69,8 +73,9 @@ func (s *Switch) mayOwn(in *packet.Info) bool {
 	return in.Bare() && s.table.Has(in.Proto)
 }
 
-// owner returns the flow of a whole packet.
-func (s *Switch) owner(head []byte, in *packet.Info) *flow.Flow {
+// owner returns the flow of a whole packet. here says that its destination is an address of
+// this machine, and not of many.
+func (s *Switch) owner(head []byte, in *packet.Info, here bool) *flow.Flow {
 	key := in.RxKey()
 	if isError(in) {
 		var ok bool
@@ -81,7 +86,7 @@ func (s *Switch) owner(head []byte, in *packet.Info) *flow.Flow {
 	f := s.table.Lookup(&key)
 	switch {
 	case f == nil, f.Flags()&(flow.FlagTornDown|flow.FlagNonviable) != 0,
-		in.Proto == packet.TCP && f.Kind() == flow.Bound, !s.among(f, in):
+		in.Proto == packet.TCP && f.Kind() == flow.Bound, !here && !s.among(f, in):
 		return nil
 	}
 	return f
@@ -178,7 +183,7 @@ func (s *Switch) part(in *netif.Arrived) {
 	}
 	front := whole[:min(len(whole), packet.FrontMax)]
 	if info, why := packet.Parse(front, len(whole)); why == packet.OK {
-		if f := s.owner(front, &info); f != nil {
+		if f := s.owner(front, &info, s.port.Local(info.DstAddr())); f != nil {
 			rest := filler{pieces: [][]byte{whole}}
 			s.give(f, &info, &netif.Arrived{Head: front, Length: len(whole), Fill: rest.fill})
 			return
@@ -197,7 +202,7 @@ func (s *Switch) deliver(now time.Duration, f *flow.Flow, info *packet.Info, in 
 			return nil
 		}
 	default:
-		v := s.table.Receive(now, info)
+		v := s.table.Receive(now, f, info)
 		if v.Action == flow.Reset {
 			r := v.Flow.LateRST()
 			s.sendReset(&r)

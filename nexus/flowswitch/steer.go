@@ -1,7 +1,9 @@
 package flowswitch
 
 import (
+	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/flow"
+	"github.com/sluice-os/sluice/nexus/packet"
 	"github.com/sluice-os/sluice/nexus/steer"
 )
 
@@ -31,5 +33,16 @@ func (x *sender) steer(f *flow.Flow) {
 	}
 	if x.steered != 0 {
 		x.out.Class = x.steered
+	}
+}
+
+// SetMarks says whether packets for which a domain has chosen a class, and that have no code point of
+// their own, leave the machine with that of the class they leave in. At first they do not.
+func (s *Switch) SetMarks(on bool) { s.marks.Store(on) }
+
+// mark writes the class into the packet at hand, which is to leave, if its domain has chosen one.
+func (x *sender) mark(chosen uint32) {
+	if chosen != 0 && x.s.marks.Load() {
+		packet.MarkDSCP(x.out.Head[:x.out.IP], aqm.DSCPOf(x.out.Class))
 	}
 }

@@ -50,6 +50,8 @@ type Switch struct {
 	whole sync.Mutex
 	owed  owed
 	rules steer.Rules
+	// marks says that classes are written into what leaves.
+	marks atomic.Bool
 	plain plain
 
 	// attachments is how many channels there are: without one nothing is looked up.
@@ -138,7 +140,7 @@ func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
 	a.out.s, a.out.from = s, a
 	a.out.here.Fill = a.out.fill.fill
 	a.send = a.out.send
-	a.out.backlog.Owed, a.out.backlog.Teller = c.Account(), &a.out
+	a.out.backlog.Owed, a.out.backlog.Teller, a.out.backlog.Reporter = c.Account(), &a.out, c
 	s.channels[c.ID] = a
 	s.order()
 	s.attachments.Add(1)
@@ -215,6 +217,8 @@ func (s *Switch) endFlows(c *attached) {
 	if last {
 		s.names.ReleaseOwner(netns.Owner(c.Owner))
 	}
+	// What waits for a time is not to leave by an address and port that are another's then.
+	s.port.Hasten(c.ID)
 	s.port.Flush(nil)
 }
 

@@ -60,6 +60,8 @@ type world struct {
 
 	mu   sync.Mutex
 	full bool
+	// hastened are the channels of which nothing is to wait for a time any more.
+	hastened []uint32
 	// room, if it is not 0, is how many packets the card takes before it is full.
 	room int
 	// once, if it is not nil, is called once when the card was full and has room
@@ -222,6 +224,10 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 
 // Hold implements netif.Port.
 func (w *world) Hold(_ *netif.Outgoing, done func()) netif.Result {
+	if w.lost {
+		done()
+		return netif.Unreachable
+	}
 	w.held = append(w.held, done)
 	return netif.Sent
 }
@@ -289,6 +295,13 @@ func (w *world) MTU() int {
 		w.between()
 	}
 	return 1500
+}
+
+// Hasten implements netif.Port.
+func (w *world) Hasten(channel uint32) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hastened = append(w.hastened, channel)
 }
 
 // Worked implements netif.Port.

@@ -1,9 +1,12 @@
 package flowswitch
 
 import (
+	"math"
 	"net/netip"
+	"time"
 
 	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/netif"
@@ -40,6 +43,8 @@ type sender struct {
 	// domain used up. paid says that it counts for that rate already.
 	waits waiting
 	paid  bool
+	// expires is when the lifetime of the packet at hand is over, if it has one.
+	expires time.Duration
 	// steered is the class of the packet at hand by the rules of the card; 0: its own.
 	steered uint32
 }
@@ -60,6 +65,7 @@ func (x *sender) send(p *channel.Packet) bool {
 	x.gather(p)
 	if why := x.c.consider(x.head[:x.n], p, &x.train); why != Admitted {
 		x.refused(why)
+		x.report(p, abi.StatusRefused)
 		return true
 	}
 	x.c.now = s.now()
@@ -67,18 +73,29 @@ func (x *sender) send(p *channel.Packet) bool {
 	f := s.outgoing(&x.c)
 	if why := s.admit(x.from, f, &x.c); why != Admitted {
 		x.refused(why)
+		x.report(p, abi.StatusRefused)
+		return true
+	}
+	if p.Lifetime != 0 && !x.lives(p) {
+		x.refused(TxExpired)
+		x.report(p, abi.StatusExpired)
 		return true
 	}
 	if x.c.in.Fragment() {
 		x.number()
 	}
 	x.describe(p)
+	x.out.Wait = waitUntil(p.TxTime, x.c.now)
+	if p.Lifetime != 0 {
+		x.out.Life = x.expires - x.c.now
+	}
 	x.steer(f)
 	x.flow = f
 	x.out.Flow, x.out.Generation, x.out.Advised = f.ID, f.Generation, x.from.mayBeTold(f)
 	if s.port.Local(x.out.Remote) {
 		x.deliverHere(f)
 		x.passed(f)
+		x.report(p, abi.StatusHanded)
 		return true
 	}
 	if !x.c.again && x.c.many {
@@ -88,6 +105,7 @@ func (x *sender) send(p *channel.Packet) bool {
 		x.waits = waitingOf(&x.c.in)
 		return false
 	}
+	x.mark(p.Class)
 	r := s.port.Output(&x.out, x.way(f))
 	if r == netif.Full {
 		// Room that came before it was known that somebody waits is not told again.
@@ -101,14 +119,40 @@ func (x *sender) send(p *channel.Packet) bool {
 		return false
 	case netif.Paused:
 		x.refused(TxPaused)
+		x.report(p, abi.StatusPaused)
 		return true
 	case netif.Unreachable:
 		s.dropTx(TxUnreachable)
+		x.report(p, abi.StatusUnreachable)
 	case netif.Unknown:
-		x.hold()
+		x.report(p, x.hold())
 	}
 	x.passed(f)
 	return true
+}
+
+// lives says that the lifetime of the packet at hand is not over. It goes on while the packet waits.
+func (x *sender) lives(p *channel.Packet) bool {
+	if !x.c.again {
+		x.expires = x.c.now + time.Duration(p.Lifetime)*time.Microsecond
+	}
+	return x.c.now < x.expires
+}
+
+// report tells the domain what became of a packet that no card has, if it asks.
+func (x *sender) report(p *channel.Packet, status uint16) {
+	if p.Asks != 0 && abi.Reported(p.Asks, status) {
+		x.from.Report(p.Cookie, status)
+	}
+}
+
+// waitUntil is for how long a packet waits that is to leave at a time in nanoseconds: not at all
+// if it has none, or one that has passed or is too far ahead.
+func waitUntil(at uint64, now time.Duration) time.Duration {
+	if d := time.Duration(at) - now; at <= math.MaxInt64 && d > 0 && d <= aqm.StampMax {
+		return d
+	}
+	return 0
 }
 
 // refused counts a packet that goes nowhere, and with it the rest of its fragments.
@@ -148,6 +192,7 @@ func (x *sender) describe(p *channel.Packet) {
 		Head: x.head[:headers], IP: in.HeaderLen, Transport: in.TransportLen,
 		PayloadLen: in.Length - headers, Remote: in.DstAddr(), SegmentSize: p.SegmentSize, Fragment: in.Fragment(),
 		Channel: x.from.ID, Class: p.Class, Backlog: &x.backlog, Behind: p.Behind,
+		Asks: p.Asks, Cookie: p.Cookie,
 	}
 	// What was copied and checked is not read again: the body begins behind it.
 	o.Body = append(x.body[:0], x.head[headers:min(x.n, in.Length)])

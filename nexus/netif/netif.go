@@ -20,10 +20,14 @@ type Hop struct {
 // the card's side changes it and nobody else.
 type Backlog struct {
 	Held int // pieces of the card's memory for packets that wait
+	// Timed is how many of them are of packets that came with a time to wait for, or behind one.
+	Timed int
 	// Teller tells the channel's domain which flows are to pause; nil: it cannot be told. Told
 	// is how many it was.
 	Teller Teller
 	Told   int
+	// Reporter tells the channel's domain what became of packets that ask; nil: nobody is told.
+	Reporter Reporter
 	// Owed is for how long the kernel has worked for the channel's packets while others
 	// were charged, in nanoseconds, less what it has worked for others' meanwhile; nil:
 	// nobody asks.
@@ -38,6 +42,16 @@ type Teller interface {
 	// Resume says that a flow may go on, and how many of its packets have left while it was to
 	// pause, with marks of congestion on so many of them.
 	Resume(flow, generation uint32, packets, marks uint64)
+}
+
+// Reporter tells a domain what became of its packets. Its methods are called by the card's side,
+// which may hold a lock: they must not block and not call it.
+type Reporter interface {
+	// Report tells of the packet with a cookie: abi.StatusSent and its like. The domain need not
+	// see it before ShowReports.
+	Report(cookie uint32, status uint16)
+	// ShowReports ends a batch.
+	ShowReports()
 }
 
 // Owe adds to Owed. A nil Backlog is nobody's.
@@ -76,6 +90,15 @@ type Outgoing struct {
 	Channel, Flow, Generation uint32
 	Class                     uint32
 	Backlog                   *Backlog
+	// Wait is for how long the packet is to wait at least, 0 to aqm.StampMax, and those of its
+	// flow behind it.
+	Wait time.Duration
+	// Life is for how long the packet is worth sending; 0: for ever.
+	Life time.Duration
+	// Asks are those of abi.PacketReports that the packet has, and Cookie is what Backlog.Reporter
+	// calls it by. The card's side reports what becomes of a packet for which it returns Sent, and
+	// the caller what becomes of others.
+	Asks, Cookie uint32
 	// Advised says that the flow can be told to pause. Behind is how many packets of the
 	// channel are on their way behind it, which its domain cannot take back then.
 	Advised bool
@@ -123,6 +146,8 @@ type Port interface {
 	// Flush tells the card of what was sent. What it does for others meanwhile is taken off
 	// the account of by, which is charged for the call; nil: nobody is.
 	Flush(by *Backlog)
+	// Hasten has the packets of a channel leave in their turn that wait for a time: it is gone.
+	Hasten(channel uint32)
 	// Resolve finds the way to a peer out and calls done, once and from any
 	// goroutine, when it is known (true) or known not to exist.
 	Resolve(remote netip.Addr, done func(ok bool))

@@ -2,7 +2,8 @@ package packet
 
 import "encoding/binary"
 
-// This file owns the mark of congestion.
+// This file owns what is written into the type of service, or traffic class: the mark of congestion
+// and code points.
 
 // MarkCE marks a packet, of which b has the IP header, as having met congestion
 // (RFC 3168, section 5), and reports whether it is marked then. One whose sender does
@@ -14,13 +15,7 @@ func MarkCE(b []byte) bool {
 		if b[1]&3 == 0 {
 			return false
 		}
-		old := binary.BigEndian.Uint16(b)
-		b[1] |= 3
-		// RFC 1624, equation 3.
-		sum := uint32(^binary.BigEndian.Uint16(b[10:])) + uint32(^old) + uint32(binary.BigEndian.Uint16(b))
-		sum = sum&0xffff + sum>>16
-		sum = sum&0xffff + sum>>16
-		binary.BigEndian.PutUint16(b[10:], ^uint16(sum))
+		putTOS(b, b[1]|3)
 		return true
 	case len(b) >= v6Len && b[0]>>4 == 6:
 		// The traffic class is the 8 bits behind the version.
@@ -31,4 +26,27 @@ func MarkCE(b []byte) bool {
 		return true
 	}
 	return false
+}
+
+// putTOS changes the type of service of IPv4, and the sum with it (RFC 1624, equation 3).
+func putTOS(b []byte, tos byte) {
+	old := binary.BigEndian.Uint16(b)
+	b[1] = tos
+	sum := uint32(^binary.BigEndian.Uint16(b[10:])) + uint32(^old) + uint32(binary.BigEndian.Uint16(b))
+	sum = sum&0xffff + sum>>16
+	sum = sum&0xffff + sum>>16
+	binary.BigEndian.PutUint16(b[10:], ^uint16(sum))
+}
+
+// MarkDSCP gives a packet, of which b has the IP header, a differentiated services code point of 0
+// to 63 (RFC 2474) if it has none, and leaves one that has, and what is no IP. The mark of
+// congestion stays, and the header checksum right.
+func MarkDSCP(b []byte, dscp uint8) {
+	switch {
+	case len(b) >= v4Min && b[0]>>4 == 4 && b[1]>>2 == 0:
+		putTOS(b, dscp<<2|b[1])
+	case len(b) >= v6Len && b[0]>>4 == 6 && b[0]&15 == 0 && b[1]>>6 == 0:
+		b[0] |= dscp >> 2 & 15
+		b[1] |= dscp << 6
+	}
 }

@@ -319,3 +319,22 @@ func TestAnswerOfAnErrorIsNone(t *testing.T) {
 		t.Errorf("firstAnswer after the end: %v", err)
 	}
 }
+
+// TestForwardedFrames: lengths and check sums of what is sent through the guests are right.
+func TestForwardedFrames(t *testing.T) {
+	for _, size := range forwardSizes {
+		ip := make([]byte, size.size-14)
+		if !size.ipv6 {
+			fillIPv4(ip)
+			if fold(ip[:20], 0) != 0xffff || int(ip[2])<<8|int(ip[3]) != len(ip) {
+				t.Errorf("%s: % x", size.name, ip[:20])
+			}
+			continue
+		}
+		fillIPv6(ip)
+		udp := len(ip) - 40
+		if fold(ip[8:], uint32(udp+17)) != 0xffff || int(ip[4])<<8|int(ip[5]) != udp || int(ip[44])<<8|int(ip[45]) != udp {
+			t.Errorf("%s: % x", size.name, ip[:48])
+		}
+	}
+}

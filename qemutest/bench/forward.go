@@ -13,6 +13,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-os/sluice/image/qemu"
@@ -26,6 +27,13 @@ const (
 	// farNet is behind farHostIP, and farIP in it.
 	farNet = "10.99.0.0/16"
 	farIP  = "10.99.0.1"
+	// The same of IPv6. The near side needs no address of it: nothing is sent there.
+	farHostIP6  = "2001:db8:88:1::1"
+	farGuestIP6 = "2001:db8:88:1::2"
+	farNet6     = "2001:db8:99::/48"
+	farIP6      = "2001:db8:99::1"
+	hostIP6     = "2001:db8:88::1"
+	bits6       = "/64"
 	// usagePort is where a Linux guest tells for how long it has worked.
 	usagePort = 8081
 	// passing is how many packets are on their way.
@@ -34,11 +42,15 @@ const (
 	passingMax = 200 * time.Millisecond
 )
 
-// forwardSizes are the frames, in bytes without the four of their check sum.
-var forwardSizes = []struct {
+// forwardSize are the frames, in bytes without the four of their check sum. The least of IPv6 has
+// two bytes in a datagram of UDP; less than 60 is no frame of Ethernet's.
+type forwardSize struct {
 	name string
 	size int
-}{{"forward-64", 60}, {"forward-1500", 1514}}
+	ipv6 bool
+}
+
+var forwardSizes = []forwardSize{{"forward-64", 60, false}, {"forward-1500", 1514, false}, {"forward6-68", 64, true}, {"forward6-1500", 1514, true}}
 
 // wantsForwarding says whether any of it is to be measured.
 func (p *plan) wantsForwarding() bool {
@@ -67,6 +79,18 @@ func (p *plan) takeForwarding(ctx context.Context, n network, r *results) error 
 	if err := addTap(farTap, farHostIP, farGuestIP, farGuestMAC); err != nil {
 		return err
 	}
+	if err := addAddress6(farTap, farHostIP6+bits6); err != nil {
+		return err
+	}
+	// This host hears what comes out, too: without a route it would answer each packet of IPv6 with
+	// an error, which takes the guests' processor.
+	_, nowhere, err := net.ParseCIDR(farNet6)
+	if err != nil {
+		return err
+	}
+	if err := netlink.RouteAdd(&netlink.Route{Dst: nowhere, Type: unix.RTN_BLACKHOLE}); err != nil {
+		return fmt.Errorf("route to nowhere: %w", err)
+	}
 	for run := range p.Runs {
 		for _, g := range p.Guests {
 			if err := p.oneForwarding(ctx, n, forwarder(g), r, "", fmt.Sprintf("run %d of %d, ", run+1, p.Runs)); err != nil {
@@ -89,9 +113,11 @@ func forwarder(g guest) guest {
 	g.More = []qemu.Card{{Netdev: "tap,ifname=" + farTap + ",script=no,downscript=no,vnet_hdr=on", MAC: farGuestMAC}}
 	if g.Name == "linux" {
 		g.Serve = "forward"
-		g.Append += " second=" + farGuestIP + bits + " route=" + farNet + " via=" + farHostIP
+		g.Append += " second=" + farGuestIP + bits + " route=" + farNet + " via=" + farHostIP +
+			" second6=" + farGuestIP6 + bits6 + " route6=" + farNet6 + " via6=" + farHostIP6
 	} else {
-		g.Append += " forward=on ip.eth1=" + farGuestIP + bits + " route=" + farNet + ",via=" + farHostIP
+		g.Append += " forward=on ip.eth1=" + farGuestIP + bits + " route=" + farNet + ",via=" + farHostIP +
+			" ip6.eth1=" + farGuestIP6 + bits6 + " route=" + farNet6 + ",via=" + farHostIP6
 	}
 	return g
 }
@@ -116,7 +142,7 @@ func (p *plan) oneForwarding(ctx context.Context, n network, g guest, r *results
 		if !p.wants(name) {
 			continue
 		}
-		v, err := vm.forwarded(ctx, s.size, p.Span, suffix != "")
+		v, err := vm.forwarded(ctx, s, p.Span, suffix != "")
 		if err != nil {
 			if err := r.failed(ctx, name, g.Name, err); err != nil {
 				return err
@@ -130,7 +156,7 @@ func (p *plan) oneForwarding(ctx context.Context, n network, g guest, r *results
 }
 
 // forwarded returns how many frames of a size pass a second, or how many instructions each takes.
-func (m *machine) forwarded(ctx context.Context, size int, span time.Duration, instructions bool) (float64, error) {
+func (m *machine) forwarded(ctx context.Context, size forwardSize, span time.Duration, instructions bool) (float64, error) {
 	w, err := openPassage(size)
 	if err != nil {
 		return 0, err
@@ -203,15 +229,21 @@ func (m *machine) worked(ctx context.Context) (float64, error) {
 type passage struct {
 	in, out int // sockets on the taps
 	frame   []byte
+	hops    int // where the frame has how many hops are left
+	to, end int // and the address that it is for
 	buf     []byte
 	lost    int
 }
 
-func openPassage(size int) (*passage, error) {
-	w := &passage{in: -1, out: -1, frame: make([]byte, size), buf: make([]byte, 2048)}
+func openPassage(s forwardSize) (*passage, error) {
+	w := &passage{in: -1, out: -1, frame: make([]byte, s.size), buf: make([]byte, 2048)}
+	kind := uint16(unix.ETH_P_IP)
+	if s.ipv6 {
+		kind = unix.ETH_P_IPV6
+	}
 	var err error
 	if w.in, err = packetSocket(tapName, 0); err == nil {
-		w.out, err = packetSocket(farTap, unix.ETH_P_IP)
+		w.out, err = packetSocket(farTap, kind)
 	}
 	if err != nil {
 		w.close()
@@ -225,21 +257,53 @@ func openPassage(size int) (*passage, error) {
 	mac, _ := net.ParseMAC(guestMAC)
 	copy(w.frame, mac)
 	copy(w.frame[6:], near.HardwareAddr)
-	binary.BigEndian.PutUint16(w.frame[12:], unix.ETH_P_IP)
-	ip := w.frame[14:]
+	binary.BigEndian.PutUint16(w.frame[12:], kind)
+	if s.ipv6 {
+		w.hops, w.to, w.end = 21, 38, 54
+		fillIPv6(w.frame[14:])
+	} else {
+		w.hops, w.to, w.end = 22, 30, 34
+		fillIPv4(w.frame[14:])
+	}
+	return w, nil
+}
+
+// fillIPv4 makes a datagram of UDP without a check sum.
+func fillIPv4(ip []byte) {
 	ip[0], ip[8], ip[9] = 0x45, 64, unix.IPPROTO_UDP
 	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)))
 	copy(ip[12:], net.ParseIP(hostIP).To4())
 	copy(ip[16:], net.ParseIP(farIP).To4())
-	sum := uint32(0)
-	for i := 0; i < 20; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(ip[i:]))
+	binary.BigEndian.PutUint16(ip[10:], ^fold(ip[:20], 0))
+	fillUDP(ip[20:])
+}
+
+// fillIPv6 makes one with the check sum that IPv6 wants.
+func fillIPv6(ip []byte) {
+	ip[0], ip[6], ip[7] = 0x60, unix.IPPROTO_UDP, 64
+	udp := ip[40:]
+	binary.BigEndian.PutUint16(ip[4:], uint16(len(udp)))
+	copy(ip[8:], net.ParseIP(hostIP6))
+	copy(ip[24:], net.ParseIP(farIP6))
+	fillUDP(udp)
+	binary.BigEndian.PutUint16(udp[6:], ^fold(ip[8:], uint32(len(udp)+unix.IPPROTO_UDP)))
+}
+
+func fillUDP(udp []byte) {
+	binary.BigEndian.PutUint16(udp, 40000)
+	binary.BigEndian.PutUint16(udp[2:], 40001)
+	binary.BigEndian.PutUint16(udp[4:], uint16(len(udp)))
+}
+
+// fold is the sum of an even number of bytes, and of another, as check sums have it.
+func fold(b []byte, sum uint32) uint16 {
+	for ; len(b) > 0; b = b[2:] {
+		sum += uint32(binary.BigEndian.Uint16(b))
 	}
-	binary.BigEndian.PutUint16(ip[10:], ^uint16(sum+sum>>16))
-	binary.BigEndian.PutUint16(ip[20:], 40000)
-	binary.BigEndian.PutUint16(ip[22:], 40001)
-	binary.BigEndian.PutUint16(ip[24:], uint16(len(ip)-20))
-	return w, nil
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return uint16(sum)
 }
 
 // packetSocket opens a socket on a tap; without a protocol it receives nothing.
@@ -316,7 +380,7 @@ func (w *passage) receive() (count int, err error) {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return count, err
-		case n == len(w.frame) && string(w.buf[30:34]) == string(w.frame[30:34]) && w.buf[22] == w.frame[22]-1:
+		case n == len(w.frame) && string(w.buf[w.to:w.end]) == string(w.frame[w.to:w.end]) && w.buf[w.hops] == w.frame[w.hops]-1:
 			count++
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -104,6 +105,23 @@ func addTap(name, own, guest, guestMAC string) error {
 		IP: net.ParseIP(guest), HardwareAddr: mac,
 	}); err != nil {
 		return fmt.Errorf("tap neighbour: %w", err)
+	}
+	return nil
+}
+
+// addAddress6 gives a tap an address of IPv6 that can be used at once.
+func addAddress6(tap, address string) error {
+	link, err := netlink.LinkByName(tap)
+	if err != nil {
+		return err
+	}
+	a, err := netlink.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	a.Flags = unix.IFA_F_NODAD
+	if err := netlink.AddrAdd(link, a); err != nil {
+		return fmt.Errorf("tap address: %w", err)
 	}
 	return nil
 }

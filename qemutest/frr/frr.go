@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -22,6 +24,10 @@ const (
 	etc     = "/etc/frr"
 	run     = "/var/run/frr"
 )
+
+// namespaces is how the names of this process's namespaces begin, which name FRR's folders too: other
+// than those of a process with the same number that could not take its own away.
+var namespaces = fmt.Sprintf("sluice%d%04x-", os.Getpid(), rand.N(1<<16))
 
 // needed numbers the namespaces of Need.
 var needed atomic.Int32
@@ -40,7 +46,7 @@ func Need(t testing.TB) {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skipf("FRR is not run: no taps: %v", err)
 	}
-	name := fmt.Sprintf("sluice%d-need%d", os.Getpid(), needed.Add(1))
+	name := fmt.Sprintf("%sneed%d", namespaces, needed.Add(1))
 	if err := ip("netns", "add", name); err != nil {
 		t.Skipf("FRR is not run: no network namespaces: %v", err)
 	}
@@ -54,7 +60,8 @@ type Interface struct {
 	Name      string   // "lo", or that of a tap
 	Addresses []string // with their prefix lengths
 	Lines     []string // of its configuration, for example "isis network point-to-point"
-	// Later says that it is not made by Start but by Join.
+	// Later says that it is not made by Start but by Join. The daemons of a router that has such are
+	// started by StartDaemons, when all are there.
 	Later bool
 	// DAD is how many probes look for the IPv6 addresses on the link; 0: the kernel's choice.
 	DAD int
@@ -77,10 +84,10 @@ type Router struct {
 	pids      map[string]string // of daemons: the files
 }
 
-// Start makes the namespace with its interfaces and starts the daemons.
+// Start makes the namespace with its interfaces and starts the daemons, unless interfaces are Later.
 func Start(t testing.TB, c Config) *Router {
 	t.Helper()
-	r := &Router{Config: c, Namespace: fmt.Sprintf("sluice%d-%s", os.Getpid(), c.Name), pids: map[string]string{}}
+	r := &Router{Config: c, Namespace: namespaces + c.Name, pids: map[string]string{}}
 	if err := r.start(t); err != nil {
 		t.Fatalf("frr: %s: %v", c.Name, err)
 	}
@@ -100,8 +107,8 @@ func (r *Router) start(t testing.TB) (err error) {
 		return err
 	}
 	if r.Forward {
-		for _, key := range []string{"net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"} {
-			if _, err := r.Exec("sysctl", "-qw", key); err != nil {
+		for _, key := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+			if err := r.set(key, 1); err != nil {
 				return err
 			}
 		}
@@ -115,19 +122,12 @@ func (r *Router) start(t testing.TB) (err error) {
 				return err
 			}
 		}
-		if i.DAD > 0 {
-			if _, err := r.Exec("sysctl", "-qw", fmt.Sprintf("net.ipv6.conf.%s.dad_transmits=%d", i.Name, i.DAD)); err != nil {
-				return err
-			}
-		}
-		if err := r.addresses(i); err != nil {
+		if err := r.bringUp(i); err != nil {
 			return err
 		}
-		if i.Name != "lo" {
-			if err := ip("-n", r.Namespace, "link", "set", i.Name, "up"); err != nil {
-				return err
-			}
-		}
+	}
+	if slices.ContainsFunc(r.Interfaces, func(i Interface) bool { return i.Later }) {
+		return nil
 	}
 	return r.StartDaemons()
 }
@@ -142,13 +142,34 @@ func Join(t testing.TB, a *Router, nameA string, b *Router, nameB string) {
 	}{{a, nameA}, {b, nameB}} {
 		for _, i := range x.r.Interfaces {
 			if err == nil && i.Name == x.name {
-				err = errors.Join(x.r.addresses(i), ip("-n", x.r.Namespace, "link", "set", i.Name, "up"))
+				err = x.r.bringUp(i)
 			}
 		}
 	}
 	if err != nil {
 		t.Fatalf("frr: %s and %s: %v", a.Name, b.Name, err)
 	}
+}
+
+// bringUp gives an interface its addresses and takes it into use.
+func (r *Router) bringUp(i Interface) error {
+	if i.DAD > 0 {
+		if err := r.set("ipv6/conf/"+i.Name+"/dad_transmits", i.DAD); err != nil {
+			return err
+		}
+	}
+	if err := r.addresses(i); err != nil || i.Name == "lo" {
+		return err
+	}
+	return ip("-n", r.Namespace, "link", "set", i.Name, "up")
+}
+
+// set sets one of the namespace's numbers in /proc/sys/net.
+func (r *Router) set(key string, n int) error {
+	if out, err := r.Exec("sh", "-c", fmt.Sprintf("echo %d > /proc/sys/net/%s", n, key)); err != nil {
+		return fmt.Errorf("%s: %w: %s", key, err, out)
+	}
+	return nil
 }
 
 // addresses gives an interface its addresses, which may be thousands, in one go.
@@ -211,7 +232,8 @@ func (r *Router) daemon(name string) error {
 	if _, err := os.Stat(pid); err == nil {
 		return nil // it runs
 	}
-	out, err := r.Exec(filepath.Join(daemons, name), "-d", "-N", r.Namespace, "-f", filepath.Join(r.dir, name+".conf"), "-i", pid, "-A", "127.0.0.1", "-P", "0")
+	out, err := r.Exec(filepath.Join(daemons, name), "-d", "-N", r.Namespace, "-f", filepath.Join(r.dir, name+".conf"), "-i", pid, "-A", "127.0.0.1", "-P", "0",
+		"--log", "file:"+filepath.Join(r.dir, name+".log"), "--log-level", "info")
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}
@@ -234,7 +256,7 @@ func (r *Router) stopDaemon(name string, signal syscall.Signal) error {
 		return err
 	}
 	end := time.Now().Add(20 * time.Second)
-	for syscall.Kill(pid, 0) == nil {
+	for runs(pid) {
 		if time.Now().After(end) {
 			return fmt.Errorf("%s does not end", name)
 		}
@@ -245,8 +267,25 @@ func (r *Router) stopDaemon(name string, signal syscall.Signal) error {
 	return nil
 }
 
+// runs says whether a process runs: one that has ended stays known until somebody has asked for its
+// status.
+func runs(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(text), ") ")
+	return !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
+}
+
 // StopISIS kills isisd, which has no time to tell its neighbours. StartDaemons starts it again.
 func (r *Router) StopISIS() error { return r.stopDaemon("isisd", syscall.SIGKILL) }
+
+// Log is what isisd has logged: adjacencies, if its configuration has log-adjacency-changes.
+func (r *Router) Log() (string, error) {
+	text, err := os.ReadFile(filepath.Join(r.dir, "isisd.log"))
+	return string(text), err
+}
 
 func (r *Router) end(t testing.TB) {
 	if t.Failed() {

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -129,6 +130,8 @@ func main() {
 			taken = nil
 			debug.FreeOSMemory()
 			say("drop", nil)
+		case words[0] == "memory":
+			fmt.Println("memory:", held())
 		case words[0] == "rest":
 			d, err := time.ParseDuration(words[1])
 			time.Sleep(d)
@@ -212,6 +215,15 @@ func ping(address string) error {
 
 // taken is memory that the program holds.
 var taken [][]byte
+
+// held is what the program has when all its garbage has been collected and given back.
+func held() string {
+	runtime.GC() // what a sync.Pool has is let go by the second
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return fmt.Sprintf("%d bytes, %d goroutines", m.HeapAlloc, runtime.NumGoroutine())
+}
 
 // touched is so many bytes of memory that is there.
 func touched(n int) []byte {

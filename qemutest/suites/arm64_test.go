@@ -1,8 +1,12 @@
 package suites
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluice-os/sluice/image/build"
@@ -24,15 +28,24 @@ func linuxImage(t *testing.T) string {
 	return qemutest.BuildOptions(t, build.Options{Board: "virt-arm64", Format: build.LinuxFormat, Output: filepath.Join(t.TempDir(), "sluice.image")})
 }
 
-// TestARM64 boots QEMU's virt, entered at EL1 and at EL2, as an ELF file and as an image: an address by DHCP, ping, echo by TCP, HTTP, 20 MiB each way with checked
+// TestARM64 boots QEMU's virt, entered at EL1 and at EL2, as an ELF file and as an image, with
+// either version of the interrupt controller and its devices memory-mapped or on PCI: an
+// address by DHCP, ping, echo by TCP, HTTP, 20 MiB each way with checked
 // hashes, the cable pulled, the card reset, goroutines that fault and that loop, and power
 // off.
 func TestARM64(t *testing.T) {
 	onARM(t)
 	for name, c := range map[string]qemutest.Config{
-		"EL1": {Memory: 64},
-		"EL2": {Memory: 128, Extra: []string{"-M", "virtualization=on"}},
-		"max": {Memory: 2048, Extra: []string{"-cpu", "max"}},
+		"EL1":       {Memory: 64},
+		"EL2":       {Memory: 128, Extra: []string{"-M", "virtualization=on"}},
+		"max":       {Memory: 2048, Extra: []string{"-cpu", "max"}},
+		"GICv3 EL1": {Memory: 64, Extra: []string{"-M", "gic-version=3"}},
+		"GICv3 EL2": {Memory: 128, Extra: []string{"-M", "gic-version=3,virtualization=on"}},
+		"PCI GICv2": {Memory: 64, PCI: true},
+		"PCI GICv3": {Memory: 128, PCI: true, Extra: []string{"-M", "gic-version=3,virtualization=on", "-cpu", "max"}},
+		// Configuration space of 16 buses and no addresses above 4 GiB.
+		"PCI low":    {Memory: 128, PCI: true, Extra: []string{"-M", "highmem=off"}},
+		"PCI e1000e": {Memory: 128, Card: "e1000e"},
 		// As other boot loaders than QEMU's enter it, with the tree's address in X0.
 		"image": {Memory: 128, Image: linuxImage(t)},
 	} {
@@ -41,8 +54,8 @@ func TestARM64(t *testing.T) {
 			vm, peer := startWithPeer(t, c)
 			host, client := peer.Address4(), peer.HTTP()
 			peer.Ping(t, host)
-			c := dial(t, vm, peer.Dial, "tcp", qemutest.HostPort(host, 7))
-			echo(t, c, 64<<10)
+			conn := dial(t, vm, peer.Dial, "tcp", qemutest.HostPort(host, 7))
+			echo(t, conn, 64<<10)
 			transfer(t, client, url(host, ""))
 
 			vm.SetLink(t, false)
@@ -51,8 +64,13 @@ func TestARM64(t *testing.T) {
 			vm.Expect(t, "link up name=eth0")
 			vm.Command(t, "fault reset-card")
 			vm.Seen(t, "device is reset")
+			if c.PCI || c.Card != "" {
+				if text := vm.Command(t, "pci"); !strings.Contains(text, "Ethernet controller") {
+					t.Errorf("the PCI bus: %q", text)
+				}
+			}
 			peer.Ping(t, host)
-			echo(t, c, 1000)
+			echo(t, conn, 1000)
 
 			if text := vm.Command(t, "fault nil"); !strings.Contains(text, "recovered: runtime error: invalid memory address") {
 				t.Errorf("a nil dereference: %q", text)
@@ -60,6 +78,38 @@ func TestARM64(t *testing.T) {
 			// It would never come back if a goroutine that loops were not stopped.
 			if text := vm.Command(t, "fault delay"); !strings.Contains(text, "worst delay beside") {
 				t.Errorf("a goroutine that loops: %q", text)
+			}
+			powerOff(t, vm)
+		})
+	}
+}
+
+// TestARM64Shared has two cards on one line of PCI, as devices that are four apart are: both
+// carry frames at once, and each alone.
+func TestARM64Shared(t *testing.T) {
+	onARM(t)
+	for version, models := range map[string][2]string{"2": {"virtio", "e1000e"}, "3": {"e1000", "virtio"}} {
+		t.Run("GICv"+version, func(t *testing.T) {
+			vm, first := startWithPeer(t, qemutest.Config{
+				Machine: "virt", Memory: 256, PCI: true, Card: models[0], Extra: []string{"-M", "gic-version=" + version},
+				More: []qemu.Card{{Model: models[1], MAC: "52:54:00:00:00:02", Options: "addr=0x5"}},
+			})
+			second := vm.PeerOf(t, 1, qemutest.PeerConfig{})
+			vm.Times(t, 0, "dhcp: address acquired", 2)
+			const line = `line of PCI device="pci 00:0%s.0" interrupt=(\d+) by=interrupt-map`
+			lines := [2]string{vm.Times(t, 0, fmt.Sprintf(line, "1"), 1)[1], vm.Times(t, 0, fmt.Sprintf(line, "5"), 1)[1]}
+			if lines[0] != lines[1] {
+				t.Fatalf("the cards have interrupts %v: none is shared", lines)
+			}
+			peers := []*qemutest.Peer{first, second}
+			var all sync.WaitGroup
+			for _, peer := range peers {
+				all.Go(func() { transfer(t, peer.HTTP(), url(peer.Address4(), "")) })
+			}
+			all.Wait()
+			for _, peer := range peers {
+				peer.Ping(t, peer.Address4())
+				transfer(t, peer.HTTP(), url(peer.Address4(), ""))
 			}
 			powerOff(t, vm)
 		})
@@ -96,9 +146,17 @@ func TestARM64Mistakes(t *testing.T) {
 			t.Errorf("an image with domains: %v", err)
 		}
 	})
-	t.Run("GICv3", func(t *testing.T) {
-		vm := start(t, qemutest.Config{Machine: "virt", Memory: 128, Extra: []string{"-M", "gic-version=3"}, Unchecked: true})
-		vm.Seen(t, "cannot start: the device tree names no interrupt controller of version 2: give QEMU -M virt,gic-version=2")
+	t.Run("no GIC", func(t *testing.T) {
+		tree, err := os.ReadFile("../../kernel/fdt/testdata/virt.dtb")
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "tree.dtb")
+		if err := os.WriteFile(file, bytes.Replace(tree, []byte("arm,cortex-a15-gic"), []byte("arm,cortex-a15-gix"), 1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		vm := start(t, qemutest.Config{Machine: "virt", Memory: 256, Extra: []string{"-dtb", file}, Unchecked: true})
+		vm.Seen(t, "cannot start: the device tree names no interrupt controller of version 2 or 3: give QEMU -M virt,gic-version=2")
 	})
 	t.Run("32 MiB", func(t *testing.T) {
 		vm := start(t, qemutest.Config{Machine: "virt", Memory: 32, Unchecked: true})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,12 +49,19 @@ func page(peer *qemutest.Peer, url string) (string, error) {
 // has opened its channel anew its ports are nobody's.
 func hello(t *testing.T, vm *qemutest.VM, peer *qemutest.Peer, port int) {
 	t.Helper()
+	helloAfter(t, vm, peer, port, "refused")
+}
+
+// helloAfter is hello for a machine that may answer with one of several errors before.
+func helloAfter(t *testing.T, vm *qemutest.VM, peer *qemutest.Peer, port int, may ...string) {
+	t.Helper()
 	for {
 		body, err := page(peer, "http://"+qemutest.HostPort(peer.Address4(), port)+"/hello")
 		switch {
 		case err == nil && body == "hello\n":
 			return
-		case err == nil || !strings.Contains(err.Error(), "refused") || vm.Context().Err() != nil:
+		case err == nil || vm.Context().Err() != nil ||
+			!slices.ContainsFunc(may, func(s string) bool { return strings.Contains(err.Error(), s) }):
 			t.Fatalf("port %d: %q, %v", port, body, err)
 		}
 	}

@@ -106,7 +106,7 @@ func TestGoPackages(t *testing.T) {
 }
 
 func (s goSuite) run(t *testing.T, image string) {
-	args := []string{"test", "-count=1", "-p", "1", "-tags", "timetzdata", "-timeout", "5m"}
+	args := []string{"test", "-count=1", "-p", "1", "-tags", "timetzdata", "-timeout", "30m"}
 	var skipped []string
 	for _, names := range s.skipped {
 		skipped = append(skipped, names...)

@@ -106,7 +106,7 @@ func TestHostile(t *testing.T) {
 	}
 	for _, machine := range on {
 		t.Run(machine, func(t *testing.T) {
-			vm := start(t, qemutest.Config{Machine: machine, Memory: hostileMemory, Limit: 10 * time.Minute, Net: qemutest.UserNet, Image: hostileImage(t, qemu.Machines[machine])})
+			vm := start(t, qemutest.Config{Machine: machine, Memory: hostileMemory, Limit: 30 * time.Minute, Net: qemutest.UserNet, Image: hostileImage(t, qemu.Machines[machine])})
 			vm.Seen(t, "neighbour: start")
 			vm.Seen(t, "sluice> ")
 			settle(t, vm)

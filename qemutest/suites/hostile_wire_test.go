@@ -2,6 +2,7 @@ package suites
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -25,14 +26,17 @@ type hostileWire struct {
 	mac  net.HardwareAddr
 	port int // the peer's end of a connection to the neighbour's echo
 
-	mu     sync.Mutex
-	forged []string // what is wrong with frames that the machine has sent
-	twins  int
+	mu       sync.Mutex
+	changed  sync.Cond // on mu: one of these has
+	forged   []string  // what is wrong with frames that the machine has sent
+	twins    int
+	requests int // to the neighbour
 
 	// asking is held for a request to the neighbour; who holds it has them stop.
-	asking   sync.Mutex
-	requests int
-	failed   []string
+	asking sync.Mutex
+	failed []string
+
+	spins []time.Duration // what beside has measured beside "spin"
 }
 
 // see looks at a frame that the machine has sent.
@@ -44,6 +48,25 @@ func (x *hostileWire) see(frame []byte) {
 	}
 	if forge.Twin(frame) {
 		x.twins++
+	}
+	x.changed.Broadcast()
+}
+
+// await waits until done, which is asked with mu held each time when something has changed.
+func (x *hostileWire) await(t *testing.T, missing string, done func() bool) {
+	t.Helper()
+	defer context.AfterFunc(x.vm.Context(), func() {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.changed.Broadcast()
+	})()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for !done() {
+		if x.vm.Context().Err() != nil {
+			t.Fatal(missing)
+		}
+		x.changed.Wait()
 	}
 }
 
@@ -57,7 +80,7 @@ func (x *hostileWire) seen() (forged, twins int) {
 // ask has the neighbour answer HTTP requests until stop is closed.
 func (x *hostileWire) ask(stop <-chan struct{}) {
 	client := x.peer.HTTP()
-	client.Timeout = time.Minute
+	client.Timeout = 5 * time.Minute
 	for {
 		select {
 		case <-stop:
@@ -65,9 +88,13 @@ func (x *hostileWire) ask(stop <-chan struct{}) {
 		default:
 		}
 		x.asking.Lock()
+		x.mu.Lock()
 		x.requests++
+		n := x.requests
+		x.changed.Broadcast()
+		x.mu.Unlock()
 		if err := fetchHello(client, url(x.peer.Address4(), "/hello")); err != nil {
-			x.failed = append(x.failed, fmt.Sprintf("request %d: %v", x.requests, err))
+			x.failed = append(x.failed, fmt.Sprintf("request %d: %v", n, err))
 		}
 		x.asking.Unlock()
 	}
@@ -95,6 +122,7 @@ func TestHostileWire(t *testing.T) {
 		Memory: 320, Limit: 15 * time.Minute, Extra: []string{"-icount", "shift=0,sleep=on"}, Image: hostileWireImage(t),
 	})
 	x := &hostileWire{vm: vm, peer: peer, mac: net.HardwareAddr(machineMAC)}
+	x.changed.L = &x.mu
 	wire := vm.Wire(t)
 	t.Cleanup(wire.Tap(x.see))
 	vm.Seen(t, "good: serving")
@@ -132,11 +160,7 @@ func TestHostileWire(t *testing.T) {
 		if err := wire.Loop(forge.Frame(x.mac, p.Make(x.port))); err != nil {
 			t.Fatal(err)
 		}
-		for n := before; n == before; n, _ = x.seen() {
-			if vm.Context().Err() != nil {
-				t.Fatalf("%s was not seen", p.Name)
-			}
-		}
+		x.await(t, p.Name+" was not seen", func() bool { return len(x.forged) > before })
 	}
 	t.Logf("%d requests of the neighbour's", x.requests)
 	powerOff(t, vm)
@@ -227,11 +251,7 @@ func (x *hostileWire) forgeries(t *testing.T) {
 	for _, p := range forge.Twins {
 		_, before := x.seen()
 		send(p.Name)
-		for n := before; n == before; _, n = x.seen() {
-			if x.vm.Context().Err() != nil {
-				t.Fatalf("%s has not left", p.Name)
-			}
-		}
+		x.await(t, p.Name+" has not left", func() bool { return x.twins > before })
 	}
 	before := x.dropped(t)
 	for _, p := range forge.Forgeries {
@@ -246,11 +266,7 @@ func (x *hostileWire) forgeries(t *testing.T) {
 	}
 	_, twins := x.seen()
 	send(forge.Twins[0].Name)
-	for n := twins; n == twins; _, n = x.seen() {
-		if x.vm.Context().Err() != nil {
-			t.Fatal("what it may send does not leave any more")
-		}
-	}
+	x.await(t, "what it may send does not leave any more", func() bool { return x.twins > twins })
 	x.kill(t)
 }
 
@@ -330,11 +346,7 @@ func (x *hostileWire) kept(t *testing.T) {
 			x.run(t)
 			_, before := x.seen()
 			x.tell(t, "keep "+c.name, "kept "+c.name)
-			for n := before; n < before+c.sent; _, n = x.seen() {
-				if x.vm.Context().Err() != nil {
-					t.Fatal("it has not left")
-				}
-			}
+			x.await(t, "it has not left", func() bool { return x.twins >= before+c.sent })
 			if c.name == "broken-and-ended" {
 				x.vm.Times(t, at, `domain ended domain=wire reason="exited with status 0"`, 1)
 				return

@@ -54,7 +54,7 @@ func TestTooLittleMemory(t *testing.T) {
 			memory int // MiB
 			has    string
 		}{
-			{6, "the image does not fit"}, // with less, firmware writes over the code that says so
+			{4, "the image does not fit"},
 			{end - 1, "the image does not fit"},
 			{end, "the image does not fit"},
 			{end + 1, ""}, // it is close

@@ -67,7 +67,7 @@ func TestPageInChromium(t *testing.T) {
 	// A browser ends what is under way when the machine gets another address.
 	say(t, "ip", "link", "set", "dev", tapName, "addrgenmode", "none")
 	vm := qemutest.Start(t, qemutest.Config{
-		Image: appsImage(t, []string{"web", "echo"}), Memory: appsMemory, Append: "ip6=off ip=" + tapGuest + "/24",
+		Image: appsImage(t, []string{"web", "echo"}), Memory: appsMemory, Limit: 20 * time.Minute, Append: "ip6=off ip=" + tapGuest + "/24",
 		Extra: []string{"-netdev", "tap,id=n0,ifname=" + tapName + ",script=no,downscript=no,vnet_hdr=off", "-device", "virtio-net-device,netdev=n0"},
 	})
 	vm.Seen(t, "web: web: https")
@@ -76,7 +76,7 @@ func TestPageInChromium(t *testing.T) {
 	stray(t)
 
 	browser, end := chromedp.NewExecAllocator(vm.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors)...)
+		chromedp.ExecPath("chromium"), chromedp.WSURLReadTimeout(5*time.Minute), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.IgnoreCertErrors)...)
 	t.Cleanup(end)
 	browser, end = chromedp.NewContext(browser)
 	t.Cleanup(end)

@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -98,8 +99,7 @@ func TestRoutingPageInChromium(t *testing.T) {
 		}
 		return page
 	}
-	end := time.Now().Add(time.Minute)
-	eventually(t, end, "routes of the router", func() string {
+	eventually(t, time.Now().Add(settles), "routes of the router", func() string {
 		if page := write(); !strings.Contains(page, "192.0.2.2/32") || !strings.Contains(page, "no usable IPv6 address") {
 			return page
 		}
@@ -121,7 +121,7 @@ func TestRoutingPageInChromium(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { web.Wait() })
-	eventually(t, end, "the page", func() string {
+	eventually(t, time.Now().Add(settles), "the page", func() string {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
 			return err.Error()
@@ -130,8 +130,10 @@ func TestRoutingPageInChromium(t *testing.T) {
 		return ""
 	})
 
-	browser, done := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.DisableGPU)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	t.Cleanup(cancel)
+	browser, done := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath("chromium"), chromedp.WSURLReadTimeout(5*time.Minute), chromedp.NoSandbox, chromedp.DisableGPU)...)
 	t.Cleanup(done)
 	tab, done := chromedp.NewContext(browser)
 	t.Cleanup(done)

@@ -217,7 +217,14 @@ func TestShapedLink(t *testing.T) {
 		t.Logf("%s: echo p50 %v, p99 %v, %v by the host's clock, %d lost; file %.2f Mbit/s; %d datagrams, %d missing", name,
 			l.p50.Round(100*time.Microsecond), l.p99.Round(100*time.Microsecond), l.real.Round(100*time.Microsecond), l.lost, l.goodput/1e6, l.poured, l.missing)
 	}
+	// told is what domains are told that the link carries, from what the last moments have shown.
+	told := func() int {
+		at := len(vm.Output())
+		vm.Command(t, "domain send echo channel")
+		return number(t, vm.Times(t, at, `echo: channel .*"link_rate":(\d+)`, 1)[1])
+	}
 	var plains, queueds []load
+	var rates []int
 	for range shapedRounds {
 		vm.Command(t, "qdisc fifo")
 		plains = append(plains, x.measure(t, true))
@@ -226,6 +233,7 @@ func TestShapedLink(t *testing.T) {
 		before := drops(t, vm)
 		queueds = append(queueds, x.measure(t, true))
 		report("aqm", queueds[len(queueds)-1])
+		rates = append(rates, told())
 		for name, n := range drops(t, vm) {
 			if n != before[name] && (name == "flowswitch_drop_tx_paused" || strings.HasPrefix(name, "host_tx_drop") || strings.HasPrefix(name, "aqm_drop")) {
 				t.Errorf("%s: %d", name, n-before[name])
@@ -243,6 +251,10 @@ func TestShapedLink(t *testing.T) {
 		t.Errorf("%d echoes and %d of %d datagrams are lost", queued.lost, queued.missing, queued.poured)
 	}
 	t.Log(vm.Command(t, "qdisc"))
+	slices.Sort(rates)
+	if rate := rates[len(rates)/2]; rate < shapedRate/2 || rate > 2*shapedRate {
+		t.Errorf("domains are told that the link carries %d bits a second, want %d", rates, shapedRate)
+	}
 
 	// One that does not heed what it is told.
 	at := len(vm.Output())

@@ -2,7 +2,6 @@ package suites
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -14,23 +13,30 @@ import (
 	"github.com/sluice-os/sluice/qemutest"
 )
 
-// What a soak does, again and again: a quiet time with a request now and then, which is
-// longer than pools keep what a burst has made them take; a look at what is held; a burst.
+// What a soak does, again and again: requests at a low rate; nothing at all, for longer than
+// pools keep what load has made them take (pool.Idle); a look at what is held; a burst.
 const (
-	soakQuiet   = 20 * time.Second
-	soakPace    = 250 * time.Millisecond
-	soakCrowd   = 64 // connections at a time in a burst
-	soakWarmUp  = 2  // looks that are not compared
-	soakCompare = 3  // looks at either end, at least
+	soakQuiet   = 12 * time.Second
+	soakPace    = 20 * time.Millisecond
+	soakIdle    = "12s" // by the machine's clock
+	soakCrowd   = 64    // connections at a time in a burst
+	soakWarmUp  = 4     // looks that are not compared: see flat
+	soakCompare = 3     // looks at either end, at least
+	soakLeak    = 64    // bytes lost with each request that must be seen
 )
 
-// sample is what is held in a quiet moment, in bytes but for the goroutines.
+// sample is what is held in an idle moment, in bytes but for requests and goroutines. All but
+// loose is when garbage has been collected and given back.
 type sample struct {
 	at         time.Duration
+	requests   int    // answered so far
 	heap       uint64 // live objects of the kernel's
 	frames     uint64 // that somebody has, but for the kernel's heap
-	goroutines uint64
+	goroutines uint64 // the kernel's
+	live       uint64 // live objects of the server's
+	its        uint64 // the server's goroutines
 	domain     uint64 // what the server is charged
+	loose      uint64 // what it is charged before
 	pools      uint64
 }
 
@@ -60,7 +66,7 @@ func TestSoak(t *testing.T) {
 	}
 	start := time.Now()
 	var samples []sample
-	requests := 0
+	requests := 0 // answered
 	for round := 0; time.Since(start) < length && !t.Failed(); round++ {
 		tick := time.NewTicker(soakPace)
 		for end := time.Now().Add(soakQuiet); time.Now().Before(end); requests++ {
@@ -71,10 +77,11 @@ func TestSoak(t *testing.T) {
 		}
 		tick.Stop()
 		peer.Ping(t, host)
-		s := look(t, vm, time.Since(start))
+		s := look(t, vm)
+		s.at, s.requests = time.Since(start), requests
 		samples = append(samples, s)
-		t.Logf("%6.0f s: %d KiB heap, %d KiB frames, %d goroutines, %d KiB domain, %d KiB pools",
-			s.at.Seconds(), s.heap>>10, s.frames>>10, s.goroutines, s.domain>>10, s.pools>>10)
+		t.Logf("%5.0f s, %d requests: kernel %d KiB live, %d goroutines; frames %d KiB; server %d KiB live, %d goroutines, charged %d KiB, %d before it collects; pools %d KiB",
+			s.at.Seconds(), s.requests, s.heap>>10, s.goroutines, s.frames>>10, s.live>>10, s.its, s.domain>>10, s.loose>>10, s.pools>>10)
 
 		takes(t, client, url(host, fmt.Sprintf("/bytes/%d", transferSize)), nil)
 		gives(t, client, url(host, "/sum"), nil)
@@ -87,6 +94,7 @@ func TestSoak(t *testing.T) {
 			})
 		}
 		crowd.Wait()
+		requests += soakCrowd + 2
 	}
 	t.Logf("%d requests, %d bursts in %v", requests, len(samples), time.Since(start).Round(time.Second))
 	for name, v := range counters(t, vm) {
@@ -101,55 +109,83 @@ func TestSoak(t *testing.T) {
 	powerOff(t, vm)
 }
 
-// look takes a sample.
-func look(t *testing.T, vm *qemutest.VM, at time.Duration) sample {
+// look takes a sample when nothing has happened for soakIdle.
+func look(t *testing.T, vm *qemutest.VM) (s sample) {
 	t.Helper()
+	asked := len(vm.Output())
+	vm.Command(t, "domain send server rest "+soakIdle)
+	vm.Times(t, asked, `server: rest \S+: ok`, 1)
+	s.loose = charged(vm.Memory(t, false))
+	asked = len(vm.Output())
+	vm.Command(t, "domain send server memory")
+	said := vm.Times(t, asked, `server: memory: (\d+) bytes, (\d+) goroutines`, 1)
+	s.live, s.its = uint64(number(t, said[1])), uint64(number(t, said[2]))
 	m := vm.Memory(t, true)
 	for _, p := range m.Problems {
 		t.Errorf("memory: %s", p)
 	}
-	s := sample{at: at, heap: m.HeapInUse, frames: m.Used - m.HeapReserved, goroutines: uint64(m.Goroutines)}
-	for _, d := range m.Domains {
-		s.domain += d.Total
-	}
-	text := vm.Command(t, "pools -j")
-	var rows []poolRow
-	if err := json.Unmarshal([]byte(jsonLine(text)), &rows); err != nil {
-		t.Fatalf("pools -j printed %q: %v", text, err)
-	}
-	for _, r := range rows {
-		s.pools += uint64(r.Bytes)
+	s.heap, s.frames, s.goroutines = m.HeapInUse, m.Used-m.HeapReserved, uint64(m.Goroutines)
+	s.domain, s.pools = charged(m), uint64(poolsOf(t, vm, "server").bytes)
+	if s.pools > idleMost {
+		t.Errorf("the channel has %d bytes when it is idle, want %d at most", s.pools, idleMost)
 	}
 	return s
 }
 
-// flat compares the medians of the first and the last third.
+// charged is what all domains are.
+func charged(m *qemutest.Memory) (sum uint64) {
+	for _, d := range m.Domains {
+		sum += d.Total
+	}
+	return sum
+}
+
+// flat compares the medians of the first and the last third. Before those, tables of
+// connections and what Go keeps of ended goroutines come to the size that the largest crowd
+// needs: maps never shrink, and one that doubles takes 50 KiB.
 func flat(t *testing.T, samples []sample) {
 	t.Helper()
 	third := max(len(samples)/3, soakCompare)
-	for _, c := range []struct {
-		what  string
-		of    func(sample) uint64
-		slack uint64
-	}{
-		{"bytes of the kernel's heap", func(s sample) uint64 { return s.heap }, 256 << 10},
-		{"bytes of frames", func(s sample) uint64 { return s.frames }, 1 << 20},
-		{"goroutines", func(s sample) uint64 { return s.goroutines }, 0},
-		{"bytes of the domain", func(s sample) uint64 { return s.domain }, 1 << 20},
-		{"bytes of pools", func(s sample) uint64 { return s.pools }, 64 << 10},
-	} {
+	medians := func(of func(sample) uint64) (first, last uint64) {
 		median := func(list []sample) uint64 {
 			var v []uint64
 			for _, s := range list {
-				v = append(v, c.of(s))
+				v = append(v, of(s))
 			}
 			slices.Sort(v)
 			return v[len(v)/2]
 		}
-		first, last := median(samples[:third]), median(samples[len(samples)-third:])
-		t.Logf("%s: %d, then %d", c.what, first, last)
+		return median(samples[:third]), median(samples[len(samples)-third:])
+	}
+	before, after := medians(func(s sample) uint64 { return uint64(s.requests) })
+	for _, c := range []struct {
+		what    string
+		of      func(sample) uint64
+		slack   uint64
+		request bool // it must be small enough to see soakLeak
+	}{
+		{"bytes of the kernel's live objects", func(s sample) uint64 { return s.heap }, 64 << 10, true},
+		{"of the kernel's goroutines", func(s sample) uint64 { return s.goroutines }, 0, false},
+		{"bytes of frames", func(s sample) uint64 { return s.frames }, 512 << 10, false},
+		{"bytes of the server's live objects", func(s sample) uint64 { return s.live }, 64 << 10, true},
+		{"of the server's goroutines", func(s sample) uint64 { return s.its }, 0, false},
+		{"bytes that the server is charged", func(s sample) uint64 { return s.domain }, 512 << 10, false},
+		// Where Go is between two collections, of which the least is at 4 MiB.
+		{"bytes that it is charged before it collects", func(s sample) uint64 { return s.loose }, 4 << 20, false},
+		{"bytes of pools", func(s sample) uint64 { return s.pools }, 64 << 10, false},
+	} {
+		first, last := medians(c.of)
+		t.Logf("%s: %d, then %d; over %d requests", c.what, first, last, after-before)
 		if last > first+c.slack {
 			t.Errorf("%d %s at the end, %d at the beginning: %d more are allowed", last, c.what, first, c.slack)
+		}
+		if !c.request {
+			continue
+		}
+		least := float64(c.slack) / float64(after-before)
+		t.Logf("a leak of %.1f bytes a request would show", least)
+		if least >= soakLeak {
+			t.Errorf("want one of %d to show: soak for longer", soakLeak)
 		}
 	}
 }

@@ -281,7 +281,7 @@ func curls(t *testing.T) {
 var requestRate = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
 
 func wrkLoad(t *testing.T) {
-	out := say(t, "wrk", "-t", "2", "-c", "16", "-d", "3s", "http://"+tapGuest+"/hello")
+	out := say(t, "wrk", "-t", "2", "-c", "16", "-d", "12s", "--timeout", "10s", "http://"+tapGuest+"/hello")
 	m := requestRate.FindStringSubmatch(out)
 	if m == nil || strings.HasPrefix(m[1], "0.") || strings.Contains(out, "Socket errors") || strings.Contains(out, "Non-2xx") {
 		t.Fatalf("wrk:\n%s", out)
@@ -315,9 +315,12 @@ func iperfs(t *testing.T) {
 	}
 	// What is on its way when a client has sent its part counts as sent only.
 	moved := func(r results) bool { return r.Sent.Bytes >= 16<<20 && r.Received.Bytes >= 8<<20 }
-	// A second at 8 Mbit/s is 1000 datagrams. Of these a busy host loses some: those that come at
-	// once when it has let the machine wait.
-	arrived := func(r results) bool { return r.Sum.Packets > 900 && r.Sum.Lost < r.Sum.Packets/4 }
+	// A second at 8 Mbit/s is 1000 datagrams. A busy host loses some, in its own queues, when it has
+	// let the machine or the client wait; it counts them. Of the others 50 of 1000 may be lost, in
+	// the middle one of three runs: a client that was stopped for a third of a second sends what it
+	// has missed at once, which is more than a socket has room for.
+	var byHost float64
+	arrived := func(r results) bool { return r.Sum.Packets > 900 && r.Sum.Lost-byHost < r.Sum.Packets/20 }
 	for _, c := range []struct {
 		name, host, args string
 		enough           func(results) bool
@@ -329,22 +332,78 @@ func iperfs(t *testing.T) {
 		{"tcp reverse, 8 flows", tapGuest, "-n 16M -P 8 -R", moved},
 		{"tcp, 64 flows", tapGuest, "-n 24M -P 64 -w 32K", moved},
 		{"tcp reverse, 64 flows", tapGuest, "-n 16M -P 64 -R", moved},
-		{"udp", tapGuest, "-u -t 1 -b 8M -l 1000", arrived},
-		{"udp reverse", tapGuest, "-u -t 1 -b 8M -l 1000 -R", arrived},
-		{"udp6", tapGuest6, "-u -t 1 -b 8M -l 1000", arrived},
-		{"udp, 8 flows", tapGuest, "-u -t 1 -b 1M -l 1000 -P 8", arrived},
-		{"udp reverse, 64 flows", tapGuest, "-u -t 1 -b 128K -l 1000 -P 64 -R", arrived},
+		{"udp", tapGuest, "-u -n 1000000 -b 8M -l 1000", arrived},
+		{"udp reverse", tapGuest, "-u -n 1000000 -b 8M -l 1000 -R", arrived},
+		{"udp6", tapGuest6, "-u -n 1000000 -b 8M -l 1000", arrived},
+		{"udp, 8 flows", tapGuest, "-u -n 1000000 -b 1M -l 1000 -P 8", arrived},
+		{"udp reverse, 64 flows", tapGuest, "-u -n 1000000 -b 128K -l 1000 -P 64 -R", arrived},
 	} {
-		out := say(t, "iperf3", append([]string{"-J", "-c", c.host}, strings.Fields(c.args)...)...)
-		var r struct {
-			Error string
-			End   results
+		tries, failed := 1, 0
+		if strings.Contains(c.args, "-u") {
+			tries = 3
 		}
-		if err := json.Unmarshal([]byte(out), &r); err != nil || r.Error != "" || !c.enough(r.End) {
-			t.Errorf("%s: %v\n%s", c.name, err, out)
+		for range tries {
+			before := lostByHost(t)
+			out := say(t, "iperf3", append([]string{"-J", "-c", c.host}, strings.Fields(c.args)...)...)
+			var r struct {
+				Error string
+				End   results
+			}
+			err := json.Unmarshal([]byte(out), &r)
+			if err != nil || r.Error != "" {
+				t.Fatalf("%s: %v\n%s", c.name, err, out)
+			}
+			byHost = lostByHost(t) - before
+			t.Logf("%s: %.1f Mbit/s, lost %g of %g, %g by the host", c.name, max(r.End.Received.Bits, r.End.Sum.Bits)/1e6, r.End.Sum.Lost, r.End.Sum.Packets, byHost)
+			if c.enough(r.End) {
+				continue
+			}
+			if failed++; failed > tries/2 {
+				t.Errorf("%s:\n%s", c.name, out)
+				break
+			}
 		}
-		t.Logf("%s: %.1f Mbit/s, lost %g of %g", c.name, max(r.End.Received.Bits, r.End.Sum.Bits)/1e6, r.End.Sum.Lost, r.End.Sum.Packets)
 	}
+}
+
+// hostDrops are datagrams for which a socket of this network namespace had no room.
+var hostDrops = regexp.MustCompile(`(?m)^Udp6?RcvbufErrors\s+(\d+)$`)
+
+// lostByHost is how many packets this network namespace has lost so far: on their way to the
+// machine in the queue of its tap, and on their way from there in front of a program.
+func lostByHost(t *testing.T) (n float64) {
+	t.Helper()
+	tap, err := netlink.LinkByName(tapName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n = float64(tap.Attrs().Statistics.TxDropped)
+	// Of IPv4 there is a table: a line of names and one of numbers.
+	b, err := os.ReadFile("/proc/thread-self/net/snmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != "Udp:" {
+			continue
+		}
+		if names == nil {
+			names = f
+			continue
+		}
+		if i := slices.Index(names, "RcvbufErrors"); i > 0 && i < len(f) {
+			n += float64(number(t, f[i]))
+		}
+	}
+	if b, err = os.ReadFile("/proc/thread-self/net/snmp6"); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range hostDrops.FindAllStringSubmatch(string(b), -1) {
+		n += float64(number(t, m[1]))
+	}
+	return n
 }
 
 // digs asks the forwarder, which asks the name server of the test.
@@ -362,7 +421,7 @@ func digs(t *testing.T) {
 		// Longer than a datagram: the forwarder asks again over TCP, and so does dig.
 		{"@" + tapGuest + " long.example. TXT", []string{"Truncated, retrying in TCP mode", "status: NOERROR", longText, "(TCP)"}},
 	} {
-		out := say(t, "dig", append([]string{"+tries=1", "+time=5"}, strings.Fields(c.args)...)...)
+		out := say(t, "dig", append([]string{"+tries=1", "+time=60"}, strings.Fields(c.args)...)...)
 		for _, want := range c.want {
 			if !strings.Contains(out, want) {
 				t.Errorf("dig %s, want %q:\n%s", c.args, want, out)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sluice-os/sluice/qemutest"
 	"github.com/vishvananda/netlink"
@@ -27,7 +28,12 @@ func namespace(t *testing.T) bool {
 		return true
 	}
 	run := func(flags uintptr) error {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=3m")
+		args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
+		if end, ok := t.Deadline(); ok {
+			// A hang ends here, and not with all other tests.
+			args = append(args, "-test.timeout="+min(30*time.Minute, time.Until(end)-time.Minute).String())
+		}
+		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 		cmd.Env = append(os.Environ(), inNamespace+"=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
 		if flags&syscall.CLONE_NEWUSER != 0 {

@@ -181,6 +181,13 @@ func (c *Channel) Events(f func(abi.Slot)) (lost bool) {
 	return lost
 }
 
+// Reported reads an event: what became of the packet that was sent with a cookie, abi.StatusSent
+// and its like; false: the event is of something else. Stats.ReportsLost says how many packets
+// there is no report of, although they asked.
+func Reported(e abi.Slot) (cookie uint32, status uint16, ok bool) {
+	return e.Index, e.Length, e.Kind == abi.SlotReport
+}
+
 // ring is the domain's side of one.
 type ring struct {
 	shared *abi.Ring

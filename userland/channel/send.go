@@ -19,6 +19,13 @@ type Outgoing struct {
 	Flow, Generation       uint32
 	// Class is the service class (abi.ClassControl and its like); 0: that of the DSCP.
 	Class uint32
+	// TxTime is when it is to leave at the earliest: see abi.Packet. 0: at once.
+	TxTime uint64
+	// Lifetime is for how many microseconds it is worth sending: see abi.Packet. 0: for ever.
+	Lifetime uint32
+	// Report asks to be told what becomes of it, by an event that has the Cookie: see Reported.
+	// It is abi.PacketStatus, abi.PacketExpiry or 0.
+	Report, Cookie uint32
 }
 
 // Send puts a packet into the tx ring, where fill writes it: it is called with
@@ -58,7 +65,8 @@ func (c *Channel) Send(p *Outgoing, fill func(piece []byte)) bool {
 	}
 	m := c.packet(i)
 	m.First, m.Buflets, m.Length = first, uint32(n), uint32(p.Length)
-	m.Flags, m.Flow, m.Generation, m.Class = 0, p.Flow, p.Generation, p.Class
+	m.Flags, m.Flow, m.Generation, m.Class, m.TxTime = p.Report&abi.PacketReports, p.Flow, p.Generation, p.Class, p.TxTime
+	m.Lifetime, m.Cookie = p.Lifetime, p.Cookie
 	if p.Checksum {
 		m.Flags |= abi.PacketChecksum
 		m.ChecksumStart, m.ChecksumOffset = uint16(p.ChecksumStart), uint16(p.ChecksumOffset)

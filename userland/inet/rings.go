@@ -79,7 +79,9 @@ func describe() []byte {
 		}
 		b = append(b, `"`+name+`"`...)
 	}
-	b = append(b, `],"stats":{`...)
+	b = append(b, `],"link_rate":`...) // bits a second; 0: not known
+	b = strconv.AppendUint(b, readNet().Rate, 10)
+	b = append(b, `,"stats":{`...)
 	stats := n.link.Stats()
 	for i, part := range []struct {
 		name string
@@ -89,6 +91,7 @@ func describe() []byte {
 		{"syncs", stats.TxSyncs}, {"wakeups", stats.RxEvents}, {"stalled", stats.TxStalled}, {"refused", stats.TxRefused},
 		{"rx_ring_full", stats.RxRingFull}, {"rx_no_packet", stats.RxNoPacket}, {"rx_no_buffer", stats.RxNoBuffer}, {"rx_too_long", stats.RxTooLong},
 		{"events", stats.Events}, {"events_lost", stats.EventsLost},
+		{"reports", stats.Reports}, {"reports_lost", stats.ReportsLost},
 	} {
 		if i > 0 {
 			b = append(b, ',')

@@ -52,7 +52,7 @@ func TestClassOfPackets(t *testing.T) {
 		write(chooses(abi.ClassControl))
 		write(nil)
 		for _, class := range []uint32{abi.ClassBackground, 0} {
-			if !a.link.SendDatagram(from, to, class, []byte{1}) {
+			if !a.link.SendDatagram(from, to, class, 0, []byte{1}) {
 				t.Fatal("no room")
 			}
 			a.link.Flush()

@@ -114,32 +114,24 @@ func (d *datagram) read(piece []byte) {
 func (e *Endpoint) Longest() int { return min(e.channel.Load().Longest(), 1<<16-1) }
 
 // SendDatagram sends b, which fits a packet, from and to addresses of the same
-// family, in a service class (abi.ClassControl and its like; 0: none). It is false when there is no room, or its flow is to pause: Room is called when it
+// family, in a service class (abi.ClassControl and its like; 0: none), at a time (abi.Packet.TxTime;
+// 0: at once). It is false when there is no room, or its flow is to pause: Room is called when it
 // may be sent. While the channel is defunct the datagram is lost.
-func (e *Endpoint) SendDatagram(from, to netip.AddrPort, class uint32, b []byte) bool {
+func (e *Endpoint) SendDatagram(from, to netip.AddrPort, class uint32, at uint64, b []byte) bool {
 	e.mu.Lock()
 	if e.isPaused(protoUDP, from.Port(), to) {
 		e.mu.Unlock()
 		return false
 	}
-	out := channel.Outgoing{Checksum: e.does(abi.OffloadChecksum), ChecksumOffset: udpSum, Class: class}
+	out := channel.Outgoing{Checksum: e.does(abi.OffloadChecksum), ChecksumOffset: udpSum, Class: class, TxTime: at}
 	e.out.data = b
 	length := udpHeader + len(b)
+	var sum uint16 // of the addresses
 	if to.Addr().Is4() {
 		h := e.out.head[:v4Header+udpHeader]
 		e.out.rest = h
-		// Don't fragment: an atomic datagram needs no identification (RFC 6864).
-		// One that is too long is fragmented by the kernel.
-		copy(h, []byte{0x45, 0, 0, 0, 0, 0, 0x40, 0, hops, protoUDP, 0, 0})
-		if v4Header+length > int(e.MTU()) {
-			h[6] = 0
-		}
-		binary.BigEndian.PutUint16(h[2:], uint16(v4Header+length))
-		source, destination := from.Addr().As4(), to.Addr().As4()
-		copy(h[12:], source[:])
-		copy(h[16:], destination[:])
-		binary.BigEndian.PutUint16(h[10:], ^checksum.Checksum(h[:v4Header], 0))
 		out.ChecksumStart = v4Header
+		sum = putIPv4(h, from.Addr().As4(), to.Addr().As4(), v4Header+length, v4Header+length <= int(e.MTU()))
 	} else {
 		h := e.out.head[:]
 		e.out.rest = h
@@ -149,18 +141,14 @@ func (e *Endpoint) SendDatagram(from, to netip.AddrPort, class uint32, b []byte)
 		copy(h[8:], source[:])
 		copy(h[24:], destination[:])
 		out.ChecksumStart = v6Header
+		sum = checksum.Checksum(h[8:v6Header], 0)
 	}
 	udp := e.out.rest[out.ChecksumStart:]
 	binary.BigEndian.PutUint16(udp, from.Port())
 	binary.BigEndian.PutUint16(udp[2:], to.Port())
 	binary.BigEndian.PutUint16(udp[4:], uint16(length))
 	// The sum of the pseudo header; the kernel or the card adds the rest, if it is to.
-	first := 12 // of the addresses
-	if to.Addr().Is6() {
-		first = 8
-	}
-	sum := checksum.Checksum(e.out.rest[first:out.ChecksumStart], uint16(protoUDP))
-	sum = checksum.Combine(sum, uint16(length))
+	sum = checksum.Combine(checksum.Combine(sum, uint16(protoUDP)), uint16(length))
 	if !out.Checksum {
 		if sum = ^checksum.Checksum(b, checksum.Checksum(udp[:udpSum], sum)); sum == 0 {
 			sum = 0xffff // 0 is for none (RFC 768)
@@ -183,4 +171,29 @@ func (e *Endpoint) SendDatagram(from, to netip.AddrPort, class uint32, b []byte)
 		e.Signal()
 	}
 	return sent
+}
+
+// putIPv4 writes the header of a datagram of IPv4 without options, length bytes long with it, and
+// returns the sum of the addresses. One that is whole is not to be fragmented: it is atomic and
+// needs no identification (RFC 6864). The kernel fragments what is longer than the MTU.
+func putIPv4(h []byte, source, destination [4]byte, length int, whole bool) (addresses uint16) {
+	from, to := binary.BigEndian.Uint32(source[:]), binary.BigEndian.Uint32(destination[:])
+	first, fragment, live := uint32(0x45_00)<<16|uint32(length), uint32(0), uint32(hops)<<24|uint32(protoUDP)<<16
+	if whole {
+		fragment = 0x40_00 // don't
+	}
+	binary.BigEndian.PutUint32(h, first)
+	binary.BigEndian.PutUint32(h[4:], fragment)
+	binary.BigEndian.PutUint32(h[12:], from)
+	binary.BigEndian.PutUint32(h[16:], to)
+	addresses = fold(from>>16 + from&0xffff + to>>16 + to&0xffff)
+	sum := fold(first>>16 + first&0xffff + fragment + live>>16 + uint32(addresses))
+	binary.BigEndian.PutUint32(h[8:], live|uint32(^sum))
+	return addresses
+}
+
+// fold is a sum of at most 65,536 16-bit words in 16 bits (RFC 1071).
+func fold(sum uint32) uint16 {
+	sum = sum>>16 + sum&0xffff
+	return uint16(sum>>16 + sum)
 }

@@ -30,7 +30,7 @@ func sentDatagram(t *testing.T, from, to netip.AddrPort, data []byte) []byte {
 	e.mu.Lock()
 	e.full = true // the test takes the packet itself
 	e.mu.Unlock()
-	if !e.link.SendDatagram(from, to, 0, data) {
+	if !e.link.SendDatagram(from, to, 0, 0, data) {
 		t.Fatal("no room")
 	}
 	var packet []byte

@@ -407,7 +407,7 @@ func TestRenew(t *testing.T) {
 	}
 	told := make(chan struct{}, 1)
 	a.link.Room = func() { told <- struct{}{} }
-	if a.link.SendDatagram(from, to, 0, []byte("refused")) {
+	if a.link.SendDatagram(from, to, 0, 0, []byte("refused")) {
 		t.Error("there was room")
 	}
 	// The test renews: the receiver of newEnds has ended when the channel is defunct.
@@ -416,7 +416,7 @@ func TestRenew(t *testing.T) {
 	}
 	a.kernel.Wake()
 	<-a.received
-	if !a.link.SendDatagram(from, to, 0, []byte("lost")) || a.link.Active() {
+	if !a.link.SendDatagram(from, to, 0, 0, []byte("lost")) || a.link.Active() {
 		t.Error("what is sent without a channel is not lost but refused")
 	}
 	failure := errors.New("no memory")
@@ -443,7 +443,7 @@ func TestRenew(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if !a.link.SendDatagram(from, to, 0, []byte("passes")) || a.link.Counts().Channels != 2 {
+	if !a.link.SendDatagram(from, to, 0, 0, []byte("passes")) || a.link.Counts().Channels != 2 {
 		t.Error("there was no room")
 	}
 	in.SetReadDeadline(time.Now().Add(20 * time.Second))

@@ -95,6 +95,7 @@ func TestPipeWriterWhoseReaderGoes(t *testing.T) {
 			t.Errorf("after the reader is gone: %v", err)
 		}
 	})
+	waitsIn(t, "posix.writeEnd.write")
 	c.must(syscall.SYS_CLOSE, r)
 	c.must(syscall.SYS_CLOSE, copied)
 	join()

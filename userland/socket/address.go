@@ -11,10 +11,17 @@ import (
 // is none.
 func full(a netip.AddrPort) tcpip.FullAddress {
 	f := tcpip.FullAddress{Port: a.Port()}
-	if ip := a.Addr(); ip.IsValid() && !(ip.IsUnspecified() && !ip.Is4In6()) {
-		f.Addr = tcpip.AddrFromSlice(ip.AsSlice())
-		if id, err := strconv.ParseUint(ip.Zone(), 10, 31); err == nil {
-			f.NIC = tcpip.NICID(id)
+	ip := a.Addr()
+	switch {
+	case !ip.IsValid() || ip.IsUnspecified() && !ip.Is4In6():
+	case ip.Is4():
+		f.Addr = tcpip.AddrFrom4(ip.As4())
+	default:
+		f.Addr = tcpip.AddrFrom16(ip.As16())
+		if zone := ip.Zone(); zone != "" { // an error is an allocation
+			if id, err := strconv.ParseUint(zone, 10, 31); err == nil {
+				f.NIC = tcpip.NICID(id)
+			}
 		}
 	}
 	return f

@@ -18,10 +18,11 @@ import (
 // Wire takes and brings datagrams.
 type Wire interface {
 	// SendDatagram sends b in UDP, with the default options of IP, in a service class
-	// (abi.ClassControl and its like; 0: none). It is false
+	// (abi.ClassControl and its like; 0: none), at a time in nanoseconds of the machine's
+	// clock or later (0: at once). It is false
 	// when there is no room, or when it would be Paused; Stack.Room is called when it is
 	// worth trying again.
-	SendDatagram(from, to netip.AddrPort, class uint32, b []byte) bool
+	SendDatagram(from, to netip.AddrPort, class uint32, at uint64, b []byte) bool
 	// Longest is the longest IP packet that goes there, in bytes, in fragments if need
 	// be.
 	Longest() int
@@ -187,11 +188,17 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 			return true, errno(problem)
 		}
 	}
-	if k.packet(len(b), to.Addr()) > k.s.Wire.Longest() {
+	length := k.packet(len(b), to.Addr())
+	if length > k.s.Wire.Longest() {
 		return true, syscall.EMSGSIZE
 	}
-	if k.s.Wire.SendDatagram(from, to, k.owner.Class(), b) {
+	send := func(at uint64) bool { return k.s.Wire.SendDatagram(from, to, k.owner.Class(), at, b) }
+	sent, late := k.paced(length, send)
+	switch {
+	case sent:
 		return true, 0
+	case late:
+		return true, syscall.EAGAIN
 	}
 	if k.paused(syscall.IPPROTO_UDP, from.Port(), to) {
 		return true, syscall.ENOBUFS
@@ -199,7 +206,7 @@ func (k *sock) sendDirect(b []byte, to netip.AddrPort) (done bool, err syscall.E
 	// The link may have had room again before it knew of k. Who else sends through k
 	// may wait by now: k is told in any case.
 	k.s.starved.add(k)
-	if k.s.Wire.SendDatagram(from, to, k.owner.Class(), b) {
+	if sent, _ := k.paced(length, send); sent {
 		return true, 0
 	}
 	return true, syscall.EAGAIN

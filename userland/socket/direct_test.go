@@ -23,11 +23,12 @@ type wire struct {
 	// refuse is how many of the next ones are refused though it is not full.
 	refuse int
 	class  uint32 // of the last one
+	at     []uint64
 }
 
 func (w *wire) Longest() int { return 4000 }
 
-func (w *wire) SendDatagram(from, to netip.AddrPort, class uint32, b []byte) bool {
+func (w *wire) SendDatagram(from, to netip.AddrPort, class uint32, at uint64, b []byte) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.paused[from.Port()] {
@@ -37,7 +38,7 @@ func (w *wire) SendDatagram(from, to netip.AddrPort, class uint32, b []byte) boo
 		w.refuse = max(w.refuse-1, 0)
 		return false
 	}
-	w.class = class
+	w.class, w.at = class, append(w.at, at)
 	w.sent = append(w.sent, fmt.Sprintf("%v %v %d", from, to, len(b)))
 	return true
 }

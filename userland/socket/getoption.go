@@ -95,6 +95,8 @@ func (k *sock) getSocket(name int) (int, syscall.Errno) {
 		return flag(o.GetKeepAlive()), 0
 	case syscall.SO_PRIORITY:
 		return k.owner.Priority(), 0
+	case soMaxPacingRate:
+		return int(int32(k.pacing.Rate())), 0
 	case syscall.SO_SNDBUF:
 		return int(o.GetSendBufferSize()), 0
 	case syscall.SO_RCVBUF:

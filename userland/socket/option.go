@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/waiter"
 )
 
 // Options that package syscall does not name.
@@ -116,6 +117,9 @@ func (k *sock) setSocket(name int, value []byte) syscall.Errno {
 		k.box.setLimit(int(o.GetReceiveBufferSize()))
 	case syscall.SO_PRIORITY:
 		return k.setPriority(n)
+	case soMaxPacingRate:
+		k.pacing.set(uint32(n))
+		k.wq.Notify(waiter.WritableEvents)
 	case syscall.SO_OOBINLINE, syscall.SO_DONTROUTE, syscall.SO_TIMESTAMP:
 		// Taken, and without effect.
 	default:

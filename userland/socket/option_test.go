@@ -8,7 +8,7 @@ import (
 // The script for options.
 
 func options(s *side) {
-	const reusePort, domain, userTimeout = 15, 39, 18
+	const reusePort, domain, maxPacingRate, userTimeout = 15, 39, 47, 18
 	list := []struct {
 		level, name int
 		values      []int32
@@ -22,6 +22,8 @@ func options(s *side) {
 		{syscall.SOL_SOCKET, syscall.SO_BROADCAST, []int32{1, 0}},
 		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, []int32{1, 0}},
 		{syscall.SOL_SOCKET, syscall.SO_PRIORITY, []int32{1, 6, 3, 0}},
+		{syscall.SOL_SOCKET, maxPacingRate, nil},
+		{syscall.SOL_SOCKET, maxPacingRate, []int32{1000, 1, -1}},
 		{syscall.SOL_SOCKET, syscall.SO_RCVBUF, []int32{50000}},
 		{syscall.SOL_SOCKET, syscall.SO_SNDBUF, []int32{50000}},
 		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, []int32{1, 0}},

@@ -102,6 +102,7 @@ type sock struct {
 	custom bool // options of IP were set
 	hears  bool // IP_RECVERR: what waits is told as an error
 	last   way
+	pacing pacing
 	box    mailbox
 }
 
@@ -177,6 +178,7 @@ func (k *sock) Close() {
 		k.s.Wire.Flush()
 	}
 	k.s.starved.remove(k)
+	k.pacing.stop()
 	if claim != nil {
 		k.s.Names.Release(claim)
 	}

@@ -122,13 +122,8 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 	if len(b) > k.longest(to) {
 		return 0, syscall.EMSGSIZE
 	}
-	o := tcpip.WriteOptions{Atomic: true}
-	if to.IsValid() {
-		if to.Addr().IsUnspecified() {
-			to = netip.AddrPortFrom(loopback(to.Addr()), to.Port())
-		}
-		f := full(to)
-		o.To = &f
+	if to.IsValid() && to.Addr().IsUnspecified() {
+		to = netip.AddrPortFrom(loopback(to.Addr()), to.Port())
 	}
 	if err := k.readyToSend(to); err != 0 {
 		return 0, err
@@ -141,6 +136,11 @@ func (k *sock) Send(b []byte, flags int, to netip.AddrPort) (int, syscall.Errno)
 	}
 	if k.tooLong(len(b), to) {
 		return 0, syscall.EMSGSIZE
+	}
+	o := tcpip.WriteOptions{Atomic: true}
+	if to.IsValid() {
+		f := full(to)
+		o.To = &f
 	}
 	if !private(to.Addr()) {
 		if err := k.congested(k.protocol, k.localPort(), to); err != 0 {

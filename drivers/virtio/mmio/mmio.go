@@ -178,6 +178,12 @@ func (t *Transport) Wait() (configChanged bool) {
 	return configChanged
 }
 
+// Acknowledge does nothing: nobody shares the line.
+func (t *Transport) Acknowledge() {}
+
+// Silence does nothing: a window of registers has no switch beside the device's own.
+func (t *Transport) Silence() {}
+
 // Kick makes a Wait return.
 func (t *Transport) Kick() {
 	if t.irq != nil {

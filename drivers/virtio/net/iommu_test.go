@@ -55,7 +55,7 @@ func behindIOMMU(t *testing.T, iommu string) (d *virtionet.Device, w *qtest.Wire
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d, err = virtionet.Open(tr, dma, virtionet.Config{}); err != nil {
+	if d, err = virtionet.Open(tr, dma, virtionet.Config{ControlTimeout: time.Minute, TxTimeout: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	if !dma.Translated() {

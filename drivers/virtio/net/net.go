@@ -139,6 +139,7 @@ func Open(t virtio.Transport, mem *hw.DMA, cfg Config) (*Device, error) {
 			d.free(mem)
 		}
 		t.SetStatus(virtio.StatusFailed)
+		t.Silence()
 		return nil, fmt.Errorf("virtio-net at %s: %w", t.Location(), err)
 	}
 	return d, nil
@@ -216,6 +217,7 @@ func (d *Device) Arm() bool {
 func (d *Device) Disarm() {
 	if !d.recovery.Stopped() {
 		d.rx.q.DisableInterrupt()
+		d.t.Acknowledge()
 	}
 }
 

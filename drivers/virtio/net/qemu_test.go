@@ -5,6 +5,7 @@ package net_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-os/sluice/drivers/hw"
 	"github.com/sluice-os/sluice/drivers/internal/cardtest"
@@ -92,7 +93,7 @@ func TestQEMU(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d, err := virtionet.Open(tr, m.DMA(), virtionet.Config{})
+			d, err := virtionet.Open(tr, m.DMA(), virtionet.Config{ControlTimeout: time.Minute, TxTimeout: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -65,9 +65,10 @@ func (d *Device) restart() error {
 	return nil
 }
 
-// giveUp leaves the device stopped.
+// giveUp leaves the device stopped and off its bus.
 func (d *Device) giveUp() {
 	d.t.SetStatus(virtio.StatusFailed)
+	d.t.Silence()
 	d.counters.add(stops, 1)
 	d.setLink(false)
 }

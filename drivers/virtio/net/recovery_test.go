@@ -114,8 +114,8 @@ func TestIncorrigible(t *testing.T) {
 	if n := count(d, "reset_used_index"); n != recovery.ResetsMax+1 || c.Resets() != recovery.ResetsMax+1 {
 		t.Errorf("%d faults and %d resets, want %d", n, c.Resets(), recovery.ResetsMax+1)
 	}
-	if c.Status()&virtio.StatusFailed == 0 {
-		t.Errorf("status %#x", c.Status())
+	if c.Status()&virtio.StatusFailed == 0 || c.Silenced() != 1 {
+		t.Errorf("status %#x, silenced %d times", c.Status(), c.Silenced())
 	}
 	if strings.Count(log.String(), "given up") != 1 {
 		t.Errorf("log: %s", log.String())

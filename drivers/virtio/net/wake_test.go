@@ -145,8 +145,8 @@ func TestNeverReady(t *testing.T) {
 			if log.Len() != 0 {
 				t.Errorf("logged what the caller logs too: %s", log.String())
 			}
-			if c.Status()&virtio.StatusFailed == 0 || c.Memory.Used() != 0 {
-				t.Errorf("status %#x, %d bytes are lost", c.Status(), c.Memory.Used())
+			if c.Status()&virtio.StatusFailed == 0 || c.Silenced() != 1 || c.Memory.Used() != 0 {
+				t.Errorf("status %#x, silenced %d times, %d bytes are lost", c.Status(), c.Silenced(), c.Memory.Used())
 			}
 		})
 	}

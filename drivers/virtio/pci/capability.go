@@ -4,6 +4,7 @@
 package pci
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/sluice-os/sluice/drivers/hw"
@@ -15,6 +16,7 @@ import (
 const (
 	capCommon = 1
 	capNotify = 2
+	capISR    = 3
 	capDevice = 4
 )
 
@@ -39,8 +41,11 @@ type window struct {
 	stride uint32 // of the notify structure
 }
 
-// findWindows returns the first window of each type that is named.
-func findWindows(f *bus.Function) (common, notify, device window) {
+// windows are the first of each type.
+type windows struct{ common, notify, isr, device window }
+
+// findWindows returns the windows that the capabilities name.
+func findWindows(f *bus.Function) (found windows) {
 	for _, c := range f.Capabilities() {
 		if c.ID != bus.CapVendor || f.Read8(c.Offset+capLen) < capBytes {
 			continue
@@ -48,14 +53,16 @@ func findWindows(f *bus.Function) (common, notify, device window) {
 		var w *window
 		switch f.Read8(c.Offset + capType) {
 		case capCommon:
-			w = &common
+			w = &found.common
 		case capNotify:
 			if f.Read8(c.Offset+capLen) < capNotifyBytes || int(c.Offset)+capNotifyBytes > bus.ConfigBytes {
 				continue
 			}
-			w = &notify
+			w = &found.notify
+		case capISR:
+			w = &found.isr
 		case capDevice:
-			w = &device
+			w = &found.device
 		}
 		if w == nil || w.found || int(c.Offset)+capBytes > bus.ConfigBytes {
 			continue
@@ -66,7 +73,7 @@ func findWindows(f *bus.Function) (common, notify, device window) {
 			offset: uint64(f.Read32(c.Offset + capOffset)),
 			length: uint64(f.Read32(c.Offset + capLength)),
 		}
-		if w == &notify {
+		if w == &found.notify {
 			w.stride = f.Read32(c.Offset + capNotifyStride)
 		}
 	}
@@ -75,23 +82,32 @@ func findWindows(f *bus.Function) (common, notify, device window) {
 
 // mapRegisters maps the common, notify and device structures.
 func (t *Transport) mapRegisters(mapper bus.Mapper) error {
-	common, notify, device := findWindows(t.function)
-	if !common.found || !notify.found {
+	found := findWindows(t.function)
+	if !found.common.found || !found.notify.found {
 		return fmt.Errorf("%w %04x:%04x without modern registers: give QEMU's -device the options disable-legacy=on,disable-modern=off",
 			virtio.ErrLegacy, t.function.Vendor, t.function.Device)
 	}
 	var err error
-	if t.common, err = t.mapWindow(mapper, "common", common, commonBytes); err != nil {
+	if t.common, err = t.mapWindow(mapper, "common", found.common, commonBytes, 4); err != nil {
 		return err
 	}
-	if t.notify, err = t.mapWindow(mapper, "notify", notify, 2); err != nil {
+	if t.notify, err = t.mapWindow(mapper, "notify", found.notify, 2, 2); err != nil {
 		return err
 	}
-	t.notifyStride = notify.stride
+	t.notifyStride = found.notify.stride
 	t.config = noConfig{}
-	if device.found {
-		t.config, err = t.mapWindow(mapper, "device", device, 1)
+	if found.device.found {
+		if t.config, err = t.mapWindow(mapper, "device", found.device, 1, 4); err != nil {
+			return err
+		}
 	}
+	if t.irq.Line == nil {
+		return nil
+	}
+	if !found.isr.found {
+		return errors.New("no register says why it interrupts")
+	}
+	t.isr, err = t.mapWindow(mapper, "interrupt", found.isr, 1, 1)
 	return err
 }
 
@@ -99,7 +115,9 @@ func (t *Transport) mapRegisters(mapper bus.Mapper) error {
 // bytes for each of the 65536 possible queues.
 const windowMax = 4 << 16
 
-func (t *Transport) mapWindow(mapper bus.Mapper, name string, w window, need uint64) (hw.Registers, error) {
+// mapWindow maps a structure of at least need bytes, whose offset is a multiple of align
+// (sections 4.1.4.3 to 4.1.4.6).
+func (t *Transport) mapWindow(mapper bus.Mapper, name string, w window, need, align uint64) (hw.Registers, error) {
 	bar, err := t.function.BAR(w.bar)
 	if err != nil {
 		return nil, fmt.Errorf("%s registers: %w", name, err)
@@ -107,9 +125,9 @@ func (t *Transport) mapWindow(mapper bus.Mapper, name string, w window, need uin
 	if bar.IO {
 		return nil, fmt.Errorf("%s registers lie in BAR %d, which is of I/O ports, want memory", name, w.bar)
 	}
-	if w.length < need || w.offset+w.length > bar.Size || w.offset%4 != 0 {
-		return nil, fmt.Errorf("%s registers at %#x, %#x bytes, in BAR %d of %#x bytes: need %#x aligned bytes inside it",
-			name, w.offset, w.length, w.bar, bar.Size, need)
+	if w.length < need || w.offset+w.length > bar.Size || w.offset%align != 0 {
+		return nil, fmt.Errorf("%s registers at %#x, %#x bytes, in BAR %d of %#x bytes: need %#x bytes inside it at a multiple of %d",
+			name, w.offset, w.length, w.bar, bar.Size, need, align)
 	}
 	return mapper(bar.Address+w.offset, min(w.length, windowMax))
 }

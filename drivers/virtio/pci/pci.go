@@ -3,7 +3,8 @@
 //
 // Two MSI-X vectors are used: one for all queues, which is what the poller
 // waits for and which costs no register access when it comes, and one for
-// changes of the configuration.
+// changes of the configuration. On a machine without messages there is the
+// function's line, and a register to read each time it comes.
 package pci
 
 import (
@@ -50,11 +51,16 @@ const (
 // without multiqueue has three.
 const queuesMax = 8
 
-// Interrupts are the message-signalled interrupts of a device. Both are nil
-// when the driver polls, otherwise both are set.
+// Bits of the ISR status, which reading clears (section 4.1.4.5).
+const isrConfig = 1 << 1
+
+// Interrupts are the interrupts of a device: Queues and Config by message, or Line alone.
+// All are nil when the driver polls.
 type Interrupts struct {
 	Queues hw.Interrupt // the poller waits for it
 	Config hw.Interrupt // a goroutine of the transport waits for it
+
+	Line hw.Interrupt // the poller waits for it
 }
 
 // Transport is one virtio device on the PCI bus.
@@ -65,6 +71,7 @@ type Transport struct {
 	common       hw.Registers
 	notify       hw.Registers
 	config       hw.Registers
+	isr          hw.Registers // with a line only
 	notifyStride uint32
 	notifyOff    [queuesMax]uint64
 
@@ -107,6 +114,11 @@ func New(f *bus.Function, mapper bus.Mapper, irq Interrupts) (*Transport, error)
 	f.Enable(bus.CommandMemory | bus.CommandBusMaster | bus.CommandINTxDisable)
 	if err := t.mapRegisters(mapper); err != nil {
 		return nil, fmt.Errorf("virtio device at pci %v: %w", f.Address, err)
+	}
+	if irq.Line != nil {
+		f.DisableMSIX()
+		f.Disable(bus.CommandINTxDisable)
+		return t, nil
 	}
 	if irq.Queues == nil && irq.Config == nil {
 		return t, nil
@@ -255,13 +267,37 @@ func (t *Transport) ConfigGeneration() uint32 { return uint32(t.common.Read8(reg
 
 // Wait parks until an interrupt or a Kick.
 func (t *Transport) Wait() (configChanged bool) {
-	t.irq.Queues.Wait()
+	if t.irq.Line != nil {
+		t.irq.Line.Wait()
+		if t.isr.Read8(0)&isrConfig != 0 {
+			t.configChanged.Store(true)
+		}
+	} else {
+		t.irq.Queues.Wait()
+	}
 	return t.configChanged.Load() && t.configChanged.Swap(false)
+}
+
+// Acknowledge lets go of a line.
+func (t *Transport) Acknowledge() {
+	if t.irq.Line != nil && t.isr.Read8(0)&isrConfig != 0 {
+		t.configChanged.Store(true)
+		t.irq.Line.Raise()
+	}
+}
+
+// Silence keeps the function from memory, messages and its line.
+func (t *Transport) Silence() {
+	t.function.Disable(bus.CommandBusMaster)
+	t.function.Enable(bus.CommandINTxDisable)
 }
 
 // Kick makes a Wait return.
 func (t *Transport) Kick() {
-	if t.irq.Queues != nil {
+	switch {
+	case t.irq.Line != nil:
+		t.irq.Line.Raise()
+	case t.irq.Queues != nil:
 		t.irq.Queues.Raise()
 	}
 }

@@ -19,6 +19,7 @@ const barAddress = 0x8_e0000000
 // Where the card has its structures in BAR 4.
 const (
 	offCommon = 0x0000
+	offISR    = 0x1000
 	offDevice = 0x2000
 	offNotify = 0x3000
 	offTable  = 0x4000
@@ -31,12 +32,13 @@ type card struct {
 	bar       [barBytes]byte
 	writes    []string
 	features  [2]uint32
+	isr       uint64
 	hangReset bool
 	noVectors bool
 }
 
 func newCard() *card {
-	c := &card{features: [2]uint32{0x11, 0x22}}
+	c := &card{features: [2]uint32{0x11, 0x22}, isr: offISR}
 	c.config[0] = 0x1041_1af4
 	c.config[1] = 1 << 20
 	c.config[2] = 0x02000001
@@ -47,7 +49,7 @@ func newCard() *card {
 	c.capability(0x84, 0x70, capNotify, 20, offNotify, 0x1000)
 	c.config[0x94/4] = 4
 	c.capability(0x70, 0x60, capDevice, 16, offDevice, 0x1000)
-	c.capability(0x60, 0x50, 3, 16, 0x1000, 0x1000)
+	c.capability(0x60, 0x50, capISR, 16, offISR, 0x1000)
 	c.capability(0x50, 0x40, capCommon, 16, offCommon, 0x1000)
 	c.capability(0x40, 0, 5, 20, 0, 0)
 	c.put16(offCommon+regNumQueues, 3)
@@ -113,8 +115,17 @@ func (w registers) at(off, width uint64) []byte {
 	return w.c.bar[w.base+off:]
 }
 
-func (w registers) Size() uint64             { return w.size }
-func (w registers) Read8(off uint64) uint8   { return w.at(off, 1)[0] }
+func (w registers) Size() uint64 { return w.size }
+
+func (w registers) Read8(off uint64) uint8 {
+	b := w.at(off, 1)
+	v := b[0]
+	if w.base+off == w.c.isr {
+		b[0] = 0
+	}
+	return v
+}
+
 func (w registers) Read16(off uint64) uint16 { return binary.LittleEndian.Uint16(w.at(off, 2)) }
 
 func (w registers) Read32(off uint64) uint32 {
@@ -149,7 +160,9 @@ func (w registers) Write32(off uint64, v uint32) {
 	binary.LittleEndian.PutUint32(w.at(off, 4), v)
 }
 
-func interrupts() Interrupts { return Interrupts{fakehw.NewInterrupt(), fakehw.NewInterrupt()} }
+func interrupts() Interrupts {
+	return Interrupts{Queues: fakehw.NewInterrupt(), Config: fakehw.NewInterrupt()}
+}
 
 func mustNew(t *testing.T, c *card, irq Interrupts) *Transport {
 	t.Helper()
@@ -208,6 +221,8 @@ func TestNewRefusals(t *testing.T) {
 		"common over BAR":    {func(c *card) { c.capability(0x50, 0x40, capCommon, 16, barBytes-0x20, 0x38) }, nil, "common registers"},
 		"common far over":    {func(c *card) { c.capability(0x50, 0x40, capCommon, 16, 0xfffffffc, 0xffffffff) }, nil, "common registers"},
 		"common misaligned":  {func(c *card) { c.capability(0x50, 0x40, capCommon, 16, 2, 0x38) }, nil, "common registers"},
+		"notify misaligned":  {func(c *card) { c.capability(0x84, 0x70, capNotify, 20, offNotify+1, 0x1000) }, nil, "notify registers"},
+		"device misaligned":  {func(c *card) { c.capability(0x70, 0x60, capDevice, 16, offDevice+2, 0x1000) }, nil, "device registers"},
 		"BAR 200":            {func(c *card) { c.config[0x54/4] = 200 }, nil, "no BAR 200"},
 		"BAR 0":              {func(c *card) { c.config[0x54/4] = 0 }, nil, "not implemented"},
 		"short capability":   {func(c *card) { c.capability(0x50, 0x40, capCommon, 15, 0, 0x1000) }, virtio.ErrLegacy, "modern"},
@@ -231,7 +246,7 @@ func TestNewRefusals(t *testing.T) {
 	if _, err := New(c.function(t), c.mapper, Interrupts{Queues: fakehw.NewInterrupt()}); err == nil {
 		t.Error("one interrupt of two taken")
 	}
-	if _, err := New(c.function(t), c.mapper, Interrupts{line{}, line{}}); err == nil || !strings.Contains(err.Error(), "message-signalled") {
+	if _, err := New(c.function(t), c.mapper, Interrupts{Queues: line{}, Config: line{}}); err == nil || !strings.Contains(err.Error(), "message-signalled") {
 		t.Errorf("line interrupts: %v", err)
 	}
 }
@@ -339,6 +354,103 @@ func TestWait(t *testing.T) {
 	}
 }
 
+// TestLine has the card interrupt by its line, which a read of its reason takes back.
+func TestLine(t *testing.T) {
+	c := newCard()
+	c.config[0x98/4] |= 1 << 31 // as firmware may leave it
+	irq := fakehw.NewInterrupt()
+	dev := mustNew(t, c, Interrupts{Line: irq})
+	if command := uint16(c.config[1]); command != bus.CommandMemory|bus.CommandBusMaster {
+		t.Errorf("command %#x", command)
+	}
+	if c.config[0x98/4]>>31 != 0 {
+		t.Error("MSI-X is on")
+	}
+	if err := dev.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if err := dev.EnableQueue(0, virtio.QueueAddresses{Size: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(c.writes, "001a/2=ffff") || slices.Contains(c.writes, "0010/2=1") {
+		t.Errorf("wrote %v", c.writes)
+	}
+	for _, reason := range []byte{1, 2, 3, 0} {
+		c.bar[offISR] = reason
+		irq.Raise()
+		if changed := dev.Wait(); changed != (reason&2 != 0) || c.bar[offISR] != 0 {
+			t.Errorf("reason %d: changed %t, %d left", reason, changed, c.bar[offISR])
+		}
+	}
+	dev.Kick()
+	if dev.Wait() {
+		t.Error("a kick changed the configuration")
+	}
+	// What comes while nobody waits is taken back too, and not forgotten.
+	for _, reason := range []byte{1, 2, 3, 0} {
+		c.bar[offISR] = reason
+		dev.Acknowledge()
+		if changed := reason&2 != 0; c.bar[offISR] != 0 || irq.Raised() != changed {
+			t.Errorf("reason %d: %d left, Wait would return %t", reason, c.bar[offISR], irq.Raised())
+		}
+		dev.Kick()
+		if changed := dev.Wait(); changed != (reason&2 != 0) {
+			t.Errorf("reason %d: changed %t after it was taken back", reason, changed)
+		}
+	}
+
+	for name, spoil := range map[string]func(*card){
+		"none":     func(c *card) { c.capability(0x60, 0x50, 9, 16, 0, 0) },
+		"over BAR": func(c *card) { c.capability(0x60, 0x50, capISR, 16, barBytes, 4) },
+		"empty":    func(c *card) { c.capability(0x60, 0x50, capISR, 16, offISR, 0) },
+	} {
+		c := newCard()
+		spoil(c)
+		if _, err := New(c.function(t), c.mapper, Interrupts{Line: irq}); err == nil || !strings.Contains(err.Error(), "interrupt") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestUnalignedISR: the byte that says why the card interrupts may lie anywhere, and doorbells of
+// two bytes at any even place.
+func TestUnalignedISR(t *testing.T) {
+	c := newCard()
+	c.isr = offISR + 3
+	c.capability(0x60, 0x50, capISR, 16, offISR+3, 1)
+	c.capability(0x84, 0x70, capNotify, 20, offNotify+2, 0x1000)
+	irq := fakehw.NewInterrupt()
+	dev := mustNew(t, c, Interrupts{Line: irq})
+	c.bar[c.isr] = isrConfig
+	irq.Raise()
+	if !dev.Wait() || c.bar[c.isr] != 0 {
+		t.Errorf("the reason is not read: %d is left", c.bar[c.isr])
+	}
+	if err := dev.EnableQueue(0, virtio.QueueAddresses{Size: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if dev.Notify(0); !slices.Contains(c.writes, "3002/2=0") {
+		t.Errorf("wrote %v", c.writes)
+	}
+}
+
+// TestSilence: a device that is given up neither reaches memory nor asserts its line, and who
+// waits for it is still woken.
+func TestSilence(t *testing.T) {
+	for name, irq := range map[string]Interrupts{"messages": interrupts(), "line": {Line: fakehw.NewInterrupt()}} {
+		c := newCard()
+		dev := mustNew(t, c, irq)
+		dev.Silence()
+		if command := uint16(c.config[1]); command != bus.CommandMemory|bus.CommandINTxDisable {
+			t.Errorf("%s: command %#x", name, command)
+		}
+		dev.Kick()
+		if dev.Wait() {
+			t.Errorf("%s: a kick changed the configuration", name)
+		}
+	}
+}
+
 // FuzzCapabilities lets configuration space claim anything about where the
 // registers are.
 func FuzzCapabilities(f *testing.F) {
@@ -356,10 +468,12 @@ func FuzzCapabilities(f *testing.F) {
 		if err != nil || len(found) != 1 {
 			return
 		}
-		dev, err := New(found[0], c.mapper, Interrupts{})
+		dev, err := New(found[0], c.mapper, Interrupts{Line: fakehw.NewInterrupt()})
 		if err != nil {
 			return
 		}
+		dev.Kick()
+		dev.Wait()
 		for q := range queuesMax {
 			if dev.EnableQueue(q, virtio.QueueAddresses{Size: 2}) == nil {
 				dev.Notify(q)

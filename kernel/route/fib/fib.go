@@ -3,8 +3,12 @@
 // It is a tree bitmap (W. Eatherton, G. Varghese and Z. Dittia, "Tree Bitmap: Hardware/Software IP
 // Lookups with Incremental Updates", 2004): nodes of six bits of address, whose children and
 // whose prefixes each lie side by side and are found by counting bits. The first twelve bits are
-// an index. Prefixes of IPv6 that are longer than 36 bits begin at nodes that are found by hashing
-// those. A change touches one node, whatever the number of routes.
+// an index.
+//
+// Prefixes of IPv6 that are longer than 28 bits are not in nodes, but in lines of a processor's cache, which
+// are found by hashing the first 28 or 39 bits: memory is far, and a tree of a million is more steps,
+// each to another line. Where very many have the same of those bits, they are in nodes from there on.
+// A change touches few nodes or lines, whatever the number of routes.
 //
 // A Table holds no lock: whoever changes it while others look has one of its own.
 package fib
@@ -24,16 +28,25 @@ var ErrPrefix = errors.New("fib: no prefix of IPv4 or IPv6")
 // is not one.
 type Table struct {
 	four, six tree
-	// long leads to the nodes of six that have its prefixes of more than keyBits bits.
-	long index
+	// long has the prefixes of IPv6 of more than longKey bits, and mid those of more than midKey up to that.
+	// six has the others, and the nodes of both.
+	mid, long lines
 }
 
-// New makes an empty table, of 100 KiB.
+// Keys are as long as they can be, so that few prefixes have the same: those of /40 and /29, of which there
+// are many, are just behind one.
+const (
+	midKey  = 28
+	longKey = 39
+)
+
+// New makes an empty table, of 113 KiB.
 func New() *Table {
 	t := &Table{}
 	t.four.init()
 	t.six.init()
-	t.long.init()
+	t.mid.init(midKey)
+	t.long.init(longKey)
 	return t
 }
 
@@ -58,17 +71,21 @@ func (t *Table) Insert(p netip.Prefix, value uint32) (replaced bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	if p.Bits() <= keyBits {
-		return tr.insert(hi, lo, p.Bits(), value), nil
+	if x := t.lines(tr, p); x != nil {
+		return x.insert(tr, hi, lo, p.Bits(), value), nil
 	}
-	key := hi >> (64 - keyBits)
-	n := t.long.get(key)
-	if n == 0 {
-		n = tr.nodes.take(1)
-		t.long.put(key, n)
+	return tr.insert(hi, lo, p.Bits(), value), nil
+}
+
+// lines are those that have a prefix; nil: none.
+func (t *Table) lines(tr *tree, p netip.Prefix) *lines {
+	switch {
+	case tr == &t.four || p.Bits() <= midKey:
+		return nil
+	case p.Bits() <= longKey:
+		return &t.mid
 	}
-	hi, lo = start(hi, lo, keyBits)
-	return tr.insertFrom(n, hi, lo, p.Bits()-keyBits, value), nil
+	return &t.long
 }
 
 // Delete takes a prefix out, and says whether it was there.
@@ -77,16 +94,10 @@ func (t *Table) Delete(p netip.Prefix) bool {
 	if err != nil {
 		return false
 	}
-	if p.Bits() <= keyBits {
-		return tr.remove(hi, lo, p.Bits())
+	if x := t.lines(tr, p); x != nil {
+		return x.remove(tr, hi, lo, p.Bits())
 	}
-	key := hi >> (64 - keyBits)
-	hi, lo = start(hi, lo, keyBits)
-	removed, empty := tr.removeFrom(t.long.get(key), hi, lo, p.Bits()-keyBits)
-	if empty {
-		t.long.remove(key)
-	}
-	return removed
+	return tr.remove(hi, lo, p.Bits())
 }
 
 // Get is the number of exactly this prefix.
@@ -95,12 +106,10 @@ func (t *Table) Get(p netip.Prefix) (value uint32, ok bool) {
 	if err != nil {
 		return 0, false
 	}
-	if p.Bits() <= keyBits {
-		return tr.get(hi, lo, p.Bits())
+	if x := t.lines(tr, p); x != nil {
+		return x.get(tr, hi, lo, p.Bits())
 	}
-	n := t.long.get(hi >> (64 - keyBits))
-	hi, lo = start(hi, lo, keyBits)
-	return tr.getFrom(n, hi, lo, p.Bits()-keyBits)
+	return tr.get(hi, lo, p.Bits())
 }
 
 // Lookup4 is the number of the longest prefix that an IPv4 address is in.
@@ -110,10 +119,25 @@ func (t *Table) Lookup4(addr uint32) (value uint32, ok bool) {
 
 // Lookup6 is the same for IPv6: the address's first and last 64 bits.
 func (t *Table) Lookup6(hi, lo uint64) (value uint32, ok bool) {
-	if n := t.long.get(hi >> (64 - keyBits)); n != 0 {
-		if value, ok = t.six.walk(n, hi<<keyBits|lo>>(64-keyBits), lo<<keyBits); ok {
+	// What lines.find does, here for the line that has most routes: a call less.
+	x := &t.long
+	at, part, sought := x.home(hi)
+	if x.parts[at]>>part&1 != 0 {
+		l := &x.all[at]
+		i := count(0, l.entries[0], sought)
+		i = count(i, l.entries[1], sought)
+		i = count(i, l.entries[2], sought)
+		i = count(i, l.entries[3], sought)
+		i = count(i, l.entries[4], sought)
+		if i < perLine && holds(l.entries[i], sought) && !x.isNode(l.entries[i]) {
+			return l.values[i], true
+		}
+		if value, ok = x.lookup(&t.six, hi, lo); ok {
 			return value, true
 		}
+	}
+	if value, ok = t.mid.lookup(&t.six, hi, lo); ok {
+		return value, true
 	}
 	return t.six.lookup(hi, lo)
 }
@@ -132,6 +156,8 @@ func (t *Table) Lookup(a netip.Addr) (value uint32, ok bool) {
 }
 
 // Len4 and Len6 are how many prefixes there are, and Memory how many bytes they take.
-func (t *Table) Len4() int   { return t.four.count }
-func (t *Table) Len6() int   { return t.six.count }
-func (t *Table) Memory() int { return t.four.memory() + t.six.memory() + 8*len(t.long.entries) }
+func (t *Table) Len4() int { return t.four.count }
+func (t *Table) Len6() int { return t.six.count }
+func (t *Table) Memory() int {
+	return t.four.memory() + t.six.memory() + t.mid.memory() + t.long.memory()
+}

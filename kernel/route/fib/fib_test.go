@@ -70,19 +70,7 @@ func sound(t testing.TB, tab *Table, tr *tree) {
 		}
 	}
 	if tr == &tab.six {
-		used := 0
-		for _, e := range tab.long.entries {
-			if e != 0 {
-				walk(uint32(e & nodeMask))
-				used++
-				if tab.long.get(e>>nodeBits) != uint32(e&nodeMask) {
-					t.Fatalf("the node of %x is not found", e>>nodeBits)
-				}
-			}
-		}
-		if used != tab.long.count || used*2 > len(tab.long.entries) {
-			t.Fatalf("%d keys of %d, counted %d", used, len(tab.long.entries), tab.long.count)
-		}
+		routes += soundLines(t, &tab.mid, walk) + soundLines(t, &tab.long, walk)
 	}
 	if routes != tr.count {
 		t.Fatalf("%d routes, counted %d", routes, tr.count)
@@ -151,6 +139,11 @@ func TestAgainstModel(t *testing.T) {
 		sound(t, tab, tr)
 		if tr.nodes.idle != len(tr.nodes.all)-1 || tr.vals.idle != len(tr.vals.all) {
 			t.Errorf("seed %d: something is left: %d of %d nodes are free", seed, tr.nodes.idle, len(tr.nodes.all))
+		}
+		for _, x := range []*lines{&tab.mid, &tab.long} {
+			if x.count != 0 || len(x.all) != 1<<lineMin || x.more.idle != len(x.more.all)-1 {
+				t.Errorf("seed %d: %d entries are left in %d lines", seed, x.count, len(x.all))
+			}
 		}
 		for i := range tr.root {
 			if tr.root[i].bits != none || tr.root[i].child != 0 {
@@ -240,6 +233,11 @@ func TestLookupAllocatesNothing(t *testing.T) {
 func FuzzTable(f *testing.F) {
 	f.Add([]byte{0, 24, 192, 0, 2, 0, 1, 24, 192, 0, 2, 0, 2, 32, 192, 0, 2, 1})
 	f.Add([]byte{4, 48, 32, 1, 13, 184, 0, 1, 6, 128, 32, 1, 13, 184, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
+	many := []byte{}
+	for i := range byte(2*inline + 2) { // pushed behind a node, and taken out again
+		many = append(many, 4|i/(inline+1)*2, 48, 32, 1, 13, 184, 0, i%(inline+1), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	}
+	f.Add(many)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		tab, m := New(), model{}
 		for n := uint32(0); len(b) > 2; n++ {

@@ -48,10 +48,10 @@ type adjacency struct {
 	// we were before: so often has it said that.
 	said  bool
 	quiet int
-	// unheard says that the neighbour is Init for longer than its hold time while our hellos are
-	// padded: its MTU may be less than ours, so that they do not arrive.
-	unheard bool
-	hops    [gate.Families]netip.Addr // next hops; zero: none
+	// unheard is set when the neighbour is Init for longer than its hold time while our hellos are
+	// padded, and told is what an alarm has told of that.
+	unheard, told Unheard
+	hops          [gate.Families]netip.Addr // next hops; zero: none
 }
 
 // quietFor is how many hellos of a neighbour that says Up are answered with Down.
@@ -75,10 +75,52 @@ func (a *adjacency) heard(now time.Duration, from pdu.SNPA, h *pdu.Hello, levels
 	hold := time.Duration(h.Hold) * time.Second
 	a.c.i.timers.set(&a.holds, now+hold)
 	a.run(now, true)
-	if a.state == Init && !a.unheard && now-a.since > hold && !a.c.config.NoPadding {
-		a.unheard = true
-		a.c.alarm(now, NotHeard)
+	if a.state != Init || now-a.since <= hold || a.c.config.NoPadding {
+		a.unheard = Heard
+		return
 	}
+	a.unheard = a.notListed()
+	wait := max(gateHolds*hold, gateWait)
+	if a.unheard == Smaller {
+		wait = hold // no gate mends that
+	}
+	if a.told != a.unheard && now-a.since > wait {
+		a.told = a.unheard
+		a.c.alarm(now, map[Unheard]Reason{Smaller: NotHeard, Unclear: NotHeard, NotMTU: NotListed}[a.unheard])
+	}
+}
+
+// A gate of the neighbour's may wait for long, and needs nobody for it: 35 s where it looks for its
+// address for 20 s and then waits for 15. The alarm of a neighbour that does not list us comes after
+// the longer of gateHolds hold times of its and gateWait; lists show it after one hold time.
+const (
+	gateHolds = 4
+	gateWait  = 2 * time.Minute
+)
+
+// Unheard is why a neighbour does not list us for longer than its hold time although our hellos are
+// as long as our MTU lets them be. Its own tell of its MTU: who has a gate that is closed leaves us
+// out in the same words as who does not hear us.
+type Unheard uint8
+
+const (
+	Heard   Unheard = iota // it does, or has had no time to
+	Smaller                // its hellos are padded and shorter than ours: its MTU is less
+	NotMTU                 // they are as long: its gate or something of its own keeps us off, or the link carries nothing to it
+	Unclear                // they are not padded, or to lspLengthMax, as some do whatever their MTU
+	// UnheardCount is how many there are, for arrays of counters.
+	UnheardCount
+)
+
+// notListed is why a neighbour does not list us. Who pads may be one byte short: no TLV has one.
+func (a *adjacency) notListed() Unheard {
+	switch n := a.hello.PaddedTo; {
+	case n >= a.c.paddedTo()-1:
+		return NotMTU
+	case n == 0, n == lspLengthMax, n == lspLengthMax-1:
+		return Unclear
+	}
+	return Smaller
 }
 
 // level is the one of a LAN's adjacency; 0: of a p2p one.
@@ -216,7 +258,7 @@ func isEdge(p netip.Prefix, addr netip.Addr) bool {
 // become changes the state, and does what goes with that.
 func (a *adjacency) become(now time.Duration, to State, why string) {
 	from := a.state
-	a.state, a.since, a.unheard = to, now, false
+	a.state, a.since, a.unheard, a.told = to, now, Heard, Heard
 	if to == Wait || to == Down || from == Up {
 		a.said = false
 	}

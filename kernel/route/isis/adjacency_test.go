@@ -406,32 +406,111 @@ func TestConfigRefused(t *testing.T) {
 	}
 }
 
-// TestNotHeard: a neighbour that we hear and that does not hear our long hellos is told of once, and
-// shown until it does; without padding that says nothing of the MTU.
+// TestNotHeard: a neighbour that we hear and that does not list us while our hellos are long is shown
+// after its hold time until it does, with what its own hellos tell of its MTU, and told of once: of
+// an MTU that is less then too, else when a gate would have opened. Without padding of ours nothing is
+// told.
 func TestNotHeard(t *testing.T) {
 	both(t, func(t *testing.T, name string) {
-		for _, padded := range []bool{true, false} {
-			p := newPair(t, name, nil, func(c *CircuitConfig) { c.NoPadding = !padded })
-			p.n.follow = false
-			p.e.set(nil)
+		for _, x := range []struct {
+			off  bool // we do not pad
+			mtu  int  // ours; 0: 1500
+			pads int  // how long its own hellos are; 0: they are not padded
+			want Unheard
+			text string
+		}{
+			{want: Unclear, text: "is its MTU less?"},
+			{pads: 1491, want: Unclear, text: "is its MTU less?"}, // as LSPs are, whatever its MTU
+			{pads: 1492, want: Unclear, text: "is its MTU less?"},
+			{pads: 1490, want: Smaller, text: "its MTU is less,"},
+			{pads: 1493, want: Smaller, text: "its MTU is less,"},
+			{mtu: 1495, pads: 1492, want: NotMTU, text: "its MTU is no reason,"},
+			{mtu: 9000, pads: 1492, want: Unclear, text: "is its MTU less?"},
+			{mtu: 9000, pads: 1497, want: Smaller, text: "its MTU is less,"},
+			{pads: 1197, want: Smaller, text: "its MTU is less,"},
+			{pads: 1495, want: Smaller, text: "its MTU is less,"},
+			{pads: 1496, want: NotMTU, text: "its MTU is no reason,"},
+			{pads: 1497, want: NotMTU, text: "its MTU is no reason,"},
+			{off: true, pads: 1197, text: "Init"},
+		} {
+			p := newPair(t, name, nil, func(c *CircuitConfig) { c.NoPadding = x.off })
+			p.n.follow, p.n.pad = false, x.pads
+			p.e.set(func(l *Link) {
+				if x.mtu > 0 {
+					l.MTU = x.mtu
+				}
+			})
 			p.n.start()
 			p.run(30 * sec)
 			if p.e.state() != Init || p.r.count(Alarm) != 0 {
 				t.Fatalf("%v, %d alarms within the hold time", p.e.state(), p.r.count(Alarm))
 			}
-			p.run(300 * sec)
-			want := map[bool]int{true: 1}[padded]
-			v, n := p.r.Circuits()[0], p.r.Neighbours(p.now)[0]
-			if v.Padded != padded || v.Unheard != want || n.Unheard != padded || p.r.count(Alarm) != want {
-				t.Errorf("padded %v: shown as %v, %d, %q, %d alarms", padded, v.Padded, v.Unheard, n.Text(p.now), p.r.count(Alarm))
+			var want [UnheardCount]int
+			if x.want != Heard {
+				want[x.want] = 1
 			}
-			if padded && !strings.Contains(n.Text(p.now), "is its MTU less?") {
-				t.Errorf("it is shown as %q", n.Text(p.now))
+			p.run(85 * sec)
+			if v := p.r.Circuits()[0]; v.Unheard != want || (p.r.count(Alarm) > 0) != (x.want == Smaller) {
+				t.Errorf("%+v: after 115 s %d is shown, with %d alarms", x, v.Unheard, p.r.count(Alarm))
+			}
+			p.run(200 * sec)
+			v, n := p.r.Circuits()[0], p.r.Neighbours(p.now)[0]
+			if v.Padded == x.off || v.Unheard != want || n.Unheard != x.want || p.r.count(Alarm) != want[x.want] || !strings.Contains(n.Text(p.now), x.text) {
+				t.Errorf("%+v: shown as %v, %d, %q, %d alarms", x, v.Padded, v.Unheard, n.Text(p.now), p.r.count(Alarm))
 			}
 			p.n.follow = true
 			p.run(10 * sec)
-			if v := p.r.Circuits()[0]; p.e.state() != Up || v.Unheard != 0 {
+			if v := p.r.Circuits()[0]; p.e.state() != Up || v.Unheard != [UnheardCount]int{} {
 				t.Errorf("then %v, %d", p.e.state(), v.Unheard)
+			}
+		}
+	})
+}
+
+// TestHeardAgain: what was said of a neighbour that does not list us is not shown any more when its
+// hold time has become longer than it has been silent of us, and again after that.
+func TestHeardAgain(t *testing.T) {
+	both(t, func(t *testing.T, name string) {
+		p := newPair(t, name, nil, nil)
+		p.n.follow, p.n.pad = false, 1197
+		p.e.set(nil)
+		p.n.start()
+		shown := func() Unheard { return p.r.Neighbours(p.now)[0].Unheard }
+		if p.run(60 * sec); shown() != Smaller {
+			t.Fatalf("%v after its hold time", shown())
+		}
+		p.n.hello.Hold = 300
+		if p.run(20 * sec); shown() != Heard {
+			t.Errorf("%v within a longer hold time", shown())
+		}
+		if p.run(300 * sec); shown() != Smaller || p.r.count(Alarm) != 1 {
+			t.Errorf("%v after that, %d alarms", shown(), p.r.count(Alarm))
+		}
+	})
+}
+
+// TestNotListedAlarm: the alarm of a neighbour whose MTU is no reason comes after the longer of two
+// minutes and four hold times, and the list shows it after one.
+func TestNotListedAlarm(t *testing.T) {
+	both(t, func(t *testing.T, name string) {
+		for hold, after := range map[uint16]time.Duration{10: 120 * sec, 30: 120 * sec, 60: 240 * sec} {
+			p := newPair(t, name, nil, nil)
+			p.n.follow, p.n.pad, p.n.hello.Hold = false, 1497, hold
+			p.e.set(nil)
+			p.n.start()
+			shown, told := time.Duration(0), time.Duration(0)
+			for range 300 {
+				p.run(sec)
+				n := p.r.Neighbours(p.now)[0]
+				if shown == 0 && n.Unheard == NotMTU {
+					shown = p.now - n.Since
+				}
+				if told == 0 && p.r.count(Alarm) > 0 {
+					told = p.now - n.Since
+				}
+			}
+			if one := time.Duration(hold) * sec; shown <= one || shown > one+5*sec || told <= after || told > after+5*sec || p.r.count(Alarm) != 1 {
+				t.Errorf("hold time %d s: shown after %v, told after %v, %d alarms", hold, shown, told, p.r.count(Alarm))
 			}
 		}
 	})

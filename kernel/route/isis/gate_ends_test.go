@@ -267,6 +267,10 @@ func TestGateOneStrictEnd(t *testing.T) {
 		if a.state() != Wait || b.state() != Init || a.why() != gate.PeerIPv6 {
 			t.Errorf("kind %d: %v %v, %v", kind, a.state(), a.why(), b.state())
 		}
+		// The other end shows that it is not listed, for no reason of its MTU, and needs nobody yet.
+		if n := b.r.Neighbours(w.now)[0]; n.Unheard != NotMTU || b.r.count(Alarm) != 0 {
+			t.Errorf("kind %d: the other end shows %q, with %d alarms", kind, n.Text(w.now), b.r.count(Alarm))
+		}
 		b.set(func(l *Link) { l.LinkLocals[0].DAD = gate.Done })
 		w.run(sec)
 		if a.state() != Up || b.state() != Up {

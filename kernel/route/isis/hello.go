@@ -105,10 +105,13 @@ func some[T any](list []T) []T { return list[:min(len(list), 8)] }
 // llc is what stands between the Ethernet header and a PDU, and counts for the MTU.
 const llc = 3
 
+// paddedTo is how long hellos are while a neighbour is not Up, in bytes.
+func (c *circuit) paddedTo() int { return min(c.link.MTU-llc, pdu.LengthMax) }
+
 func (c *circuit) sendHello(now time.Duration, h *pdu.Hello, to pdu.SNPA, pad bool) {
 	n := 0
 	if pad && !c.config.NoPadding {
-		n = min(c.link.MTU-llc, pdu.LengthMax)
+		n = c.paddedTo()
 	}
 	key := c.config.Keys.sending(now)
 	c.send(to, func(b []byte) []byte { return h.Append(b, n, key) })

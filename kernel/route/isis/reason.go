@@ -27,7 +27,8 @@ const (
 	BadPurge                                                      // a purge with more than it may have
 	TooManyLSPs                                                   // Config.MaxLSPs are held
 	Silent                                                        // our sequence numbers are used up
-	NotHeard                                                      // no PDU: a neighbour does not hear our padded hellos; see adjacency.unheard
+	NotHeard                                                      // no PDU: a neighbour does not hear our padded hellos; see Unheard
+	NotListed                                                     // no PDU: a neighbour whose MTU is no reason does not list us; see NotMTU
 	// ReasonCount is how many there are, for arrays of counters.
 	ReasonCount
 )
@@ -36,7 +37,7 @@ var reasonNames = map[Reason]string{NoCircuit: "no_circuit", LinkDown: "link_dow
 	OwnSystem: "own_system_id", NoArea: "area_mismatch", NoLevel: "level_mismatch", NoTopology: "topology_mismatch",
 	NoProtocol: "no_protocol", BadHold: "bad_hold_time", NotForUs: "not_for_us", TooManyNeighbours: "too_many_neighbours",
 	NoAdjacency: "no_adjacency", BadSequence: "bad_sequence", BadPurge: "bad_purge", TooManyLSPs: "too_many_lsps", Silent: "silent",
-	NotHeard: "padded_hellos_not_heard"}
+	NotHeard: "padded_hellos_not_heard", NotListed: "neighbour_does_not_list_us"}
 
 // String is the name of the reason's counter.
 func (r Reason) String() string {
@@ -54,7 +55,7 @@ func (r Reason) alarming() bool {
 	switch r {
 	case Reason(pdu.NoAuth), Reason(pdu.BadAuth), Reason(pdu.BadIDLength), Reason(pdu.BadMaxAreas), OwnSystem, NoArea, NoLevel,
 		NoTopology, NoProtocol, TooManyNeighbours, TooManyLSPs, Silent, WrongKind,
-		NotHeard:
+		NotHeard, NotListed:
 		return true
 	}
 	return false

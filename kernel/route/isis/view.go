@@ -25,13 +25,11 @@ type NeighbourView struct {
 	Facts    gate.Facts
 	// Why is why the gate is closed, with gate.Hold until Until; Forced says that it is open
 	// because of max-wait alone.
-	Why    gate.Reason
-	Until  time.Duration
-	Forced bool
-	Open   gate.Open
-	// Unheard says that the neighbour is Init for longer than its hold time, while our hellos are as
-	// long as our MTU lets them be.
-	Unheard bool
+	Why     gate.Reason
+	Until   time.Duration
+	Forced  bool
+	Open    gate.Open
+	Unheard Unheard
 	// NextHops are where each family is sent; zero: it has said no address.
 	NextHops [gate.Families]netip.Addr
 }
@@ -43,12 +41,18 @@ func (v *NeighbourView) Text(now time.Duration) string {
 		return fmt.Sprintf("%v: %s, %d s left", v.State, v.Why.Text(), (v.Until-now+time.Second-1)/time.Second)
 	case v.State == Wait:
 		return fmt.Sprintf("%v: %s, %d s", v.State, v.Why.Text(), (now-v.Since)/time.Second)
-	case v.Unheard:
-		return fmt.Sprintf("%v: neighbour does not hear our padded hellos (is its MTU less?) or holds us back, %d s", v.State, (now-v.Since)/time.Second)
+	case v.Unheard != Heard:
+		return fmt.Sprintf("%v: %s, %d s", v.State, unheardTexts[v.Unheard], (now-v.Since)/time.Second)
 	case v.Forced:
 		return fmt.Sprintf("%v: by max-wait", v.State)
 	}
 	return v.State.String()
+}
+
+var unheardTexts = [UnheardCount]string{
+	Smaller: "neighbour does not hear our padded hellos: its own are shorter, its MTU is less",
+	NotMTU:  "neighbour does not list us: its hellos are as long as ours, its MTU is no reason",
+	Unclear: "neighbour does not hear our padded hellos (is its MTU less?) or holds us back",
 }
 
 // Neighbours are all of them, by circuit.
@@ -88,9 +92,9 @@ type CircuitView struct {
 	LAN   [3]pdu.NodeID // the pseudonode, by level; zero: none
 	DIS   [3]bool       // we are it, by level
 	// Padded says that hellos are as long as the MTU while a neighbour is not Up, and Unheard is how
-	// many neighbours do not seem to hear them.
+	// many neighbours do not list us all the same, by why.
 	Padded  bool
-	Unheard int
+	Unheard [UnheardCount]int
 	// Drops are how many PDUs were dropped, by reason.
 	Drops map[Reason]uint64
 	// TooLong is how many LSPs the link could not carry.
@@ -106,8 +110,8 @@ func (i *Instance) Circuits() (list []CircuitView) {
 		v := CircuitView{Number: c.index, Name: c.config.Name, Kind: c.config.Kind, Levels: c.levels(), Passive: c.config.Passive, Metric: c.config.Metric,
 			Local: [gate.Families]gate.Reason{c.link.V4(), c.link.V6()}, Drops: map[Reason]uint64{}, TooLong: c.tooLong, Padded: !c.config.NoPadding && !c.config.Passive}
 		for _, a := range c.adjacencies() {
-			if a.unheard {
-				v.Unheard++
+			if a.unheard != Heard {
+				v.Unheard[a.unheard]++
 			}
 		}
 		for _, l := range i.each(c.levels()) {

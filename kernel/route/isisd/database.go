@@ -3,6 +3,7 @@ package isisd
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -128,6 +129,15 @@ func says(v *isis.LSPView) (lines []string) {
 	}
 	if v.Hostname != "" {
 		add("Hostname: %s", v.Hostname)
+	}
+	if v.Router4.IsValid() {
+		add("TE Router ID: %v", v.Router4)
+	}
+	if v.Router6.IsValid() {
+		add("IPv6 TE Router ID: %v", v.Router6)
+	}
+	if c := v.Capability; c != nil {
+		add("Router Capability: %v , D:%d, S:%d", netip.AddrFrom4(c.Router), bit(c.Down), bit(c.Flood))
 	}
 	for _, n := range v.Neighbours {
 		if n.MT == pdu.MT0 {

@@ -195,8 +195,12 @@ func (r *Router) showInterfaces(time.Duration) []section {
 		switch {
 		case !v.Padded:
 			padding = "off"
-		case v.Unheard > 0:
-			padding = fmt.Sprintf("%d do not hear it: MTU?", v.Unheard)
+		case v.Unheard[isis.Smaller] > 0:
+			padding = fmt.Sprintf("%d do not hear it: MTU", v.Unheard[isis.Smaller])
+		case v.Unheard[isis.Unclear] > 0:
+			padding = fmt.Sprintf("%d do not hear it: MTU?", v.Unheard[isis.Unclear])
+		case v.Unheard[isis.NotMTU] > 0:
+			padding = fmt.Sprintf("on, %d do not list us", v.Unheard[isis.NotMTU])
 		}
 		words, counts := r.drops(v)
 		t.Add(v.Name, fmt.Sprintf("0x%x", v.Number+1), state, kind, level, v.Metric, max(v.Up[pdu.L1], v.Up[pdu.L2]),

@@ -31,7 +31,34 @@ func forward() error {
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
 		return err
 	}
+	if err := forward6(); err != nil {
+		return err
+	}
 	return run("/init", "usage")
+}
+
+// forward6 does the same for IPv6.
+func forward6() error {
+	link, err := netlink.LinkByName(second)
+	if err != nil {
+		return err
+	}
+	address, err := netlink.ParseAddr(os.Getenv("second6"))
+	if err != nil {
+		return fmt.Errorf("second6=%s: %w", os.Getenv("second6"), err)
+	}
+	address.Flags = unix.IFA_F_NODAD
+	if err := netlink.AddrAdd(link, address); err != nil {
+		return err
+	}
+	_, to, err := net.ParseCIDR(os.Getenv("route6"))
+	if err != nil {
+		return fmt.Errorf("route6=%s: %w", os.Getenv("route6"), err)
+	}
+	if err := netlink.RouteAdd(&netlink.Route{Dst: to, Gw: net.ParseIP(os.Getenv("via6"))}); err != nil {
+		return fmt.Errorf("route to %v: %w", to, err)
+	}
+	return os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("1"), 0o644)
 }
 
 // usage tells each that connects how long the machine has run and how much of that its processor

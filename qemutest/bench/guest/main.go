@@ -9,8 +9,8 @@
 //	serve=http            nginx and nothing else, or
 //	serve=go              the program /serve instead of all others, or
 //	serve=forward         forward packets to second=10.88.1.2/24, another card, and by the route
-//	                      route=10.99.0.0/16 via=10.88.1.1, and tell at port 8081 for how long
-//	                      the machine has run and idled, or
+//	                      route=10.99.0.0/16 via=10.88.1.1, IPv6 by second6=, route6= and
+//	                      via6=, and tell at port 8081 for how long the machine has run and idled, or
 //	serve=calls           what a system call and a change of process cost, or
 //	serve=all             also discard, echo, source and iperf3, once nginx answers
 //

@@ -24,12 +24,14 @@ import (
 const (
 	mostServers = 4
 	dnsPort     = 53
-	tryTime     = 1500 * time.Millisecond // for a server to answer
-	askTime     = 5 * time.Second         // for all of them
+	askTime     = 5 * time.Second // for all of them
 	rounds      = 2
 	rereadTime  = 5 * time.Second
 	largestFile = 64 << 10 // bytes of resolv.conf
 )
+
+// tryTime is for a server to answer. A variable for tests.
+var tryTime = 1500 * time.Millisecond
 
 var errNoServers = errors.New("no name server is known")
 

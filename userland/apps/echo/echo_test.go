@@ -94,7 +94,7 @@ func start(t *testing.T, host string, c config) (tcp, udp string, end func() err
 func TestServe(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "[::1]"} {
 		t.Run(host, func(t *testing.T) {
-			tcp, udp, end := start(t, host, config{limit: 4, idle: 10 * time.Second})
+			tcp, udp, end := start(t, host, config{limit: 4, idle: 10 * time.Minute})
 
 			c, err := net.Dial("tcp", tcp)
 			if err != nil {
@@ -116,7 +116,7 @@ func TestServe(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer u.Close()
-			u.SetDeadline(time.Now().Add(5 * time.Second))
+			u.SetDeadline(time.Now().Add(time.Minute))
 			for _, size := range []int{0, 1, 1472, 60000} {
 				u.Write(sent[:size])
 				b := make([]byte, largestDatagram)
@@ -133,7 +133,7 @@ func TestServe(t *testing.T) {
 }
 
 func TestMoreConnectionsThanAllowed(t *testing.T) {
-	tcp, _, end := start(t, "127.0.0.1", config{limit: 2, idle: 10 * time.Second})
+	tcp, _, end := start(t, "127.0.0.1", config{limit: 2, idle: 10 * time.Minute})
 	var open []net.Conn
 	for range 2 {
 		c, err := net.Dial("tcp", tcp)
@@ -141,7 +141,7 @@ func TestMoreConnectionsThanAllowed(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(5 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		c.Write([]byte("x"))
 		if _, err := c.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
@@ -153,7 +153,7 @@ func TestMoreConnectionsThanAllowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	if n, err := c.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("third of two connections: read %d, %v, want its end", n, err)
 	}
@@ -201,10 +201,24 @@ func TestStockClient(t *testing.T) {
 	if err != nil {
 		t.Skip("curl is not installed")
 	}
-	tcp, _, _ := start(t, "127.0.0.1", config{limit: 1, idle: 200 * time.Millisecond})
-	cmd := exec.CommandContext(t.Context(), curl, "-s", "-N", "-m", "10", "telnet://"+tcp)
+	tcp, _, end := start(t, "127.0.0.1", config{limit: 1, idle: 10 * time.Minute})
+	cmd := exec.CommandContext(t.Context(), curl, "-s", "-N", "-m", "60", "telnet://"+tcp)
 	cmd.Stdin = strings.NewReader("hello\n")
-	if out, _ := cmd.Output(); string(out) != "hello\n" {
-		t.Errorf("curl got %q", out)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, len("hello\n"))
+	n, err := io.ReadFull(out, first)
+	if err := end(); err != nil { // curl goes on until the server ends the connection
+		t.Error(err)
+	}
+	rest, _ := io.ReadAll(out)
+	cmd.Wait()
+	if string(first) != "hello\n" || len(rest) > 0 {
+		t.Errorf("curl got %q and %q, %v", first[:n], rest, err)
 	}
 }

@@ -104,7 +104,7 @@ func TestRun(t *testing.T) {
 		{plain.URL + "/round", statusAnswer, "", errHops.Error()},
 		{plain.URL + "/cut", statusBroken, "not all", "unexpected EOF"},
 		{"-t 100ms " + plain.URL + "/slow", statusTime, "", "deadline"},
-		{"-t 100ms " + plain.URL + "/slow/body", statusTime, "a part", "deadline"},
+		{"-t 5s " + plain.URL + "/slow/body", statusTime, "a part", "deadline"},
 		{plain.URL + "/long", statusConnect, "", "header"},
 		{closed, statusConnect, "", "refused"},
 		{secure.URL, statusTrust, "", "certificate"},

@@ -43,8 +43,8 @@ func TestStockClient(t *testing.T) {
 		{"reverse", "127.0.0.1", "-t 1 -R", 1, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
 		{"8 flows", "127.0.0.1", "-t 1 -P 8 -R", 8, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
 		{"64 flows", "127.0.0.1", "-t 1 -P 64", 64, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
-		{"64 flows, udp", "127.0.0.1", "-t 1 -u -b 128K -l 1000 -P 64", 64, func(r report) bool {
-			return r.End.Sum.Packets > 800 && r.End.Sum.Lost < 50
+		{"64 flows, udp", "127.0.0.1", "-n 1000000 -u -b 128K -l 1000 -P 64", 64, func(r report) bool {
+			return r.End.Sum.Packets > 900 && r.End.Sum.Lost < 50
 		}},
 		{"parallel", "127.0.0.1", "-t 1 -P 4", 4, func(r report) bool { return r.End.SumReceived.Bytes > 1e6 }},
 		{"limit", "127.0.0.1", "-t 1 -R -b 8M -l 1000", 1, func(r report) bool {
@@ -57,11 +57,11 @@ func TestStockClient(t *testing.T) {
 		{"bidir", "127.0.0.1", "-t 1 --bidir", 2, func(r report) bool {
 			return r.End.SumReceived.Bytes > 1e6 && r.End.SumReverse.Bytes > 1e6
 		}},
-		{"udp", "127.0.0.1", "-t 1 -u -b 8M -l 1000", 1, func(r report) bool {
-			return r.End.Sum.Packets > 800 && r.End.Sum.Lost < 50
+		{"udp", "127.0.0.1", "-n 1000000 -u -b 8M -l 1000", 1, func(r report) bool {
+			return r.End.Sum.Packets > 900 && r.End.Sum.Lost < 50
 		}},
-		{"udp6", "[::1]", "-t 1 -u -b 8M -l 1000 -P 2", 2, func(r report) bool {
-			return r.End.Sum.Packets > 1600 && r.End.Sum.Lost < 100
+		{"udp6", "[::1]", "-n 2000000 -u -b 8M -l 1000 -P 2", 2, func(r report) bool {
+			return r.End.Sum.Packets > 1800 && r.End.Sum.Lost < 100
 		}},
 		{"udp reverse", "127.0.0.1", "-t 1 -u -b 8M -l 1000 -R", 1, func(r report) bool {
 			return r.End.Sum.Packets > 800 && r.End.Sum.Bits > 6e6 && r.End.Sum.Bits < 10e6
@@ -71,16 +71,29 @@ func TestStockClient(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			address, log, end := start(t, config{listen: c.host + ":0"})
-			host, port, _ := net.SplitHostPort(address)
-			args := append([]string{"-J", "-c", host, "-p", port}, strings.Fields(c.args)...)
-			out, err := exec.CommandContext(t.Context(), iperf3, args...).Output()
-			if e := end(); e != nil {
-				t.Error(e)
+			// A rate or a loss is that of the middle one of three, as two of them say: a host that does
+			// other work may stop either end for as long as spoils one.
+			agree := 1
+			if strings.Contains(c.args, "-b") {
+				agree = 2
 			}
-			var r report
-			if bad := json.Unmarshal(out, &r); bad != nil || err != nil || r.Error != "" || len(r.End.Streams) != c.streams || !c.check(r) {
-				t.Errorf("iperf3 %v: %v, %v, %d streams, %+v\nserver: %s", args, err, bad, len(r.End.Streams), r.End, log)
+			for passed, failed := 0, 0; passed < agree; {
+				address, log, end := start(t, config{listen: c.host + ":0"})
+				host, port, _ := net.SplitHostPort(address)
+				args := append([]string{"-J", "-c", host, "-p", port}, strings.Fields(c.args)...)
+				out, err := exec.CommandContext(t.Context(), iperf3, args...).Output()
+				if e := end(); e != nil {
+					t.Error(e)
+				}
+				var r report
+				if bad := json.Unmarshal(out, &r); bad != nil || err != nil || r.Error != "" || len(r.End.Streams) != c.streams {
+					t.Fatalf("iperf3 %v: %v, %v, %d streams, %+v\nserver: %s", args, err, bad, len(r.End.Streams), r.End, log)
+				}
+				if c.check(r) {
+					passed++
+				} else if failed++; failed == agree {
+					t.Fatalf("iperf3 %v: %+v\nserver: %s", args, r.End, log)
+				}
 			}
 		})
 	}

@@ -17,11 +17,13 @@ import (
 
 const (
 	cookieTime  = 5 * time.Second       // for a cookie to come
-	handover    = time.Second           // for a test that is all but over
 	acceptPause = 50 * time.Millisecond // when the system lacks something for one more
 	mostUnknown = 64                    // connections whose cookie has not come
 	streamTime  = 30 * time.Second      // for all streams to come
 )
+
+// handover is how long a client waits for a test that is all but over. A variable for tests.
+var handover = time.Second
 
 // server runs tests, one at a time.
 type server struct {

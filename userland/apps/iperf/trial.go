@@ -19,11 +19,13 @@ import (
 )
 
 const (
-	stepTime  = 10 * time.Second      // for the client's next word
-	lookEvery = 5 * time.Second       // how often to see whether it still moves
-	stillTime = 30 * time.Second      // a test in which nothing moves is given up
-	lateTime  = 50 * time.Millisecond // for what is under way at the end
+	stepTime  = 10 * time.Second // for the client's next word
+	lookEvery = 5 * time.Second  // how often to see whether it still moves
+	stillTime = 30 * time.Second // a test in which nothing moves is given up
 )
+
+// lateTime is for what is under way at the end. A variable for tests.
+var lateTime = 50 * time.Millisecond
 
 var (
 	errTerminated = errors.New("the client has ended the test")

@@ -38,6 +38,7 @@ type Device struct {
 	status     uint8
 	accepted   uint64
 	resets     int
+	silenced   int
 	notifies   [Queues]int
 	queues     [Queues]queue
 }
@@ -167,6 +168,15 @@ func (d *Device) Wait() bool {
 	d.changed = false
 	return changed
 }
+
+// Acknowledge implements virtio.Transport. Nobody shares its interrupt.
+func (d *Device) Acknowledge() {}
+
+// Silence implements virtio.Transport.
+func (d *Device) Silence() { d.mu.Lock(); defer d.mu.Unlock(); d.silenced++ }
+
+// Silenced returns how often the device was kept off its bus.
+func (d *Device) Silenced() int { d.mu.Lock(); defer d.mu.Unlock(); return d.silenced }
 
 // Kick implements virtio.Transport.
 func (d *Device) Kick() { d.Irq.Raise() }

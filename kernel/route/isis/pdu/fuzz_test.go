@@ -2,6 +2,7 @@ package pdu
 
 import (
 	"bytes"
+	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
@@ -59,6 +60,7 @@ func FuzzHello(f *testing.F) {
 		h := v.Hello()
 		// What is written of it says the same, but for TLVs that no hello has.
 		h.Entries, h.Hostname, h.Neighbours, h.Prefixes, h.Others, h.Bad = nil, "", nil, nil, nil, 0
+		h.PaddedTo, h.Router4, h.Router6, h.Capability = 0, netip.Addr{}, netip.Addr{}, nil
 		again, why := Check(h.Append(nil, 0, nil))
 		if why != OK {
 			t.Fatal(why)

@@ -17,6 +17,8 @@ type Hello struct {
 	Priority uint8
 	LAN      NodeID
 	Circuit  uint8
+	// PaddedTo is how long the PDU was that was read, in bytes, if it had padding; 0: it had none.
+	PaddedTo int
 	TLVs
 }
 
@@ -27,6 +29,12 @@ func (v View) Hello() *Hello {
 		h.Circuit = v.b[19]
 	} else {
 		h.Priority, h.LAN = v.b[19]&0x7f, NodeID(v.b[20:27])
+	}
+	for kind := range v.TLVs() {
+		if kind == tlvPadding {
+			h.PaddedTo = len(v.b)
+			break
+		}
 	}
 	return h
 }

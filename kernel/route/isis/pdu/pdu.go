@@ -174,8 +174,10 @@ const (
 	tlvNeighbours   = 22
 	tlvNLPIDs       = 129
 	tlvIPv4         = 132
+	tlvRouter4      = 134
 	tlvPrefixes     = 135
 	tlvHostname     = 137
+	tlvRouter6      = 140
 	tlvMTNeighbours = 222
 	tlvTopologies   = 229
 	tlvIPv6         = 232
@@ -183,6 +185,7 @@ const (
 	tlvPrefixes6    = 236
 	tlvMTPrefixes6  = 237
 	tlvThreeWay     = 240
+	tlvCapability   = 242
 )
 
 // Destinations of frames (ISO 10589 8.4.8, RFC 5309).

@@ -138,6 +138,7 @@ func TestHelloRoundTrip(t *testing.T) {
 	least := len(h.Append(nil, 0, nil))
 	for _, padTo := range []int{0, 3000, 4999, 5000} {
 		b := h.Append([]byte{1, 2, 3}, padTo, nil)[3:]
+		h.PaddedTo = padTo
 		if got := view(t, b).Hello(); !reflect.DeepEqual(got, h) {
 			t.Errorf("%+v\nwant %+v", got, h)
 		}

@@ -21,6 +21,10 @@ type TLVs struct {
 	ThreeWay   *ThreeWay    // 240; nil: none
 	Neighbours []Neighbour  // 22 and 222
 	Prefixes   []Prefix     // 135, 235, 236, 237
+	// Router4, Router6 and Capability are for lists only: nothing is computed of them. Of several
+	// the first counts.
+	Router4, Router6 netip.Addr  // 134 and 140 (RFC 5305, RFC 6119); zero: none
+	Capability       *Capability // 242 (RFC 7981); nil: none
 	// Others are the types that are not known or not read, once each, in ascending order.
 	Others []uint8
 	// Bad is how many TLVs, or rests of TLVs, were left out because they are malformed.
@@ -31,6 +35,13 @@ type TLVs struct {
 type Topology struct {
 	ID                 uint16
 	Overload, Attached bool
+}
+
+// Capability is who a router is and how far that is to go. Its sub-TLVs are not read.
+type Capability struct {
+	Router [4]byte
+	// Down says that it has come from level 2, Flood that it is for the whole domain.
+	Down, Flood bool
 }
 
 // ThreeWay is the state of a p2p adjacency as the sender sees it (RFC 5303).
@@ -125,6 +136,15 @@ func (t *TLVs) read(kind uint8, b []byte) bool {
 		return len(b) == 0
 	case tlvThreeWay:
 		return t.threeWay(b)
+	case tlvRouter4, tlvRouter6:
+		return t.router(kind, b)
+	case tlvCapability:
+		if len(b) < 5 {
+			return false
+		}
+		if t.Capability == nil { // of several scopes there are several (RFC 7981, section 3)
+			t.Capability = &Capability{Router: [4]byte(b), Down: b[4]&2 != 0, Flood: b[4]&1 != 0}
+		}
 	case tlvNeighbours:
 		return t.neighbours(MT0, b)
 	case tlvPrefixes:
@@ -146,6 +166,19 @@ func (t *TLVs) read(kind uint8, b []byte) bool {
 			t.Others = slices.Insert(t.Others, i, kind)
 		}
 	}
+	return true
+}
+
+// router takes an address of traffic engineering in.
+func (t *TLVs) router(kind uint8, b []byte) bool {
+	to, size := &t.Router4, 4
+	if kind == tlvRouter6 {
+		to, size = &t.Router6, 16
+	}
+	if len(b) != size || to.IsValid() {
+		return false
+	}
+	*to, _ = netip.AddrFromSlice(b)
 	return true
 }
 

@@ -2,6 +2,7 @@ package pdu
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 )
 
@@ -60,6 +61,9 @@ func TestMalformedTLVs(t *testing.T) {
 		"half an address":           "8402c000",
 		"half an IPv6 address":      "e802fe80",
 		"no name":                   "8900",
+		"half a router's address":   "86020a09",
+		"half an IPv6 router's":     "8c020a09",
+		"capabilities of nobody":    "f2040a090909",
 		"half a topology":           "e50100",
 		"state 3":                   "f00103",
 		"three-way of 6":            "f006000000000100",
@@ -82,15 +86,28 @@ func TestMalformedTLVs(t *testing.T) {
 // TestUnknownTLVs are stepped over, and are in the bytes.
 func TestUnknownTLVs(t *testing.T) {
 	c := Content{Level: L1, ID: LSPID{5: 1}, Sequence: 1, Lifetime: 1200, Hostname: "a"}
-	b := append(c.Append(nil, nil), bytesOf(t, "f2050000000000", "860401020304", "fe00", "f20400000000")...)
+	b := append(c.Append(nil, nil), bytesOf(t, "fa050000000000", "830401020304", "fe00", "fa0400000000")...)
 	end(b, 0)
 	putChecksum(b)
 	v := view(t, b)
-	if l := v.LSP(); !v.ChecksumOK() || !bytes.Equal(l.Others, []byte{134, 242, 254}) || l.Bad != 0 || l.Hostname != "a" {
+	if l := v.LSP(); !v.ChecksumOK() || !bytes.Equal(l.Others, []byte{131, 250, 254}) || l.Bad != 0 || l.Hostname != "a" {
 		t.Errorf("%+v", l)
 	}
 	if !bytes.Equal(v.Bytes(), b) {
 		t.Error("the bytes have changed")
+	}
+}
+
+// TestForLists: what is only shown. A second router's address is a mistake, further capabilities
+// are none.
+func TestForLists(t *testing.T) {
+	c := Content{Level: L1, ID: LSPID{5: 1}, Sequence: 1, Lifetime: 1200}
+	const address6 = "20010db8000000000000000000000009"
+	b := append(c.Append(nil, nil), bytesOf(t, "86040a090909", "8c10"+address6, "f2070a090909020100", "860401020304", "f2050102030401")...)
+	l := view(t, end(b, 0)).LSP()
+	if l.Router4 != netip.MustParseAddr("10.9.9.9") || l.Router6 != netip.MustParseAddr("2001:db8::9") || l.Bad != 1 || len(l.Others) != 0 ||
+		l.Capability == nil || *l.Capability != (Capability{Router: [4]byte{10, 9, 9, 9}, Down: true}) {
+		t.Errorf("%+v", l)
 	}
 }
 

@@ -75,8 +75,20 @@ func Main(run func(ctx context.Context, args []string, out, errs io.Writer) int)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// Listen opens an address for TCP and UDP, of one port also where the system picks it.
+// Listen opens an address for TCP and UDP, of one port also where the system picks it: it picks one that
+// is free for TCP, and another one when that is not free for UDP.
 func Listen(address string) (tcp net.Listener, udp *net.UDPConn, err error) {
+	_, port, _ := net.SplitHostPort(address)
+	for range 64 {
+		tcp, udp, err = listen(address)
+		if port != "0" || !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	return tcp, udp, err
+}
+
+func listen(address string) (tcp net.Listener, udp *net.UDPConn, err error) {
 	if tcp, err = net.Listen("tcp", address); err != nil {
 		return nil, nil, err
 	}
