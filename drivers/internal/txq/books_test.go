@@ -2,6 +2,7 @@ package txq
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/sluice-os/sluice/drivers/internal/arena"
@@ -20,10 +21,14 @@ func TestBooks(t *testing.T) {
 	f := mustOpen(t)
 	random := rand.New(rand.NewPCG(3, 4))
 	var held []entry
-	inFlight := map[uint32]int{} // bytes
+	type lent struct {
+		index uint32
+		len   int
+	}
+	var inFlight []lent
 	const room, need = 30, 1
 	promised, due, told, refused, straddled, resets := 0, 0, 0, 0, 0, 0
-	for range 20_000 {
+	for range 60_000 {
 		switch op := random.IntN(100); {
 		case op < 40:
 			p, n := &nic.NewBatch(1)[0], nic.HeaderLen+random.IntN(2000)
@@ -77,23 +82,23 @@ func TestBooks(t *testing.T) {
 				t.Fatalf("the frame in place %d is damaged", id)
 			}
 			f.Lend(place, e.p.Len)
-			inFlight[index] = e.p.Len
+			inFlight = append(inFlight, lent{index, e.p.Len})
 		case op < 99:
-			for index, n := range inFlight {
-				f.Done(index)
-				told += n
-				delete(inFlight, index)
-				break
+			if len(inFlight) > 0 {
+				i := random.IntN(len(inFlight))
+				f.Done(inFlight[i].index)
+				told += inFlight[i].len
+				inFlight = slices.Delete(inFlight, i, i+1)
 			}
 			f.Reclaimed()
 		default:
 			if lost := f.Reset(); lost != len(inFlight) {
 				t.Fatalf("%d lost, %d were lent", lost, len(inFlight))
 			}
-			for _, n := range inFlight {
-				told += n
+			for _, l := range inFlight {
+				told += l.len
 			}
-			clear(inFlight)
+			inFlight = nil
 			resets++
 		}
 		if f.Promised() != promised || f.InFlight() != len(inFlight) || f.Promised() > room || f.Places() < len(held)+len(inFlight) {
