@@ -28,7 +28,7 @@ type capturing struct {
 func capture(t *testing.T) *capturing {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tap.pcap")
-	cmd := stock(t, "dumpcap", "-q", "-P", "-B", "256", "-i", tapName, "-w", path)
+	cmd := program(t, t.Context(), "dumpcap", "-q", "-P", "-B", "256", "-i", tapName, "-w", path)
 	output, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -188,7 +188,7 @@ func TestSpinnersStarveNobody(t *testing.T) {
 	sleeper := domainOf("sleeper", programFor(t, "sleeper"))
 	sleeper.Start = false
 	domains = append(domains, sleeper)
-	vm := start(t, qemutest.Config{Memory: 512, Limit: 5 * time.Minute, Image: imageWith(t, "microvm", domains...),
+	vm := start(t, qemutest.Config{Memory: 512, Limit: 15 * time.Minute, Image: imageWith(t, "microvm", domains...),
 		Extra: []string{"-icount", "shift=0,sleep=off"}})
 	for i := range 16 {
 		vm.Seen(t, "spin-"+strconv.Itoa(i)+": spinning")
@@ -208,7 +208,7 @@ func TestShares(t *testing.T) {
 	domains := []build.Program{domainOf("one", spin), domainOf("three", spin), domainOf("capped", spin)}
 	domains[1].Weight = 300
 	domains[2].Weight, domains[2].Cap = 10_000, 100
-	vm := start(t, qemutest.Config{Memory: 256, Limit: 5 * time.Minute, Image: imageWith(t, "microvm", domains...),
+	vm := start(t, qemutest.Config{Memory: 256, Limit: 15 * time.Minute, Image: imageWith(t, "microvm", domains...),
 		Extra: []string{"-icount", "shift=0,sleep=off"}})
 	for _, d := range domains {
 		vm.Seen(t, d.Name+": spinning")
@@ -232,7 +232,7 @@ func TestShares(t *testing.T) {
 // takes no more than its share from one that runs itself.
 func TestKernelTimeIsCharged(t *testing.T) {
 	one, asks := domainOf("one", programFor(t, "spin")), domainOf("asks", programFor(t, "asks"))
-	vm := start(t, qemutest.Config{Memory: 256, Limit: 5 * time.Minute, Image: imageWith(t, "microvm", one, asks),
+	vm := start(t, qemutest.Config{Memory: 256, Limit: 15 * time.Minute, Image: imageWith(t, "microvm", one, asks),
 		Extra: []string{"-icount", "shift=0,sleep=off"}})
 	vm.Seen(t, "one: spinning")
 	vm.Seen(t, "asks: spinning")

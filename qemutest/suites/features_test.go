@@ -68,6 +68,7 @@ func TestManifest(t *testing.T) {
 	vm.Seen(t, "address acquired")
 	vm.Seen(t, "web: web: https")
 	vm.Seen(t, "echo: echo: udp")
+	vm.Seen(t, "iperf: iperf: tcp and udp")
 	if got := fetch(t, "http://"+vm.Forwarded(t, "tcp/80")+"/hello"); string(got) != "Hello, world.\n" {
 		t.Errorf("the page says %q", got)
 	}

@@ -78,7 +78,7 @@ func frrRouter(t *testing.T, vm *qemutest.VM, n int, name string, lines, link, l
 
 // settles is how long a network of routers is given to come to what it is to come to. It takes up to 40
 // seconds, on a host that has the time.
-const settles = 5 * time.Minute
+const settles = 15 * time.Minute
 
 // eventually calls f until it returns "", or fails with what it last returned.
 func eventually(t *testing.T, end time.Time, what string, f func() string) {

@@ -88,7 +88,9 @@ type load struct {
 	p50, p99, real time.Duration
 	lost           int     // of the echoes
 	goodput        float64 // of the file, bits a second
-	poured         uint64  // datagrams
+	sent           uint64  // datagrams that were written
+	said           string  // "ok", or how writing them ended
+	poured         uint64  // datagrams that have come
 	missing        uint64  // of them
 }
 
@@ -103,15 +105,12 @@ const (
 	shapedRounds = 3
 )
 
-// measure loads the cable and looks at it. The datagrams are those of the command pour, or with
-// none of others.
-func (x *shaped) measure(t *testing.T, pour bool) (l load) {
+// measure loads the cable and looks at it.
+func (x *shaped) measure(t *testing.T) (l load) {
 	t.Helper()
 	at := len(x.vm.Output())
 	x.pouring()
-	if pour {
-		x.vm.Command(t, fmt.Sprintf("domain send pour pour 10.0.2.2:%d 1400 %v", pourPort, pourFor))
-	}
+	x.vm.Command(t, fmt.Sprintf("domain send pour pour 10.0.2.2:%d 1400 %v", pourPort, pourFor))
 	client := x.peer.HTTP()
 	r, err := client.Get(url(x.peer.Address4(), "/bytes/100000000"))
 	if err != nil {
@@ -142,21 +141,24 @@ func (x *shaped) measure(t *testing.T, pour bool) (l load) {
 	slices.Sort(cable)
 	slices.Sort(real)
 	l.p50, l.p99, l.real = cable[n/2], cable[n*99/100], real[n*99/100]
-	if pour {
-		said := x.vm.Times(t, at, fmt.Sprintf(`pour: pour 10.0.2.2:%d (\d+): (.*)`, pourPort), 1)
-		sent := uint64(number(t, said[1]))
-		for deadline := time.Now().Add(20 * time.Second); ; {
-			l.poured, l.missing = x.poured()
-			if l.poured+l.missing >= sent || time.Now().After(deadline) {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
+	said := x.vm.Times(t, at, fmt.Sprintf(`pour: pour 10.0.2.2:%d (\d+): (.*)`, pourPort), 1)
+	l.sent, l.said = uint64(number(t, said[1])), said[2]
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		l.poured, l.missing = x.poured()
+		if l.poured+l.missing >= l.sent || time.Now().After(deadline) {
+			break
 		}
-		if said[2] != "ok" || l.poured != sent {
-			t.Errorf("%d datagrams were written (%s), %d have come", sent, said[2], l.poured)
-		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	return l
+}
+
+// complete fails the test when not all datagrams that were written have come.
+func (l load) complete(t *testing.T) {
+	t.Helper()
+	if l.said != "ok" || l.poured != l.sent {
+		t.Errorf("%d datagrams were written (%s), %d have come", l.sent, l.said, l.poured)
+	}
 }
 
 // middle is the median of several loads, of each number by itself; losses are added up.
@@ -195,7 +197,7 @@ func TestShapedLink(t *testing.T) {
 	bad.Connect = []string{"udp/10.0.2.2:*", "tcp/10.0.2.2:*"}
 	bad.Start = false
 	vm, peer := startWithPeer(t, qemutest.Config{
-		Memory: 320, Limit: 5 * time.Minute, Rate: shapedRate, Image: imageWith(t, "microvm", bulk, pour, echo, bad), Append: "qdisc=fifo",
+		Memory: 320, Limit: 20 * time.Minute, Rate: shapedRate, Image: imageWith(t, "microvm", bulk, pour, echo, bad), Append: "qdisc=fifo",
 	})
 	x := &shaped{vm: vm, peer: peer, wire: vm.Wire(t)}
 	x.pouring()
@@ -223,22 +225,35 @@ func TestShapedLink(t *testing.T) {
 		vm.Command(t, "domain send echo channel")
 		return number(t, vm.Times(t, at, `echo: channel .*"link_rate":(\d+)`, 1)[1])
 	}
+	// steady measures again where the cable took nothing for so long, as it does on a host that has
+	// stopped, that the driver gave the card up with the frames that it had: those are lost.
+	steady := func(name string) load {
+		resets := func() uint64 { return counters(t, vm)["reset_tx_timeout"] }
+		for {
+			dropped, before := drops(t, vm), resets()
+			l := x.measure(t)
+			report(name, l)
+			if n := resets() - before; n > 0 {
+				t.Logf("%d resets: measured again", n)
+				continue
+			}
+			l.complete(t)
+			for drop, n := range drops(t, vm) {
+				if n != dropped[drop] && name == "aqm" && (drop == "flowswitch_drop_tx_paused" || strings.HasPrefix(drop, "host_tx_drop") || strings.HasPrefix(drop, "aqm_drop")) {
+					t.Errorf("%s: %d", drop, n-dropped[drop])
+				}
+			}
+			return l
+		}
+	}
 	var plains, queueds []load
 	var rates []int
 	for range shapedRounds {
 		vm.Command(t, "qdisc fifo")
-		plains = append(plains, x.measure(t, true))
-		report("fifo", plains[len(plains)-1])
+		plains = append(plains, steady("fifo"))
 		vm.Command(t, "qdisc aqm")
-		before := drops(t, vm)
-		queueds = append(queueds, x.measure(t, true))
-		report("aqm", queueds[len(queueds)-1])
+		queueds = append(queueds, steady("aqm"))
 		rates = append(rates, told())
-		for name, n := range drops(t, vm) {
-			if n != before[name] && (name == "flowswitch_drop_tx_paused" || strings.HasPrefix(name, "host_tx_drop") || strings.HasPrefix(name, "aqm_drop")) {
-				t.Errorf("%s: %d", name, n-before[name])
-			}
-		}
 	}
 	plain, queued := middle(plains), middle(queueds)
 	if queued.p99*5 > plain.p99 {
@@ -263,8 +278,9 @@ func TestShapedLink(t *testing.T) {
 	vm.Command(t, "domain send wire flood datagrams")
 	vm.Times(t, at, "wire: flooding datagrams", 1)
 	before := drops(t, vm)
-	beside := x.measure(t, true)
+	beside := x.measure(t)
 	report("aqm, beside one that does not pause", beside)
+	beside.complete(t)
 	own := drops(t, vm)["flowswitch_drop_tx_paused"] - before["flowswitch_drop_tx_paused"]
 	if own == 0 {
 		t.Error("the domain that does not pause has lost nothing")

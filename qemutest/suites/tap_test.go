@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,6 +28,10 @@ func namespace(t *testing.T) bool {
 	if os.Getenv(inNamespace) != "" {
 		return true
 	}
+	// A child with Pdeathsig ends with the thread that has started it, and threads end with other
+	// tests' goroutines that are locked to theirs.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	run := func(flags uintptr) error {
 		args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
 		if end, ok := t.Deadline(); ok {
