@@ -163,6 +163,13 @@ func TestDomainsFragment(t *testing.T) {
 				t.Fatalf("result %d", r)
 			}
 			card.Flush(nil)
+			// The poller may be in its turn, and sends at the end of it.
+			tx := ends[0].link.tx
+			until(t, "the card has what it was given", func() bool {
+				tx.mu.Lock()
+				defer tx.mu.Unlock()
+				return !tx.turn && !tx.away && tx.n == 0 && tx.queue.length() == 0
+			})
 			if n := datagrams.Load() - before; n != frames {
 				t.Errorf("%d frames were sent, want %d", n, frames)
 			}

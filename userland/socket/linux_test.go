@@ -181,7 +181,18 @@ func dual(s *side) {
 	for _, only := range []int32{0, 1} {
 		l := s.socket(syscall.AF_INET6, syscall.SOCK_STREAM, 0)
 		s.note("IPV6_V6ONLY: %v", s.set(l, syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY, only))
-		s.note("bind: %v, listen: %v", s.bind(l, netip.MustParseAddrPort("[::]:0")), s.listen(l, 1))
+		// A port that IPv4 has free as well: of one for IPv6 only Linux does not look at that.
+		var bound syscall.Errno
+		for range 100 {
+			free := s.socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+			s.bind(free, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+			at := s.local(free).Port()
+			s.close(free)
+			if bound = s.bind(l, netip.AddrPortFrom(netip.IPv6Unspecified(), at)); bound != syscall.EADDRINUSE {
+				break
+			}
+		}
+		s.note("bind: %v, listen: %v", bound, s.listen(l, 1))
 		s.note("IPV6_V6ONLY: %v", s.set(l, syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY, only))
 		n, err := s.option(l, syscall.IPPROTO_IPV6, syscall.IPV6_V6ONLY)
 		s.note("IPV6_V6ONLY: %d, %v", n, err)

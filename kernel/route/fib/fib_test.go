@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -90,15 +91,19 @@ func TestAgainstModel(t *testing.T) {
 		if six {
 			tr = &tab.six
 		}
+		var prefixes []netip.Prefix // what the model has, and has had
 		most := []int{10, 100, 3000}[seed%3]
 		for step := range 8000 {
 			p := some(r, six)
 			if v, had := m[p]; r.IntN(most) < len(m)/2 {
 				if len(m) > 0 && !had && r.IntN(2) == 0 {
-					for p = range m {
-						break
+					for !had {
+						i := r.IntN(len(prefixes))
+						p = prefixes[i]
+						if v, had = m[p]; !had {
+							prefixes = slices.Delete(prefixes, i, i+1)
+						}
 					}
-					v, had = m[p]
 				}
 				if got, ok := tab.Get(p); ok != had || got != v {
 					t.Fatalf("seed %d: get %v: %d %v, want %d %v", seed, p, got, ok, v, had)
@@ -113,6 +118,9 @@ func TestAgainstModel(t *testing.T) {
 					t.Fatalf("seed %d: insert %v: %v %v", seed, p, got, err)
 				}
 				m[p] = v
+				if !had {
+					prefixes = append(prefixes, p)
+				}
 			}
 			for range 3 {
 				a := near(r, six)

@@ -103,7 +103,7 @@ func TestRun(t *testing.T) {
 		{"-q " + plain.URL + "/none", statusAnswer, "404 page not found\n", "404 Not Found"},
 		{plain.URL + "/round", statusAnswer, "", errHops.Error()},
 		{plain.URL + "/cut", statusBroken, "not all", "unexpected EOF"},
-		{"-t 100ms " + plain.URL + "/slow", statusTime, "", "deadline"},
+		{"-t 2s " + plain.URL + "/slow", statusTime, "", "deadline"},
 		{"-t 5s " + plain.URL + "/slow/body", statusTime, "a part", "deadline"},
 		{plain.URL + "/long", statusConnect, "", "header"},
 		{closed, statusConnect, "", "refused"},

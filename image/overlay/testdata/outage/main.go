@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"os"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -30,10 +32,14 @@ const (
 	delay  = 3 * time.Millisecond // each way
 	outage = time.Second / 2      // in which the sender's timer runs out at least once
 	enough = 10
-	rounds = 8 // of which some get by without sending much again
 )
 
 func main() {
+	// Some get by without sending much again.
+	rounds, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
 	most := uint64(0)
 	for range rounds {
 		n, err := timeouts()
