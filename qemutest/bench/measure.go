@@ -103,6 +103,9 @@ func measureNames() []string {
 	for _, m := range stageMeasures {
 		names = append(names, m.name)
 	}
+	for _, m := range traceMeasures {
+		names = append(names, m.name)
+	}
 	for _, m := range offloadMeasures {
 		names = append(names, m.name)
 	}

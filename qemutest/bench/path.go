@@ -18,7 +18,10 @@ import (
 	"github.com/sluice-os/sluice/kernel/domain/config"
 )
 
-const servePackage = "github.com/sluice-os/sluice/qemutest/bench/serve"
+const (
+	servePackage = "github.com/sluice-os/sluice/qemutest/bench/serve"
+	serveProgram = "serve.domain" // the file of it for a domain
+)
 
 // Guests of this part, in the order of the table's columns.
 const (
@@ -79,6 +82,11 @@ func (p *plan) wantsPath() bool {
 			return true
 		}
 	}
+	for _, m := range traceMeasures {
+		if p.wants(m.name) {
+			return true
+		}
+	}
 	return false
 }
 
@@ -88,7 +96,7 @@ func makePath(ctx context.Context, p *plan) ([]guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	program, err := goProgram(ctx, filepath.Join(p.work(), "serve.domain"), servePackage, flags, build.ProgramEnv())
+	program, err := goProgram(ctx, filepath.Join(p.work(), serveProgram), servePackage, flags, build.ProgramEnv())
 	if err != nil {
 		return nil, err
 	}

@@ -143,6 +143,9 @@ func (p *plan) measure(ctx context.Context, n network) error {
 	if err := p.takeStages(ctx, n, r); err != nil {
 		return err
 	}
+	if err := p.takeTraces(ctx, n, r); err != nil {
+		return err
+	}
 	if err := p.takeCards(ctx, n, r); err != nil {
 		return err
 	}

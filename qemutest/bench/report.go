@@ -50,6 +50,7 @@ type results struct {
 	Rows    []*row            `json:"measures"`
 	Path    []*pathRow        `json:"path,omitempty"`
 	Stages  []*stageRow       `json:"instructions,omitempty"`
+	Traces  []*traceRow       `json:"instructions_by_place,omitempty"`
 	// Offloads are those of a domain's TCP; ratios are to Linux.
 	Offloads []*pathRow `json:"offloads,omitempty"`
 }
@@ -217,6 +218,7 @@ func (r *results) print(out io.Writer) {
 	}
 	r.printPath(out)
 	r.printStages(out)
+	r.printTraces(out)
 	r.printOffloads(out)
 	for _, n := range r.Notes {
 		fmt.Fprintf(out, "\nnote: %s\n", n)

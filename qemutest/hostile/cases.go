@@ -33,8 +33,6 @@ const (
 
 // Cases are all hostile programs.
 var Cases = []Case{
-	// Of skywalk's names noop is rings-kept, which does what it may and ends, crash is null,
-	// and assert is die, which ends with an error.
 	{Name: "null", Package: "peek", Inputs: []string{"0", "8", "4095"}, Want: `exited with status 2`, Output: `nil pointer dereference`},
 	{Name: "read-kernel", Package: "peek", Inputs: []string{"0x1000", "0x201000", "0x800000", "0x3ffff000"}, Want: badMemory + `read at 0x`},
 	{Name: "read-device", Package: "peek", Inputs: []string{"0x1ff000", "0x1f0000", "0xffff808000000000"}, Want: badMemory + `read at 0x`},

@@ -98,7 +98,9 @@ const hostileMemory = 256
 // TestHostile runs programs that do what no program should, one after the other,
 // beside a well-behaved neighbour. Each is stopped for the reason that it should
 // be, or survives where that is right; then the neighbour still answers, every
-// frame is back and has its owner, and the kernel's heap is as it was.
+// frame is back and has its owner, and the kernel's heap is as it was. Of skywalk's names noop is
+// rings-kept, which does what it may and ends, crash is null, and assert is die, which ends with
+// an error.
 func TestHostile(t *testing.T) {
 	on := boards
 	if all {

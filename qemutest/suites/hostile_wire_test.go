@@ -119,7 +119,7 @@ func fetchHello(client *http.Client, url string) error {
 // clock counts instructions, so that the ratios do not hang on the host.
 func TestHostileWire(t *testing.T) {
 	vm, peer := startWithPeer(t, qemutest.Config{
-		Memory: 320, Limit: 15 * time.Minute, Extra: []string{"-icount", "shift=0,sleep=on"}, Image: hostileWireImage(t),
+		Memory: 320, Limit: 30 * time.Minute, Extra: []string{"-icount", "shift=0,sleep=on"}, Image: hostileWireImage(t),
 	})
 	x := &hostileWire{vm: vm, peer: peer, mac: net.HardwareAddr(machineMAC)}
 	x.changed.L = &x.mu
