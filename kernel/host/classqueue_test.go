@@ -160,16 +160,18 @@ func TestDomainsShareTheCard(t *testing.T) {
 	}
 }
 
-// teller is a domain that is told about its flows; deaf: it has no room for one more.
+// teller is a domain that is told about its flows; deaf: it has no room for one more. untold: there was one
+// that it had no room for, so that packets do not ask for it (mayBeTold of the flow switch).
 type teller struct {
-	paused map[uint32]bool
-	edges  int
-	left   uint64
-	deaf   bool
+	paused       map[uint32]bool
+	edges        int
+	left, marks  uint64
+	deaf, untold bool
 }
 
 func (d *teller) Pause(o *netif.Outgoing) bool {
 	if d.deaf {
+		d.untold = true
 		return false
 	}
 	d.paused[o.Flow] = true
@@ -177,10 +179,11 @@ func (d *teller) Pause(o *netif.Outgoing) bool {
 	return true
 }
 
-func (d *teller) Resume(id, _ uint32, packets, _ uint64) {
+func (d *teller) Resume(id, _ uint32, packets, marks uint64) {
 	delete(d.paused, id)
 	d.edges++
 	d.left += packets
+	d.marks += marks
 }
 
 // slowly has one frame leave every three milliseconds, n times, with f before each.
@@ -206,7 +209,7 @@ func TestTooLongQueuePausesItsFlow(t *testing.T) {
 		copy(frame[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
 		r := b.card.Output(&netif.Outgoing{
 			Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{frame[28:]}, PayloadLen: size, Remote: netip.MustParseAddr("192.0.2.2"),
-			Channel: 1, Flow: flow, Generation: 1, Advised: true, Backlog: &backlog,
+			Channel: 1, Flow: flow, Generation: 1, Advised: !domain.untold, Backlog: &backlog,
 		}, &b.hop)
 		if r == netif.Sent {
 			sent[flow]++
@@ -266,11 +269,100 @@ func TestTooLongQueuePausesItsFlow(t *testing.T) {
 	b.empty()
 
 	// One that finds no room in the table is dropped from, as who cannot be told.
+	if n := b.l.counters.get(txDropDelay); n != 0 {
+		t.Errorf("%d were dropped of who can be told", n)
+	}
 	domain.deaf = true
-	b.slowly(400, func(int) { send(1, 1000); send(1, 1000) })
+	sent = [3]int{}
+	dropped := uint64(0)
+	b.slowly(400, func(int) {
+		send(1, 1000)
+		send(1, 1000)
+		if n := b.l.counters.get(txDropDelay); n > dropped+2 {
+			t.Fatalf("%d are dropped for 2 that come", n-dropped)
+		} else {
+			dropped = n
+		}
+	})
 	if len(domain.paused) != 0 || backlog.Told != 0 {
 		t.Errorf("%v pause, %+v", domain.paused, backlog)
 	}
+	if dropped < 100 || sent[1] != 800 || b.l.counters.get(txDropMalformed) != 0 {
+		t.Errorf("%d of %d were dropped for waiting", dropped, sent[1])
+	}
+}
+
+// TestHostFlowIsDroppedDomainIsTold (capability 6.5): in one queue a flow of the host stack's and one of a
+// domain's send too much. The first one loses packets from the front, one for each that comes, and the second
+// one is told to pause and loses none.
+func TestHostFlowIsDroppedDomainIsTold(t *testing.T) {
+	b := newQueueBench(t, 3000)
+	q := b.l.tx.queue
+	domain := &teller{paused: map[uint32]bool{}}
+	backlog := netif.Backlog{Teller: domain}
+	host, count := b.hostFlow(100), uint32(0)
+	var lost []uint32 // of the host's
+	most := 0
+	got := map[uint32][]uint32{}
+	tick := func() {
+		b.now += 3 * time.Millisecond
+		for _, p := range b.arrived(1) {
+			got[p[0]] = append(got[p[0]], p[1])
+		}
+		b.p.turn()
+	}
+	for range 1000 {
+		for k := 0; k < 3 && !domain.paused[1]; k++ {
+			if r, _ := b.output(&backlog, 1, count, 1000); r != netif.Sent {
+				t.Fatalf("packet %d of the domain: result %d", count, r)
+			}
+			count++
+		}
+		for range 2 {
+			waits := uint32(q.packets) // in the queue, without a gap, as all that it loses is in front
+			if q.current >= 0 && q.slots[q.current].host.pkt != nil {
+				waits--
+			}
+			before := b.l.counters.get(txDropDelay)
+			if !host.send(1000) {
+				t.Fatal("a packet of the host's is refused")
+			}
+			switch n := b.l.counters.get(txDropDelay) - before; {
+			case n > 1:
+				t.Fatalf("%d are dropped for one that comes", n)
+			case n == 1:
+				lost = append(lost, host.sent-1-waits)
+			}
+			most = max(most, q.packets)
+		}
+		tick()
+	}
+	for q.length() > 0 {
+		tick()
+	}
+	tick()
+	for range 10 {
+		tick()
+	}
+	if domain.edges < 6 || len(domain.paused) != 0 || backlog.Told != 0 {
+		t.Errorf("%d edges, at the end %v pause, %+v", domain.edges, domain.paused, backlog)
+	}
+	if want := but(count, 0, 0); !slices.Equal(got[1], want) {
+		t.Errorf("%d of the domain's packets have arrived, want %d", len(got[1]), count)
+	}
+	if n := b.l.counters.get(txDropDelay); int(n) != len(lost) || n < 100 || most > 150 {
+		t.Errorf("%d of the host's are dropped, %d for others that come, and %d have waited", n, len(lost), most)
+	}
+	want := slices.DeleteFunc(but(host.sent, 0, 0), func(n uint32) bool { return slices.Contains(lost, n) })
+	if !slices.Equal(got[100], want) {
+		t.Errorf("%d of the host's packets have arrived, want %d", len(got[100]), len(want))
+	}
+	for _, c := range []counter{txDropQueueFull, txDropNoBuffer, txDropMalformed} {
+		if n := b.l.counters.get(c); n != 0 {
+			t.Errorf("%d were dropped: %s", n, counterNames[c])
+		}
+	}
+	b.empty()
 }
 
 // TestToldInVain: a flow that could not be told to pause is not counted for another one of its
