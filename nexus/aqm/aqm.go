@@ -41,8 +41,8 @@ type Config struct {
 	// default 1024.
 	Controlled int
 	// Grace is how many packets are still taken of a flow that was told to pause
-	// and answers no loss by itself (see Packet.Responsive): what is on its way
-	// when it is told. 0 to Packets/4, default 256. -1: none.
+	// and answers neither losses by itself (see Packet.Responsive) nor marks: what is on
+	// its way when it is told. 0 to Packets/4, default 256. -1: none.
 	Grace int
 	// Floors is what the smallest packet of each pool counts for when flows are compared, in
 	// bytes (see Packet.Pool): 0 to Bytes/Packets.
