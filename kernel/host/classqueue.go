@@ -15,9 +15,20 @@ import (
 	fronts "github.com/sluice-os/sluice/nexus/packet"
 )
 
-// queueBytes is above what all may have, so that none costs another a packet: who has too
-// much is not served, instead.
+// queueBytes is above what all may have: the limits are those of the memory that packets wait in.
+// A domain that has too much of it is not served. What the host stack sends, and what is in transit, has
+// no ring to wait in: of each of these pools the flow that has the most yields.
 const queueBytes = 64 << 20
+
+// The pools, see aqm.Packet.Pool. What a domain holds is in none, and yields to nobody.
+const (
+	poolHost    = 1 + iota // packets of gVisor's: txQueuePackets of them, and bytesMax
+	poolTransit            // chunks for packets of nobody's channel
+)
+
+// yieldsMax is how many packets go for one at most: more than the longest one has parts, or takes
+// in short ones' memory.
+const yieldsMax = 128
 
 // waitingPacket is one that waits: a packet of gVisor, or a copy of a domain's.
 type waitingPacket struct {
@@ -50,7 +61,7 @@ type classQueue struct {
 		first, last int32
 		count       int
 	}
-	// packets and bytes are what gVisor's packets keep, at most packetsMax and bytesMax.
+	// packets and bytes are what gVisor's packets keep, at most txQueuePackets and bytesMax.
 	packets, bytes, bytesMax int
 
 	memory  chunks
@@ -68,6 +79,12 @@ type classQueue struct {
 
 // queueConfig is the queue's for so many packets.
 func queueConfig(packets int) aqm.Config { return aqm.Config{Packets: packets, Bytes: queueBytes} }
+
+// floors are what the smallest packet of a pool takes of it.
+func (lim limits) floors() (f [aqm.Pools]int) {
+	f[poolHost-1], f[poolTransit-1] = lim.txQueue/txQueuePackets, chunkBytes
+	return f
+}
 
 // queueMemory is what the queue takes with room for so many chunks of domains' packets, in
 // bytes: from the start, but for the chunks.
@@ -93,7 +110,7 @@ func newClassQueue(lim limits, c *counters) *classQueue {
 	q.left = len(q.slots)
 	q.slots[q.left-1].next = -1
 	config := queueConfig(len(q.slots))
-	config.Seed = maphash.Comparable(q.seed, 0)
+	config.Seed, config.Floors = maphash.Comparable(q.seed, 0), lim.floors()
 	config.Dropped, config.Released = q.dropped, q.goOn
 	queue, err := aqm.New(config)
 	if err != nil {
@@ -146,6 +163,8 @@ func (q *classQueue) dropped(p *aqm.Packet, why aqm.Reason) {
 	case aqm.Expired:
 		q.counters.inc(txDropExpired)
 		q.expired, q.expiredOf = true, q.slots[p.Handle].copy.backlog
+	case aqm.LimitPackets, aqm.LimitBytes:
+		q.counters.inc(txDropQueueFull)
 	default:
 		q.counters.inc(q.why)
 	}
@@ -223,4 +242,10 @@ func (q *classQueue) enqueue(now time.Duration, i int32) aqm.Verdict {
 		q.end(i, statusOf[v.Reason])
 	}
 	return v
+}
+
+// yields has a packet go for the one at hand, whose pool has no room, and reports whether one did. A
+// plain queue knows no flows: there who comes is refused.
+func (q *classQueue) yields(now time.Duration, why aqm.Reason) bool {
+	return !q.plain && q.queue.Yield(now, &q.of, why)
 }

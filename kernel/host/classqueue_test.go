@@ -5,6 +5,7 @@ package host
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -61,13 +62,30 @@ func newQueueBench(t testing.TB, limit int) *queueBench {
 
 // output sends a datagram of a channel's with a number in it.
 func (b *queueBench) output(backlog *netif.Backlog, channel, number uint32, size int) (netif.Result, []byte) {
+	frame := numberedOf(channel, number, size)
+	return b.card.Output(outgoingFrom(frame, channel, backlog), &b.hop), frame
+}
+
+// outputECN is output for a packet that says so much of congestion.
+func (b *queueBench) outputECN(backlog *netif.Backlog, channel, number uint32, size int, ecn aqm.ECN) netif.Result {
+	frame := numberedOf(channel, number, size)
+	setECN(frame[:20], ecn)
+	return b.card.Output(outgoingFrom(frame, channel, backlog), &b.hop)
+}
+
+// numberedOf is a datagram with its channel and number in it.
+func numberedOf(channel, number uint32, size int) []byte {
 	frame := udpFrame(9, append(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, channel), number), make([]byte, size)...))[ethHeader:]
 	copy(frame[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
-	o := &netif.Outgoing{
+	return frame
+}
+
+// outgoingFrom is such a datagram as the flow switch gives it to the card.
+func outgoingFrom(frame []byte, channel uint32, backlog *netif.Backlog) *netif.Outgoing {
+	return &netif.Outgoing{
 		Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{frame[28:34], frame[34:]}, PayloadLen: len(frame) - 28,
 		Remote: netip.MustParseAddr("192.0.2.2"), Channel: channel, Flow: channel, Generation: 1, Advised: true, Backlog: backlog,
 	}
-	return b.card.Output(o, &b.hop), frame
 }
 
 // arrived takes what the far end has got: channel and number of each.
@@ -160,16 +178,18 @@ func TestDomainsShareTheCard(t *testing.T) {
 	}
 }
 
-// teller is a domain that is told about its flows; deaf: it has no room for one more.
+// teller is a domain that is told about its flows; deaf: it has no room for one more. untold: there was one
+// that it had no room for, so that packets do not ask for it (mayBeTold of the flow switch).
 type teller struct {
-	paused map[uint32]bool
-	edges  int
-	left   uint64
-	deaf   bool
+	paused       map[uint32]bool
+	edges        int
+	left, marks  uint64
+	deaf, untold bool
 }
 
 func (d *teller) Pause(o *netif.Outgoing) bool {
 	if d.deaf {
+		d.untold = true
 		return false
 	}
 	d.paused[o.Flow] = true
@@ -177,10 +197,11 @@ func (d *teller) Pause(o *netif.Outgoing) bool {
 	return true
 }
 
-func (d *teller) Resume(id, _ uint32, packets, _ uint64) {
+func (d *teller) Resume(id, _ uint32, packets, marks uint64) {
 	delete(d.paused, id)
 	d.edges++
 	d.left += packets
+	d.marks += marks
 }
 
 // slowly has one frame leave every three milliseconds, n times, with f before each.
@@ -206,7 +227,7 @@ func TestTooLongQueuePausesItsFlow(t *testing.T) {
 		copy(frame[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
 		r := b.card.Output(&netif.Outgoing{
 			Head: frame[:28], IP: 20, Transport: 8, Body: [][]byte{frame[28:]}, PayloadLen: size, Remote: netip.MustParseAddr("192.0.2.2"),
-			Channel: 1, Flow: flow, Generation: 1, Advised: true, Backlog: &backlog,
+			Channel: 1, Flow: flow, Generation: 1, Advised: !domain.untold, Backlog: &backlog,
 		}, &b.hop)
 		if r == netif.Sent {
 			sent[flow]++
@@ -266,11 +287,100 @@ func TestTooLongQueuePausesItsFlow(t *testing.T) {
 	b.empty()
 
 	// One that finds no room in the table is dropped from, as who cannot be told.
+	if n := b.l.counters.get(txDropDelay); n != 0 {
+		t.Errorf("%d were dropped of who can be told", n)
+	}
 	domain.deaf = true
-	b.slowly(400, func(int) { send(1, 1000); send(1, 1000) })
+	sent = [3]int{}
+	dropped := uint64(0)
+	b.slowly(400, func(int) {
+		send(1, 1000)
+		send(1, 1000)
+		if n := b.l.counters.get(txDropDelay); n > dropped+2 {
+			t.Fatalf("%d are dropped for 2 that come", n-dropped)
+		} else {
+			dropped = n
+		}
+	})
 	if len(domain.paused) != 0 || backlog.Told != 0 {
 		t.Errorf("%v pause, %+v", domain.paused, backlog)
 	}
+	if dropped < 100 || sent[1] != 800 || b.l.counters.get(txDropMalformed) != 0 {
+		t.Errorf("%d of %d were dropped for waiting", dropped, sent[1])
+	}
+}
+
+// TestHostFlowIsDroppedDomainIsTold (capability 6.5): in one queue a flow of the host stack's and one of a
+// domain's send too much. The first one loses packets from the front, one for each that comes, and the second
+// one is told to pause and loses none.
+func TestHostFlowIsDroppedDomainIsTold(t *testing.T) {
+	b := newQueueBench(t, 3000)
+	q := b.l.tx.queue
+	domain := &teller{paused: map[uint32]bool{}}
+	backlog := netif.Backlog{Teller: domain}
+	host, count := b.hostFlow(100), uint32(0)
+	var lost []uint32 // of the host's
+	most := 0
+	got := map[uint32][]uint32{}
+	tick := func() {
+		b.now += 3 * time.Millisecond
+		for _, p := range b.arrived(1) {
+			got[p[0]] = append(got[p[0]], p[1])
+		}
+		b.p.turn()
+	}
+	for range 1000 {
+		for k := 0; k < 3 && !domain.paused[1]; k++ {
+			if r, _ := b.output(&backlog, 1, count, 1000); r != netif.Sent {
+				t.Fatalf("packet %d of the domain: result %d", count, r)
+			}
+			count++
+		}
+		for range 2 {
+			waits := uint32(q.packets) // in the queue, without a gap, as all that it loses is in front
+			if q.current >= 0 && q.slots[q.current].host.pkt != nil {
+				waits--
+			}
+			before := b.l.counters.get(txDropDelay)
+			if !host.send(1000) {
+				t.Fatal("a packet of the host's is refused")
+			}
+			switch n := b.l.counters.get(txDropDelay) - before; {
+			case n > 1:
+				t.Fatalf("%d are dropped for one that comes", n)
+			case n == 1:
+				lost = append(lost, host.sent-1-waits)
+			}
+			most = max(most, q.packets)
+		}
+		tick()
+	}
+	for q.length() > 0 {
+		tick()
+	}
+	tick()
+	for range 10 {
+		tick()
+	}
+	if domain.edges < 6 || len(domain.paused) != 0 || backlog.Told != 0 {
+		t.Errorf("%d edges, at the end %v pause, %+v", domain.edges, domain.paused, backlog)
+	}
+	if want := but(count, 0, 0); !slices.Equal(got[1], want) {
+		t.Errorf("%d of the domain's packets have arrived, want %d", len(got[1]), count)
+	}
+	if n := b.l.counters.get(txDropDelay); int(n) != len(lost) || n < 100 || most > 150 {
+		t.Errorf("%d of the host's are dropped, %d for others that come, and %d have waited", n, len(lost), most)
+	}
+	want := slices.DeleteFunc(but(host.sent, 0, 0), func(n uint32) bool { return slices.Contains(lost, n) })
+	if !slices.Equal(got[100], want) {
+		t.Errorf("%d of the host's packets have arrived, want %d", len(got[100]), len(want))
+	}
+	for _, c := range []counter{txDropQueueFull, txDropNoBuffer, txDropMalformed} {
+		if n := b.l.counters.get(c); n != 0 {
+			t.Errorf("%d were dropped: %s", n, counterNames[c])
+		}
+	}
+	b.empty()
 }
 
 // TestToldInVain: a flow that could not be told to pause is not counted for another one of its
@@ -592,40 +702,187 @@ func TestWorkIsOwed(t *testing.T) {
 	}
 }
 
-// TestQueueMarks: a packet whose sender knows marks leaves with one when it has waited.
+// setECN writes what an IP packet says of congestion.
+func setECN(ip []byte, ecn aqm.ECN) {
+	if ip[0]>>4 == 6 {
+		ip[1] = ip[1]&^0x30 | byte(ecn)<<4
+		return
+	}
+	ip[1] = ip[1]&^3 | byte(ecn)
+	h := header.IPv4(ip)
+	h.SetChecksum(0)
+	h.SetChecksum(^h.CalculateChecksum())
+}
+
+// ecnOf is what a packet says, whose header must be right.
+func ecnOf(t *testing.T, ip []byte) aqm.ECN {
+	if ip[0]>>4 == 6 {
+		return aqm.ECN(ip[1] >> 4 & 3)
+	}
+	if !header.IPv4(ip).IsChecksumValid() {
+		t.Fatalf("the header of % x is not right", ip[:20])
+	}
+	return aqm.ECN(ip[1] & 3)
+}
+
+// TestQueueMarks: a packet whose sender knows marks leaves with one when it has waited, and none does that
+// the card has taken at once: whether its domain is told to pause, cannot be told, or is another machine.
 func TestQueueMarks(t *testing.T) {
-	for _, ecn := range []byte{0, 1} {
-		b := newQueueBench(t, 1)
-		frame := udpFrame(9, make([]byte, 100))[ethHeader:]
-		frame[1] = ecn
-		copy(frame[12:], []byte{192, 0, 2, 1, 192, 0, 2, 2})
-		h := header.IPv4(frame)
-		h.SetChecksum(0)
-		h.SetChecksum(^h.CalculateChecksum())
-		var backlog netif.Backlog
-		for range 2 { // the first one is the card's at once
-			o := &netif.Outgoing{
-				Head: bytes.Clone(frame[:28]), IP: 20, Transport: 8, Body: [][]byte{frame[28:]}, PayloadLen: len(frame) - 28,
-				Remote: netip.MustParseAddr("192.0.2.2"), Channel: 1, Flow: 1, Generation: 1, Advised: true, Backlog: &backlog,
-			}
-			if r := b.card.Output(o, &b.hop); r != netif.Sent {
-				t.Fatal(r)
+	const packets, size = 20, 1000
+	for _, whose := range []string{"a domain's that is told", "a domain's that cannot be told", "forwarded"} {
+		for _, v4 := range []bool{true, false} {
+			for ecn := aqm.NotECT; ecn <= aqm.CE; ecn++ {
+				t.Run(fmt.Sprintf("%s, IPv4 %v, ECN %d", whose, v4, ecn), func(t *testing.T) {
+					s := newStill(t, noOffloads)
+					port := s.domains(1)
+					tx, now := s.transmit.tx, time.Second
+					tx.now = func() time.Duration { return now }
+					tx.limit = aqm.NewRingLimit(1, 1)
+					domain := &teller{paused: map[uint32]bool{}}
+					backlog := netif.Backlog{}
+					told := whose == "a domain's that is told"
+					if told {
+						backlog.Teller = domain
+					}
+					send := func() {
+						if whose == "forwarded" {
+							frame := s.frame(v4, size)
+							setECN(frame[ethHeader:], ecn)
+							s.in.arriveAt(frame)
+							s.p.turn()
+							return
+						}
+						o := s.datagram(v4, size, &backlog)
+						o.Asks = 0
+						setECN(o.Head, ecn)
+						if r := port.offer(o, macAddr(s.out.info.MAC)); r != netif.Sent {
+							t.Fatal(r)
+						}
+						port.Flush(nil)
+					}
+					for range packets {
+						send()
+					}
+					waits := tx.queue.length()
+					now += 150 * time.Millisecond
+					send() // and now its flow is too long
+					if domain.paused[6] != told {
+						t.Errorf("its flow is to pause: %v", domain.paused)
+					}
+					var got []aqm.ECN
+					for batch := nic.NewBatch(1); s.out.Receive(batch) > 0; tx.flushSoon(nil) {
+						got = append(got, ecnOf(t, batch[0].Buffers[0].Bytes[ethHeader:]))
+						s.out.Release(batch)
+						now += 3 * time.Millisecond
+					}
+					lost := 0
+					if !told && ecn == aqm.NotECT {
+						lost = 1 // for the one that came
+					}
+					if len(got) != packets+1-lost || int(s.transmit.counters.get(txDropDelay)) != lost || waits < packets-2 {
+						t.Fatalf("%d of %d have come, %d had waited", len(got), packets+1, waits)
+					}
+					marks := 0
+					for i, g := range got {
+						switch {
+						case g == ecn: // the last ones of a flow that is not L4S are no queue any more
+							if knows := ecn == aqm.ECT0 || ecn == aqm.ECT1; knows && i > packets-waits && (ecn == aqm.ECT1 || i < packets-5) {
+								t.Errorf("packet %d has no mark", i)
+							}
+						case g != aqm.CE || ecn == aqm.NotECT || i < packets-waits:
+							t.Errorf("packet %d has %d", i, g)
+						default:
+							marks++
+						}
+					}
+					if c := tx.queue.queue.Counts(); int(c.MarkedECN+c.MarkedL4S) != marks {
+						t.Errorf("%d have marks, of which are counted %d and %d", marks, c.MarkedECN, c.MarkedL4S)
+					}
+					if domain.edges != 0 && domain.edges != 2 || (domain.marks > 0) != (told && marks > 0) || int(domain.marks) > marks {
+						t.Errorf("told %d times, and of %d marks, of %d", domain.edges, domain.marks, marks)
+					}
+				})
 			}
 		}
-		b.card.Flush(nil)
-		b.now = 30 * time.Millisecond
-		batch := nic.NewBatch(1)
-		for i, want := range []byte{ecn, ecn * 3} {
-			if n := b.far.Receive(batch); n != 1 {
-				t.Fatalf("ECN %d: packet %d has not arrived", ecn, i)
+	}
+}
+
+// TestIgnoredMarksCostNobodyElse (capability 6.4): a flow of datagrams that knows marks and goes on when it was
+// told to pause has them marked and not refused. It has the half of the memory that its channel may have, and
+// what is beyond waits in its ring; another channel, the host stack, and what waits of it lose nothing.
+func TestIgnoredMarksCostNobodyElse(t *testing.T) {
+	for _, ecn := range []aqm.ECN{aqm.ECT0, aqm.ECT1} {
+		b := newQueueBench(t, 3000)
+		q := b.l.tx.queue
+		domain := &teller{paused: map[uint32]bool{}}
+		rude, other := netif.Backlog{Teller: domain}, netif.Backlog{Teller: &teller{paused: map[uint32]bool{}}}
+		host := b.hostFlow(100)
+		sent, full, others, most := uint32(0), 0, uint32(0), 0
+		got, marked := map[uint32][]uint32{}, 0
+		tick := func() {
+			b.now += 3 * time.Millisecond
+			batch := nic.NewBatch(1)
+			n := b.far.Receive(batch)
+			for range n {
+				f := bytes.Join(piecesOf(&batch[0]), nil)[ethHeader:]
+				channel := binary.BigEndian.Uint32(f[28:])
+				got[channel] = append(got[channel], binary.BigEndian.Uint32(f[32:]))
+				if ecnOf(t, f) == aqm.CE {
+					if channel != 1 {
+						t.Fatalf("a packet of %d is marked", channel)
+					}
+					marked++
+				}
 			}
-			got := header.IPv4(batch[0].Buffers[0].Bytes[ethHeader:])
-			if got[1] != want || !got.IsChecksumValid() {
-				t.Errorf("ECN %d: packet %d has %d", ecn, i, got[1])
-			}
-			b.far.Release(batch)
+			b.far.Release(batch[:n])
 			b.p.turn()
 		}
+		for n := range 1000 {
+			for range 3 {
+				switch r := b.outputECN(&rude, 1, sent, 1000, ecn); r {
+				case netif.Sent:
+					sent++
+				case netif.Full:
+					full++
+				default:
+					t.Fatalf("ECN %d: result %d", ecn, r)
+				}
+			}
+			most = max(most, rude.Held)
+			if n%4 == 0 {
+				if r, _ := b.output(&other, 2, others, 20); r != netif.Sent {
+					t.Fatalf("ECN %d: the other channel: result %d", ecn, r)
+				}
+				others++
+				if !host.send(20) {
+					t.Fatalf("ECN %d: the host stack is refused", ecn)
+				}
+			}
+			tick()
+		}
+		if !domain.paused[1] || most > q.memory.count/2 || full < 1000 {
+			t.Errorf("ECN %d: paused %v, it had %d pieces of %d, and was full %d times", ecn, domain.paused, most, q.memory.count, full)
+		}
+		for n := 0; n < 2000 && q.length() > 0; n++ {
+			tick()
+		}
+		for range 10 {
+			tick()
+		}
+		for channel, n := range map[uint32]uint32{1: sent, 2: others, 100: host.sent} {
+			if !slices.Equal(got[channel], but(n, 0, 0)) {
+				t.Errorf("ECN %d: of %d have arrived %d, want %d", ecn, channel, len(got[channel]), n)
+			}
+		}
+		if marked < int(sent)*3/4 || rude.Told != 0 || int(domain.marks) > marked || domain.marks == 0 {
+			t.Errorf("ECN %d: %d of %d are marked, it was told of %d, %+v", ecn, marked, sent, domain.marks, rude)
+		}
+		for _, c := range []counter{txDropDelay, txDropQueueFull, txDropNoBuffer, txDropMalformed} {
+			if n := b.l.counters.get(c); n != 0 {
+				t.Errorf("ECN %d: %d were dropped: %s", ecn, n, counterNames[c])
+			}
+		}
+		b.empty()
 	}
 }
 

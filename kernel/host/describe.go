@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/netif"
@@ -56,12 +57,20 @@ func (q *classQueue) hash(ip, transport []byte) uint32 {
 	return uint32(maphash.Bytes(q.seed, key[:]))
 }
 
+// describeHost is describe for a packet of gVisor's with these headers, or a part of one, of size bytes of IP.
+func (q *classQueue) describeHost(pkt *stack.PacketBuffer, ip, transport []byte, size int) {
+	q.of = aqm.Packet{Pool: poolHost, Responsive: pkt.TransportProtocolNumber == header.TCPProtocolNumber}
+	q.describe(ip, transport, 0, size, int(pkt.GSOOptions.MSS))
+}
+
 // describeDomain is describe for a packet of a domain's, or a part of one, of size bytes of IP.
 func (q *classQueue) describeDomain(o *netif.Outgoing, size int) {
 	q.of = aqm.Packet{}
 	if b := o.Backlog; b != nil {
 		q.of.Flow = aqm.Flow{Channel: o.Channel, ID: o.Flow, Generation: o.Generation}
 		q.of.Advised = o.Advised && b.Teller != nil
+	} else {
+		q.of.Pool = poolTransit
 	}
 	ip := o.Head[:o.IP]
 	q.of.Responsive = o.EtherType == 0 && !mayBeCut(ip)

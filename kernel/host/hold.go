@@ -6,7 +6,6 @@ package host
 import (
 	"time"
 
-	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/nexus/aqm"
@@ -15,7 +14,7 @@ import (
 )
 
 // holdHost queues a packet of gVisor's in parts of at most so many bytes of payload, or
-// reports false when there are too many. A short packet can keep 64 KiB, which it has in
+// reports false when there is no room and no other flow of gVisor's has more. A short packet can keep 64 KiB, which it has in
 // common with others of its stream as long as the stream lives: of such a one it keeps a
 // copy. One of which something has left goes first.
 func (q *classQueue) holdHost(now time.Duration, h hostPacket, part int) bool {
@@ -33,7 +32,7 @@ func (q *classQueue) holdHost(now time.Duration, h hostPacket, part int) bool {
 		part = wholeSegments(part, mss)
 		parts = max((payload+part-1)/part, 1)
 	}
-	if q.packets+parts > txQueuePackets || q.bytes+held > q.bytesMax || q.left < parts {
+	if !q.hostRoom(now, pkt, parts, held) {
 		return false
 	}
 	if copied {
@@ -64,15 +63,37 @@ func (q *classQueue) holdHost(now time.Duration, h hostPacket, part int) bool {
 			q.current = i
 			return true
 		}
-		q.of = aqm.Packet{Handle: uint32(i), Responsive: pkt.TransportProtocolNumber == header.TCPProtocolNumber}
 		n := size
 		if parts > 1 {
 			n = headers + h.length
 		}
-		q.describe(ip, transport, 0, n, int(pkt.GSOOptions.MSS))
+		q.describeHost(pkt, ip, transport, n)
+		q.of.Handle = uint32(i)
 		q.enqueue(now, i)
 	}
 	return true
+}
+
+// hostRoom reports whether there is room for a packet of gVisor's in so many parts, which keeps so many
+// bytes. If need be others go for it.
+func (q *classQueue) hostRoom(now time.Duration, pkt *stack.PacketBuffer, parts, held int) bool {
+	for gone := 0; ; gone++ {
+		why := aqm.None
+		switch {
+		case q.packets+parts > txQueuePackets || q.left < parts:
+			why = aqm.LimitPackets
+		case q.bytes+held > q.bytesMax:
+			why = aqm.LimitBytes
+		default:
+			return true
+		}
+		if gone == 0 {
+			q.describeHost(pkt, pkt.NetworkHeader().Slice(), pkt.TransportHeader().Slice(), pkt.Size())
+		}
+		if gone == yieldsMax || !q.yields(now, why) {
+			return false
+		}
+	}
 }
 
 // wholeSegments is how much payload a part of a packet has that is cut into segments of mss

@@ -8,7 +8,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
-	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/netif"
 )
 
@@ -80,7 +79,6 @@ func (q *classQueue) passesHost(pkt *stack.PacketBuffer) bool {
 	if q.plain || q.length() == 0 {
 		return true
 	}
-	q.of = aqm.Packet{}
-	q.describe(pkt.NetworkHeader().Slice(), pkt.TransportHeader().Slice(), 0, pkt.Size(), int(pkt.GSOOptions.MSS))
+	q.describeHost(pkt, pkt.NetworkHeader().Slice(), pkt.TransportHeader().Slice(), pkt.Size())
 	return !q.queue.Holds(&q.of)
 }

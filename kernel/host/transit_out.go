@@ -2,15 +2,19 @@ package host
 
 // How packets in transit leave: copied once, from the buffers of the card that has received them
 // into those of the other, while its ring has room. Otherwise they wait in its class queue, as
-// packets of domains do, and if that has no room they are dropped and counted: nobody waits.
+// packets of domains do. If that has no room the flow in transit that has the most there loses one for
+// each that comes: nobody waits.
 
 import (
+	"time"
+
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/kernel/route/forward"
 	"github.com/sluice-os/sluice/kernel/route/rib"
+	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/nexus/netif"
 	fronts "github.com/sluice-os/sluice/nexus/packet"
 )
@@ -260,10 +264,11 @@ func (p *cardPort) transit(o *netif.Outgoing, mac macAddr) forward.Reason {
 		return forward.Sent4
 	}
 	n := need(o, min(part, max(o.PayloadLen, 1)))
-	if at.done == 0 && (q.plain || n > q.memory.left-q.memory.count/transitSpare) {
+	now := t.now()
+	if at.done == 0 && (q.plain || !q.transitRoom(now, o, n)) {
 		return forward.QueueFull
 	}
-	if r := q.holdDomain(t.now(), p, o, mac, at, part); r != netif.Sent {
+	if r := q.holdDomain(now, p, o, mac, at, part); r != netif.Sent {
 		return forward.QueueFull
 	}
 	t.counters.inc(txQueued)
@@ -271,6 +276,22 @@ func (p *cardPort) transit(o *netif.Outgoing, mac macAddr) forward.Reason {
 		t.drain(nil, nil)
 	}
 	return forward.Sent4
+}
+
+// transitRoom reports whether there is room for a packet in transit that takes n chunks. If need be
+// others go for it: as many as it takes, and no more if domains have begun to use their part.
+func (q *classQueue) transitRoom(now time.Duration, o *netif.Outgoing, n int) bool {
+	q.memory.open()
+	spare := min(q.memory.left, q.memory.count/transitSpare)
+	for gone := 0; n > q.memory.left-spare; gone++ {
+		if gone == 0 {
+			q.describeDomain(o, o.IP+o.Transport+o.PayloadLen)
+		}
+		if gone == yieldsMax || !q.yields(now, aqm.LimitBytes) {
+			return false
+		}
+	}
+	return true
 }
 
 // offerTransit is transit for who does not hold t.mu, and has the card told.

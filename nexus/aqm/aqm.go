@@ -18,6 +18,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 )
@@ -40,14 +41,17 @@ type Config struct {
 	// default 1024.
 	Controlled int
 	// Grace is how many packets are still taken of a flow that was told to pause
-	// and answers no loss by itself (see Packet.Responsive): what is on its way
-	// when it is told. 0 to Packets/4, default 256. -1: none.
+	// and answers neither losses by itself (see Packet.Responsive) nor marks: what is on
+	// its way when it is told. 0 to Packets/4, default 256. -1: none.
 	Grace int
+	// Floors is what the smallest packet of each pool counts for when flows are compared, in
+	// bytes (see Packet.Pool): 0 to Bytes/Packets.
+	Floors [Pools]int
 	// Seed is a secret number that keeps strangers from choosing which flows share
 	// a queue.
 	Seed uint64
 	// Dropped gives a packet back that was taken and will not be sent. It is
-	// called by Enqueue, Dequeue and Purge, and must not call the queue. nil: nobody is told.
+	// called by Enqueue, Yield, Dequeue and Purge, and must not call the queue. nil: nobody is told.
 	Dropped func(p *Packet, why Reason)
 	// Released says that a flow that was told to pause may go on. It is called by
 	// every method that changes the queue, in the order of events: a flow that is
@@ -66,6 +70,8 @@ const (
 	PacketLongest = 96 << 10
 	// BytesMax bounds Config.Bytes.
 	BytesMax = 1 << 30
+	// Pools is how many pools of memory there are, see Packet.Pool.
+	Pools = 2
 	// StampMax is how far ahead a transmit time may be; one beyond is ignored.
 	StampMax = 3 * time.Second
 )
@@ -94,6 +100,8 @@ func (c *Config) check() error {
 			ErrConfig, c.Target, c.L4STarget, c.Interval)
 	case c.Controlled < 1 || c.Controlled > 65536:
 		return fmt.Errorf("%w: %d controlled flows, want 1 to 65536", ErrConfig, c.Controlled)
+	case slices.Min(c.Floors[:]) < 0 || slices.Max(c.Floors[:]) > c.Bytes/c.Packets:
+		return fmt.Errorf("%w: packets of pools count for %v bytes at least, want 0 to %d", ErrConfig, c.Floors, c.Bytes/c.Packets)
 	case c.Grace < 0 || c.Grace > c.Packets/4:
 		return fmt.Errorf("%w: a grace of %d packets, want 0 to %d", ErrConfig, c.Grace, c.Packets/4)
 	}
@@ -116,9 +124,12 @@ type Queue struct {
 	// active are the classes that have flows to serve, and spent those that have had
 	// their share of this round: a bit each.
 	active, spent uint16
-	fat           fat
-	paced         paced
-	control       control
+	// fat has all queues that hold something, and pools, for each pool, those whose first packet is
+	// of it.
+	fat     fat
+	pools   [Pools]fat
+	paced   paced
+	control control
 
 	packets, bytes int
 	// weight is the sum of what flows weigh, see flowQueue.weight.
@@ -134,7 +145,10 @@ func New(c Config) (*Queue, error) {
 	q := &Queue{config: c, floor: c.Bytes / c.Packets}
 	q.records.init(c.Packets)
 	q.control.init(c.Controlled)
-	q.fat.init()
+	q.fat.init(linkAll)
+	for i := range q.pools {
+		q.pools[i].init(linkPool)
+	}
 	for i := range q.flows {
 		q.flows[i] = flowQueue{head: none, tail: none, next: none, controlled: none, class: Class(i / classQueues)}
 		q.tags[i] = noTag

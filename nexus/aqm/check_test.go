@@ -11,11 +11,15 @@ func (q *Queue) Check() error {
 	for i := range q.flows {
 		f := &q.flows[i]
 		p, b, w, g := 0, 0, 0, 0
+		var pooled [Pools]uint32
 		due := q.records.all[max(f.head, 0)].TxTime
 		last := int32(none)
 		for n := f.head; p < f.packets; n = q.records.all[n].next {
 			r := &q.records.all[n]
 			p, b, w, last = p+1, b+r.Length, w+max(r.Length, q.floor), n
+			if r.Pool != 0 {
+				pooled[r.Pool-1] += uint32(max(r.Length, q.config.Floors[r.Pool-1]))
+			}
 			if r.guest {
 				g++
 			} else if r.Flow.tag() != q.tags[i] {
@@ -42,8 +46,14 @@ func (q *Queue) Check() error {
 			return fmt.Errorf("queue %d is idle with %d packets", i, f.packets)
 		case (f.packets > 0) != (q.used[i/ways]>>(i%ways)&1 == 1):
 			return fmt.Errorf("queue %d has %d packets and its bit is %d", i, f.packets, q.used[i/ways])
-		case f.fatBucket != bucket(w):
-			return fmt.Errorf("queue %d with weight %d is in list %d, not %d", i, w, f.fatBucket, bucket(w))
+		case f.fat[linkAll].bucket != bucket(w):
+			return fmt.Errorf("queue %d with weight %d is in list %d, not %d", i, w, f.fat[linkAll].bucket, bucket(w))
+		case f.pooled != pooled:
+			return fmt.Errorf("queue %d has %v of the pools, and says %v", i, pooled, f.pooled)
+		case f.pool != q.poolAt(f):
+			return fmt.Errorf("queue %d yields what is of pool %d, and its first packet is of %d", i, f.pool, q.poolAt(f))
+		case f.pool == 0 && f.fat[linkPool].bucket != 0 || f.pool != 0 && f.fat[linkPool].bucket != bucket(int(pooled[f.pool-1])):
+			return fmt.Errorf("queue %d with %v of the pools and its first packet of %d is in list %d", i, pooled, f.pool, f.fat[linkPool].bucket)
 		case f.deficit > q.classes[f.class].quantum:
 			return fmt.Errorf("queue %d has a deficit of %d", i, f.deficit)
 		}
@@ -99,7 +109,7 @@ func (q *Queue) Check() error {
 
 // checkLists checks that each queue is in the lists it says it is in, and once.
 func (q *Queue) checkLists() error {
-	var places, fat [queues]int
+	var places [queues]int
 	for n := range q.classes {
 		c := &q.classes[n]
 		active := 0
@@ -129,27 +139,70 @@ func (q *Queue) checkLists() error {
 		}
 		places[w.i]++
 	}
-	for b, i := range q.fat.first {
-		if (i != none) != (q.fat.used[b/64]>>(b%64)&1 == 1) {
-			return fmt.Errorf("list %d of weights begins with %d, and its bit is not so", b, i)
-		}
-		for ; i != none; i = q.flows[i].fatNext {
-			if int(q.flows[i].fatBucket) != b {
-				return fmt.Errorf("queue %d is in list %d of weights and says %d", i, b, q.flows[i].fatBucket)
-			}
-			fat[i]++
-		}
-	}
 	for i := range q.flows {
 		f := &q.flows[i]
 		if want := min(int(f.place), 1); places[i] != want {
 			return fmt.Errorf("queue %d is %d times in lists, want %d", i, places[i], want)
 		}
-		if want := min(f.packets, 1); fat[i] != want {
+	}
+	if err := q.checkFat(&q.fat, func(f *flowQueue) bool { return f.packets > 0 }); err != nil {
+		return err
+	}
+	for k := range q.pools {
+		if err := q.checkFat(&q.pools[k], func(f *flowQueue) bool { return int(f.pool) == k+1 }); err != nil {
+			return fmt.Errorf("pool %d: %w", k+1, err)
+		}
+	}
+	return nil
+}
+
+// poolAt is the pool of a queue's first packet.
+func (q *Queue) poolAt(f *flowQueue) uint8 {
+	if f.packets == 0 {
+		return 0
+	}
+	return q.records.all[f.head].Pool
+}
+
+// checkFat checks that those queues are in lists of weights that are to be, once.
+func (q *Queue) checkFat(t *fat, has func(*flowQueue) bool) error {
+	var fat [queues]int
+	for b, i := range t.first {
+		if (i != none) != (t.used[b/64]>>(b%64)&1 == 1) {
+			return fmt.Errorf("list %d of weights begins with %d, and its bit is not so", b, i)
+		}
+		for before := int32(none); i != none; before, i = i, q.flows[i].fat[t.link].next {
+			if l := &q.flows[i].fat[t.link]; int(l.bucket) != b || l.prev != before {
+				return fmt.Errorf("queue %d is in list %d of weights behind %d and says %+v", i, b, before, l)
+			}
+			fat[i]++
+		}
+	}
+	for i := range q.flows {
+		want := 0
+		if has(&q.flows[i]) {
+			want = 1
+		}
+		if fat[i] != want {
 			return fmt.Errorf("queue %d is %d times in lists of weights, want %d", i, fat[i], want)
 		}
 	}
 	return nil
+}
+
+// PoolWeights returns what the queue of a packet's flow has of the packet's pool, and what the one has
+// that has the most among those whose first packet is of it.
+func (q *Queue) PoolWeights(p *Packet) (of, most int) {
+	for i := range q.flows {
+		f := &q.flows[i]
+		if q.tags[i] == p.Flow.tag() && f.class == p.Class {
+			of = int(f.pooled[p.Pool-1])
+		}
+		if q.poolAt(f) == p.Pool {
+			most = max(most, int(f.pooled[p.Pool-1]))
+		}
+	}
+	return of, most
 }
 
 // Weights returns the weight of the queue of a flow, and that of the heaviest one.

@@ -220,8 +220,8 @@ func TestReleasedWhenEmpty(t *testing.T) {
 }
 
 // TestCapability64IgnoringCostsOnlyItself: a flow that goes on sending has packets on
-// their way taken, and no more; nobody else loses any. One that answers marks is not
-// dropped.
+// their way taken, and no more; nobody else loses any. One that knows marks gets those instead, and
+// when it fills the queue it loses its own.
 func TestCapability64IgnoringCostsOnlyItself(t *testing.T) {
 	w := newWorld(t, aqm.Config{Grace: 50})
 	w.standing(udp(1, 1000))
@@ -256,6 +256,52 @@ func TestCapability64IgnoringCostsOnlyItself(t *testing.T) {
 		}
 	}
 	w.ok()
+
+	for _, ecn := range []aqm.ECN{aqm.ECT0, aqm.ECT1} {
+		w := newWorld(t, aqm.Config{Packets: 512, Grace: 50})
+		p := udp(1, 1000)
+		p.ECN = ecn
+		w.standing(p)
+		sent, marked := 0, 0
+		for tick := range 400 {
+			if w.Refuses(&p) {
+				t.Fatalf("ECN %d: it is refused", ecn)
+			}
+			for range 4 {
+				if v := w.put(p); v.Outcome != aqm.QueuedControlled {
+					t.Fatalf("ECN %d: %v", ecn, v)
+				}
+			}
+			if v := w.put(udp(2, 100)); v.Outcome != aqm.Queued {
+				t.Fatalf("ECN %d: the other flow: %v", ecn, v)
+			}
+			for range 2 {
+				w.now += ms
+				// For an interval it may have been told for the room that it takes alone.
+				if got := w.get(); got.Flow.ID == 1 && tick > 50 {
+					sent++
+					if got.Mark {
+						marked++
+					}
+				} else if got.Flow.ID == 2 && got.Mark {
+					t.Fatalf("ECN %d: the other flow is marked", ecn)
+				}
+			}
+		}
+		w.ok()
+		for _, d := range w.dropped {
+			if d.Flow.ID != 1 || d.why != aqm.LimitPackets && d.why != aqm.LimitBytes {
+				t.Fatalf("ECN %d: dropped %+v", ecn, d)
+			}
+		}
+		c := w.Counts()
+		if marked != sent || sent < 300 || int(c.MarkedECN+c.MarkedL4S) < marked || c.Drops[aqm.FlowControlled].Packets != 0 {
+			t.Errorf("ECN %d: %d of %d are marked, it says %d and %d, %d refused", ecn, marked, sent, c.MarkedECN, c.MarkedL4S, c.Drops[aqm.FlowControlled].Packets)
+		}
+		if len(w.dropped) == 0 {
+			t.Errorf("ECN %d: it has not filled the queue", ecn)
+		}
+	}
 }
 
 // TestGraceStartsAnew: with each pause, what is on its way is taken.

@@ -5,10 +5,13 @@ import "time"
 // This file owns what becomes of a packet that comes.
 
 // Enqueue takes a packet, or does not. Its class, if it is out of range, becomes
-// BestEffort. Others may be dropped to make room for it (see Config.Dropped).
+// BestEffort, and its pool none. Others may be dropped to make room for it (see Config.Dropped).
 func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 	if p.Class >= Classes {
 		p.Class = BestEffort
+	}
+	if p.Pool > Pools {
+		p.Pool = 0
 	}
 	q.counts.In.add(p.Length)
 	q.counts.Classes[p.Class].In.add(p.Length)
@@ -17,9 +20,7 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 	}
 	i, guest := q.find(p)
 	f := &q.flows[i]
-	if f.packets > 0 && f.place != waiting && f.delay.stalled(now, f.bytes, q.config.Interval) {
-		q.counts.Stalled++
-	}
+	q.watch(f, now)
 	canTell := p.Advised
 	entry := int32(none)
 	if canTell {
@@ -32,7 +33,7 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 	switch {
 	case q.ignores(entry, p):
 		return q.refuse(p, FlowControlled)
-	case f.delay.high && !canTell && p.ECN == NotECT && f.bytes > little:
+	case !canTell && f.losesTo(p):
 		q.drop(i, now, DelayHigh)
 	}
 	q.makeRoom(now, p.Length)
@@ -59,9 +60,23 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 	return Verdict{Outcome: Queued}
 }
 
-// ignores says that a packet is of a flow that was told to pause and goes on for too long.
+// watch has a queue that stands still be too long.
+func (q *Queue) watch(f *flowQueue, now time.Duration) {
+	if f.packets > 0 && f.place != waiting && f.delay.stalled(now, f.bytes, q.config.Interval) {
+		q.counts.Stalled++
+	}
+}
+
+// losesTo says that a queue is too long for one more of a flow that can neither be told to pause nor be
+// marked: the first of its packets is dropped then.
+func (f *flowQueue) losesTo(p *Packet) bool {
+	return f.delay.high && p.ECN == NotECT && f.bytes > little
+}
+
+// ignores says that a packet is of a flow that was told to pause and goes on for too long, and
+// that it hears nothing of marks either.
 func (q *Queue) ignores(entry int32, p *Packet) bool {
-	return entry != none && !p.Responsive && q.control.all[entry].taken >= q.config.Grace
+	return entry != none && !p.Responsive && p.ECN == NotECT && q.control.all[entry].taken >= q.config.Grace
 }
 
 // Refuses says whether Enqueue would refuse a packet as its flow was told to pause and goes
@@ -87,6 +102,37 @@ func (q *Queue) makeRoom(now time.Duration, n int) {
 		}
 		q.drop(q.fat.fattest(), now, why)
 	}
+}
+
+// Yield is for a packet whose pool has no room for it, of a sender that cannot be told to pause. It
+// drops the first packet of the flow that has the most of this pool, for the reason, and reports
+// whether it did. If no flow has more than the packet's own would have with it, that one yields
+// if it is too long, for DelayHigh: else nothing is dropped, and it is the packet that there is
+// no room for. Other pools lose nothing. Flows that share a queue are one, which yields when its first
+// packet is of the pool.
+func (q *Queue) Yield(now time.Duration, p *Packet, why Reason) bool {
+	if p.Pool == 0 || p.Pool > Pools || p.Class >= Classes || p.Length <= 0 {
+		return false
+	}
+	own, _, found := q.lookup(p)
+	f := &q.flows[own]
+	has := q.poolWeight(p)
+	if found || q.used[own/ways] == 1<<ways-1 || f.guests > 0 {
+		has += int(f.pooled[p.Pool-1])
+	}
+	fattest := q.pools[p.Pool-1].fattest()
+	if fattest != none && int(q.flows[fattest].pooled[p.Pool-1]) > has {
+		q.drop(fattest, now, why)
+		return true
+	}
+	if !found || f.pool != p.Pool {
+		return false
+	}
+	if q.watch(f, now); !f.losesTo(p) {
+		return false
+	}
+	q.drop(own, now, DelayHigh)
+	return true
 }
 
 // drop drops the first packet of a queue that has one.
@@ -120,10 +166,10 @@ func (q *Queue) supersede(f *flowQueue, i int32, p *Packet) bool {
 		return false
 	}
 	old := r.Packet
-	q.account(i, -1, -old.Length)
+	q.account(i, -1, &old)
 	r.Packet = *p
 	r.TxTime = old.TxTime
-	q.account(i, 1, p.Length)
+	q.account(i, 1, p)
 	q.dropped(&old, AckSuperseded)
 	return true
 }

@@ -29,28 +29,31 @@ type flowQueue struct {
 	// their own. As long as there is one, all those flows stay here, or they would
 	// overtake themselves.
 	guests int
-	// timeless says that it has had a guest since it was empty: its packets are due as they
-	// come, or strangers would wait for each other's times.
-	timeless bool
 
 	deficit int
 	class   Class
 	place   place
-	next    int32 // in its list
-
-	delay delay
+	// timeless says that it has had a guest since it was empty: its packets are due as they
+	// come, or strangers would wait for each other's times.
+	timeless bool
 	// greedy says that it takes more than its part of the room, and tight, if it is not
 	// 0, that it is to pause until it weighs no more than so much, as its sender has
 	// little room left (see Packet.Tight).
 	greedy bool
+	next   int32 // in its list
 	tight  int
-	// controlled is the first of its flows that were told to pause.
-	controlled int32
+
+	delay delay
 	// again is until when it takes no interval to be too long, as it was just now.
 	again time.Duration
+	// controlled is the first of its flows that were told to pause.
+	controlled int32
 
-	fatNext, fatPrev int32
-	fatBucket        uint8
+	// pooled is what it takes of each pool, as weight is of the limits, with Config.Floors, and
+	// pool that of its first packet, which it can yield; 0: none.
+	pooled [Pools]uint32
+	fat    [linkCount]fatLink
+	pool   uint8
 }
 
 // place is where a queue stands for service.
@@ -148,7 +151,7 @@ func (q *Queue) push(i int32, now time.Duration, p *Packet, guest bool) {
 		f.guests++
 		q.counts.Shared++
 	}
-	q.account(i, 1, p.Length)
+	q.account(i, 1, p)
 	switch {
 	case f.place != idle:
 	case r.TxTime > now:
@@ -170,7 +173,7 @@ func (q *Queue) pop(i int32, now time.Duration) *record {
 	if r.guest {
 		f.guests--
 	}
-	q.account(i, -1, -r.Length)
+	q.account(i, -1, &r.Packet)
 	if f.packets == 0 {
 		f.tail = none
 		q.used[i/ways] &^= 1 << (i % ways)
@@ -185,18 +188,42 @@ func (q *Queue) pop(i int32, now time.Duration) *record {
 	return r
 }
 
-// account notes that a queue has so many packets and bytes more, or less. A packet comes
-// or goes at a time, so that its weight can be told.
-func (q *Queue) account(i int32, packets, bytes int) {
+// account notes that a queue has a packet more, or with n being -1 less.
+func (q *Queue) account(i int32, n int, p *Packet) {
 	f := &q.flows[i]
-	weight := packets * max(bytes*packets, q.floor)
+	bytes := n * p.Length
+	weight := n * max(p.Length, q.floor)
 	f.bytes += bytes
 	f.weight += weight
 	q.weight += weight
-	q.packets += packets
+	q.packets += n
 	q.bytes += bytes
 	c := &q.counts.Classes[f.class]
-	c.Packets += packets
+	c.Packets += n
 	c.Bytes += bytes
-	q.fat.move(&q.flows, i)
+	q.fat.move(&q.flows, i, bucket(f.weight))
+	if p.Pool != 0 || f.pooled != [Pools]uint32{} {
+		q.accountPool(i, n, p)
+	}
 }
+
+// accountPool notes what the queue has of the packet's pool, and that of its first packet.
+func (q *Queue) accountPool(i int32, n int, p *Packet) {
+	f := &q.flows[i]
+	if p.Pool != 0 {
+		f.pooled[p.Pool-1] += uint32(n * q.poolWeight(p))
+	}
+	pool := uint8(0)
+	if f.packets > 0 {
+		pool = q.records.all[f.head].Pool
+	}
+	if f.pool != pool && f.pool != 0 {
+		q.pools[f.pool-1].move(&q.flows, i, 0)
+	}
+	if f.pool = pool; pool != 0 {
+		q.pools[pool-1].move(&q.flows, i, bucket(int(f.pooled[pool-1])))
+	}
+}
+
+// poolWeight is what a packet counts for in its pool.
+func (q *Queue) poolWeight(p *Packet) int { return max(p.Length, q.config.Floors[p.Pool-1]) }

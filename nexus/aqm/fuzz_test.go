@@ -30,6 +30,7 @@ type stamped struct {
 }
 
 func newModel(tb testing.TB, c aqm.Config) *model {
+	c.Floors = floors
 	return &model{world: newWorld(tb, c), sent: map[key][]stamped{}, paused: map[aqm.Flow]bool{}}
 }
 
@@ -93,6 +94,40 @@ func (m *model) enqueue(p aqm.Packet) {
 	}
 }
 
+// yield asks for room for a packet in its pool: what has the most there pays, from the front, or the
+// packet's own flow, and nobody else.
+func (m *model) yield(p aqm.Packet) {
+	m.Helper()
+	if p.Pool == 0 {
+		p.Pool = 1
+	}
+	oldest := map[key]uint32{}
+	for k, list := range m.sent {
+		if len(list) > 0 {
+			oldest[k] = list[0].handle
+		}
+	}
+	own, most := m.PoolWeights(&p)
+	packets := m.Len()
+	ok := m.Yield(m.now, &p, aqm.LimitBytes)
+	switch d := m.dropped; {
+	case !ok:
+		if len(d) > 0 || m.Len() != packets || 4*most > 5*(own+max(p.Length, floors[p.Pool-1])) && own > 0 {
+			m.Fatalf("%+v of a flow with %d of %d: nothing yields, %d dropped", p, own, most, len(d))
+		}
+	case len(d) != 1 || m.Len() != packets-1 || d[0].Pool != p.Pool || d[0].Handle != oldest[key{d[0].Flow, d[0].Class}]:
+		m.Fatalf("%+v: dropped %+v", p, d)
+	case d[0].why == aqm.LimitBytes && most <= own+max(p.Length, floors[p.Pool-1]) && own > 0,
+		d[0].why == aqm.DelayHigh && (own == 0 || p.ECN != aqm.NotECT),
+		d[0].why != aqm.LimitBytes && d[0].why != aqm.DelayHigh:
+		m.Fatalf("%+v of a flow with %d of %d: dropped %+v", p, own, most, d[0])
+	}
+	m.news()
+}
+
+// floors are those of the pools of a model with 64 packets or more.
+var floors = [aqm.Pools]int{1000, 300}
+
 func (m *model) dequeue() bool {
 	m.Helper()
 	var p aqm.Packet
@@ -145,6 +180,9 @@ func (m *model) packetOf(flow, kind, size byte) aqm.Packet {
 		Class: aqm.Class(flow) % aqm.Classes,
 		Flow:  aqm.Flow{Channel: uint32(flow) & 3, ID: uint32(flow), Generation: uint32(flow) + 1, Entry: uint32(flow)},
 	}
+	if !p.Advised {
+		p.Pool = size % (aqm.Pools + 1)
+	}
 	switch kind >> 4 {
 	case 0, 1, 2, 3:
 		p.TxTime = m.now + time.Duration(size)*ms*time.Duration(kind>>4) // up to 765 ms
@@ -182,9 +220,14 @@ func (m *model) play(b []byte, check int) {
 		case 6:
 			m.now += time.Duration(x) * ms
 		case 7:
-			if x == 0 {
+			switch {
+			case x == 0:
 				m.Purge(m.now)
 				m.news()
+			case x > 64:
+				for range 1 + do>>3 {
+					m.yield(m.packetOf(x&15, y, z))
+				}
 			}
 			m.now += time.Duration(y) * time.Microsecond
 		}
@@ -283,6 +326,8 @@ func TestRandomAboutEven(t *testing.T) {
 func (m *model) someone(r *rand.Rand) aqm.Packet {
 	flow := byte(r.IntN(1 + r.IntN(16)))
 	p := m.packetOf(flow, 0x80|flow&7, byte(20+r.IntN(20)))
-	p.Advised = flow%4 != 3
+	if p.Advised = flow%4 != 3; p.Advised {
+		p.Pool = 0
+	}
 	return p
 }

@@ -50,13 +50,16 @@ type Packet struct {
 	// that can be told is told to pause then, if more than a little of it waits, until
 	// half of that has left.
 	Tight bool
-	// Responsive says that the protocol slows down by itself when packets are
-	// lost, as TCP and QUIC do.
+	// Responsive says that the protocol is known to slow down by itself when packets are
+	// lost, as TCP does. (So does QUIC, which looks like any other datagram.)
 	Responsive bool
 	// PureAck says that an acknowledgement is all that the packet is: see IsPureAck.
 	PureAck bool
 	// Mark is the answer of Dequeue: the packet is to be marked CE.
 	Mark bool
+	// Pool is which of the caller's pools of memory the packet takes from, 1 to Pools, if that
+	// has a limit of its own at which flows yield (see Yield); 0: none.
+	Pool uint8
 }
 
 // record is a packet that is held. Its TxTime is when it may leave: never before those of its
