@@ -308,6 +308,30 @@ func TestTooLongQueuePausesItsFlow(t *testing.T) {
 	if dropped < 100 || sent[1] != 800 || b.l.counters.get(txDropMalformed) != 0 {
 		t.Errorf("%d of %d were dropped for waiting", dropped, sent[1])
 	}
+
+	b.slowly(2000, func(int) {})
+
+	// When there is room in the table again it is told, in the middle of what is too long.
+	domain.untold = false
+	for tick := 0; !domain.untold; tick++ {
+		if tick == 1000 {
+			t.Fatal("it was never to be told")
+		}
+		b.slowly(1, func(int) {
+			send(1, 1000)
+			send(1, 1000)
+		})
+	}
+	for domain.deaf, domain.untold = false, false; b.l.tx.queue.length() < 60; {
+		send(1, 1000)
+	}
+	if !domain.paused[1] || backlog.Told != 1 {
+		t.Errorf("%v pause, %+v", domain.paused, backlog)
+	}
+	b.slowly(600, func(int) {})
+	if len(domain.paused) != 0 || backlog.Told != 0 || b.l.counters.get(txDropMalformed) != 0 {
+		t.Errorf("at the end %v pause, %+v", domain.paused, backlog)
+	}
 }
 
 // TestHostFlowIsDroppedDomainIsTold (capability 6.5): in one queue a flow of the host stack's and one of a

@@ -30,6 +30,7 @@ func (q *classQueue) pause(o *netif.Outgoing) {
 	q.queue.Expect(&q.of, o.Behind)
 	b := o.Backlog
 	if !b.Teller.Pause(o) {
+		q.queue.Untell(&q.of)
 		return
 	}
 	f := q.told[q.of.Flow]

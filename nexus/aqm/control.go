@@ -79,6 +79,18 @@ func (q *Queue) Expect(p *Packet, n int) {
 	}
 }
 
+// Untell says that nobody could tell a packet's flow to pause, so that it is not asked for that.
+func (q *Queue) Untell(p *Packet) {
+	i, _, _ := q.lookup(p)
+	for at := &q.flows[i].controlled; *at != none; at = &q.control.all[*at].next {
+		if k := *at; q.control.all[k].flow == p.Flow {
+			*at, q.control.all[k].next, q.control.free = q.control.all[k].next, q.control.free, k
+			q.counts.Released++
+			return
+		}
+	}
+}
+
 // release has all flows of a queue go on.
 func (q *Queue) release(i int32, now time.Duration) {
 	f := &q.flows[i]
