@@ -79,11 +79,11 @@ func webHere(t *testing.T, stats string) string {
 	}
 	address := l.Addr().String()
 	l.Close() // nobody else is in this namespace
-	program := filepath.Join(t.TempDir(), "web")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/sluice-os/sluice/userland/apps/web").CombinedOutput(); err != nil {
+	path := filepath.Join(t.TempDir(), "web")
+	if out, err := exec.Command("go", "build", "-o", path, "github.com/sluice-os/sluice/userland/apps/web").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	web := exec.CommandContext(t.Context(), program, "-http", address, "-https", "", "-stats", stats)
+	web := program(t, t.Context(), path, "-http", address, "-https", "", "-stats", stats)
 	if err := web.Start(); err != nil {
 		t.Fatal(err)
 	}
