@@ -27,7 +27,7 @@ HOST     = $(shell $(GO) list -e -f '{{if not .DepsErrors}}{{if not .Error}}{{.I
 
 SOURCES = $(wildcard boards drivers image kernel nexus userland qemutest)
 
-.PHONY: all run test test-all test-host test-million test-qemu lint fuzz soak bench bench-host clean qemu arm gcc ovmf images FORCE
+.PHONY: all run test test-all test-host test-million test-qemu lint fuzz soak bench bench-host clean qemu arm gcc ovmf clients images FORCE
 
 all: images $(BUILD)/sluice.elf
 
@@ -50,7 +50,7 @@ test: test-host test-million test-qemu
 test-all: export SLUICE_ALL = 1
 test-all: test
 
-test-host: qemu gcc
+test-host: qemu gcc clients
 	@$(GO) test -race -timeout 1h -json $(HOST) | $(GO) run ./qemutest/slowest
 
 # A million of each thing that a domain or a peer can ask for, ten million slots of rings,
@@ -60,7 +60,7 @@ test-million:
 	SLUICE_ALL=1 $(GO) test -count=1 -timeout 1h -run '^Test(Million|Xfer)' ./nexus/flowswitch ./nexus/pipe ./nexus/channel ./kernel/host
 	$(GO) test -count=1 -run '^TestSimulatedNetwork$$' ./kernel/route/isis
 
-test-qemu: qemu arm ovmf images $(OTHERS)
+test-qemu: qemu arm ovmf clients images $(OTHERS)
 	SLUICE_BUILD=$(CURDIR)/$(BUILD) $(GO) test -json -count=1 -timeout 3h ./qemutest/suites/... | $(GO) run ./qemutest/slowest
 
 # Making a find smaller takes a minute in which nothing else is tried. A fuzzer whose time is over may
@@ -119,3 +119,21 @@ qemu arm gcc ovmf:
 	else echo '$(PROGRAM) is missing. Type: sudo apt-get install --no-install-recommends $(PACKAGES)' >&2; exit 1; fi; \
 	echo 'installing $(PACKAGES)' >&2; \
 	$$sudo apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends $(PACKAGES) >/dev/null
+
+# The programs that the apps are tested with, and the package of each, are installed likewise. One that
+# is missing fails nothing: the tests with it are skipped.
+CLIENTS := curl:curl dig:bind9-dnsutils iperf3:iperf3 ping:iputils-ping wrk:wrk ab:apache2-utils dumpcap:tshark tshark:tshark
+clients:
+	@missing=; for c in $(CLIENTS); do \
+		command -v $${c%:*} >/dev/null || case " $$missing " in *" $${c#*:} "*) ;; *) missing="$$missing $${c#*:}" ;; esac; \
+	done; \
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null; then echo "not installed:$$missing; the tests with them are skipped" >&2; exit 0; \
+	elif [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo='sudo -n'; \
+	else echo "the tests with these are skipped. Type: sudo apt-get install --no-install-recommends$$missing" >&2; exit 0; fi; \
+	echo "installing$$missing" >&2; \
+	$$sudo apt-get update -q >/dev/null || true; \
+	for package in $$missing; do \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$package >/dev/null || \
+			echo "not installed: $$package; the tests with it are skipped" >&2; \
+	done

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/rand"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -15,6 +16,9 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 
 	"github.com/sluice-os/sluice/drivers/nic"
+	"github.com/sluice-os/sluice/nexus/abi"
+	"github.com/sluice-os/sluice/nexus/arena"
+	user "github.com/sluice-os/sluice/userland/channel"
 )
 
 // serveName runs a name server on b that answers every question about IPv4
@@ -338,36 +342,178 @@ func tcpFrame(seq uint32, payload []byte, flags header.TCPFlags) []byte {
 	return f
 }
 
+// sealTCP makes the sums of a frame of TCP, over IPv4 without options or over IPv6, right.
+func sealTCP(f []byte) []byte {
+	packet := f[ethHeader:]
+	tcp, src, dst := header.TCP(nil), tcpip.Address{}, tcpip.Address{}
+	if packet[0]>>4 == 4 {
+		fixIPSum(f)
+		ip := header.IPv4(packet)
+		tcp, src, dst = packet[ipv4Header:], ip.SourceAddress(), ip.DestinationAddress()
+	} else {
+		ip := header.IPv6(packet)
+		tcp, src, dst = packet[ipv6Header:], ip.SourceAddress(), ip.DestinationAddress()
+	}
+	tcp.SetChecksum(0)
+	tcp.SetChecksum(^checksum.Checksum(tcp, header.PseudoHeaderChecksum(header.TCPProtocolNumber, src, dst, uint16(len(tcp)))))
+	return f
+}
+
+// tcpFrame6 is tcpFrame over IPv6.
+func tcpFrame6(seq uint32, payload []byte, flags header.TCPFlags) []byte {
+	return sealTCP(frame6(uint8(header.TCPProtocolNumber), tcpFrame(seq, payload, flags)[ethHeader+ipv4Header:]...))
+}
+
+// stamped has the first 12 bytes of a segment's payload be options: the time, as it says.
+func stamped(f []byte, at int, time byte) []byte {
+	tcp := f[ethHeader+at:]
+	tcp[12] += 3 << 4
+	copy(tcp[tcpHeader:], []byte{1, 1, 8, 10, 0, 0, 0, time, 0, 0, 0, 6})
+	return sealTCP(f)
+}
+
+// TestMergeRules: what has one segment's frame go on together with the frame before it, and what
+// does not.
 func TestMergeRules(t *testing.T) {
 	const ack = header.TCPFlagAck
+	const ip, tcp4, tcp6 = ethHeader, ethHeader + ipv4Header, ethHeader + ipv6Header
 	data := bytes.Repeat([]byte{7}, 100)
-	first := tcpFrame(1000, data, ack)
+	first, first6 := tcpFrame(1000, data, ack), tcpFrame6(1000, data, ack)
+	next := func(change func(f []byte)) []byte { f := tcpFrame(1100, data, ack); change(f); return sealTCP(f) }
+	next6 := func(change func(f []byte)) []byte { f := tcpFrame6(1100, data, ack); change(f); return sealTCP(f) }
+	// The most that fits a packet, in two halves.
+	const half = (0xffff - ipv4Header - tcpHeader + 1) / 2
+	const half6 = (0xffff - ipv6Header - tcpHeader + 1) / 2
+	long := bytes.Repeat([]byte{7}, half)
 	for _, tt := range []struct {
-		name   string
-		second []byte
-		merged uint64
+		name          string
+		first, second []byte
+		merged        uint64
 	}{
-		{"next", tcpFrame(1100, data, ack), 2},
-		{"next with push", tcpFrame(1100, data, ack|header.TCPFlagPsh), 2},
-		{"shorter", tcpFrame(1100, data[:50], ack), 2},
-		{"longer", tcpFrame(1100, append(data, 1), ack), 0},
-		{"gap", tcpFrame(1101, data, ack), 0},
-		{"repeated", tcpFrame(1000, data, ack), 0},
-		{"fin", tcpFrame(1100, data, ack|header.TCPFlagFin), 0},
-		{"urgent", tcpFrame(1100, data, ack|header.TCPFlagUrg), 0},
-		{"empty", tcpFrame(1100, nil, ack), 0},
-		{"bad sum", func() []byte { f := tcpFrame(1100, data, ack); f[len(f)-1]++; return f }(), 0},
-		{"other TTL", func() []byte { f := tcpFrame(1100, data, ack); f[22]--; fixIPSum(f); return f }(), 0},
-		{"fragment", func() []byte { f := tcpFrame(1100, data, ack); f[20] |= 0x20; fixIPSum(f); return f }(), 0},
-		{"bad IP sum", func() []byte { f := tcpFrame(1100, data, ack); f[24]++; return f }(), 0},
+		{"next", first, tcpFrame(1100, data, ack), 2},
+		{"next with push", first, tcpFrame(1100, data, ack|header.TCPFlagPsh), 2},
+		{"behind a push", tcpFrame(1000, data, ack|header.TCPFlagPsh), tcpFrame(1100, data, ack), 0},
+		{"shorter", first, tcpFrame(1100, data[:50], ack), 2},
+		{"longer", first, tcpFrame(1100, append(data, 1), ack), 0},
+		{"gap", first, tcpFrame(1101, data, ack), 0},
+		{"repeated", first, tcpFrame(1000, data, ack), 0},
+		{"fin", first, tcpFrame(1100, data, ack|header.TCPFlagFin), 0},
+		{"urgent", first, tcpFrame(1100, data, ack|header.TCPFlagUrg), 0},
+		{"congestion heard of", first, tcpFrame(1100, data, ack|header.TCPFlagEce), 0},
+		{"congestion answered", first, tcpFrame(1100, data, ack|header.TCPFlagCwr), 0},
+		{"empty", first, tcpFrame(1100, nil, ack), 0},
+		{"bad sum", first, func() []byte { f := tcpFrame(1100, data, ack); f[len(f)-1]++; return f }(), 0},
+		{"bad sum of the first", func() []byte { f := bytes.Clone(first); f[len(f)-1]++; return f }(), tcpFrame(1100, data, ack), 0},
+		{"bad IP sum", first, func() []byte { f := tcpFrame(1100, data, ack); f[24]++; return f }(), 0},
+		{"changed nothing", first, next(func([]byte) {}), 2},
+		{"other identification", first, next(func(f []byte) { f[ip+5]++ }), 2},
+		{"other TTL", first, next(func(f []byte) { f[ip+8]-- }), 0},
+		{"fragment", first, next(func(f []byte) { f[ip+6] |= 0x20 }), 0},
+		{"may not be cut", first, next(func(f []byte) { f[ip+6] ^= 0x40 }), 0},
+		{"other DSCP", first, next(func(f []byte) { f[ip+1] ^= 0x20 }), 0},
+		{"ECN says congestion", first, next(func(f []byte) { f[ip+1] |= 3 }), 0},
+		{"other source", first, next(func(f []byte) { f[ip+15]++ }), 0},
+		{"other source port", first, next(func(f []byte) { f[tcp4+1]++ }), 0},
+		{"other destination port", first, next(func(f []byte) { f[tcp4+3]++ }), 0},
+		{"other acknowledgement", first, next(func(f []byte) { f[tcp4+11]++ }), 0},
+		{"other window", first, next(func(f []byte) { f[tcp4+15]++ }), 0},
+		{"options", stamped(tcpFrame(1000, data, ack), ipv4Header, 1), stamped(tcpFrame(1088, data, ack), ipv4Header, 1), 2},
+		{"other options", stamped(tcpFrame(1000, data, ack), ipv4Header, 1), stamped(tcpFrame(1088, data, ack), ipv4Header, 2), 0},
+		{"options in one", first, stamped(tcpFrame(1100, data, ack), ipv4Header, 1), 0},
+		{"as long as a packet can be", tcpFrame(1000, long, ack), tcpFrame(1000+half, long[1:], ack), 2},
+		{"longer than a packet can be", tcpFrame(1000, long, ack), tcpFrame(1000+half, long, ack), 0},
+		{"IPv6", first6, tcpFrame6(1100, data, ack), 2},
+		{"IPv6, changed nothing", first6, next6(func([]byte) {}), 2},
+		{"IPv6, gap", first6, tcpFrame6(1101, data, ack), 0},
+		{"IPv6, other flow label", first6, next6(func(f []byte) { f[ip+3]++ }), 0},
+		{"IPv6, other DSCP", first6, next6(func(f []byte) { f[ip] ^= 2 }), 0},
+		{"IPv6, ECN says congestion", first6, next6(func(f []byte) { f[ip+1] |= 0x30 }), 0},
+		{"IPv6, other hop limit", first6, next6(func(f []byte) { f[ip+7]-- }), 0},
+		{"IPv6, other source", first6, next6(func(f []byte) { f[ip+23]++ }), 0},
+		{"IPv6, other source port", first6, next6(func(f []byte) { f[tcp6+1]++ }), 0},
+		{"IPv6, other acknowledgement", first6, next6(func(f []byte) { f[tcp6+11]++ }), 0},
+		{"IPv6, other window", first6, next6(func(f []byte) { f[tcp6+15]++ }), 0},
+		{"IPv6, other options", stamped(tcpFrame6(1000, data, ack), ipv6Header, 1), stamped(tcpFrame6(1088, data, ack), ipv6Header, 2), 0},
+		{"IPv6, as long as a packet can be", tcpFrame6(1000, long[:half6], ack), tcpFrame6(1000+half6, long[:half6-1], ack), 2},
+		{"IPv6, longer than a packet can be", tcpFrame6(1000, long[:half6], ack), tcpFrame6(1000+half6, long[:half6], ack), 0},
+		{"IPv6 behind IPv4", first, tcpFrame6(1100, data, ack), 0},
 	} {
 		p, l, _ := newBench(t, noOffloads)
-		l.dev.(*port).arrive(first, false)
+		l.dev.(*port).arrive(tt.first, false)
 		l.dev.(*port).arrive(tt.second, false)
 		p.turn()
 		if n := l.counters.get(rxMerged); n != tt.merged {
 			t.Errorf("%s: %d frames merged, want %d", tt.name, n, tt.merged)
 		}
+	}
+}
+
+// TestMergeLooksAtEachBit: whichever bit of its headers differs from the segment before it, a
+// segment does not go on with that, but for those that differ in what a sender cuts: the length,
+// the identification and the sum of IP's header, PSH, and TCP's sum. Nothing hangs on TCP's
+// urgent pointer, as URG is not set.
+func TestMergeLooksAtEachBit(t *testing.T) {
+	data := bytes.Repeat([]byte{7}, 112)
+	for _, c := range []struct {
+		name          string
+		first, second []byte
+		ip            int   // the length of its header
+		may           []int // bytes of the packet that may differ
+	}{
+		{"IPv4", tcpFrame(1000, data, header.TCPFlagAck), tcpFrame(1100, data, header.TCPFlagAck), ipv4Header, []int{2, 3, 4, 5, 10, 11}},
+		{"IPv6", tcpFrame6(1000, data, header.TCPFlagAck), tcpFrame6(1100, data, header.TCPFlagAck), ipv6Header, []int{4, 5}},
+	} {
+		may := append(c.may, c.ip+16, c.ip+17, c.ip+18, c.ip+19)
+		segmentOf := func(f []byte) (segment, frameInfo) {
+			in, _, ok := classify(f, len(f), ourMAC)
+			s, merges := mergeable(in, f)
+			if !ok || !merges {
+				t.Fatalf("%s: no segment", c.name)
+			}
+			return s, in
+		}
+		first, _ := segmentOf(stamped(c.first, c.ip, 1))
+		good, in := segmentOf(stamped(c.second, c.ip, 1))
+		if !good.follows(&first, first.payload) {
+			t.Fatalf("%s: the second one does not follow", c.name)
+		}
+		for bit := range 8 * (c.ip + good.tcpHdr) {
+			f := bytes.Clone(c.second)
+			f[ethHeader+bit/8] ^= 1 << (bit % 8)
+			s, ok := mergeable(in, f)
+			got := ok && s.follows(&first, first.payload)
+			want := slices.Contains(may, bit/8) || bit/8 == c.ip+13 && 1<<(bit%8) == header.TCPFlagPsh
+			if got != want {
+				t.Errorf("%s: byte %d, bit %d: it follows: %v", c.name, bit/8, bit%8, got)
+			}
+		}
+	}
+}
+
+// TestMergeEndsAtTheLongestPacket: a batch of one stream that is longer than 64 KiB comes as two
+// packets, the first one as long as whole segments make it.
+func TestMergeEndsAtTheLongestPacket(t *testing.T) {
+	a, b := newXfer(t, noOffloads, arena.Params{Large: 16})
+	a.channel.SetOffloads(0)
+	b.channel.SetOffloads(abi.OffloadsAll)
+	x := newStream(t, a, b, 5000, func() { b.turn(); a.turn() })
+	x.turn = func() {} // the frames stay in the ring, so that they are a batch
+	data := xferPattern[:48*offloadMSS]
+	var want [][]byte
+	for at := 0; at < len(data); at += offloadMSS {
+		flags := header.TCPFlags(header.TCPFlagAck)
+		if at+offloadMSS == len(data) {
+			flags |= header.TCPFlagPsh
+		}
+		want = append(want, x.segment(at, data[at:at+offloadMSS], flags, uint16(at/offloadMSS)))
+		x.send(a, want[len(want)-1], user.Outgoing{})
+	}
+	b.turn()
+	x.receive()
+	x.check(abi.OffloadsAll, want, data)
+	const most = (0xffff - offloadHead) / offloadMSS // segments of a packet
+	if len(x.got) != 2 || len(x.got[0]) != offloadHead+most*offloadMSS || len(x.got[1]) != offloadHead+(len(want)-most)*offloadMSS {
+		t.Errorf("%d packets have come, the first of %d bytes", len(x.got), len(x.got[0]))
 	}
 }
 

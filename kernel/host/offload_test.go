@@ -179,6 +179,9 @@ func TestOffloadsAreTheSame(t *testing.T) {
 					}
 					x.receive()
 					x.check(takes, want, data)
+					if sends&abi.OffloadSegmentation != 0 && takes&abi.OffloadAggregation != 0 {
+						x.checkLarge(card.inside, len(want))
+					}
 					if m := a.drops(); len(m) != 0 {
 						t.Errorf("dropped: %v", m)
 					}
@@ -239,6 +242,21 @@ func (x *stream) check(takes uint32, want [][]byte, data []byte) {
 	}
 	if last := header.TCP(x.got[len(x.got)-1][ipv4Header:]); last.Flags() != header.TCPFlagAck|header.TCPFlagPsh {
 		t.Errorf("the last one has the flags %v", last.Flags())
+	}
+}
+
+// checkLarge wants what came of one packet of so many segments to be fewer packets, each of
+// which says what the segments were that it is of; of one that did not leave the machine a
+// single one, as nobody has cut it.
+func (x *stream) checkLarge(inside bool, segments int) {
+	x.t.Helper()
+	if n := len(x.got); inside && n != 1 || n >= segments {
+		x.t.Errorf("%d packets have come of one of %d segments", n, segments)
+	}
+	for i, b := range x.got {
+		if len(b) > offloadHead+offloadMSS && x.aggregated[i] != offloadMSS {
+			x.t.Errorf("packet %d has %d bytes and says it is of segments of %d, want %d", i, len(b), x.aggregated[i], offloadMSS)
+		}
 	}
 }
 

@@ -255,6 +255,22 @@ func (e *xferEnd) drops() map[string]uint64 {
 	return m
 }
 
+// holds is how many datagrams, from one with a number on, the domain's channel takes while
+// nobody reads. A ring of n slots holds n-1 of them, and each keeps a packet and the buffers
+// for its bytes. What the domain may hold empty, so that it can send, is not for what arrives.
+func (e *xferEnd) holds(first int) int {
+	l := e.channel.Arena().Layout
+	packets, small, large := l.Empty()
+	most := min(l.Slots[abi.RingRx]-1, l.Params.Packets-packets)
+	n := 0
+	for buffers := l.Params.Buffers - small + l.Params.Large - large; n < most; n++ {
+		if buffers -= (28 + e.length(first+n) + arena.BufferSize - 1) / arena.BufferSize; buffers < 0 {
+			break
+		}
+	}
+	return n
+}
+
 // whole checks that a domain's packets and buffers are all accounted for.
 func (e *xferEnd) whole() {
 	e.t.Helper()

@@ -49,18 +49,38 @@ type window struct {
 
 	last  time.Duration // when something arrived, or was sent after nothing was on its way
 	timer bool
+
+	// every, if it is not 0, is the time in which its program has another packet to send, and
+	// made how many it has had, those that were lost once more.
+	every time.Duration
+	made  int
 }
 
 func newWindow(kind signal, rtt time.Duration) *window {
 	return &window{kind: kind, rtt: rtt, size: 10, limit: windowMax, alpha: 1}
 }
 
-func (w *window) start()    { w.fill() }
+// newOffered is a sender whose program has so much to send and no more, which is kept as long
+// as the window does not permit it.
+func newOffered(kind signal, rtt time.Duration, rate aqm.Rate) *window {
+	w := newWindow(kind, rtt)
+	w.every = rate.Time(frame)
+	return w
+}
+
+func (w *window) start() {
+	if w.every > 0 {
+		w.after(w.every, w.start)
+		w.made++
+	}
+	w.fill()
+}
+
 func (w *window) released() { w.fill() }
 
 // fill sends what the window permits.
 func (w *window) fill() {
-	for !w.paused && len(w.outstanding) < int(w.size) {
+	for !w.paused && len(w.outstanding) < int(w.size) && (w.every == 0 || w.next < w.made) {
 		if len(w.outstanding) == 0 {
 			w.last = w.now
 		}
@@ -95,6 +115,7 @@ func (w *window) expired() {
 		w.after(w.timeout()-quiet, w.expired)
 		return
 	}
+	w.made += len(w.outstanding)
 	w.outstanding = w.outstanding[:0]
 	w.limit, w.size, w.recover = max(w.size/2, 2), 2, w.next
 	w.fill()
@@ -116,6 +137,7 @@ func (w *window) acknowledged(n int, mark bool) {
 			known = true
 		case k <= n-threshold:
 			lost = lost || k >= w.recover
+			w.made++ // it is sent again
 		default:
 			left = append(left, k)
 		}

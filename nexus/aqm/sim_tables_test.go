@@ -160,6 +160,37 @@ func TestSimulatedClasses(t *testing.T) {
 	out.end()
 }
 
+// TestSimulatedCrossed: classes by loads, round trips and flows. Each of three classes is offered
+// a third of the load, by senders of which each other one knows marks, and which send no more
+// than their programs have.
+func TestSimulatedCrossed(t *testing.T) {
+	const rate = 20 * aqm.Megabit
+	out := newTable(t, "crossed", "20 Mbit/s, three classes with a third of the load each, by senders of which each other one knows marks",
+		"load\tRTT ms\tflows\tclass\t"+heading)
+	classes := []aqm.Class{aqm.Voice, aqm.BestEffort, aqm.Background}
+	for _, load := range []int{50, 95, 150, 400} { // of a hundred
+		for _, rtt := range []time.Duration{5 * ms, 50 * ms, 200 * ms} {
+			for _, flows := range []int{1, 8} {
+				s := newSim(t, rate, true)
+				for _, c := range classes {
+					for i := range flows {
+						s.add(c.String(), c, frame, newOffered([]signal{ecn, losses}[i%2], rtt, rate*aqm.Rate(load)/aqm.Rate(300*flows)))
+					}
+				}
+				s.run(t, span/2)
+				for _, c := range classes {
+					g := s.group(c.String())
+					out.row("%s\t%d\t%d\t%s\t%s", thousandths(load*10), rtt/ms, flows, c, s.row(g))
+					if load == 50 && g.drops+g.marks > 0 {
+						t.Errorf("%d flows of %v, %v: half of the load, and %d packets were dropped, %d marked", flows, c, rtt, g.drops, g.marks)
+					}
+				}
+			}
+		}
+	}
+	out.end()
+}
+
 // TestSimulatedRates: the same on links from slow to fast.
 func TestSimulatedRates(t *testing.T) {
 	out := newTable(t, "rates", "8 bulk transfers of each kind at once, 20 ms, and a small packet each 40 ms (its p99)",

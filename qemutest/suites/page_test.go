@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/sluice-os/sluice/nexus/aqm"
 	"github.com/sluice-os/sluice/qemutest"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -36,6 +37,13 @@ type pageView struct {
 		Lines  []string // of the legend
 		Colour int      // pixels of the canvas that are neither grey nor clear
 	}
+	Histograms []pageHistogram
+}
+
+// pageHistogram is what is drawn of a queue and its class.
+type pageHistogram struct {
+	Name string
+	Bars int
 }
 
 // rows returns the rows of a table that have a value in a column.
@@ -173,6 +181,9 @@ func checkPage(t *testing.T, v *pageView, width int) {
 	}
 	if got := v.rows("qdisc", "class", "all"); len(got) != 1 || got[0]["delays"] != "" {
 		t.Errorf("the queue in front of the card: %v", v.Tables["qdisc"])
+	}
+	if !slices.ContainsFunc(v.Histograms, func(h pageHistogram) bool { return h.Bars == len(aqm.Histogram{}) }) {
+		t.Errorf("the histograms of delays: %v", v.Histograms)
 	}
 	if len(v.Plots) != 9 {
 		t.Errorf("%d plots, want 9", len(v.Plots))

@@ -70,6 +70,48 @@ func routerPair(t *testing.T, gates [2]string) *isisd.Router {
 	return routers[0]
 }
 
+// webHere runs web on this machine, of whose statistics there is a file, and returns its address.
+func webHere(t *testing.T, stats string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close() // nobody else is in this namespace
+	path := filepath.Join(t.TempDir(), "web")
+	if out, err := exec.Command("go", "build", "-o", path, "github.com/sluice-os/sluice/userland/apps/web").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	web := program(t, t.Context(), path, "-http", address, "-https", "", "-stats", stats)
+	if err := web.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { web.Wait() })
+	eventually(t, time.Now().Add(settles), "the page", func() string {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			return err.Error()
+		}
+		c.Close()
+		return ""
+	})
+	return address
+}
+
+// tabHere is a tab of Chromium.
+func tabHere(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	t.Cleanup(cancel)
+	browser, done := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath("chromium"), chromedp.WSURLReadTimeout(5*time.Minute), chromedp.NoSandbox, chromedp.DisableGPU)...)
+	t.Cleanup(done)
+	tab, done := chromedp.NewContext(browser)
+	t.Cleanup(done)
+	return tab
+}
+
 // TestRoutingPageInChromium opens the routing page of web, which runs on this machine, with what a
 // router of this process tells: the graph has both routers and their link, the adjacency that is
 // held back says why, routes and runs of SPF are listed, and the console stays quiet.
@@ -106,37 +148,8 @@ func TestRoutingPageInChromium(t *testing.T) {
 		return ""
 	})
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close() // nobody else is in this namespace
-	program := filepath.Join(dir, "web")
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/sluice-os/sluice/userland/apps/web").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	web := exec.CommandContext(t.Context(), program, "-http", address, "-https", "", "-stats", stats)
-	if err := web.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { web.Wait() })
-	eventually(t, time.Now().Add(settles), "the page", func() string {
-		c, err := net.Dial("tcp", address)
-		if err != nil {
-			return err.Error()
-		}
-		c.Close()
-		return ""
-	})
-
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
-	t.Cleanup(cancel)
-	browser, done := chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath("chromium"), chromedp.WSURLReadTimeout(5*time.Minute), chromedp.NoSandbox, chromedp.DisableGPU)...)
-	t.Cleanup(done)
-	tab, done := chromedp.NewContext(browser)
-	t.Cleanup(done)
+	address := webHere(t, stats)
+	tab := tabHere(t)
 	messages := chromedp.Console(tab)
 	if err := chromedp.Do(tab, chromedp.EmulateViewport(1280, 800), chromedp.Navigate("http://"+address+"/routing")); err != nil {
 		t.Fatal(err)

@@ -348,6 +348,8 @@ func iperfs(t *testing.T) {
 		{"udp reverse", tapGuest, "-u -n 1000000 -b 8M -l 1000 -R", arrived},
 		{"udp6", tapGuest6, "-u -n 1000000 -b 8M -l 1000", arrived},
 		{"udp, 8 flows", tapGuest, "-u -n 1000000 -b 1M -l 1000 -P 8", arrived},
+		{"udp reverse, 8 flows", tapGuest, "-u -n 1000000 -b 1M -l 1000 -P 8 -R", arrived},
+		{"udp, 64 flows", tapGuest, "-u -n 1000000 -b 128K -l 1000 -P 64", arrived},
 		{"udp reverse, 64 flows", tapGuest, "-u -n 1000000 -b 128K -l 1000 -P 64 -R", arrived},
 	} {
 		tries, failed := 1, 0

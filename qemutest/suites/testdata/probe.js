@@ -22,6 +22,7 @@ async (ready) => {
     }
     return { title: card.querySelector("h2").textContent, lines: [...card.querySelectorAll("li")].map((li) => li.textContent), colour };
   });
+  const histograms = [...document.querySelectorAll("#delays figure")].map((f) => ({ name: f.querySelector("b").textContent, bars: f.querySelectorAll(".bars i").length }));
   const out = (e) => { const r = e.getBoundingClientRect(); return r.left < -0.5 || r.right > innerWidth + 0.5; };
   return {
     state: document.getElementById("state").dataset.state,
@@ -29,6 +30,6 @@ async (ready) => {
     width: innerWidth,
     scroll: document.documentElement.scrollWidth,
     wide: [...document.body.querySelectorAll("*")].filter(out).map((e) => e.outerHTML.slice(0, 100)),
-    tables, plots,
+    tables, plots, histograms,
   };
 }

@@ -27,7 +27,7 @@ var kinds = map[string]string{
 // newSite returns the handler of everything.
 func newSite(s source) http.Handler {
 	m := http.NewServeMux()
-	for at, name := range map[string]string{"/{$}": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/plot.js": "plot.js", "/routing": "routing.html", "/routing.js": "routing.js", "/icon.svg": "icon.svg"} {
+	for at, name := range map[string]string{"/{$}": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/plot.js": "plot.js", "/histogram.js": "histogram.js", "/routing": "routing.html", "/routing.js": "routing.js", "/icon.svg": "icon.svg"} {
 		m.Handle("GET "+at, static(name))
 	}
 	m.HandleFunc("GET /stats.json", func(w http.ResponseWriter, r *http.Request) {

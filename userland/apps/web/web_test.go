@@ -72,6 +72,7 @@ func TestSite(t *testing.T) {
 		{"GET", "/page.css", "", 200, "text/css; charset=utf-8", "prefers-color-scheme"},
 		{"GET", "/page.js", "", 200, "text/javascript; charset=utf-8", "/stats.json"},
 		{"GET", "/plot.js", "", 200, "text/javascript; charset=utf-8", "class Plot"},
+		{"GET", "/histogram.js", "", 200, "text/javascript; charset=utf-8", "class Histograms"},
 		{"GET", "/routing", "", 200, "text/html; charset=utf-8", "<title>Sluice: routing</title>"},
 		{"GET", "/routing.js", "", 200, "text/javascript; charset=utf-8", "/stats.json"},
 		{"GET", "/icon.svg", "", 200, "image/svg+xml", "<svg"},
@@ -109,7 +110,7 @@ func TestSite(t *testing.T) {
 
 // TestPageIsSelfContained: nothing comes from elsewhere, nothing gets in as HTML.
 func TestPageIsSelfContained(t *testing.T) {
-	for _, name := range []string{"index.html", "page.css", "page.js", "plot.js", "routing.html", "routing.js"} {
+	for _, name := range []string{"index.html", "page.css", "page.js", "plot.js", "histogram.js", "routing.html", "routing.js"} {
 		b, err := page.ReadFile("page/" + name)
 		if err != nil {
 			t.Fatal(err)

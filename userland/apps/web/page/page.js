@@ -156,32 +156,27 @@ const counters = (rows, id, key) => {
 };
 
 // late returns the delay in seconds that 99 of a hundred packets had at most of those that
-// have left since: of a histogram whose place i is for less than 2^i microseconds.
-function late(now, before) {
-  const grown = now.map((n, i) => Math.max(0, number(n) - number(before[i])));
-  const all = grown.reduce((n, x) => n + x, 0);
-  let seen = 0;
-  for (const [i, n] of grown.entries()) {
-    seen += n;
-    if (n > 0 && seen >= 0.99 * all) return 2 ** i / 1e6;
-  }
-  return 0;
-}
+// have left since.
+const late = (now, before) => within(now.map((n, i) => Math.max(0, n - number(before[i]))), 0.99);
 // histograms are those of the queues and their classes, by their names.
 function histograms(rows) {
   const all = once();
-  for (const r of rows) if (Array.isArray(r.delays) && r.delays.length) all[r.class === "all" ? String(r.dev) : r.dev + " " + r.class] = r.delays;
+  for (const r of rows) {
+    if (Array.isArray(r.delays) && r.delays.length) all[r.class === "all" ? String(r.dev) : r.dev + " " + r.class] = r.delays.slice(0, 64).map((n) => Math.max(0, number(n)));
+  }
   return all;
 }
 const delay = (x) => scaled(x * 1e6, 1000, ["\u00b5s", "ms", "s"]);
 
-let plots = null, mode = "", previous = null;
+let plots = null, delays = null, mode = "", previous = null;
 function makePlots(kind) {
   if (mode === kind) return;
   mode = kind; previous = null;
   byId("plots").replaceChildren();
+  byId("delays").replaceChildren();
   byId("tables").replaceChildren();
   for (const k of Object.keys(cards)) delete cards[k];
+  delays = kind === "machine" ? new Histograms(byId("delays"), { title: "Delays in front of the card", delay, count }) : null;
   const make = (options) => new Plot(byId("plots"), options);
   plots = kind === "machine" ? {
     traffic: make({ title: "Traffic", format: bits }),
@@ -230,6 +225,7 @@ function showMachine(s) {
   const paused = sum(queues, "paused");
   if (paused) byState["to pause"] = paused;
   plots.flows.add(time, byState);
+  delays.show(now.delays);
   let speed = "";
   if (previous && time > previous.time) {
     const seconds = time - previous.time;
@@ -241,9 +237,9 @@ function showMachine(s) {
     for (const [k, v] of Object.entries(now.cpu)) if (k in previous.cpu && v >= previous.cpu[k]) cpu[k] = (100 * (v - previous.cpu[k])) / seconds;
     plots.cpu.add(time, cpu);
     plots.drops.add(time, { drops: growth(now.drops, previous.drops, seconds) });
-    const delays = once();
-    for (const [k, v] of Object.entries(now.delays)) delays[k] = late(v, previous.delays[k] || []);
-    plots.delay.add(time, delays);
+    const slowest = once();
+    for (const [k, v] of Object.entries(now.delays)) slowest[k] = late(v, previous.delays[k] || []);
+    plots.delay.add(time, slowest);
   }
   if (!previous || time > previous.time) previous = now;
   showFacts([
