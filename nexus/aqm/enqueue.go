@@ -32,7 +32,9 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 	switch {
 	case q.ignores(entry, p):
 		return q.refuse(p, FlowControlled)
-	case f.delay.high && !canTell && p.ECN == NotECT && f.bytes > little:
+	case f.delay.high && !canTell && p.ECN == NotECT && f.bytes > little && q.records.all[f.head].ECN == NotECT:
+		// One at the front that can be marked is marked as it leaves: what TCP sends again, and
+		// its acknowledgements, say nothing of marks, and are of a flow that heeds them.
 		q.drop(i, now, DelayHigh)
 	}
 	q.makeRoom(now, p.Length)
