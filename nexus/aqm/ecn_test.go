@@ -35,3 +35,32 @@ func TestL4SMarks(t *testing.T) {
 		}
 	}
 }
+
+// TestMarkedFlowIsNotDropped: what a sender that knows marks sends without saying so, as TCP does with
+// what it sends again and with acknowledgements, costs none of its packets that can be marked. Once
+// the oldest one cannot be, it is dropped as any other.
+func TestMarkedFlowIsNotDropped(t *testing.T) {
+	w := newWorld(t, aqm.Config{})
+	known, unknown := host(1, 1000), host(1, 1000)
+	known.ECN = aqm.ECT0
+	w.must(300, known)
+	w.run(60, 2*ms) // high by now
+	w.must(10, unknown)
+	if len(w.dropped) != 0 {
+		t.Fatalf("%d dropped, which could have been marked", len(w.dropped))
+	}
+	for _, got := range w.run(240, 2*ms) {
+		if !got.Mark || got.ECN != aqm.ECT0 {
+			t.Fatalf("%+v left, want one that is marked", got)
+		}
+	}
+	w.must(1, known)
+	if len(w.dropped) != 0 {
+		t.Fatalf("%d dropped for one that knows marks", len(w.dropped))
+	}
+	w.must(1, unknown)
+	if len(w.dropped) != 1 || w.dropped[0].why != aqm.DelayHigh || w.dropped[0].ECN != aqm.NotECT {
+		t.Errorf("dropped: %+v", w.dropped)
+	}
+	w.ok()
+}

@@ -33,7 +33,7 @@ func (q *Queue) Enqueue(now time.Duration, p *Packet) Verdict {
 	switch {
 	case q.ignores(entry, p):
 		return q.refuse(p, FlowControlled)
-	case !canTell && f.losesTo(p):
+	case !canTell && q.losesTo(f, p):
 		q.drop(i, now, DelayHigh)
 	}
 	q.makeRoom(now, p.Length)
@@ -68,9 +68,11 @@ func (q *Queue) watch(f *flowQueue, now time.Duration) {
 }
 
 // losesTo says that a queue is too long for one more of a flow that can neither be told to pause nor be
-// marked: the first of its packets is dropped then.
-func (f *flowQueue) losesTo(p *Packet) bool {
-	return f.delay.high && p.ECN == NotECT && f.bytes > little
+// marked: the first of its packets is dropped then. One that can be marked is marked as it leaves:
+// what TCP sends again, and its acknowledgements, say nothing of marks, and are of a flow that
+// heeds them.
+func (q *Queue) losesTo(f *flowQueue, p *Packet) bool {
+	return f.delay.high && p.ECN == NotECT && f.bytes > little && q.records.all[f.head].ECN == NotECT
 }
 
 // ignores says that a packet is of a flow that was told to pause and goes on for too long, and
@@ -128,7 +130,7 @@ func (q *Queue) Yield(now time.Duration, p *Packet, why Reason) bool {
 	if !found || f.pool != p.Pool {
 		return false
 	}
-	if q.watch(f, now); !f.losesTo(p) {
+	if q.watch(f, now); !q.losesTo(f, p) {
 		return false
 	}
 	q.drop(own, now, DelayHigh)

@@ -33,6 +33,11 @@ func (r *Router) Plug(t testing.TB, name string, w Wire) *Plug {
 	if err != nil {
 		t.Fatalf("frr: %s: %s: %v", r.Name, name, err)
 	}
+	return PlugTap(t, file, w)
+}
+
+// PlugTap plugs a tap of OpenTap into a wire, until the test ends or Close.
+func PlugTap(t testing.TB, file *os.File, w Wire) *Plug {
 	p := &Plug{file: file}
 	remove := w.Tap(func(frame []byte) {
 		if !p.lost.Load() {
@@ -93,6 +98,12 @@ func (r *Router) attach(name string) (*os.File, error) {
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 		return nil, fmt.Errorf("setns: %w", err)
 	}
+	return OpenTap(name)
+}
+
+// OpenTap opens a tap in the network namespace of the calling thread, and makes it if there is none
+// of that name. It has no offloads: its frames are as they are on a wire.
+func OpenTap(name string) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package suites
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -88,6 +89,7 @@ type load struct {
 	p50, p99, real time.Duration
 	lost           int     // of the echoes
 	goodput        float64 // of the file, bits a second
+	share          float64 // of what the cable has carried, the file's part
 	sent           uint64  // datagrams that were written
 	said           string  // "ok", or how writing them ended
 	poured         uint64  // datagrams that have come
@@ -129,9 +131,11 @@ func (x *shaped) measure(t *testing.T) (l load) {
 		}
 	})
 	time.Sleep(loadFirst) // the load is to be a standing one
-	before, began := got.Load(), time.Now()
+	before, carried, began := got.Load(), x.wire.Carried(), time.Now()
 	cable, real := x.echoes(t)
-	l.goodput = float64(got.Load()-before) * 8 / time.Since(began).Seconds()
+	file := float64(got.Load() - before)
+	l.goodput = file * 8 / time.Since(began).Seconds()
+	l.share = file / float64(x.wire.Carried()-carried)
 	r.Body.Close()
 	reading.Wait()
 	n := len(cable)
@@ -183,11 +187,70 @@ func middle(all []load) (m load) {
 	return m
 }
 
+// advisories are those of a domain's channels: how many flows are to pause, and how often one was
+// told so.
+type advisories struct{ Paused, Pauses int }
+
+// advised returns what domains are told of their flows.
+func (x *shaped) advised(t *testing.T) map[string]advisories {
+	t.Helper()
+	var rows []struct {
+		Domain string
+		advisories
+	}
+	text := x.vm.Command(t, "netstat --channels -j")
+	if err := json.Unmarshal([]byte(jsonLine(text)), &rows); err != nil {
+		t.Fatalf("netstat --channels -j printed %q: %v", text, err)
+	}
+	m := map[string]advisories{}
+	for _, r := range rows {
+		a := m[r.Domain]
+		m[r.Domain] = advisories{a.Paused + r.Paused, a.Pauses + r.Pauses}
+	}
+	return m
+}
+
+// quiet waits until nothing waits in the queue, and wants that no flow is to pause then.
+func (x *shaped) quiet(t *testing.T) {
+	t.Helper()
+	for {
+		var rows []struct {
+			Class   string
+			Backlog int `json:"backlog_packets"`
+			Paused  int
+		}
+		text := x.vm.Command(t, "qdisc -j")
+		if err := json.Unmarshal([]byte(jsonLine(text)), &rows); err != nil {
+			t.Fatalf("qdisc -j printed %q: %v", text, err)
+		}
+		for _, r := range rows {
+			switch {
+			case r.Class != "all" || r.Backlog > 0:
+				continue
+			case r.Paused > 0:
+				t.Errorf("%d flows are to pause, and nothing waits", r.Paused)
+			}
+			for d, a := range x.advised(t) {
+				if a.Paused > 0 {
+					t.Errorf("%d flows of %s are to pause, and nothing waits", a.Paused, d)
+				}
+			}
+			return
+		}
+	}
+}
+
+// ofSending says that a counter is of packets that were to leave and have not.
+func ofSending(drop string) bool {
+	return strings.HasPrefix(drop, "flowswitch_drop_tx") || strings.HasPrefix(drop, "host_tx_drop") || strings.HasPrefix(drop, "aqm_") && strings.Contains(drop, "drop")
+}
+
 // TestShapedLink has three domains share a cable of 10 Mbit/s: one sends a file, one datagrams
 // as fast as it can, and one echoes 64 bytes. With the class queue the echo's 99th percentile
 // is five times lower at least than with a plain one in the same boot, the file has 0.9 of
-// what it had at least, both in the median of rounds in turns, and who heeds being told to pause
-// loses nothing within the machine. A domain that does not loses its own datagrams.
+// what it had at least, both in the median of rounds in turns, and who sends too much is told to
+// pause, heeds it and loses nothing within the machine. A domain that does not loses its own
+// datagrams, and nobody anything else; when nothing waits nobody is to pause.
 func TestShapedLink(t *testing.T) {
 	bulk := serverDomain(t, "bulk", []string{"tcp/80"}, nil, "http/80")
 	pour := serverDomain(t, "pour", nil, []string{fmt.Sprintf("udp/10.0.2.2:%d", pourPort)})
@@ -216,8 +279,8 @@ func TestShapedLink(t *testing.T) {
 	// The machine knows its neighbour before anything is counted: what comes before is lost.
 	stillEchoes(t, dial(t, vm, peer.Dial, "udp", "10.0.2.15:7"))
 	report := func(name string, l load) {
-		t.Logf("%s: echo p50 %v, p99 %v, %v by the host's clock, %d lost; file %.2f Mbit/s; %d datagrams, %d missing", name,
-			l.p50.Round(100*time.Microsecond), l.p99.Round(100*time.Microsecond), l.real.Round(100*time.Microsecond), l.lost, l.goodput/1e6, l.poured, l.missing)
+		t.Logf("%s: echo p50 %v, p99 %v, %v by the host's clock, %d lost; file %.2f Mbit/s, %.2f of the cable; %d datagrams, %d missing", name,
+			l.p50.Round(100*time.Microsecond), l.p99.Round(100*time.Microsecond), l.real.Round(100*time.Microsecond), l.lost, l.goodput/1e6, l.share, l.poured, l.missing)
 	}
 	// told is what domains are told that the link carries, from what the last moments have shown.
 	told := func() int {
@@ -226,8 +289,9 @@ func TestShapedLink(t *testing.T) {
 		return number(t, vm.Times(t, at, `echo: channel .*"link_rate":(\d+)`, 1)[1])
 	}
 	// steady measures again where the cable took nothing for so long, as it does on a host that has
-	// stopped, that the driver gave the card up with the frames that it had: those are lost.
-	steady := func(name string) load {
+	// stopped, that the driver gave the card up with the frames that it had: those are lost. With the
+	// class queue nothing else is, but for what may be counted.
+	steady := func(name string, may ...string) load {
 		resets := func() uint64 { return counters(t, vm)["reset_tx_timeout"] }
 		for {
 			dropped, before := drops(t, vm), resets()
@@ -239,7 +303,7 @@ func TestShapedLink(t *testing.T) {
 			}
 			l.complete(t)
 			for drop, n := range drops(t, vm) {
-				if n != dropped[drop] && name == "aqm" && (drop == "flowswitch_drop_tx_paused" || strings.HasPrefix(drop, "host_tx_drop") || strings.HasPrefix(drop, "aqm_drop")) {
+				if n != dropped[drop] && name != "fifo" && ofSending(drop) && !slices.Contains(may, drop) {
 					t.Errorf("%s: %d", drop, n-dropped[drop])
 				}
 			}
@@ -248,12 +312,26 @@ func TestShapedLink(t *testing.T) {
 	}
 	var plains, queueds []load
 	var rates []int
+	pauses := map[string]int{} // by domain, with the class queue
 	for range shapedRounds {
 		vm.Command(t, "qdisc fifo")
+		before := x.advised(t)
 		plains = append(plains, steady("fifo"))
+		plain := x.advised(t)
 		vm.Command(t, "qdisc aqm")
 		queueds = append(queueds, steady("aqm"))
 		rates = append(rates, told())
+		queued := x.advised(t)
+		for _, d := range []string{"bulk", "pour", "echo"} {
+			if n := plain[d].Pauses - before[d].Pauses; n > 0 {
+				t.Errorf("a plain queue has told %s to pause %d times", d, n)
+			}
+			pauses[d] += queued[d].Pauses - plain[d].Pauses
+		}
+	}
+	// So those that lose nothing have heeded what they were told.
+	if t.Logf("how often a flow was told to pause: %v", pauses); pauses["bulk"] == 0 || pauses["pour"] == 0 {
+		t.Error("who sends too much was not told to pause")
 	}
 	plain, queued := middle(plains), middle(queueds)
 	if queued.p99*5 > plain.p99 {
@@ -277,17 +355,19 @@ func TestShapedLink(t *testing.T) {
 	vm.Times(t, at, "wire: start", 1)
 	vm.Command(t, "domain send wire flood datagrams")
 	vm.Times(t, at, "wire: flooding datagrams", 1)
-	before := drops(t, vm)
-	beside := x.measure(t)
-	report("aqm, beside one that does not pause", beside)
-	beside.complete(t)
-	own := drops(t, vm)["flowswitch_drop_tx_paused"] - before["flowswitch_drop_tx_paused"]
-	if own == 0 {
-		t.Error("the domain that does not pause has lost nothing")
+	before := drops(t, vm)["flowswitch_drop_tx_paused"]
+	beside := steady("aqm, beside one that does not pause", "flowswitch_drop_tx_paused", "aqm_drop_flow_controlled", "aqm_best_effort_dropped_packets")
+	if n := drops(t, vm)["flowswitch_drop_tx_paused"] - before; n == 0 || x.advised(t)["wire"].Pauses == 0 {
+		t.Errorf("the domain that does not pause has lost %d packets, and was told to pause %d times", n, x.advised(t)["wire"].Pauses)
 	}
 	if beside.lost > 0 || beside.missing > 0 {
 		t.Errorf("others have lost %d echoes and %d datagrams", beside.lost, beside.missing)
 	}
+	// Three flows share the cable.
+	if beside.share < 0.2 {
+		t.Errorf("the file has %.2f of the cable, want 0.2 at least", beside.share)
+	}
 	vm.Command(t, "domain kill wire")
+	x.quiet(t)
 	powerOff(t, vm)
 }
