@@ -76,7 +76,12 @@ func TestISISMistakes(t *testing.T) {
 		{good + "[router.isis.interface.eth0]\nmetrik = 1", "x:4: unknown key \"router.isis.interface.eth0.metrik\": did you mean metric?"},
 		{good + "[router.isis.interface.eth0]\nmetric = \"1\"", "x:4: \"router.isis.interface.eth0.metric\" is of the wrong type: want a whole number"},
 		{good + "[router.isis.interface.eth0]\ngate = \"open\"", "x:4: interface eth0: gate \"open\": want off"},
-		{good + "[router.isis.interface.eth0]\nhold = \"2s\"", "not strict"},
+		// What does not go together is a mistake of the interface, the others of which are right or have
+		// one of their own.
+		{good + "[router.isis.interface.eth0]\nhold = \"2s\"", "x:3: circuit eth0: gate: configuration makes no sense: options of a strict gate that is not strict"},
+		{good + "[router.isis.interface.eth0]\n[router.isis.interface.eth1]\ngate = \"strict\"\nipv6 = false", "x:4: configuration makes no sense: circuit eth1: a strict gate on a circuit of one family"},
+		{good + "level = \"1\"\n[router.isis.interface.eth0]\nlevel = \"2\"\n[router.isis.interface.eth1]\nlevel = \"2\"", "x:4: configuration makes no sense: circuit eth0: levels"},
+		{good + "level = \"1\"\n[router.isis.interface.eth0]\nlevel = \"2\"\n[router.isis.interface.eth1]\nlevel = \"2\"", "x:6: configuration makes no sense: circuit eth1: levels"},
 	} {
 		_, err := Parse([]byte(c.text), "x")
 		if err == nil || !strings.Contains(err.Error(), c.want) {
