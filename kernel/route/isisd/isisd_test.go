@@ -24,7 +24,25 @@ type box struct {
 	number int
 	mu     sync.Mutex
 	routes map[netip.Prefix]rib.Route
-	log    bytes.Buffer
+	log    lockedBuffer
+}
+
+// lockedBuffer is what a log has been told.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func newBox(t *testing.T, number int, lines string) *box {
@@ -257,6 +275,43 @@ func TestRouter(t *testing.T) {
 		}
 		if err := a.Show(&strings.Builder{}, []string{"route"}, false); err == nil || !strings.Contains(err.Error(), "router isis net") {
 			t.Errorf("without a net: %v", err)
+		}
+	})
+}
+
+// TestForced: a gate that max-wait opens while a family does not work is an alarm in the log, in the
+// adjacency log, and counted.
+func TestForced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newBox(t, 1, lines(1, "interface eth0 type p2p gate strict hold 2s max-wait 20s"))
+		b := newBox(t, 2, lines(2, "interface eth0 type p2p"))
+		x, _ := wire(a, b, "eth0", 1)
+		half := ready(1, 1)
+		half.LinkLocals[0].DAD = gate.Tentative
+		x.link.Tell(half)
+		a.Start()
+		b.Start()
+		defer a.Stop()
+		defer b.Stop()
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if log := a.log.String(); strings.Contains(log, "level=WARN") {
+			t.Errorf("an alarm before the time is over:\n%s", log)
+		}
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		const line = `level=WARN msg="isis: gate forced eth0: 0000.0000.0002"`
+		if log := a.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, line) != 1 {
+			t.Errorf("the log is\n%s", log)
+		}
+		if text := a.show("adjacency-log"); strings.Count(text, "gate forced eth0: 0000.0000.0002") != 1 {
+			t.Errorf("the adjacency log is\n%s", text)
+		}
+		if text := a.show("summary"); !strings.Contains(text, "Gates opened by max-wait          1\n") {
+			t.Errorf("%s", text)
+		}
+		if text := a.show("neighbor"); !strings.Contains(text, "  Up: by max-wait") {
+			t.Errorf("%s", text)
 		}
 	})
 }
