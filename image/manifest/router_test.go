@@ -69,6 +69,7 @@ func TestISISMistakes(t *testing.T) {
 		{good + "levle = \"2\"", "x:3: unknown key \"router.isis.levle\": did you mean level?"},
 		{good + "level = 2", "x:3: \"router.isis.level\" is of the wrong type: want a string"},
 		{good + "level = \"3\"", "x:3: level \"3\": want 1, 2 or 1-2"},
+		{good + "ecmp = 17", "x:3: \"17\": want a number from 1 to 16"},
 		{good + "hostname = \"a b\"", "x:3: \"a b\" is empty or has a blank"},
 		{good + "announce = [\"10.0.0.1/8\"]", "x:3: announce \"10.0.0.1/8\": want a prefix"},
 		{good + "[router.isis.interface.foo]", "x:3: no network card is named \"foo\""},

@@ -1,6 +1,7 @@
 package isisd
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/route/isis"
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
+	"github.com/sluice-os/sluice/kernel/route/rib"
 )
 
 // This file owns how the instance comes to be what the configuration says.
@@ -104,7 +106,7 @@ func (r *Router) begin() {
 		return
 	}
 	c := r.config.Clone().Instance
-	c.MaxLSPs = r.env.maxLSPs()
+	c.MaxLSPs, c.ECMP = r.env.maxLSPs(), cmp.Or(c.ECMP, rib.ECMP)
 	c.Seed, c.Event, c.Routes, c.Stopwatch = r.env.Seed, r.event, r.install, r.env.Now
 	c.Send = func(circuit int, to pdu.SNPA, b []byte) { r.circuits[circuit].port.Send(to, b) }
 	r.began, r.circuits = r.env.Now(), map[int]*Link{}

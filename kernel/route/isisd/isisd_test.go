@@ -366,6 +366,40 @@ func TestFlood(t *testing.T) {
 	})
 }
 
+// TestECMP: a route has no more ways than the table has room for, also where none are configured, so
+// that lists show what is used.
+func TestECMP(t *testing.T) {
+	for more, want := range map[string]int{"": rib.ECMP, "ecmp 3\n": 3} {
+		synctest.Test(t, func(t *testing.T) {
+			interfaces := ""
+			for n := range rib.ECMP + 1 {
+				interfaces += fmt.Sprintf("interface eth%d type p2p\n", n)
+			}
+			a := newBox(t, 1, lines(1, more+interfaces))
+			b := newBox(t, 2, lines(2, interfaces+"announce 192.0.2.0/24"))
+			for n := range rib.ECMP + 1 {
+				wire(a, b, fmt.Sprintf("eth%d", n), n+1)
+			}
+			a.Start()
+			b.Start()
+			defer a.Stop()
+			defer b.Stop()
+			time.Sleep(30 * time.Second)
+			r, _ := a.route("192.0.2.0/24")
+			shown := 0
+			if err := a.do(func() {
+				for _, x := range a.instance.Routes() {
+					if x.Prefix == r.Prefix {
+						shown = len(x.NextHops)
+					}
+				}
+			}); err != nil || len(r.Hops) != want || shown != want {
+				t.Errorf("%q: %v, the table is given %d ways, lists show %d, want %d", more, err, len(r.Hops), shown, want)
+			}
+		})
+	}
+}
+
 // TestTableFull: routes that the table refuses are given to it again until it has room, and the log
 // is told once that it has none and once that it has all.
 func TestTableFull(t *testing.T) {

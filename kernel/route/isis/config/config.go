@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/route/isis"
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
+	"github.com/sluice-os/sluice/kernel/route/rib"
 )
 
 // This file owns the configuration and its commands.
@@ -181,7 +182,7 @@ var commands = map[string]func(*isis.Config, string) error{
 	"announce":   func(i *isis.Config, _ string) error { i.Prefixes = nil; return nil },
 	"leak":       func(i *isis.Config, v string) (err error) { i.Leak, err = onOff(v); return err },
 	"lsp-length": func(i *isis.Config, v string) (err error) { i.LSPLength, err = number(v, 512, 1492); return err },
-	"ecmp":       func(i *isis.Config, v string) (err error) { i.ECMP, err = number(v, 1, 64); return err },
+	"ecmp":       func(i *isis.Config, v string) (err error) { i.ECMP, err = number(v, 1, rib.ECMP); return err },
 }
 
 // announce adds prefixes to those that are announced, or takes some away.
