@@ -23,6 +23,7 @@ type entry struct {
 	content *pdu.Content
 	body    []byte
 	timer   timer
+	claim   *claim // of an LSP of our own that came from elsewhere; nil: none did
 	// srm says on which circuits it is to be sent, queued in which queues it stands.
 	srm, queued circuitSet
 }
@@ -201,6 +202,7 @@ func (l *level) aged(now time.Duration, e *entry) {
 // forget takes an entry out.
 func (l *level) forget(e *entry) {
 	l.i.timers.stop(&e.timer)
+	l.noClaim(e)
 	delete(l.entries, e.id)
 	l.bytes -= len(e.raw)
 	if at, ok := slices.BinarySearchFunc(l.order, e.id, byID); ok {

@@ -96,6 +96,10 @@ func (l *level) nodeEntries(n pdu.NodeID) (list []*entry) {
 func (l *level) emit(now time.Duration, c pdu.Content, body []byte) {
 	if e := l.entries[c.ID]; e != nil {
 		c.Sequence = e.lsp.Sequence
+		if k := e.claim; k != nil && k.timer.running() {
+			c.Sequence = max(c.Sequence, k.header.Sequence)
+			l.i.timers.stop(&k.timer)
+		}
 	}
 	l.emitAfter(now, c, body)
 	l.i.counts.Generated++
@@ -120,18 +124,6 @@ func (l *level) emitAfter(now time.Duration, c pdu.Content, body []byte) {
 func (l *level) renew(now time.Duration, e *entry) {
 	l.i.counts.Refreshed++
 	l.emitAfter(now, *e.content, e.body)
-}
-
-// reclaim answers an LSP of ours that is newer than what we wrote, from before we started or from
-// somebody else: ours goes over it, or it is purged if we have none of that number.
-func (l *level) reclaim(now time.Duration, e *entry, h pdu.Header) {
-	if e == nil || e.purged {
-		l.purgeID(now, h.ID, h.Sequence, "not ours")
-		return
-	}
-	c := *e.content
-	c.Sequence = h.Sequence
-	l.emitAfter(now, c, e.body)
 }
 
 // items are the neighbours and prefixes that we announce.

@@ -316,6 +316,31 @@ func TestForced(t *testing.T) {
 	})
 }
 
+// TestSameSystem: that another router has our system ID shows in the list of interfaces as long as it
+// lasts, and in the log once.
+func TestSameSystem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newBox(t, 1, lines(1, "interface eth0 type p2p"))
+		b := newBox(t, 2, lines(2, "interface eth0 type p2p\ninterface eth1 type p2p"))
+		c := newBox(t, 3, lines(1, "interface eth1 type p2p\nhostname r3"))
+		wire(a, b, "eth0", 1)
+		wire(b, c, "eth1", 2)
+		for _, x := range []*box{a, b, c} {
+			x.Start()
+			defer x.Stop()
+		}
+		time.Sleep(10 * time.Minute)
+		for _, x := range []*box{a, c} {
+			if log := x.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, "system_id_clash") != 1 {
+				t.Errorf("the log of %d is\n%s", x.number, log)
+			}
+			if text := x.show("interface"); !strings.Contains(text, "system_id_clash=") {
+				t.Errorf("%s", text)
+			}
+		}
+	})
+}
+
 // TestNew: a configuration that is none is refused; without any the protocol does not run.
 func TestNew(t *testing.T) {
 	for lines, want := range map[string]string{
