@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -141,7 +142,7 @@ func TestRouter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newBox(t, 1, lines(1, "interface eth0 type p2p gate strict hold 2s"))
 		b := newBox(t, 2, lines(2, "interface eth0 type p2p gate strict hold 2s\nannounce 192.0.2.0/24 2001:db8:ff::/48"))
-		x, _ := wire(a, b, "eth0", 1)
+		x, y := wire(a, b, "eth0", 1)
 		a.Start()
 		b.Start()
 		defer a.Stop()
@@ -206,7 +207,7 @@ func TestRouter(t *testing.T) {
 			}
 		}
 		if err := json.Unmarshal(a.Page(), &page); err != nil || len(page.Neighbors) != 1 || page.Neighbors[0].SystemID != "r2" ||
-			page.Neighbors[0].Facts["our_ipv6"] != "ok" || page.Neighbors[0].Facts["peer_ipv6"] != true ||
+			!maps.Equal(page.Neighbors[0].Facts, map[string]any{"our_ipv4": "ok", "our_ipv6": "ok", "peer_ipv4": true, "peer_ipv6": true}) ||
 			len(page.Nodes) != 2 || !page.Nodes[0].Own || page.Nodes[1].Metric == nil || *page.Nodes[1].Metric != 10 || len(page.Links) != 2 || !page.Links[0].IPv4 {
 			t.Errorf("the page has %v\n%s", err, a.Page())
 		}
@@ -233,6 +234,27 @@ func TestRouter(t *testing.T) {
 		if _, ok := a.route("192.0.2.0/24"); ok || !strings.Contains(a.show("neighbor"), "Wait: IPv6 address here is tentative, ") {
 			t.Errorf("still there:\n%s", a.show("neighbor"))
 		}
+		// Each of the four facts is that of its family and end.
+		for _, f := range []struct {
+			lose func(ours, theirs *isis.Link)
+			want map[string]any
+		}{
+			{func(ours, _ *isis.Link) { ours.IPv4 = nil }, map[string]any{"our_ipv4": "no-ipv4-address", "our_ipv6": "ok", "peer_ipv4": true, "peer_ipv6": true}},
+			{func(ours, _ *isis.Link) { ours.LinkLocals[0].DAD = gate.Duplicate }, map[string]any{"our_ipv4": "ok", "our_ipv6": "dad-failed", "peer_ipv4": true, "peer_ipv6": true}},
+			{func(_, theirs *isis.Link) { theirs.IPv4 = nil }, map[string]any{"our_ipv4": "ok", "our_ipv6": "ok", "peer_ipv4": false, "peer_ipv6": true}},
+			{func(_, theirs *isis.Link) { theirs.LinkLocals = nil }, map[string]any{"our_ipv4": "ok", "our_ipv6": "ok", "peer_ipv4": true, "peer_ipv6": false}},
+		} {
+			ours, theirs := ready(1, 1), ready(1, 2)
+			f.lose(&ours, &theirs)
+			x.link.Tell(ours)
+			y.link.Tell(theirs)
+			time.Sleep(4 * time.Second)
+			page.Neighbors = nil
+			if err := json.Unmarshal(a.Page(), &page); err != nil || len(page.Neighbors) != 1 || !maps.Equal(page.Neighbors[0].Facts, f.want) {
+				t.Errorf("%v, the facts are %v, want %v", err, page.Neighbors, f.want)
+			}
+		}
+		y.link.Tell(ready(1, 2))
 		x.link.Tell(ready(1, 1))
 		time.Sleep(15 * time.Second)
 		if _, ok := a.route("192.0.2.0/24"); !ok {
