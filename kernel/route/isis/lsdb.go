@@ -19,7 +19,8 @@ type entry struct {
 	// dies is when its lifetime is over, or of a purged one when it is forgotten.
 	dies   time.Duration
 	purged bool
-	// content is what an LSP of our own was made of, body its bytes without what a refresh changes.
+	// content is what an LSP of our own was made of, body its bytes without what a refresh changes; nil:
+	// it is to be written anew.
 	content *pdu.Content
 	body    []byte
 	timer   timer

@@ -60,18 +60,24 @@ func (l *level) write(now time.Duration, node pdu.NodeID, pack *pdu.Packer, head
 	rest := l.i.config.LSPLength - l.i.config.Keys[l.n].longest() - empty
 	fragments, left := pack.Pack(items, rest-(len(head.Append(nil, nil))-empty), rest)
 	l.i.counts.TooLong += uint64(left)
-	for n, list := range fragments {
-		c := pdu.Content{Level: l.n}
-		if n == 0 {
-			c = head
-		} else if len(list) == 0 {
-			continue
-		}
-		c.ID, c.Items = node.LSP(uint8(n)), list
-		c.Flags |= kind
-		body := c.Append(nil, nil)
-		if e := l.entries[c.ID]; e == nil || e.purged || !bytes.Equal(e.body, body) {
-			l.emit(now, c, body)
+	// What moves to another fragment is said there before it is not said any more where it was.
+	for _, growing := range []bool{true, false} {
+		for n, list := range fragments {
+			c := pdu.Content{Level: l.n}
+			if n == 0 {
+				c = head
+			} else if len(list) == 0 {
+				continue
+			}
+			c.ID, c.Items = node.LSP(uint8(n)), list
+			c.Flags |= kind
+			e := l.entries[c.ID]
+			if growing != (e == nil || e.purged || len(list) > len(e.content.Items)) {
+				continue
+			}
+			if body := c.Append(nil, nil); growing || !bytes.Equal(e.body, body) {
+				l.emit(now, c, body)
+			}
 		}
 	}
 	for _, e := range l.nodeEntries(node) {

@@ -363,6 +363,53 @@ func TestSameSystem(t *testing.T) {
 	})
 }
 
+// TestKeysLive: keys of an interface and of the domain are changed at the console while routers run,
+// first to accept the next one too, then to send it, then to forget the one before: routes and
+// neighbours stay. A wrong key loses the neighbour, and the log is told once.
+func TestKeysLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interfaces = "interface eth0 type p2p password md5:old\ndomain-password md5:old\n"
+		a := newBox(t, 1, lines(1, interfaces))
+		b := newBox(t, 2, lines(2, interfaces+"announce 192.0.2.0/24"))
+		wire(a, b, "eth0", 1)
+		a.Start()
+		b.Start()
+		defer a.Stop()
+		defer b.Stop()
+		time.Sleep(30 * time.Second)
+		before := strings.Count(a.show("adjacency-log"), "\n")
+		for _, keys := range []string{"md5:old,md5:new", "md5:new,md5:old", "md5:new"} {
+			for _, x := range []*box{a, b} {
+				x.set("interface eth0 password " + keys)
+				x.set("domain-password " + keys)
+				for range 40 {
+					time.Sleep(time.Second)
+					if _, ok := a.route("192.0.2.0/24"); !ok {
+						t.Fatalf("%s at %d: the route is gone:\n%s", keys, x.number, a.show("adjacency-log"))
+					}
+				}
+			}
+		}
+		// What is announced from then on is sealed and opened by the new one.
+		b.set("interface eth0 metric 20")
+		b.set("overload on")
+		time.Sleep(10 * time.Second)
+		if text := a.show("database"); !strings.Contains(text, "0/0/1") {
+			t.Errorf("no overload bit:\n%s", text)
+		}
+		for _, x := range []*box{a, b} {
+			if n := strings.Count(x.show("adjacency-log"), "\n"); n != before || strings.Contains(x.log.String(), "level=WARN") {
+				t.Errorf("%d:\n%s\n%s", x.number, x.show("adjacency-log"), x.log.String())
+			}
+		}
+		b.set("interface eth0 password md5:other")
+		time.Sleep(35 * time.Second)
+		if _, ok := a.route("192.0.2.0/24"); ok || strings.Count(a.log.String(), "level=WARN") != 1 || !strings.Contains(a.show("interface"), "auth=") {
+			t.Errorf("a wrong key:\n%s\n%s", a.show("interface"), a.log.String())
+		}
+	})
+}
+
 // TestNew: a configuration that is none is refused; without any the protocol does not run.
 func TestNew(t *testing.T) {
 	for lines, want := range map[string]string{
