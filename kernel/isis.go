@@ -12,10 +12,9 @@ import (
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/domain"
 	"github.com/sluice-os/sluice/kernel/host"
-	"github.com/sluice-os/sluice/kernel/route/gate"
-	"github.com/sluice-os/sluice/kernel/route/isis"
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
 	"github.com/sluice-os/sluice/kernel/route/isisd"
+	"github.com/sluice-os/sluice/kernel/route/isisd/facts"
 	"github.com/sluice-os/sluice/kernel/route/rib"
 	"github.com/sluice-os/sluice/kernel/vm"
 )
@@ -61,27 +60,5 @@ func (r isisRouter) attach(n *network, s *host.Stack) {
 	var l *isisd.Link
 	port := s.OSI(func(from [6]byte, pdu []byte) { l.Receive(from, pdu) }, pdu.AllL1, pdu.AllL2, pdu.AllP2P)
 	l = r.AddLink(n.name, n.index-firstIndex, port)
-	s.Follow(func(f *host.Facts) { l.Tell(linkOf(f)) })
-}
-
-// linkOf is what a card's host stack says, as the gate wants to know it.
-func linkOf(f *host.Facts) (l isis.Link) {
-	l.Carrier, l.MTU = f.Up, f.MTU
-	for _, p := range f.Addresses {
-		switch a := p.Addr(); {
-		case a.Is4():
-			l.IPv4 = append(l.IPv4, p)
-			l.Prefixes = append(l.Prefixes, p.Masked())
-		case a.IsLinkLocalUnicast():
-			l.LinkLocals = append(l.LinkLocals, gate.LinkLocal{Addr: a, DAD: gate.Done})
-		default:
-			l.Prefixes = append(l.Prefixes, p.Masked())
-		}
-	}
-	for a, state := range map[netip.Addr]gate.DAD{f.Tentative: gate.Tentative, f.Duplicate: gate.Duplicate} {
-		if a.IsValid() {
-			l.LinkLocals = append(l.LinkLocals, gate.LinkLocal{Addr: a, DAD: state})
-		}
-	}
-	return l
+	s.Follow(func(f *host.Facts) { l.Tell(facts.Link(f)) })
 }

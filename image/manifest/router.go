@@ -161,10 +161,15 @@ func (c *checker) isis(doc *document) (lines string) {
 			}
 		}
 	}
-	if len(c.mistakes) == before {
-		if err := x.Check(); err != nil {
-			c.report(top, "%s", strings.TrimPrefix(err.Error(), "isis: "))
-		}
+	if len(c.mistakes) > before {
+		return lines
+	}
+	interfaces, whole := x.Mistakes()
+	if whole != nil {
+		c.report(top, "%s", strings.TrimPrefix(whole.Error(), "isis: "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(interfaces)) {
+		c.report(append(slices.Clone(top), "interface", name), "%s", strings.TrimPrefix(interfaces[name].Error(), "isis: "))
 	}
 	return lines
 }

@@ -69,6 +69,7 @@ func TestISISMistakes(t *testing.T) {
 		{good + "levle = \"2\"", "x:3: unknown key \"router.isis.levle\": did you mean level?"},
 		{good + "level = 2", "x:3: \"router.isis.level\" is of the wrong type: want a string"},
 		{good + "level = \"3\"", "x:3: level \"3\": want 1, 2 or 1-2"},
+		{good + "ecmp = 17", "x:3: \"17\": want a number from 1 to 16"},
 		{good + "hostname = \"a b\"", "x:3: \"a b\" is empty or has a blank"},
 		{good + "announce = [\"10.0.0.1/8\"]", "x:3: announce \"10.0.0.1/8\": want a prefix"},
 		{good + "[router.isis.interface.foo]", "x:3: no network card is named \"foo\""},
@@ -76,7 +77,12 @@ func TestISISMistakes(t *testing.T) {
 		{good + "[router.isis.interface.eth0]\nmetrik = 1", "x:4: unknown key \"router.isis.interface.eth0.metrik\": did you mean metric?"},
 		{good + "[router.isis.interface.eth0]\nmetric = \"1\"", "x:4: \"router.isis.interface.eth0.metric\" is of the wrong type: want a whole number"},
 		{good + "[router.isis.interface.eth0]\ngate = \"open\"", "x:4: interface eth0: gate \"open\": want off"},
-		{good + "[router.isis.interface.eth0]\nhold = \"2s\"", "not strict"},
+		// What does not go together is a mistake of the interface, the others of which are right or have
+		// one of their own.
+		{good + "[router.isis.interface.eth0]\nhold = \"2s\"", "x:3: circuit eth0: gate: configuration makes no sense: options of a strict gate that is not strict"},
+		{good + "[router.isis.interface.eth0]\n[router.isis.interface.eth1]\ngate = \"strict\"\nipv6 = false", "x:4: configuration makes no sense: circuit eth1: a strict gate on a circuit of one family"},
+		{good + "level = \"1\"\n[router.isis.interface.eth0]\nlevel = \"2\"\n[router.isis.interface.eth1]\nlevel = \"2\"", "x:4: configuration makes no sense: circuit eth0: levels"},
+		{good + "level = \"1\"\n[router.isis.interface.eth0]\nlevel = \"2\"\n[router.isis.interface.eth1]\nlevel = \"2\"", "x:6: configuration makes no sense: circuit eth1: levels"},
 	} {
 		_, err := Parse([]byte(c.text), "x")
 		if err == nil || !strings.Contains(err.Error(), c.want) {

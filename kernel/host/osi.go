@@ -17,8 +17,11 @@ const (
 	// etherTypeLLC is that of longer frames than the length field of IEEE 802.3 can say
 	// (draft-ietf-isis-ext-eth).
 	etherTypeLLC = 0x8870
-	// lengthMax is the most that it says, in bytes with the LLC header.
-	lengthMax = 1500
+	// lengthMax is the most that the standard has it say, in bytes with the LLC header: what is longer
+	// is sent with etherTypeLLC. lengthTaken is the most that is taken for a length: from etherTypeMin on it
+	// is an EtherType, and FRR writes lengths up to there.
+	lengthMax   = 1500
+	lengthTaken = etherTypeMin - 1
 )
 
 // llcOSI is the LLC header: destination, source, unnumbered information.
@@ -38,7 +41,8 @@ type OSIPort struct{ s *Stack }
 // Address is the card's.
 func (p *OSIPort) Address() [6]byte { return p.s.link.mac }
 
-// Send sends a PDU, before what waits and what is in transit. It is dropped when too many PDUs wait
+// Send sends a PDU, before what waits and what is in transit: with its length, or with etherTypeLLC
+// when that is more than lengthMax. It is dropped when too many PDUs wait
 // for a place in the card's ring, or it is longer than the link's MTU less 3 bytes: it has to be
 // one that is sent again.
 func (p *OSIPort) Send(to [6]byte, pdu []byte) {
@@ -74,7 +78,7 @@ func (p *poller) offerOSI(pkt *nic.Packet, head []byte) bool {
 	switch {
 	case n == etherTypeLLC:
 		n = pkt.Len - ethHeader
-	case n < llcHeader || n > lengthMax || n > pkt.Len-ethHeader:
+	case n < llcHeader || n > lengthTaken || n > pkt.Len-ethHeader:
 		return false
 	}
 	n += ethHeader

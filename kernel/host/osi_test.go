@@ -30,6 +30,7 @@ func TestOSI(t *testing.T) {
 		got = append(got, bytes.Clone(pdu))
 	}, group)
 	pdu := bytes.Repeat([]byte{0x83, 7, 9}, 499) // 1497 bytes
+	long := append(bytes.Clone(pdu), make([]byte, 36)...)
 	for _, tt := range []struct {
 		name  string
 		frame []byte
@@ -40,6 +41,9 @@ func TestOSI(t *testing.T) {
 		{"the card's", osiFrame(ourMAC, 103, pdu[:100]), pdu[:100], 0},
 		{"padded", append(osiFrame(group, 10, pdu[:7]), make([]byte, 36)...), pdu[:7], 0},
 		{"by its EtherType", osiFrame(group, 0x8870, pdu), pdu, 0},
+		{"longer than the standard has it", osiFrame(group, 1501, long[:1498]), long[:1498], 0},
+		{"the longest", osiFrame(group, 0x5ff, long[:1532]), long[:1532], 0},
+		{"an EtherType", osiFrame(group, 0x600, long), nil, rxDropEthertype},
 		{"nothing in it", osiFrame(group, 3, nil), []byte{}, 0},
 		{"another group's", osiFrame(others, 103, pdu[:100]), nil, rxDropLLC},
 		{"longer than it is", osiFrame(group, 104, pdu[:100]), nil, rxDropLLC},

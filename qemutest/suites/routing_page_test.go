@@ -30,8 +30,9 @@ type routerEnd struct {
 func (e *routerEnd) Address() [6]byte           { return e.mac }
 func (e *routerEnd) Send(_ [6]byte, pdu []byte) { e.far.link.Receive(e.mac, pdu) }
 
-// routerPair starts two routers of this process on a wire; IPv6 of the second one's end is looked
-// for on the link for ever, so that a strict gate stays closed.
+// routerPair starts two routers of this process on three wires: on one both families work at both
+// ends; on two IPv6 of one end is looked for on the link for ever, on half that of the first one's,
+// and on shut that of the second one's, so that a strict gate stays closed.
 func routerPair(t *testing.T, gates [2]string) *isisd.Router {
 	t.Helper()
 	began := time.Now()
@@ -40,13 +41,13 @@ func routerPair(t *testing.T, gates [2]string) *isisd.Router {
 		r, err := isisd.New(isisd.Environment{
 			Now: func() time.Duration { return time.Since(began) }, Log: slog.New(slog.DiscardHandler), Seed: uint64(n),
 			Install: func([]rib.Route, []netip.Prefix) {},
-		}, fmt.Sprintf("net 49.0001.0000.0000.000%d.00\nhostname page%d\nlevel 2\nannounce 192.0.2.%d/32\ninterface open type p2p gate off\ninterface %s", n+1, n+1, n+1, gates[n]))
+		}, fmt.Sprintf("net 49.0001.0000.0000.000%d.00\nhostname page%d\nlevel 2\nannounce 192.0.2.%d/32\ninterface open type p2p gate off\ninterface half type p2p\ninterface %s", n+1, n+1, n+1, gates[n]))
 		if err != nil {
 			t.Fatal(err)
 		}
 		routers[n] = r
 	}
-	for at, name := range []string{"open", "shut"} {
+	for at, name := range []string{"open", "shut", "half"} {
 		a, b := &routerEnd{mac: [6]byte{2, byte(at), 1}}, &routerEnd{mac: [6]byte{2, byte(at), 2}}
 		a.far, b.far = b, a
 		for n, e := range []*routerEnd{a, b} {
@@ -55,7 +56,7 @@ func routerPair(t *testing.T, gates [2]string) *isisd.Router {
 			l.Carrier, l.MTU = true, 1500
 			l.IPv4 = []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("10.%d.0.%d/24", at, n+1))}
 			state := gate.Done
-			if name == "shut" && n == 1 {
+			if name == "shut" && n == 1 || name == "half" && n == 0 {
 				state = gate.Tentative
 			}
 			l.LinkLocals = []gate.LinkLocal{{Addr: netip.MustParseAddr(fmt.Sprintf("fe80::%d:%d", at+1, n+1)), DAD: state}}
@@ -113,8 +114,8 @@ func tabHere(t *testing.T) context.Context {
 }
 
 // TestRoutingPageInChromium opens the routing page of web, which runs on this machine, with what a
-// router of this process tells: the graph has both routers and their link, the adjacency that is
-// held back says why, routes and runs of SPF are listed, and the console stays quiet.
+// router of this process tells: the graph has both routers and their link, each adjacency has its
+// four facts, the one that is held back says why, routes and runs of SPF are listed, and the console stays quiet.
 func TestRoutingPageInChromium(t *testing.T) {
 	t.Parallel()
 	if !installed("chromium") {
@@ -158,14 +159,19 @@ func TestRoutingPageInChromium(t *testing.T) {
 		while (document.querySelector("#state").dataset.state !== "live") await new Promise((r) => setTimeout(r, 50));
 		document.querySelectorAll("#graph .node")[1].dispatchEvent(new MouseEvent("click"));
 		const text = (id) => document.querySelector(id)?.textContent ?? "";
+		const cells = (id) => [...document.querySelectorAll(id + " tbody tr")].map((r) =>
+			[...r.querySelectorAll("td")].map((d) => d.dataset.name + "=" + d.textContent + (d.querySelector(".bad") ? "!" : "")).join(", ")).join("; ");
 		return [document.querySelectorAll("#graph .node").length, document.querySelectorAll("#graph line").length, document.querySelectorAll("#graph .own").length,
-			text("#chosen"), text("#neighbours"), text("#routes4"), text("#runs"), text("#events"), text("#size"), String(document.documentElement.scrollWidth)].join("|");
+			text("#chosen"), cells("#neighbours"), text("#routes4"), text("#runs"), text("#events"), text("#size"), String(document.documentElement.scrollWidth)].join("|");
 	})()`
 	got, err := chromedp.Run(tab, chromedp.Evaluate[string](look, chromedp.EvalAwaitPromise))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"2|1|1|", "IPv4 at 10, IPv6 at 10", "Wait: neighbour has no usable IPv6 address", "192.0.2.2/32", " ms", "Init -> Up", "2 routers, 1 links", "|1280"} {
+	for _, want := range []string{"2|1|1|", "IPv4 at 10, IPv6 at 10",
+		"neighbour=page2, interface=open, state=Up, IPv4 here=yes, IPv6 here=yes, IPv4 there=yes, IPv6 there=yes, why it waits=;",
+		"neighbour=page2, interface=half, state=Up, IPv4 here=yes, IPv6 here=dad-tentative!, IPv4 there=yes, IPv6 there=yes, why it waits=;",
+		"interface=shut, state=Wait!, IPv4 here=yes, IPv6 here=yes, IPv4 there=yes, IPv6 there=no!, why it waits=Wait: neighbour has no usable IPv6 address", "192.0.2.2/32", " ms", "Init -> Up", "2 routers, 1 links", "|1280"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the page has no %q: %s", want, got)
 		}

@@ -47,9 +47,10 @@ func (i *Instance) changed(now time.Duration, levels pdu.Levels) {
 	i.timers.run(now)
 }
 
-// SetCircuit gives a circuit another configuration. Another metric, and another priority, leave
-// its neighbours as they are; with all else the circuit begins anew. It fails as AddCircuit does,
-// and then changes nothing.
+// SetCircuit gives a circuit another configuration. Another metric, another priority, and other
+// keys leave its neighbours as they are: hellos are checked with the keys from then on, so that one
+// whose hellos they do not open is gone when its hold time is over. With all else the circuit begins
+// anew. It fails as AddCircuit does, and then changes nothing.
 func (i *Instance) SetCircuit(now time.Duration, circuit int, cc CircuitConfig) error {
 	if err := cc.check(&i.config); err != nil {
 		return err
@@ -59,7 +60,7 @@ func (i *Instance) SetCircuit(now time.Duration, circuit int, cc CircuitConfig) 
 		return fmt.Errorf("%w: circuit %d was removed", ErrConfig, circuit)
 	}
 	same := c.config
-	same.Metric, same.Priority = cc.Metric, cc.Priority
+	same.Metric, same.Priority, same.Keys = cc.Metric, cc.Priority, cc.Keys
 	if reflect.DeepEqual(same, cc) {
 		c.config = cc
 		for _, l := range c.lans {
@@ -78,5 +79,32 @@ func (i *Instance) SetCircuit(now time.Duration, circuit int, cc CircuitConfig) 
 	i.circuits[circuit] = next
 	i.SetLink(now, circuit, link)
 	i.changed(now, 3)
+	return nil
+}
+
+// SetKeys gives the levels other keys; see Config.Keys. What comes is checked with them from then on,
+// what is held stays. Our LSPs are written anew where another key seals them, so that the one before
+// is needed no more when all routers have done so. It fails with ErrConfig or pdu.ErrKey, and then
+// changes nothing.
+func (i *Instance) SetKeys(now time.Duration, keys [3]Keys) error {
+	for _, k := range keys {
+		if err := k.check(); err != nil {
+			return err
+		}
+	}
+	old := i.config.Keys
+	i.config.Keys = keys
+	for _, l := range i.each(3) {
+		if reflect.DeepEqual(old[l.n], keys[l.n]) {
+			continue
+		}
+		if !reflect.DeepEqual(old[l.n].sending(now), keys[l.n].sending(now)) {
+			for _, e := range l.order {
+				e.body = nil
+			}
+		}
+		l.regenerate(now)
+	}
+	i.timers.run(now)
 	return nil
 }

@@ -34,8 +34,8 @@ func TestMetricInPlace(t *testing.T) {
 	}
 }
 
-// TestCircuitChanged: another kind, and other keys, begin the circuit anew on both ends; what makes
-// no sense changes nothing.
+// TestCircuitChanged: another kind begins the circuit anew on both ends, and other keys do not: whose
+// hellos they do not open is gone when its hold time is over. What makes no sense changes nothing.
 func TestCircuitChanged(t *testing.T) {
 	w := newWorld(t)
 	x := w.wired()
@@ -72,10 +72,22 @@ func TestCircuitChanged(t *testing.T) {
 		t.Errorf("a lists %v", list)
 	}
 	key := func(c *CircuitConfig) { c.Keys = Keys{{Key: pdu.Key{Algorithm: pdu.MD5, Secret: []byte("x")}}} }
+	if err := set(a, func(c *CircuitConfig) { c.Keys = Keys{{}} }); !errors.Is(err, pdu.ErrKey) {
+		t.Errorf("a key without a secret: %v", err)
+	}
+	over := a.r.circuits[a.circuit].adjacencies()[0].holds.at
 	if err := set(a, key); err != nil {
 		t.Error(err)
 	}
-	w.run(60 * sec)
+	w.until(over - 1)
+	if a.state() != Up || b.state() != Up || a.r.Drops(a.circuit, Reason(pdu.NoAuth)) < 5 {
+		t.Errorf("before the hold time is over %v and %v, %d refused", a.state(), b.state(), a.r.Drops(a.circuit, Reason(pdu.NoAuth)))
+	}
+	w.until(over)
+	if e := a.r.last(); a.state() != Down || e.From != Up || e.Text != "hold time over" {
+		t.Errorf("after it %v: %v", a.state(), e)
+	}
+	w.run(30 * sec)
 	if a.state() == Up || a.r.Drops(a.circuit, Reason(pdu.NoAuth)) == 0 {
 		t.Errorf("without the key %v, %d refused", a.state(), a.r.Drops(a.circuit, Reason(pdu.NoAuth)))
 	}

@@ -46,7 +46,8 @@ type Config struct {
 	// MaxLSPs is how many LSPs of a level are held at most, and as many times 1492 bytes of
 	// them: default 20000. What they say takes up to ten times their bytes.
 	MaxLSPs int
-	// ECMP is how many next hops a route has at most: 1 to 64, default 64.
+	// ECMP is how many next hops a route has at most: 1 to 64, default 64. Who takes the routes may
+	// have room for fewer.
 	ECMP int
 	// Seed makes jitter differ between routers.
 	Seed uint64

@@ -1,7 +1,9 @@
 package isis
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -66,6 +68,77 @@ func TestKeyRollover(t *testing.T) {
 	sameDatabases(t, "after 15 keys", 2, r)
 	if n := r[0].entry(3, 0).lsp.Sequence; n < 10 {
 		t.Errorf("only %d LSPs in that time", n)
+	}
+}
+
+// TestKeysChangedLive: the keys of hellos and LSPs are changed on running routers, one after the other,
+// first to accept the next one too, then to send it, then to forget the one before: nobody notices,
+// and then all LSPs are sealed by the new one. Without the step between it would be seen.
+func TestKeysChangedLive(t *testing.T) {
+	old := Key{Key: pdu.Key{Algorithm: pdu.MD5, Secret: []byte("old")}}
+	for _, next := range []Key{
+		{Key: pdu.Key{Algorithm: pdu.MD5, Secret: []byte("new")}},
+		{Key: pdu.Key{ID: 7, Algorithm: pdu.SHA512, Secret: []byte("new")}}, // which takes more room
+	} {
+		steps := []Keys{{old, next}, {next, old}, {next}}
+		// Enough prefixes that the first fragment is full.
+		many := func(r int, c *Config) {
+			for n := range 300 {
+				c.Prefixes = append(c.Prefixes, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(100 + r), byte(n), byte(n >> 8)}), 32))
+			}
+		}
+		w, r := chain(t, 3, func(n int, c *Config) {
+			c.Keys[2] = Keys{old}
+			many(n, c)
+		}, func(c *CircuitConfig) { c.Keys = Keys{old} })
+		set := func(x *router, keys Keys) {
+			for n, c := range x.circuits {
+				cc := c.config
+				cc.Keys = keys
+				if err := x.SetCircuit(w.now, n, cc); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := x.SetKeys(w.now, [3]Keys{2: keys}); err != nil {
+				t.Fatal(err)
+			}
+			w.touch(x)
+		}
+		w.run(60 * sec)
+		routes := len(r[0].Routes())
+		if routes < 600 {
+			t.Fatalf("%d routes", routes)
+		}
+		for _, x := range r {
+			x.events, x.changes = nil, nil
+		}
+		for n, keys := range steps {
+			for _, x := range r {
+				set(x, keys)
+				w.run(40 * sec) // longer than any hold time
+			}
+			sameDatabases(t, fmt.Sprint("after step ", n+1), 2, r)
+		}
+		for i, x := range r {
+			if text := x.log(AdjacencyChange, Alarm, Purged); text != "" || len(x.changes) != 0 || len(x.Routes()) != routes {
+				t.Errorf("r%d: %d changes of routes, %d routes of %d\n%s", i+1, len(x.changes), len(x.Routes()), routes, text)
+			}
+			for _, e := range x.levels[2].order {
+				if v, _ := pdu.Check(e.raw); (Keys{next}).verify(w.now, v) != pdu.OK || len(e.raw) > lspLengthMax {
+					t.Errorf("r%d: %v, %d bytes long, is not sealed by the new key", i+1, e.id, len(e.raw))
+				}
+			}
+		}
+		if err := r[0].SetKeys(w.now, [3]Keys{2: {{}}}); !errors.Is(err, pdu.ErrKey) {
+			t.Errorf("a key without a secret: %v", err)
+		}
+		// The control: a key that no other has. What is held stays, what is new is not taken.
+		set(r[2], Keys{old})
+		was := r[0].entry(3, 0).lsp.Sequence
+		w.run(40 * sec)
+		if r[1].ends[1].state() == Up || r[2].ends[0].state() == Up || r[0].count(Alarm) != 0 || r[1].count(Alarm) != 1 || r[0].entry(3, 0).lsp.Sequence != was {
+			t.Errorf("a wrong key: %v and %v, r2 tells\n%s", r[1].ends[1].state(), r[2].ends[0].state(), r[1].log(Alarm))
+		}
 	}
 }
 

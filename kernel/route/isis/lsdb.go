@@ -19,10 +19,12 @@ type entry struct {
 	// dies is when its lifetime is over, or of a purged one when it is forgotten.
 	dies   time.Duration
 	purged bool
-	// content is what an LSP of our own was made of, body its bytes without what a refresh changes.
+	// content is what an LSP of our own was made of, body its bytes without what a refresh changes; nil:
+	// it is to be written anew.
 	content *pdu.Content
 	body    []byte
 	timer   timer
+	claim   *claim // of an LSP of our own that came from elsewhere; nil: none did
 	// srm says on which circuits it is to be sent, queued in which queues it stands.
 	srm, queued circuitSet
 }
@@ -201,6 +203,7 @@ func (l *level) aged(now time.Duration, e *entry) {
 // forget takes an entry out.
 func (l *level) forget(e *entry) {
 	l.i.timers.stop(&e.timer)
+	l.noClaim(e)
 	delete(l.entries, e.id)
 	l.bytes -= len(e.raw)
 	if at, ok := slices.BinarySearchFunc(l.order, e.id, byID); ok {

@@ -3,6 +3,7 @@ package isis
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -227,7 +228,8 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
-// TestOwnLSPs: what comes in our name is gone over, or purged if we have no such thing.
+// TestOwnLSPs: what comes in our name is gone over, or purged if we have no such thing: at once if
+// nothing such came for a minute, and then it is no alarm.
 func TestOwnLSPs(t *testing.T) {
 	p := upPair(t, "p2p", nil, nil)
 	mine := func(sequence uint32, fragment uint8, lifetime uint16) pdu.Content {
@@ -241,6 +243,7 @@ func TestOwnLSPs(t *testing.T) {
 		if e := p.r.entry(1, 0); e.lsp.Sequence != sequence || e.lsp.Hostname != name || p.n.last(1).Sequence != sequence {
 			t.Errorf("%s: we hold %d, the neighbour was sent %d", what, e.lsp.Sequence, p.n.last(1).Sequence)
 		}
+		p.run(claimQuiet)
 	}
 	p.n.send(mine(100, 0, 1200))
 	expect("a newer one", 101, "r1")
@@ -261,6 +264,121 @@ func TestOwnLSPs(t *testing.T) {
 	p.run(200 * ms)
 	if p.r.entry(1, 4) != nil {
 		t.Error("a purge of what is not there is held")
+	}
+	if n := p.r.Drops(0, SystemClash); n != 0 || p.r.count(Alarm) != 0 {
+		t.Errorf("%d clashes of system IDs are counted, %d alarms", n, p.r.count(Alarm))
+	}
+}
+
+// TestClaims: what comes in our name again and again is gone over after waits that become longer, and
+// is one alarm. One that comes during a wait makes it no longer, and a change of ours ends it.
+func TestClaims(t *testing.T) {
+	p := upPair(t, "p2p", nil, nil)
+	e := p.r.entry(1, 0)
+	sequence := uint32(100)
+	claim := func(want Reason) {
+		t.Helper()
+		c := stranger(1, sequence)
+		if why := p.r.Receive(p.now, 0, p.n.e.snpa, c.Append(nil, nil)); why != want {
+			t.Errorf("%d: %v, want %v", sequence, why, want)
+		}
+		p.touch(p.r)
+	}
+	claim(OK)
+	clashes := 0
+	for _, wait := range []time.Duration{50 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 5 * sec, 5 * sec, 5 * sec} {
+		if e.lsp.Sequence != sequence+1 {
+			t.Errorf("we hold %d, want %d", e.lsp.Sequence, sequence+1)
+		}
+		sequence += 10
+		claim(SystemClash)
+		p.run(wait / 2)
+		sequence += 10
+		claim(SystemClash)
+		clashes += 2
+		p.run(wait - wait/2 - 1)
+		if e.lsp.Sequence > sequence {
+			t.Errorf("%d is answered before %v", sequence, wait)
+		}
+		p.run(1)
+	}
+	if n := p.r.Drops(0, SystemClash); e.lsp.Sequence != sequence+1 || n != uint64(clashes) || p.r.count(Alarm) != 1 || !strings.Contains(p.r.log(Alarm), "alarm e0: system_id_clash") {
+		t.Errorf("we hold %d, %d clashes are counted:\n%s", e.lsp.Sequence, n, p.r.log(Alarm))
+	}
+	// What changes here does not wait for it.
+	sequence += 10
+	claim(SystemClash)
+	p.r.SetOverload(p.now, true)
+	p.touch(p.r)
+	p.run(generateFirst)
+	if e.lsp.Sequence != sequence+1 || e.lsp.Flags&pdu.FlagOverload == 0 {
+		t.Errorf("we hold %d with flags %x, want %d with the overload bit", e.lsp.Sequence, e.lsp.Flags, sequence+1)
+	}
+	p.run(generateMost)
+	if e.lsp.Sequence != sequence+1 {
+		t.Errorf("it is answered twice: %d", e.lsp.Sequence)
+	}
+	// Nor does what we never wrote come back faster.
+	for n := range uint32(3) {
+		c := stranger(1, 5+n)
+		c.ID = systemOf(1).Node(0).LSP(9)
+		if why, want := p.r.Receive(p.now, 0, p.n.e.snpa, c.Append(nil, nil)), map[bool]Reason{true: OK, false: SystemClash}[n == 0]; why != want {
+			t.Errorf("a fragment that we do not have: %v, want %v", why, want)
+		}
+	}
+	if got := p.r.entry(1, 9).lsp.Sequence; got != 5 {
+		t.Errorf("it is purged at once with %d", got)
+	}
+	p.touch(p.r)
+	p.run(generateFirst)
+	if f := p.r.entry(1, 9); f.lsp.Sequence != 7 || !f.purged {
+		t.Errorf("it is not purged: %d", f.lsp.Sequence)
+	}
+	p.run(zeroAge + sec)
+	if n := len(p.r.levels[2].order); n != 1 {
+		t.Errorf("%d LSPs are held", n)
+	}
+	// After a minute without any all is as at first.
+	sequence += 10
+	claim(OK)
+}
+
+// TestSameSystem: two routers with one system ID and a third one between them do not fill the network
+// with LSPs, and each of the two says once what is wrong.
+func TestSameSystem(t *testing.T) {
+	w, r := chain(t, 3, func(n int, c *Config) { c.System = systemOf(1 + n%2) }, nil)
+	lsps := 0
+	for _, x := range w.wires {
+		x.lose = func(b []byte) bool {
+			if b[4] == byte(pdu.LSPL2) {
+				lsps++
+			}
+			return false
+		}
+	}
+	w.run(2 * sec)
+	// Each waits for up to generateMost, so the two write 12 a minute, and a few more at first. What is
+	// counted on the wires is each of them going over both, and again when it is asked for.
+	written := func() uint32 { return r[1].entry(2, 0).lsp.Sequence }
+	for minute := range 10 {
+		before := written()
+		lsps = 0
+		w.run(60 * sec)
+		n, most := written()-before, uint32(13)
+		if minute == 0 {
+			most = 26
+		}
+		if n > most || n < 8 || lsps > 6*int(most) {
+			t.Errorf("minute %d: %d LSPs are written, %d are on the wires", minute, n, lsps)
+		}
+	}
+	for _, x := range []*router{r[0], r[2]} {
+		if n := x.Drops(0, SystemClash); n < 50 || x.count(Alarm) != 1 || !strings.Contains(x.log(Alarm), "system_id_clash") {
+			t.Errorf("%s: %d clashes are counted\n%s", x.name, n, x.log(Alarm))
+		}
+	}
+	if r[1].count(Alarm) != 0 {
+		t.Errorf("the one between them:\n%s", r[1].log(Alarm))
 	}
 }
 

@@ -60,18 +60,24 @@ func (l *level) write(now time.Duration, node pdu.NodeID, pack *pdu.Packer, head
 	rest := l.i.config.LSPLength - l.i.config.Keys[l.n].longest() - empty
 	fragments, left := pack.Pack(items, rest-(len(head.Append(nil, nil))-empty), rest)
 	l.i.counts.TooLong += uint64(left)
-	for n, list := range fragments {
-		c := pdu.Content{Level: l.n}
-		if n == 0 {
-			c = head
-		} else if len(list) == 0 {
-			continue
-		}
-		c.ID, c.Items = node.LSP(uint8(n)), list
-		c.Flags |= kind
-		body := c.Append(nil, nil)
-		if e := l.entries[c.ID]; e == nil || e.purged || !bytes.Equal(e.body, body) {
-			l.emit(now, c, body)
+	// What moves to another fragment is said there before it is not said any more where it was.
+	for _, growing := range []bool{true, false} {
+		for n, list := range fragments {
+			c := pdu.Content{Level: l.n}
+			if n == 0 {
+				c = head
+			} else if len(list) == 0 {
+				continue
+			}
+			c.ID, c.Items = node.LSP(uint8(n)), list
+			c.Flags |= kind
+			e := l.entries[c.ID]
+			if growing != (e == nil || e.purged || len(list) > len(e.content.Items)) {
+				continue
+			}
+			if body := c.Append(nil, nil); growing || !bytes.Equal(e.body, body) {
+				l.emit(now, c, body)
+			}
 		}
 	}
 	for _, e := range l.nodeEntries(node) {
@@ -96,6 +102,10 @@ func (l *level) nodeEntries(n pdu.NodeID) (list []*entry) {
 func (l *level) emit(now time.Duration, c pdu.Content, body []byte) {
 	if e := l.entries[c.ID]; e != nil {
 		c.Sequence = e.lsp.Sequence
+		if k := e.claim; k != nil && k.timer.running() {
+			c.Sequence = max(c.Sequence, k.header.Sequence)
+			l.i.timers.stop(&k.timer)
+		}
 	}
 	l.emitAfter(now, c, body)
 	l.i.counts.Generated++
@@ -120,18 +130,6 @@ func (l *level) emitAfter(now time.Duration, c pdu.Content, body []byte) {
 func (l *level) renew(now time.Duration, e *entry) {
 	l.i.counts.Refreshed++
 	l.emitAfter(now, *e.content, e.body)
-}
-
-// reclaim answers an LSP of ours that is newer than what we wrote, from before we started or from
-// somebody else: ours goes over it, or it is purged if we have none of that number.
-func (l *level) reclaim(now time.Duration, e *entry, h pdu.Header) {
-	if e == nil || e.purged {
-		l.purgeID(now, h.ID, h.Sequence, "not ours")
-		return
-	}
-	c := *e.content
-	c.Sequence = h.Sequence
-	l.emitAfter(now, c, e.body)
 }
 
 // items are the neighbours and prefixes that we announce.

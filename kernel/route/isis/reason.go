@@ -27,6 +27,7 @@ const (
 	BadPurge                                                      // a purge with more than it may have
 	TooManyLSPs                                                   // Config.MaxLSPs are held
 	Silent                                                        // our sequence numbers are used up
+	SystemClash                                                   // an LSP of ours that somebody else writes, again and again
 	NotHeard                                                      // no PDU: a neighbour does not hear our padded hellos; see Unheard
 	NotListed                                                     // no PDU: a neighbour whose MTU is no reason does not list us; see NotMTU
 	// ReasonCount is how many there are, for arrays of counters.
@@ -36,7 +37,7 @@ const (
 var reasonNames = map[Reason]string{NoCircuit: "no_circuit", LinkDown: "link_down", WrongKind: "wrong_kind", WrongLevel: "wrong_level",
 	OwnSystem: "own_system_id", NoArea: "area_mismatch", NoLevel: "level_mismatch", NoTopology: "topology_mismatch",
 	NoProtocol: "no_protocol", BadHold: "bad_hold_time", NotForUs: "not_for_us", TooManyNeighbours: "too_many_neighbours",
-	NoAdjacency: "no_adjacency", BadSequence: "bad_sequence", BadPurge: "bad_purge", TooManyLSPs: "too_many_lsps", Silent: "silent",
+	NoAdjacency: "no_adjacency", BadSequence: "bad_sequence", BadPurge: "bad_purge", TooManyLSPs: "too_many_lsps", Silent: "silent", SystemClash: "system_id_clash",
 	NotHeard: "padded_hellos_not_heard", NotListed: "neighbour_does_not_list_us"}
 
 // String is the name of the reason's counter.
@@ -55,7 +56,7 @@ func (r Reason) alarming() bool {
 	switch r {
 	case Reason(pdu.NoAuth), Reason(pdu.BadAuth), Reason(pdu.BadIDLength), Reason(pdu.BadMaxAreas), OwnSystem, NoArea, NoLevel,
 		NoTopology, NoProtocol, TooManyNeighbours, TooManyLSPs, Silent, WrongKind,
-		NotHeard, NotListed:
+		SystemClash, NotHeard, NotListed:
 		return true
 	}
 	return false

@@ -47,8 +47,7 @@ func (c *circuit) receiveLSP(now time.Duration, from pdu.SNPA, v pdu.View) Reaso
 		if e == nil && l.full(nil, len(v.Bytes())) {
 			return TooManyLSPs
 		}
-		l.reclaim(now, e, h)
-		return OK
+		return l.claimed(now, e, h)
 	}
 	switch {
 	case e == nil && h.Lifetime == 0:

@@ -107,6 +107,17 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("metric %d: %s", metric, got)
 		}
 	}
+	both(t, func(t *testing.T, name string) {
+		p := upPair(t, name, nil, func(c *CircuitConfig) { c.Metric = pdu.MetricMax })
+		p.n.send(p.lsp(1))
+		p.run(10 * sec)
+		if list := p.r.own(2).Neighbours; p.r.ends[0].state() != Up || len(list) != 1 || list[0].Metric != pdu.MetricMax {
+			t.Errorf("the first link has the greatest metric: %v, %v is announced", p.r.ends[0].state(), list)
+		}
+		if o := p.reaches(); o != (gate.Open{}) {
+			t.Errorf("the first link has the greatest metric: routes %v", o)
+		}
+	})
 	for metric, want := range map[uint32]bool{pdu.MetricMax - 1: true, pdu.MetricMax: false} {
 		w := newWorld(t)
 		a, b, c := w.add(1, nil), w.add(2, nil), w.add(3, behind)

@@ -30,27 +30,39 @@ const (
 	generateSecond = 200 * time.Millisecond
 	generateMost   = 5 * time.Second
 
+	// claimQuiet is how long nobody must have written an LSP of ours for the next one who does to be
+	// answered at once. Two that go over each other wait for generateMost each in turn.
+	claimQuiet = time.Minute
+
 	startOverload = 60 * time.Second
 	// fullFor is how long a full database must have refused nothing (waitingTime of ISO 10589).
 	fullFor = 60 * time.Second
 )
 
-// backoff is how long something that is called for again and again waits: first, second, and
-// twice as long each time up to most. After twice that without a call it is first again.
+// backoff is how long something that is called for again and again waits: see longer. After twice
+// generateMost without a call it is first again.
 type backoff struct {
 	wait, last time.Duration
 	used       bool
 }
 
 func (b *backoff) next(now time.Duration) time.Duration {
-	switch {
-	case !b.used || now-b.last > 2*generateMost:
-		b.wait = generateFirst
-	case b.wait == generateFirst:
-		b.wait = generateSecond
-	default:
-		b.wait = min(2*b.wait, generateMost)
+	if !b.used || now-b.last > 2*generateMost {
+		b.wait = 0
 	}
+	b.wait = longer(b.wait)
 	b.used, b.last = true, now
 	return b.wait
+}
+
+// longer is the wait after another, 0 for the first: generateFirst, generateSecond, and then twice
+// as long each time up to generateMost.
+func longer(wait time.Duration) time.Duration {
+	switch wait {
+	case 0:
+		return generateFirst
+	case generateFirst:
+		return generateSecond
+	}
+	return min(2*wait, generateMost)
 }

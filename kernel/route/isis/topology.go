@@ -161,10 +161,11 @@ type hop struct {
 
 // starts are the neighbours that we can send a family to: those that are Up, have said an address
 // of it, and list us as we list them. On a LAN each member counts by itself, at the distance of
-// its pseudonode: so one without an address is gone round, not through.
+// its pseudonode: so one without an address is gone round, not through. A circuit of the greatest
+// metric is not for paths (RFC 5305 3).
 func (l *level) starts(w *network, f gate.Family) (list []spf.Start, hops []hop) {
 	for _, c := range l.i.circuits {
-		if c.floods[l.n] == nil {
+		if c.floods[l.n] == nil || c.config.Metric == pdu.MetricMax {
 			continue
 		}
 		for _, a := range c.up(l.n) {

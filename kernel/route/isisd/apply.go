@@ -1,6 +1,7 @@
 package isisd
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -9,12 +10,13 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/route/isis"
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
+	"github.com/sluice-os/sluice/kernel/route/rib"
 )
 
 // This file owns how the instance comes to be what the configuration says.
 
-// Configure takes a command of package config in. What it changes of an interface or of the overload
-// changes while all goes on; with all else the protocol begins anew.
+// Configure takes a command of package config in. What it changes of an interface, of keys or of the
+// overload changes while all goes on; with all else the protocol begins anew.
 func (r *Router) Configure(words []string) (err error) {
 	if stopped := r.do(func() { err = r.configure(words) }); stopped != nil {
 		return stopped
@@ -40,7 +42,7 @@ func (r *Router) configure(words []string) error {
 	old := r.config
 	r.config = next
 	same := old.Instance
-	same.Overload = next.Instance.Overload
+	same.Overload, same.Keys = next.Instance.Overload, next.Instance.Keys
 	if r.instance == nil || !next.On() || !reflect.DeepEqual(same, next.Instance) {
 		r.end()
 		r.begin()
@@ -48,6 +50,9 @@ func (r *Router) configure(words []string) error {
 	}
 	now := r.env.Now()
 	r.instance.SetOverload(now, next.Instance.Overload)
+	if err := r.instance.SetKeys(now, next.Instance.Keys); err != nil {
+		return err
+	}
 	for name := range old.Interfaces {
 		if l := r.links[name]; l != nil && l.circuit >= 0 {
 			if _, stays := next.Interfaces[name]; !stays {
@@ -104,7 +109,7 @@ func (r *Router) begin() {
 		return
 	}
 	c := r.config.Clone().Instance
-	c.MaxLSPs = r.env.maxLSPs()
+	c.MaxLSPs, c.ECMP = r.env.maxLSPs(), cmp.Or(c.ECMP, rib.ECMP)
 	c.Seed, c.Event, c.Routes, c.Stopwatch = r.env.Seed, r.event, r.install, r.env.Now
 	c.Send = func(circuit int, to pdu.SNPA, b []byte) { r.circuits[circuit].port.Send(to, b) }
 	r.began, r.circuits = r.env.Now(), map[int]*Link{}

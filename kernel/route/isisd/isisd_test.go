@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -24,7 +25,25 @@ type box struct {
 	number int
 	mu     sync.Mutex
 	routes map[netip.Prefix]rib.Route
-	log    bytes.Buffer
+	log    lockedBuffer
+}
+
+// lockedBuffer is what a log has been told.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func newBox(t *testing.T, number int, lines string) *box {
@@ -123,7 +142,7 @@ func TestRouter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newBox(t, 1, lines(1, "interface eth0 type p2p gate strict hold 2s"))
 		b := newBox(t, 2, lines(2, "interface eth0 type p2p gate strict hold 2s\nannounce 192.0.2.0/24 2001:db8:ff::/48"))
-		x, _ := wire(a, b, "eth0", 1)
+		x, y := wire(a, b, "eth0", 1)
 		a.Start()
 		b.Start()
 		defer a.Stop()
@@ -188,7 +207,7 @@ func TestRouter(t *testing.T) {
 			}
 		}
 		if err := json.Unmarshal(a.Page(), &page); err != nil || len(page.Neighbors) != 1 || page.Neighbors[0].SystemID != "r2" ||
-			page.Neighbors[0].Facts["our_ipv6"] != "ok" || page.Neighbors[0].Facts["peer_ipv6"] != true ||
+			!maps.Equal(page.Neighbors[0].Facts, map[string]any{"our_ipv4": "ok", "our_ipv6": "ok", "peer_ipv4": true, "peer_ipv6": true}) ||
 			len(page.Nodes) != 2 || !page.Nodes[0].Own || page.Nodes[1].Metric == nil || *page.Nodes[1].Metric != 10 || len(page.Links) != 2 || !page.Links[0].IPv4 {
 			t.Errorf("the page has %v\n%s", err, a.Page())
 		}
@@ -215,6 +234,27 @@ func TestRouter(t *testing.T) {
 		if _, ok := a.route("192.0.2.0/24"); ok || !strings.Contains(a.show("neighbor"), "Wait: IPv6 address here is tentative, ") {
 			t.Errorf("still there:\n%s", a.show("neighbor"))
 		}
+		// Each of the four facts is that of its family and end.
+		for _, f := range []struct {
+			lose func(ours, theirs *isis.Link)
+			want map[string]any
+		}{
+			{func(ours, _ *isis.Link) { ours.IPv4 = nil }, map[string]any{"our_ipv4": "no-ipv4-address", "our_ipv6": "ok", "peer_ipv4": true, "peer_ipv6": true}},
+			{func(ours, _ *isis.Link) { ours.LinkLocals[0].DAD = gate.Duplicate }, map[string]any{"our_ipv4": "ok", "our_ipv6": "dad-failed", "peer_ipv4": true, "peer_ipv6": true}},
+			{func(_, theirs *isis.Link) { theirs.IPv4 = nil }, map[string]any{"our_ipv4": "ok", "our_ipv6": "ok", "peer_ipv4": false, "peer_ipv6": true}},
+			{func(_, theirs *isis.Link) { theirs.LinkLocals = nil }, map[string]any{"our_ipv4": "ok", "our_ipv6": "ok", "peer_ipv4": true, "peer_ipv6": false}},
+		} {
+			ours, theirs := ready(1, 1), ready(1, 2)
+			f.lose(&ours, &theirs)
+			x.link.Tell(ours)
+			y.link.Tell(theirs)
+			time.Sleep(4 * time.Second)
+			page.Neighbors = nil
+			if err := json.Unmarshal(a.Page(), &page); err != nil || len(page.Neighbors) != 1 || !maps.Equal(page.Neighbors[0].Facts, f.want) {
+				t.Errorf("%v, the facts are %v, want %v", err, page.Neighbors, f.want)
+			}
+		}
+		y.link.Tell(ready(1, 2))
 		x.link.Tell(ready(1, 1))
 		time.Sleep(15 * time.Second)
 		if _, ok := a.route("192.0.2.0/24"); !ok {
@@ -257,6 +297,115 @@ func TestRouter(t *testing.T) {
 		}
 		if err := a.Show(&strings.Builder{}, []string{"route"}, false); err == nil || !strings.Contains(err.Error(), "router isis net") {
 			t.Errorf("without a net: %v", err)
+		}
+	})
+}
+
+// TestForced: a gate that max-wait opens while a family does not work is an alarm in the log, in the
+// adjacency log, and counted.
+func TestForced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newBox(t, 1, lines(1, "interface eth0 type p2p gate strict hold 2s max-wait 20s"))
+		b := newBox(t, 2, lines(2, "interface eth0 type p2p"))
+		x, _ := wire(a, b, "eth0", 1)
+		half := ready(1, 1)
+		half.LinkLocals[0].DAD = gate.Tentative
+		x.link.Tell(half)
+		a.Start()
+		b.Start()
+		defer a.Stop()
+		defer b.Stop()
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		if log := a.log.String(); strings.Contains(log, "level=WARN") {
+			t.Errorf("an alarm before the time is over:\n%s", log)
+		}
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		const line = `level=WARN msg="isis: gate forced eth0: 0000.0000.0002"`
+		if log := a.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, line) != 1 {
+			t.Errorf("the log is\n%s", log)
+		}
+		if text := a.show("adjacency-log"); strings.Count(text, "gate forced eth0: 0000.0000.0002") != 1 {
+			t.Errorf("the adjacency log is\n%s", text)
+		}
+		if text := a.show("summary"); !strings.Contains(text, "Gates opened by max-wait          1\n") {
+			t.Errorf("%s", text)
+		}
+		if text := a.show("neighbor"); !strings.Contains(text, "  Up: by max-wait") {
+			t.Errorf("%s", text)
+		}
+	})
+}
+
+// TestSameSystem: that another router has our system ID shows in the list of interfaces as long as it
+// lasts, and in the log once.
+func TestSameSystem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newBox(t, 1, lines(1, "interface eth0 type p2p"))
+		b := newBox(t, 2, lines(2, "interface eth0 type p2p\ninterface eth1 type p2p"))
+		c := newBox(t, 3, lines(1, "interface eth1 type p2p\nhostname r3"))
+		wire(a, b, "eth0", 1)
+		wire(b, c, "eth1", 2)
+		for _, x := range []*box{a, b, c} {
+			x.Start()
+			defer x.Stop()
+		}
+		time.Sleep(10 * time.Minute)
+		for _, x := range []*box{a, c} {
+			if log := x.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, "system_id_clash") != 1 {
+				t.Errorf("the log of %d is\n%s", x.number, log)
+			}
+			if text := x.show("interface"); !strings.Contains(text, "system_id_clash=") {
+				t.Errorf("%s", text)
+			}
+		}
+	})
+}
+
+// TestKeysLive: keys of an interface and of the domain are changed at the console while routers run,
+// first to accept the next one too, then to send it, then to forget the one before: routes and
+// neighbours stay. A wrong key loses the neighbour, and the log is told once.
+func TestKeysLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interfaces = "interface eth0 type p2p password md5:old\ndomain-password md5:old\n"
+		a := newBox(t, 1, lines(1, interfaces))
+		b := newBox(t, 2, lines(2, interfaces+"announce 192.0.2.0/24"))
+		wire(a, b, "eth0", 1)
+		a.Start()
+		b.Start()
+		defer a.Stop()
+		defer b.Stop()
+		time.Sleep(30 * time.Second)
+		before := strings.Count(a.show("adjacency-log"), "\n")
+		for _, keys := range []string{"md5:old,md5:new", "md5:new,md5:old", "md5:new"} {
+			for _, x := range []*box{a, b} {
+				x.set("interface eth0 password " + keys)
+				x.set("domain-password " + keys)
+				for range 40 {
+					time.Sleep(time.Second)
+					if _, ok := a.route("192.0.2.0/24"); !ok {
+						t.Fatalf("%s at %d: the route is gone:\n%s", keys, x.number, a.show("adjacency-log"))
+					}
+				}
+			}
+		}
+		// What is announced from then on is sealed and opened by the new one.
+		b.set("interface eth0 metric 20")
+		b.set("overload on")
+		time.Sleep(10 * time.Second)
+		if text := a.show("database"); !strings.Contains(text, "0/0/1") {
+			t.Errorf("no overload bit:\n%s", text)
+		}
+		for _, x := range []*box{a, b} {
+			if n := strings.Count(x.show("adjacency-log"), "\n"); n != before || strings.Contains(x.log.String(), "level=WARN") {
+				t.Errorf("%d:\n%s\n%s", x.number, x.show("adjacency-log"), x.log.String())
+			}
+		}
+		b.set("interface eth0 password md5:other")
+		time.Sleep(35 * time.Second)
+		if _, ok := a.route("192.0.2.0/24"); ok || strings.Count(a.log.String(), "level=WARN") != 1 || !strings.Contains(a.show("interface"), "auth=") {
+			t.Errorf("a wrong key:\n%s\n%s", a.show("interface"), a.log.String())
 		}
 	})
 }
@@ -309,6 +458,40 @@ func TestFlood(t *testing.T) {
 			t.Errorf("%d warnings, want that of the interface that is not there:\n%s", n, a.log.String())
 		}
 	})
+}
+
+// TestECMP: a route has no more ways than the table has room for, also where none are configured, so
+// that lists show what is used.
+func TestECMP(t *testing.T) {
+	for more, want := range map[string]int{"": rib.ECMP, "ecmp 3\n": 3} {
+		synctest.Test(t, func(t *testing.T) {
+			interfaces := ""
+			for n := range rib.ECMP + 1 {
+				interfaces += fmt.Sprintf("interface eth%d type p2p\n", n)
+			}
+			a := newBox(t, 1, lines(1, more+interfaces))
+			b := newBox(t, 2, lines(2, interfaces+"announce 192.0.2.0/24"))
+			for n := range rib.ECMP + 1 {
+				wire(a, b, fmt.Sprintf("eth%d", n), n+1)
+			}
+			a.Start()
+			b.Start()
+			defer a.Stop()
+			defer b.Stop()
+			time.Sleep(30 * time.Second)
+			r, _ := a.route("192.0.2.0/24")
+			shown := 0
+			if err := a.do(func() {
+				for _, x := range a.instance.Routes() {
+					if x.Prefix == r.Prefix {
+						shown = len(x.NextHops)
+					}
+				}
+			}); err != nil || len(r.Hops) != want || shown != want {
+				t.Errorf("%q: %v, the table is given %d ways, lists show %d, want %d", more, err, len(r.Hops), shown, want)
+			}
+		})
+	}
 }
 
 // TestTableFull: routes that the table refuses are given to it again until it has room, and the log

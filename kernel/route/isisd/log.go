@@ -40,8 +40,11 @@ func (r *Router) event(e isis.Event) {
 	case isis.SPFRun:
 		r.log.spf = remember(r.log.spf, e, spfLogMax)
 		level = slog.LevelDebug
-	case isis.AdjacencyChange, isis.GateForced, isis.DISChange:
+	case isis.AdjacencyChange, isis.DISChange:
 		r.log.adjacency = remember(r.log.adjacency, e, adjacencyLogMax)
+	case isis.GateForced: // a family may not work on that link
+		r.log.adjacency = remember(r.log.adjacency, e, adjacencyLogMax)
+		level = slog.LevelWarn
 	case isis.Alarm:
 		level = slog.LevelWarn
 	case isis.OverloadChange, isis.SilentChange:

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/route/isis"
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
+	"github.com/sluice-os/sluice/kernel/route/rib"
 )
 
 // This file owns the configuration and its commands.
@@ -73,21 +74,37 @@ func Parse(lines string) (*Config, error) {
 
 // Check says what does not go together.
 func (c *Config) Check() error {
+	interfaces, whole := c.Mistakes()
+	if whole != nil {
+		return whole
+	}
+	for _, name := range c.Names() {
+		if err := interfaces[name]; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Mistakes says what does not go together: of the whole, or if that is right of each interface by
+// its name.
+func (c *Config) Mistakes() (interfaces map[string]error, whole error) {
 	if !c.On() {
-		return errors.New(`isis: no net: want one like 49.0001.0000.0000.0001.00`)
+		return nil, errors.New(`isis: no net: want one like 49.0001.0000.0000.0001.00`)
 	}
 	i := c.Instance
 	i.Send = func(int, pdu.SNPA, []byte) {}
 	x, err := isis.New(0, i)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	interfaces = map[string]error{}
 	for _, name := range c.Names() {
 		if _, err := x.AddCircuit(0, c.Interfaces[name]); err != nil {
-			return err
+			interfaces[name] = err
 		}
 	}
-	return nil
+	return interfaces, nil
 }
 
 // Names are the names of the interfaces, in order.
@@ -165,7 +182,7 @@ var commands = map[string]func(*isis.Config, string) error{
 	"announce":   func(i *isis.Config, _ string) error { i.Prefixes = nil; return nil },
 	"leak":       func(i *isis.Config, v string) (err error) { i.Leak, err = onOff(v); return err },
 	"lsp-length": func(i *isis.Config, v string) (err error) { i.LSPLength, err = number(v, 512, 1492); return err },
-	"ecmp":       func(i *isis.Config, v string) (err error) { i.ECMP, err = number(v, 1, 64); return err },
+	"ecmp":       func(i *isis.Config, v string) (err error) { i.ECMP, err = number(v, 1, rib.ECMP); return err },
 }
 
 // announce adds prefixes to those that are announced, or takes some away.

@@ -82,6 +82,8 @@ func TestParseMistakes(t *testing.T) {
 		{good + "area-password sha256:hush", "sha256:NUMBER:SECRET"},
 		{good + "area-password md5:" + strings.Repeat("x", 255), "254"},
 		{good + "lsp-length 10", "512 to 1492"},
+		{good + "ecmp 0", "1 to 16"},
+		{good + "ecmp 17", "1 to 16"},
 		{good + "interface", "without a name"},
 		{good + "interface 0123456789abcdef", "longer than 15"},
 		{good + "interface eth0 metrics 5", `unknown option "metrics"`},

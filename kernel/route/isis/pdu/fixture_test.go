@@ -8,7 +8,9 @@ import (
 	"testing"
 )
 
-// The bytes in this file were captured from FRR 8.4.4, padding left out.
+// The bytes in this file were captured from FRR 8.4.4, padding left out, but for the lists of SNPs:
+// frrEntries and the entry in frrPSNP are made up, of the lengths that FRR's headers say. Hellos are
+// put together of headers and TLVs.
 
 // bytesOf are hexadecimal digits, in parts.
 func bytesOf(tb testing.TB, parts ...string) []byte {
