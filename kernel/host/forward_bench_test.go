@@ -40,6 +40,7 @@ func newStill(t testing.TB, o nic.Offloads) *still {
 			t.Fatal(err)
 		}
 		t.Cleanup(st.Close)
+		st.link.tx.now = now // nothing is dropped for having waited
 		f.Join(st, i)
 		cards = append(cards, forward.Card{MTU: 1500})
 		for _, n := range []string{fmt.Sprintf("192.0.%d.2", i), fmt.Sprintf("fe80::%d", i)} {
