@@ -302,6 +302,7 @@ func (l networks) counters() (list []netinfo.Counter) {
 		}
 		if n.nexus != nil {
 			n.nexus.Drops(add)
+			n.nexus.ToHost(add)
 			n.nexus.links.card.Drops(add)
 		}
 	}

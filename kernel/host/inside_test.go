@@ -57,8 +57,8 @@ func newTenant(t testing.TB, dev *port) (*Stack, *tenant) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &tenant{t: t, sw: flowswitch.New(s.Port(), netns.New(netns.Config{}), s.now, 1, 0)}
-	s.Attach(d.sw)
+	sw := flowswitch.New(s.Port(), netns.New(netns.Config{}), s.now, 1, 0)
+	s.Attach(sw)
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -67,18 +67,24 @@ func newTenant(t testing.TB, dev *port) (*Stack, *tenant) {
 		l := s.link.local.Load()
 		return ready(s) && l.has(toAddress(c.IPv4.Address.Addr())) && l.has(toAddress(c.IPv6.Address.Addr()))
 	})
+	return s, addTenant(t, sw, 1)
+}
 
+// addTenant has one more domain.
+func addTenant(t testing.TB, sw *flowswitch.Switch, owner uint64) *tenant {
+	t.Helper()
+	d := &tenant{t: t, sw: sw}
 	l, err := arena.NewLayout(arena.Params{Large: 64})
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory := arenatest.New(t, l.Size)
-	a, err := arena.New(l, memory, 3)
+	a, err := arena.New(l, memory, owner)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.channel = channel.New(a, 3)
-	d.channel.Owner = 1
+	d.channel = channel.New(a, owner)
+	d.channel.Owner = owner
 	event := make(chan struct{}, 1)
 	d.channel.Notify = func() {
 		select {
@@ -104,7 +110,7 @@ func newTenant(t testing.TB, dev *port) (*Stack, *tenant) {
 	if err := d.net.CreateNIC(1, ep); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []netip.Prefix{c.IPv4.Address, c.IPv6.Address} {
+	for _, p := range []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("2001:db8::1/64")} {
 		with := tcpip.AddressWithPrefix{Address: toAddress(p.Addr()), PrefixLen: p.Bits()}
 		if err := d.net.AddProtocolAddress(1, tcpip.ProtocolAddress{Protocol: protocolOf(p.Addr()), AddressWithPrefix: with}, stack.AddressProperties{}); err != nil {
 			t.Fatal(err)
@@ -129,7 +135,7 @@ func newTenant(t testing.TB, dev *port) (*Stack, *tenant) {
 		close(stop)
 		wg.Wait()
 	})
-	return s, d
+	return d
 }
 
 // flowFor makes a request and returns the port that it gives.
@@ -155,6 +161,23 @@ func (d *tenant) dial(network string, to netip.AddrPort) (net.Conn, error) {
 		return gonet.DialUDP(d.net, &local, &remote, protocolOf(to.Addr()))
 	}
 	return gonet.DialTCPWithBind(context.Background(), d.net, local, remote, protocolOf(to.Addr()))
+}
+
+// datagramRefused sends datagrams to a port until one is told that nobody is there.
+func (d *tenant) datagramRefused(to netip.AddrPort) {
+	d.t.Helper()
+	c, err := d.dial("udp", to)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer c.Close()
+	// The next one is told what became of one before.
+	for end := time.Now().Add(20 * time.Second); err == nil && time.Now().Before(end); {
+		_, err = c.Write([]byte("anybody?"))
+	}
+	if err == nil || !strings.Contains(err.Error(), "refused") {
+		d.t.Errorf("a datagram to %v: %v", to, err)
+	}
 }
 
 var inside = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
@@ -204,20 +227,38 @@ func TestDomainDialsItsMachine(t *testing.T) {
 		if _, err := d.dial("tcp", netip.AddrPortFrom(a, 81)); err == nil || !strings.Contains(err.Error(), "refused") {
 			t.Errorf("%v: a closed port of TCP: %v", a, err)
 		}
-		e, err := d.dial("udp", netip.AddrPortFrom(a, 81))
-		if err != nil {
-			t.Fatal(err)
-		}
-		// The next one is told what became of one before.
-		for end := time.Now().Add(20 * time.Second); err == nil && time.Now().Before(end); {
-			_, err = e.Write([]byte("anybody?"))
-		}
-		if err == nil || !strings.Contains(err.Error(), "refused") {
-			t.Errorf("%v: a closed port of UDP: %v", a, err)
-		}
+		d.datagramRefused(netip.AddrPortFrom(a, 81))
 	}
 	if n := left.Load(); n != 0 {
 		t.Errorf("%d frames have left the machine", n)
+	}
+}
+
+// TestDomainDialsAnother: a port that another domain does not listen at, or has closed, refuses
+// a connection as the host stack's do.
+func TestDomainDialsAnother(t *testing.T) {
+	near, _ := newCable(allOffloads, allOffloads)
+	_, d := newTenant(t, near)
+	e := addTenant(t, d.sw, 2)
+	const bound, closed = 5000, 5001
+	for _, a := range inside {
+		d.flowFor(abi.FlowRequest{Op: abi.FlowBind, Protocol: 6, LocalPort: bound, Local: a.As16()})
+		for _, protocol := range []uint32{6, 17} {
+			d.flowFor(abi.FlowRequest{Op: abi.FlowBind, Protocol: protocol, LocalPort: closed, Local: a.As16()})
+			if errno := d.sw.Flow(d.channel, &abi.FlowRequest{Op: abi.FlowClose, Flow: d.last.Flow, Generation: d.last.Generation}); errno != 0 {
+				t.Fatal(errno)
+			}
+		}
+		for _, port := range []uint16{bound, closed} {
+			if _, err := e.dial("tcp", netip.AddrPortFrom(a, port)); err == nil || !strings.Contains(err.Error(), "refused") {
+				t.Errorf("%v: TCP to port %d: %v", a, port, err)
+			}
+		}
+		// A datagram to a port that is closed, or bound without a socket behind it.
+		d.flowFor(abi.FlowRequest{Op: abi.FlowBind, Protocol: 17, LocalPort: bound, Local: a.As16()})
+		for _, port := range []uint16{closed, bound} {
+			e.datagramRefused(netip.AddrPortFrom(a, port))
+		}
 	}
 }
 

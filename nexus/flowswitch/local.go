@@ -53,17 +53,23 @@ func (t *told) flush() {
 }
 
 // deliverHere gives a packet of flow own to another domain of the machine, or to the same
-// one, or to the host stack.
+// one, or to the host stack, as if it had arrived.
 func (x *sender) deliverHere(own *flow.Flow) {
 	s, o := x.s, &x.out
 	f := x.train.to
 	if x.c.in.First() {
-		key := x.c.in.RxKey()
-		f = s.table.Lookup(&key)
+		var why HostReason
+		if f, why = s.owner(x.head[:x.n], &x.c.in, true); f == nil {
+			s.toHost(why)
+		}
 		x.train.to = f
 	}
-	if f == nil {
+	switch {
+	case f == nil:
 		x.inward(own)
+		return
+	case isError(&x.c.in) && !s.heed(f, &x.c.in, x.head[:x.n]):
+		s.dropRx(RxStrayError)
 		return
 	}
 	x.fill = filler{pieces: append(append(x.whole[:0], o.Head), o.Body...)}
@@ -97,7 +103,7 @@ func (s *Switch) Inside(in *netif.Arrived) bool {
 	if why != packet.OK || info.Fragment() || isError(&info) {
 		return false
 	}
-	f := s.owner(in.Head, &info, s.port.Local(info.DstAddr()))
+	f, _ := s.owner(in.Head, &info, s.port.Local(info.DstAddr()))
 	if f == nil {
 		return false
 	}

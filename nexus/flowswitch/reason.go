@@ -96,7 +96,8 @@ func receivable(r Reason) bool {
 		return why != packet.OK && !why.OfParse() && why != packet.FragmentHeld
 	}
 	why := flow.Reason(r - ofFlows)
-	return why.OfReceived() && why != flow.NotFound // what has no flow is not the switch's
+	// What has no flow, or one that does not listen, is the host stack's.
+	return why.OfReceived() && why != flow.NotFound && why != flow.NoListener
 }
 
 // Drops calls f with each reason for which packets are dropped, and how many were.
@@ -113,4 +114,39 @@ func (s *Switch) Drops(f func(name string, n uint64)) {
 	}
 	halfOpen, _ := s.table.Evicted()
 	f("flowswitch_drop_rx_half_open_evicted", halfOpen)
+}
+
+// HostReason is why a packet that has arrived, or that a domain sends to this machine, is the
+// host stack's and no domain's.
+type HostReason uint8
+
+const (
+	// HostMiss says that no flow has its addresses and ports, or that it is a fragment of what
+	// no flow can have.
+	HostMiss HostReason = iota
+	// HostUnclassified says that its headers cannot be read, or those that an ICMP error quotes.
+	HostUnclassified
+	// HostAddress says that it is neither to this machine nor to many of whom a flow is one, or
+	// from where nothing can come.
+	HostAddress
+	// HostNoListener says that it is of TCP, to a port that is bound and does not listen.
+	HostNoListener
+	// HostTornDown says that its flow has ended, or lost its address for good.
+	HostTornDown
+	hostReasonCount
+)
+
+var hostNames = [hostReasonCount]string{
+	HostMiss: "miss", HostUnclassified: "unclassified", HostAddress: "address", HostNoListener: "no_listener", HostTornDown: "torn_down",
+}
+
+// toHost counts a packet that is the host stack's.
+func (s *Switch) toHost(why HostReason) { s.hosts[why].Add(1) }
+
+// ToHost calls f with each reason for which packets are the host stack's, and how many were
+// while the switch had a channel: without one it looks at none.
+func (s *Switch) ToHost(f func(name string, n uint64)) {
+	for r := range hostReasonCount {
+		f("flowswitch_to_host_"+hostNames[r], s.hosts[r].Load())
+	}
 }

@@ -285,17 +285,6 @@ var causes = map[string]func(x *scene){
 		p := x.answered()
 		x.between(p, func() { x.sw.Table().Invalidate(x.first()) })
 	},
-	"rx_no_listener": func(x *scene) { // from another domain of the machine
-		x.d.bind(6, 80)
-		e := x.domain(nil, []string{"tcp/*:*"})
-		r, errno := e.connect(6, machine, 80)
-		if errno != 0 {
-			x.t.Fatal(errno)
-		}
-		p := segment(true, uint16(r.LocalPort), 80, syn, 1, 0, 0)
-		p.dst = machine
-		e.send(p.bytes(), channel.Outgoing{})
-	},
 	"rx_stray_error": func(x *scene) {
 		r, errno := x.d.connect(6, outside, 80)
 		if errno != 0 {
@@ -329,6 +318,130 @@ var causes = map[string]func(x *scene){
 			x.arrive(segment(false, 80, 5000+i, syn, 1, 0, 0).bytes())
 		}
 	},
+}
+
+// guests meet each reason for which a packet is the host stack's: they return one that
+// arrives, and one that another domain of the machine, which may do everything, sends to it;
+// nil: there is none.
+var guests = map[string]func(x *scene, e *domain) (outside, inside []byte){
+	"miss": func(x *scene, e *domain) ([]byte, []byte) {
+		return segment(false, 81, 5000, syn, 1, 0, 0).bytes(), x.dialed(e, 81)
+	},
+	"unclassified": func(x *scene, _ *domain) ([]byte, []byte) {
+		b := x.answered().bytes()
+		b[0] = 0x44
+		return b, nil // it does not leave the domain
+	},
+	"address": func(x *scene, _ *domain) ([]byte, []byte) {
+		p := x.answered()
+		p.dst = elsewhere
+		return p.bytes(), nil // it leaves by the card
+	},
+	"no_listener": func(x *scene, e *domain) ([]byte, []byte) {
+		x.d.bind(6, 80)
+		return segment(false, 80, 5000, syn, 1, 0, 0).bytes(), x.dialed(e, 80)
+	},
+	"torn_down": func(x *scene, e *domain) ([]byte, []byte) {
+		x.d.listen(80)
+		p, in := segment(false, 80, 5000, syn, 1, 0, 0).bytes(), x.dialed(e, 80)
+		x.sw.Table().Invalidate(x.first())
+		return p, in
+	},
+}
+
+// dialed is the SYN of a new connection of a domain's to a port of its machine.
+func (x *scene) dialed(e *domain, port uint16) []byte {
+	x.t.Helper()
+	r, errno := e.connect(6, machine, port)
+	if errno != 0 {
+		x.t.Fatal(errno)
+	}
+	p := segment(true, uint16(r.LocalPort), port, syn, 1, 0, 0)
+	p.dst = machine
+	return p.bytes()
+}
+
+// hostReasons lists those for which packets are the host stack's, with their counts.
+func (w *world) hostReasons() map[string]uint64 {
+	all := map[string]uint64{}
+	w.sw.ToHost(func(name string, n uint64) { all[strings.TrimPrefix(name, "flowswitch_to_host_")] = n })
+	return all
+}
+
+// TestEveryGuest: what is no domain's goes to the host stack, which may answer it, whether it
+// has arrived or another domain has sent it, and counts by why. Nothing of it is dropped.
+func TestEveryGuest(t *testing.T) {
+	for name := range newWorld(t).hostReasons() {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			all := []string{"tcp/*:*", "udp/*:*"}
+			x := &scene{w, w.domain([]string{"tcp/*", "udp/*"}, all)}
+			e := w.domain(nil, all)
+			cause := guests[name]
+			if cause == nil {
+				t.Fatal("nothing here meets this reason")
+			}
+			arrives, inside := cause(x, e)
+			if x.arrive(arrives) {
+				t.Error("what arrived is a domain's")
+			}
+			want := uint64(1)
+			if inside != nil {
+				want++
+				e.send(inside, channel.Outgoing{})
+				if len(w.inward) != 1 || !slices.Equal(w.inward[0], inside) {
+					t.Errorf("%d packets went inward", len(w.inward))
+				}
+			}
+			for other, n := range w.hostReasons() {
+				if other == name && n != want || other != name && n != 0 {
+					t.Errorf("%s: %d", other, n)
+				}
+			}
+			if drops := w.drops(); len(drops) != 0 {
+				t.Errorf("%v", drops)
+			}
+		})
+	}
+}
+
+// TestErrorsWithinTheMachine: an ICMP error of one domain's goes to the flow of the other one
+// that it is about, if that has sent what it quotes.
+func TestErrorsWithinTheMachine(t *testing.T) {
+	w := newWorld(t)
+	x := &scene{w, w.domain([]string{"tcp/*", "udp/*"}, []string{"tcp/*:*", "udp/*:*"})}
+	e := w.domain(nil, []string{"tcp/*:*", "udp/*:*"})
+	x.d.bind(17, 5000)
+	x.d.listen(80)
+	udp, errno := e.connect(17, machine, 5000)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	refused := func(inner packet) {
+		p := quote(machine.As4(), inner)
+		p.dst = machine
+		x.send(p)
+	}
+	datagram := packet{src: machine, dst: machine, proto: 17, sport: uint16(udp.LocalPort), dport: 5000, payload: 20}
+	e.send(datagram.bytes(), channel.Outgoing{})
+	refused(datagram)
+	got := e.received()
+	if len(got) != 1 || got[0][9] != 1 || len(w.inward) != 0 {
+		t.Fatalf("%d errors came, %d went inward, %v", len(got), len(w.inward), w.drops())
+	}
+	tcp, errno := e.connect(6, machine, 80)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	knock := segment(true, uint16(tcp.LocalPort), 80, syn, 100, 0, 0)
+	knock.dst = machine
+	e.send(knock.bytes(), channel.Outgoing{})
+	stray := segment(true, uint16(tcp.LocalPort), 80, syn, 99, 0, 0)
+	stray.dst = machine
+	refused(stray)
+	if m := w.drops(); len(e.received()) != 0 || len(m) != 1 || m["flowswitch_drop_rx_stray_error"] != 1 {
+		t.Errorf("an error about what was not sent: %v", m)
+	}
 }
 
 // first is the first of the domain's flows.
@@ -423,6 +536,16 @@ func TestEveryReasonIsTold(t *testing.T) {
 	}
 	_, section, _ := strings.Cut(string(text), "\n## Why packets are dropped\n")
 	section, _, _ = strings.Cut(section, "\n## ")
+	_, guests, _ := strings.Cut(string(text), "\n## What is the host stack's\n")
+	guests, _, _ = strings.Cut(guests, "\n## ")
+	for name := range newWorld(t).hostReasons() {
+		if !strings.Contains(guests, "\n| `to_host_"+name+"` | ") {
+			t.Errorf("to_host_%s has no line in docs/nexus.md", name)
+		}
+	}
+	if n := strings.Count(guests, "\n| `to_host_"); n != len(newWorld(t).hostReasons()) {
+		t.Errorf("docs/nexus.md tells of %d reasons for the host stack", n)
+	}
 	told := map[string]bool{}
 	for _, row := range regexp.MustCompile("(?m)^\\| ((?:`[a-z_]+`(?:, )?)+) \\| \\S").FindAllStringSubmatch(section, -1) {
 		for name := range strings.SplitSeq(row[1], ", ") {

@@ -21,31 +21,35 @@ func (s *Switch) Match(head []byte, length int) any {
 	if !s.timed {
 		s.since = s.now()
 	}
-	to := s.match(head, length)
+	to, why := s.match(head, length)
 	s.timed = to != nil // what is done for the host stack is nobody's
+	if to == nil {
+		s.toHost(why)
+	}
 	return to
 }
 
-func (s *Switch) match(head []byte, length int) any {
-	in, why := packet.Parse(head, length)
-	if why != packet.OK {
-		return nil
+func (s *Switch) match(head []byte, length int) (any, HostReason) {
+	in, bad := packet.Parse(head, length)
+	if bad != packet.OK {
+		return nil, HostUnclassified
 	}
 	here := s.port.Local(in.DstAddr())
 	if !here && !s.destined(&in) || !s.outside(in.SrcAddr()) {
-		return nil
+		return nil, HostAddress
 	}
 	if in.Fragment() {
 		if s.mayOwn(&in) {
-			return s.parts
+			return s.parts, 0
 		}
-		return nil
+		return nil, HostMiss
 	}
-	if f := s.owner(head, &in, here); f != nil {
-		s.arrived = in
-		return f
+	f, why := s.owner(head, &in, here)
+	if f == nil {
+		return nil, why
 	}
-	return nil
+	s.arrived = in
+	return f, 0
 }
 
 // outside says whether a packet from the wire can come from an address: not from
@@ -73,23 +77,28 @@ func (s *Switch) mayOwn(in *packet.Info) bool {
 	return in.Bare() && s.table.Has(in.Proto)
 }
 
-// owner returns the flow of a whole packet. here says that its destination is an address of
-// this machine, and not of many.
-func (s *Switch) owner(head []byte, in *packet.Info, here bool) *flow.Flow {
+// owner returns the flow of a whole packet; nil, and why, for one of the host stack's. here
+// says that its destination is an address of this machine, and not of many.
+func (s *Switch) owner(head []byte, in *packet.Info, here bool) (*flow.Flow, HostReason) {
 	key := in.RxKey()
 	if isError(in) {
 		var ok bool
 		if key, ok = errorKey(head, in); !ok {
-			return nil
+			return nil, HostUnclassified
 		}
 	}
 	f := s.table.Lookup(&key)
 	switch {
-	case f == nil, f.Flags()&(flow.FlagTornDown|flow.FlagNonviable) != 0,
-		in.Proto == packet.TCP && f.Kind() == flow.Bound, !here && !s.among(f, in):
-		return nil
+	case f == nil:
+		return nil, HostMiss
+	case f.Flags()&(flow.FlagTornDown|flow.FlagNonviable) != 0:
+		return nil, HostTornDown
+	case in.Proto == packet.TCP && f.Kind() == flow.Bound:
+		return nil, HostNoListener
+	case !here && !s.among(f, in):
+		return nil, HostAddress
 	}
-	return f
+	return f, 0
 }
 
 // isError says whether a packet is an ICMP error (RFC 792, RFC 4443).
@@ -183,11 +192,15 @@ func (s *Switch) part(in *netif.Arrived) {
 	}
 	front := whole[:min(len(whole), packet.FrontMax)]
 	if info, why := packet.Parse(front, len(whole)); why == packet.OK {
-		if f := s.owner(front, &info, s.port.Local(info.DstAddr())); f != nil {
+		f, why := s.owner(front, &info, s.port.Local(info.DstAddr()))
+		if f != nil {
 			rest := filler{pieces: [][]byte{whole}}
 			s.give(f, &info, &netif.Arrived{Head: front, Length: len(whole), Fill: rest.fill})
 			return
 		}
+		s.toHost(why)
+	} else {
+		s.toHost(HostUnclassified)
 	}
 	s.port.Input(whole)
 }

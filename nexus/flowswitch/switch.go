@@ -31,6 +31,7 @@ type Switch struct {
 	table *flow.Table
 	now   func() time.Duration
 	drops drops
+	hosts [hostReasonCount]atomic.Uint64
 
 	mu       sync.RWMutex
 	channels map[uint32]*attached
