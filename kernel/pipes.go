@@ -27,7 +27,7 @@ type joint struct {
 	domains [pipe.Ports]string
 	pipe    *pipe.Pipe
 	open    int // ends
-	ends    [pipe.Ports]*channel.Channel
+	ends    [pipe.Ports]*pipeEnd
 }
 
 // newPipes prepares those that two domains of the image name.
@@ -68,8 +68,8 @@ func (p *pipes) OpenPipe(id uint64, c *config.Domain, name string, o *domain.Ope
 		return nil, err
 	}
 	j.open++
-	j.ends[port] = ch
-	return &pipeEnd{Channel: ch, end: end, pipes: p, joint: j, port: port}, nil
+	j.ends[port] = &pipeEnd{Channel: ch, end: end, pipes: p, joint: j, port: port}
+	return j.ends[port], nil
 }
 
 // list describes the channels.
@@ -77,9 +77,10 @@ func (p *pipes) list() (list []channel.Listed) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, j := range p.joints {
-		for _, c := range j.ends {
-			if c != nil {
-				list = append(list, channel.Listed{Channel: c, Nexus: "pipe " + name})
+		for _, e := range j.ends {
+			if e != nil {
+				counts := e.end.Counts()
+				list = append(list, channel.Listed{Channel: e.Channel, Nexus: "pipe " + name, TooLong: counts.TooLong, Lost: counts.Lost})
 			}
 		}
 	}

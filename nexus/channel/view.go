@@ -8,18 +8,21 @@ type Listed struct {
 	Nexus string
 	Flows int
 	Rate  uint64 // that its domain may send, in bits a second; 0: any
+	// TooLong and Lost are how many packets a pipe has dropped that its domain has sent: the
+	// peer can never hold them, or the pipe was over.
+	TooLong, Lost uint64
 }
 
 // Table describes channels.
 func Table(list []Listed) *tables.Table {
 	t := tables.New("ID#", "DOMAIN", "NEXUS", "SCHEMA", "STATE", "BYTES#", "MEMORY#", "FLOWS#", "TX PACKETS#", "TX BYTES#", "RX PACKETS#", "RX BYTES#",
-		"SYNCS#", "EVENTS#", "STALLED#", "REFUSED#", "DROPPED#", "PAUSED#", "PAUSES#", "RATE#")
+		"SYNCS#", "EVENTS#", "STALLED#", "REFUSED#", "DROPPED#", "PAUSED#", "PAUSES#", "RATE#", "TOO LONG#", "LOST#")
 	for _, a := range list {
 		c := a.Counts()
 		packets, rest := a.Memory()
 		flows := a.Advisories()
 		t.Add(a.ID, a.Name, a.Nexus, a.Schema, a.state(), a.Arena().Size, packets+rest, a.Flows, c.TxPackets, c.TxBytes, c.RxPackets, c.RxBytes,
-			c.TxSyncs, c.RxEvents, c.TxStalled, c.TxRefused, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong, flows.Paused, flows.Pauses, a.Rate)
+			c.TxSyncs, c.RxEvents, c.TxStalled, c.TxRefused, c.RxRingFull+c.RxNoPacket+c.RxNoBuffer+c.RxTooLong, flows.Paused, flows.Pauses, a.Rate, a.TooLong, a.Lost)
 	}
 	return t
 }

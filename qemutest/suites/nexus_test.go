@@ -317,7 +317,7 @@ func TestRingSizes(t *testing.T) {
 	ask("a", "resize tx=512 rx=2048", ": ok")
 	ask("a", "resize tx=100", ": write /proc/sluice/channel: invalid argument")
 	ask("a", "resize slots", ": write /proc/sluice/channel: invalid argument")
-	ask("a", "channel", ` {"rings":{"rx":{"slots":2048,.*"tx":{"slots":512,`)
+	ask("a", "channel", ` {"rings":{"rx":{"slots":2048,.*"tx":{"slots":512,.*"link":{"waited":\d+,"refused_full":\d+,.*"channels":1},"drops":{.*}}`)
 	if text := vm.Command(t, "rings"); !regexp.MustCompile(`a +rx +2048`).MatchString(text) || !regexp.MustCompile(`a +tx +512`).MatchString(text) {
 		t.Errorf("rings printed %q", text)
 	}
@@ -469,6 +469,9 @@ func TestPipe(t *testing.T) {
 			ask("a", "pipe flood log 3000", "ok")
 			ask("a", "pipe write log done", "ok")
 			seen(`b: pipe log: 3000 numbered, got "done"`)
+			if text := vm.Command(t, "netstat --channels -j"); strings.Count(text, `"too_long":0,"lost":0}`) < 2 {
+				t.Errorf("netstat printed %q", text)
+			}
 
 			ask("b", "pipe close log", "ok")
 			seen("a: pipe log: EOF")

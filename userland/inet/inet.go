@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -28,8 +29,12 @@ var sockets = sync.OnceValue(func() *socket.Stack {
 		s.Names, s.Full = n.names, n.link.Congested
 	}
 	n.start(s)
+	made.Store(s)
 	return s
 })
+
+// made is what sockets returns, as soon as something has asked for a socket.
+var made atomic.Pointer[socket.Stack]
 
 func init() {
 	rt.Process.Links = links

@@ -93,13 +93,31 @@ func describe() []byte {
 		{"events", stats.Events}, {"events_lost", stats.EventsLost},
 		{"reports", stats.Reports}, {"reports_lost", stats.ReportsLost},
 	} {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `"`+part.name+`":`...)
-		b = strconv.AppendUint(b, part.n, 10)
+		b = appendCounter(b, i == 0, part.name, part.n)
+	}
+	b = append(b, `},"link":{`...)
+	first := true
+	add := func(name string, n uint64) { b, first = appendCounter(b, first, name, n), false }
+	counts := n.link.Counts()
+	counts.Each(add)
+	b, first = append(b, `},"drops":{`...), true
+	if s := made.Load(); s != nil {
+		s.Drops(func(name string, n uint64) {
+			if n > 0 {
+				add(name, n)
+			}
+		})
 	}
 	return append(b, "}}\n"...)
+}
+
+// appendCounter appends one of an object's.
+func appendCounter(b []byte, first bool, name string, n uint64) []byte {
+	if !first {
+		b = append(b, ',')
+	}
+	b = append(b, `"`+name+`":`...)
+	return strconv.AppendUint(b, n, 10)
 }
 
 // resize does what was written to channelFile. The rings behind one that is refused stay

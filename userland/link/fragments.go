@@ -86,7 +86,7 @@ func (e *Endpoint) join(pkt *stack.PacketBuffer) (whole *stack.PacketBuffer, fra
 		i = len(e.parts) - 1
 	}
 	if i == len(e.parts) {
-		e.counts.Refused++ // its first one was forgotten
+		e.counts.Refused[RefusedPart]++ // its first one was forgotten
 		return nil, true
 	}
 	d := &e.parts[i]
@@ -107,7 +107,7 @@ func (e *Endpoint) join(pkt *stack.PacketBuffer) (whole *stack.PacketBuffer, fra
 
 // forget gives a datagram up. e.mu is held.
 func (e *Endpoint) forget(i int) {
-	e.counts.Refused++
+	e.counts.Refused[RefusedPart]++
 	e.parts[i].data.Release()
 	e.parts = append(e.parts[:i], e.parts[i+1:]...)
 }

@@ -10,6 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
+	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/packet"
 )
 
@@ -85,7 +86,7 @@ func TestFragmentsAreJoined(t *testing.T) {
 			left--
 		}
 	}
-	if len(got) != len(want) || len(e.parts) != 0 || e.counts.Refused != 0 {
+	if len(got) != len(want) || len(e.parts) != 0 || e.counts.Refused != [RefusalCount]uint64{} {
 		t.Errorf("%d datagrams, %d are left, %d refused", len(got), len(e.parts), e.counts.Refused)
 	}
 	for _, version := range []byte{4, 6} {
@@ -117,9 +118,9 @@ func TestFragmentsThatDoNotFit(t *testing.T) {
 		"without the first": p[1:], "without the second": slices.Delete(slices.Clone(p), 1, 2),
 		"turned": {p[0], p[2], p[1], p[3], p[4]}, "twice": {p[0], p[1], p[1], p[2], p[3], p[4]},
 	} {
-		before := e.counts.Refused
-		if join(list...) != 0 || len(e.parts) != 0 || e.counts.Refused == before {
-			t.Errorf("%s: %d are kept, %d refused", name, len(e.parts), e.counts.Refused-before)
+		before := e.counts.Refused[RefusedPart]
+		if join(list...) != 0 || len(e.parts) != 0 || e.counts.Refused[RefusedPart] == before {
+			t.Errorf("%s: %d are kept, %d refused", name, len(e.parts), e.counts.Refused[RefusedPart]-before)
 		}
 	}
 	if join(p[0], p[1], p[0], p[1], p[2], p[3], p[4]) != 1 {
@@ -135,5 +136,66 @@ func TestFragmentsThatDoNotFit(t *testing.T) {
 	_, last := cut(6, 99, 3000)
 	if join(last[1:]...) != 1 {
 		t.Error("the last one was forgotten")
+	}
+}
+
+// TestEveryRefusal: what is not taken counts by why, each under a name of its own.
+func TestEveryRefusal(t *testing.T) {
+	a, _ := newEnds(t, arena.Params{Large: 64})
+	counts := func() map[string]uint64 {
+		all := map[string]uint64{}
+		c := a.link.Counts()
+		c.Each(func(name string, n uint64) {
+			if _, twice := all[name]; name == "" || twice {
+				t.Errorf("two counters are called %q", name)
+			}
+			all[name] = n
+		})
+		return all
+	}
+	write := func(parts ...*stack.PacketBuffer) {
+		for _, p := range parts {
+			var list stack.PacketBufferList
+			list.PushBack(p)
+			a.link.WritePackets(list)
+			p.DecRef()
+		}
+	}
+	segments := func(n int) {
+		for range n {
+			p := stack.NewPacketBuffer(stack.PacketBufferOptions{ReserveHeaderBytes: header.IPv4MinimumSize + header.TCPMinimumSize})
+			p.TransportHeader().Push(header.TCPMinimumSize)
+			p.TransportProtocolNumber = header.TCPProtocolNumber
+			p.NetworkHeader().Push(header.IPv4MinimumSize)
+			write(p)
+		}
+	}
+	datagrams := func(n int) {
+		for i := range n {
+			_, p := cut(4, uint32(i), 100)
+			write(p...)
+		}
+	}
+	a.mu.Lock()
+	a.full = true
+	a.mu.Unlock()
+	for _, tt := range []struct {
+		name string
+		do   func()
+	}{
+		{"refused_long", func() { _, p := cut(6, 1, 65520); write(p...) }},
+		{"refused_part", func() { _, p := cut(4, 1, 3000); write(p[1]) }},
+		{"refused_bare", func() { segments(2 * waitingMax) }},
+		{"refused_full", func() { datagrams(2 * waitingMax) }},
+	} {
+		before := counts()
+		for tries := 0; tries < 10 && counts()[tt.name] == before[tt.name]; tries++ {
+			tt.do()
+		}
+		for name, n := range counts() {
+			if refused := len(name) > 8 && name[:8] == "refused_"; refused && (n != before[name]) != (name == tt.name) {
+				t.Errorf("%s: %s is %d, was %d", tt.name, name, n, before[name])
+			}
+		}
 	}
 }

@@ -81,15 +81,53 @@ type Endpoint struct {
 
 // Counts are the endpoint's statistics.
 type Counts struct {
-	// Waited is how many packets had to wait for room, and Refused how many
-	// were not taken because too many did.
-	Waited, Refused uint64
+	// Waited is how many packets had to wait for room.
+	Waited uint64
+	// Refused are those that were not taken, by why.
+	Refused [RefusalCount]uint64
 	// Pauses is how often a flow was told to pause, Held how many packets waited for that to
 	// end, and Doubled how many segments came again while they waited.
 	Pauses, Held, Doubled uint64
-	// Lost is how many were to be sent while the channel was defunct, and Channels how
-	// many there were, one after the other.
-	Lost, Channels uint64
+	// Lost is how many were to be sent while the channel was defunct, RxLost how many became
+	// worthless while they were read, and Channels how many channels there were, one after
+	// the other.
+	Lost, RxLost, Channels uint64
+}
+
+// Refusal is why a packet that gVisor sends is not taken.
+type Refusal int
+
+const (
+	// RefusedFull is of what is not TCP's, when waitingMax packets wait for room.
+	RefusedFull Refusal = iota
+	// RefusedBare is of TCP's without data, when bareMax of them wait for room.
+	RefusedBare
+	// RefusedPaused is of what is not TCP's, when waitingMax of its flow wait for that to go on.
+	RefusedPaused
+	// RefusedLong is of a datagram that was cut and is longer than the channel takes.
+	RefusedLong
+	// RefusedPart is of a datagram that was cut and whose parts do not all come, in order.
+	RefusedPart
+	// RefusalCount is how many there are.
+	RefusalCount
+)
+
+var refusalNames = [RefusalCount]string{
+	RefusedFull: "refused_full", RefusedBare: "refused_bare", RefusedPaused: "refused_paused", RefusedLong: "refused_long", RefusedPart: "refused_part",
+}
+
+// Each calls f with the name of each of the statistics.
+func (c *Counts) Each(f func(name string, n uint64)) {
+	f("waited", c.Waited)
+	for why, n := range c.Refused {
+		f(refusalNames[why], n)
+	}
+	f("pauses", c.Pauses)
+	f("held", c.Held)
+	f("doubled", c.Doubled)
+	f("lost", c.Lost)
+	f("rx_lost", c.RxLost)
+	f("channels", c.Channels)
 }
 
 var (

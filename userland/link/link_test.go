@@ -297,7 +297,7 @@ func TestFullCardHoldsPackets(t *testing.T) {
 			t.Fatalf("datagram %d of %d: %v, %v", i, sent, one[:n], err)
 		}
 	}
-	if c := a.link.Counts(); c.Waited != waitingMax || c.Refused != 1 {
+	if c := a.link.Counts(); c.Waited != waitingMax || c.Refused != [RefusalCount]uint64{RefusedFull: 1} {
 		t.Errorf("%+v", c)
 	}
 }
@@ -332,7 +332,7 @@ func TestBareSegmentsAreBounded(t *testing.T) {
 			pkt.DecRef()
 		}
 		c := a.link.Counts()
-		if tt.refused != (taken < count) || c.Refused != uint64(count-taken) || tt.refused && c.Waited != bareMax {
+		if tt.refused != (taken < count) || c.Refused != [RefusalCount]uint64{RefusedBare: uint64(count - taken)} || tt.refused && c.Waited != bareMax {
 			t.Errorf("%s: %d of %d were taken, %+v", tt.name, taken, count, c)
 		}
 		a.mu.Lock()

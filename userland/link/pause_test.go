@@ -142,7 +142,7 @@ func TestPausedFlowWaits(t *testing.T) {
 	for i := range waitingMax + 10 {
 		out.Write([]byte{byte(i)})
 	}
-	if c := a.link.Counts(); c.Held != before.Held+waitingMax || c.Refused != before.Refused+10 {
+	if c := a.link.Counts(); c.Held != before.Held+waitingMax || c.Refused[RefusedPaused] != before.Refused[RefusedPaused]+10 {
 		t.Errorf("%+v, before %+v", c, before)
 	}
 	select {

@@ -85,8 +85,11 @@ func (e *Endpoint) deliver(in *channel.Received) {
 			piece = piece[n:]
 		}
 	}
-	if !e.Active() {
-		return // what was copied is not the packet
+	if !e.Active() { // what was copied is not the packet
+		e.mu.Lock()
+		e.counts.RxLost++
+		e.mu.Unlock()
+		return
 	}
 	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: data})
 	pkt.NetworkProtocolNumber = network

@@ -20,9 +20,8 @@ func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 	n, full := 0, false
 	var err tcpip.Error
 	for _, pkt := range list.AsSlice() {
-		tcp := pkt.TransportProtocolNumber == header.TCPProtocolNumber
-		if !tcp && len(e.waiting) >= waitingMax || tcp && e.bare >= bareMax && isBare(pkt) {
-			e.counts.Refused++
+		if why, ok := e.takes(pkt); !ok {
+			e.counts.Refused[why]++
 			err = &tcpip.ErrNoBufferSpace{}
 			break
 		}
@@ -33,7 +32,7 @@ func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 			full = e.put(pkt)
 		case whole != nil:
 			if whole.Size() > e.channel.Load().Longest() {
-				e.counts.Refused++
+				e.counts.Refused[RefusedLong]++
 				err = &tcpip.ErrMessageTooLong{}
 			} else {
 				full = e.put(whole)
@@ -49,6 +48,14 @@ func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 	e.mu.Unlock()
 	e.Signal()
 	return n, err
+}
+
+// takes says whether a packet may wait, or why it may not. e.mu is held.
+func (e *Endpoint) takes(pkt *stack.PacketBuffer) (why Refusal, ok bool) {
+	if pkt.TransportProtocolNumber != header.TCPProtocolNumber {
+		return RefusedFull, len(e.waiting) < waitingMax
+	}
+	return RefusedBare, e.bare < bareMax || !isBare(pkt)
 }
 
 // Signal wakes the flusher.
@@ -69,7 +76,7 @@ func (e *Endpoint) put(pkt *stack.PacketBuffer) (full bool) {
 	e.heed()
 	if held, full := e.hold(pkt); held {
 		if full {
-			e.counts.Refused++
+			e.counts.Refused[RefusedPaused]++
 		}
 		return full
 	}

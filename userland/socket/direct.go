@@ -151,14 +151,20 @@ func (s *Stack) Deliver(in *Datagram) bool {
 	if found == nil {
 		return false
 	}
-	empty, ok := found.box.put(in)
-	if !ok {
-		found.s.Dropped.Add(1)
-	} else if empty {
-		// Who reads goes on until nothing is left.
-		found.wq.Notify(waiter.ReadableEvents)
-	}
+	found.keep(in)
 	return true
+}
+
+// keep puts what has arrived past gVisor into the mailbox.
+func (k *sock) keep(in *Datagram) {
+	empty, why := k.box.put(in)
+	switch {
+	case why != kept:
+		k.s.lost[why].Add(1)
+	case empty:
+		// Who reads goes on until nothing is left.
+		k.wq.Notify(waiter.ReadableEvents)
+	}
 }
 
 // receiveDirect reads a datagram that came past gVisor.

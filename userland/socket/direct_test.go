@@ -238,7 +238,7 @@ func TestMailboxIsBounded(t *testing.T) {
 		}
 		taken++
 	}
-	if dropped := s.stack.Dropped.Load(); taken < 10 || taken+int(dropped) != 10_000 {
+	if dropped := s.drops()["socket_no_room"]; taken < 10 || taken+int(dropped) != 10_000 {
 		t.Errorf("%d datagrams were kept and %d dropped", taken, dropped)
 	}
 }
@@ -446,7 +446,7 @@ func TestLongerThanTheBuffer(t *testing.T) {
 			t.Errorf("%q, %v", text, err)
 		}
 	}
-	if n := s.stack.Dropped.Load(); n != 3 {
+	if n := s.drops()["socket_no_room"]; n != 3 {
 		t.Errorf("%d were dropped", n)
 	}
 }
@@ -467,6 +467,9 @@ func TestShutForReceiving(t *testing.T) {
 			if text, err := s.receive(fd, 10, syscall.MSG_DONTWAIT); text != want || err != 0 {
 				t.Errorf("shut %d: %q, %v, want %q", how, text, err, want)
 			}
+		}
+		if n := s.drops()["socket_closed"]; n != 2 {
+			t.Errorf("shut %d: %d dropped", how, n)
 		}
 	}
 }

@@ -71,6 +71,21 @@ func newStack(t testing.TB) *stack.Stack {
 	return s
 }
 
+// drops are the counters that are not 0.
+func (s *side) drops() map[string]uint64 {
+	s.t.Helper()
+	all, seen := map[string]uint64{}, map[string]bool{}
+	s.stack.Drops(func(name string, n uint64) {
+		if name == "" || seen[name] {
+			s.t.Errorf("two counters are called %q", name)
+		}
+		if seen[name] = true; n > 0 {
+			all[name] = n
+		}
+	})
+	return all
+}
+
 // side is where calls go: Linux, or a Process on a stack.
 type side struct {
 	t     testing.TB

@@ -45,15 +45,17 @@ const (
 	mailboxLeast = 4 << 10
 )
 
-// put adds a datagram. ok is false when there is no room, or when it proves not to be
-// one: to be alone it may be longer than the limit. empty says that nothing was there
-// before.
-func (m *mailbox) put(in *Datagram) (empty, ok bool) {
+// put adds a datagram, or says why it is lost: to be alone it may be longer than the limit.
+// empty says that nothing was there before.
+func (m *mailbox) put(in *Datagram) (empty bool, why loss) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := m.used
-	if m.closed || before > 0 && before+recordSize+in.Length > m.limit {
-		return before == 0, false
+	switch {
+	case m.closed:
+		return before == 0, lostClosed
+	case before > 0 && before+recordSize+in.Length > m.limit:
+		return before == 0, lostNoRoom
 	}
 	m.grow(before + recordSize + in.Length)
 	var head [recordSize]byte
@@ -70,10 +72,10 @@ func (m *mailbox) put(in *Datagram) (empty, ok bool) {
 	}
 	if in.Valid != nil && !in.Valid() {
 		m.used = before
-		return before == 0, false
+		return before == 0, lostDefunct
 	}
 	m.most = max(m.most, m.used)
-	return before == 0, true
+	return before == 0, kept
 }
 
 // grow makes the ring hold n bytes.

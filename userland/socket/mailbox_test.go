@@ -34,7 +34,11 @@ func TestMailboxModel(t *testing.T) {
 				from = netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 15: byte(random.Int())}), uint16(random.Int()))
 			}
 			cut := random.Intn(len(data) + 1)
-			empty, ok := m.put(&Datagram{From: from, Pieces: [][]byte{data[:cut], data[cut:]}, Length: len(data)})
+			empty, why := m.put(&Datagram{From: from, Pieces: [][]byte{data[:cut], data[cut:]}, Length: len(data)})
+			ok := why == kept
+			if !ok && why != lostNoRoom {
+				t.Fatalf("lost for reason %d", why)
+			}
 			if empty != (len(list) == 0) || ok != (used == 0 || used+recordSize+len(data) <= limit) {
 				t.Fatalf("put of %d bytes beside %d: %v, %v", len(data), used, empty, ok)
 			}
@@ -133,11 +137,11 @@ func TestMailboxTakesBackWhatIsNoDatagram(t *testing.T) {
 		From: netip.MustParseAddrPort("192.0.2.1:7"), Pieces: [][]byte{[]byte("good")}, Length: 4,
 		Valid: func() bool { return valid },
 	}
-	if _, ok := m.put(in); !ok {
+	if _, why := m.put(in); why != kept {
 		t.Fatal("a good one was not taken")
 	}
 	valid = false
-	if empty, ok := m.put(in); ok || empty {
+	if empty, why := m.put(in); why != lostDefunct || empty {
 		t.Error("a bad one was taken")
 	}
 	b := make([]byte, 8)

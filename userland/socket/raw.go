@@ -13,7 +13,6 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/udp"
-	"gvisor.dev/gvisor/pkg/waiter"
 
 	"github.com/sluice-os/sluice/userland/posix"
 )
@@ -96,11 +95,7 @@ func (s *Stack) DeliverRaw(protocol uint8, in *Datagram) (taken bool) {
 			continue
 		}
 		taken = true
-		if empty, ok := r.box.put(in); !ok {
-			s.Dropped.Add(1)
-		} else if empty {
-			r.wq.Notify(waiter.ReadableEvents)
-		}
+		r.keep(in)
 	}
 	return taken
 }

@@ -63,9 +63,8 @@ type Stack struct {
 	// Reset ends a connection of TCP as a reset of the peer's does, if it is one; nil:
 	// gVisor's Abort.
 	Reset func(*tcp.Endpoint)
-	// Dropped counts datagrams that found their socket's buffer full.
-	Dropped atomic.Uint64
 
+	lost    [lossCount]atomic.Uint64
 	direct  direct
 	starved starved
 	all     all
