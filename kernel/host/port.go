@@ -249,13 +249,16 @@ func (p *cardPort) Neighbour(remote netip.Addr) netip.Addr {
 
 // Hold implements netif.Port: gVisor asks for the neighbour and holds the packet
 // meanwhile.
-func (p *cardPort) Hold(o *netif.Outgoing, done func()) netif.Result {
+func (p *cardPort) Hold(o *netif.Outgoing, done func(bool)) netif.Result {
 	r := p.hold(o)
 	if r != netif.Sent {
-		done()
+		done(true) // nobody was asked
 		return r
 	}
-	p.ask(p.Neighbour(o.Remote), func(stack.LinkResolutionResult) { done() })
+	p.ask(p.Neighbour(o.Remote), func(r stack.LinkResolutionResult) {
+		_, given := r.Err.(*tcpip.ErrAborted) // up: the link went, or others took its place
+		done(r.Err == nil || given)
+	})
 	return r
 }
 

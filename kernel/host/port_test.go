@@ -37,7 +37,7 @@ func TestDomainsHoldLittle(t *testing.T) {
 		if port.Output(o, &netif.Hop{}) != netif.Unknown {
 			t.Fatal("a neighbour is known")
 		}
-		if port.Hold(o, func() { answered.Add(1) }) == netif.Sent {
+		if port.Hold(o, func(bool) { answered.Add(1) }) == netif.Sent {
 			sent++
 		}
 		if remote = remote.Next(); remote == netip.MustParseAddr("192.0.2.200") {
@@ -78,8 +78,13 @@ func TestHeldUntilTheNeighbourIsKnown(t *testing.T) {
 		if r := card.Output(o, &netif.Hop{}); r != netif.Unknown {
 			t.Fatalf("%s: result %d", tt.name, r)
 		}
-		var answered atomic.Int32
-		if r := card.Hold(o, func() { answered.Add(1) }); r != tt.want {
+		var answered, there atomic.Int32
+		if r := card.Hold(o, func(ok bool) {
+			if ok {
+				there.Add(1)
+			}
+			answered.Add(1)
+		}); r != tt.want {
 			t.Errorf("%s: held: %d", tt.name, r)
 		}
 		until(t, "an answer", func() bool { return answered.Load() > 0 })
@@ -88,6 +93,9 @@ func TestHeldUntilTheNeighbourIsKnown(t *testing.T) {
 		}
 		if n := answered.Load(); n != 1 {
 			t.Errorf("%s: told %d times", tt.name, n)
+		}
+		if n := there.Load(); (n == 0) != (tt.name == "not there") {
+			t.Errorf("%s: %d times that it is there", tt.name, n)
 		}
 	}
 }

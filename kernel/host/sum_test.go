@@ -42,7 +42,7 @@ func TestZeroSums(t *testing.T) {
 		}
 		r := s.Port().Output(o, &netif.Hop{})
 		if r == netif.Unknown {
-			r = s.Port().Hold(o, func() {})
+			r = s.Port().Hold(o, func(bool) {})
 		}
 		if r != netif.Sent {
 			t.Fatalf("result %d", r)

@@ -2,8 +2,11 @@ package flowswitch_test
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -136,7 +139,7 @@ func TestQuestionsAreBounded(t *testing.T) {
 			done(true)
 		}
 		for _, done := range w.held {
-			done()
+			done(true)
 		}
 		*w.unresolved, w.held = nil, nil
 	}
@@ -196,5 +199,79 @@ func TestQuestionsAreBounded(t *testing.T) {
 	answer()
 	if n, _ := asked(connect(a, 1)); n != 1 {
 		t.Error("nothing is asked after all answers")
+	}
+}
+
+// TestNeighbourThatVanishes: packets wait for a neighbour that answers no more. Each flow that
+// sent any is told once, in the middle of its life, of the peer that it sent them to.
+func TestNeighbourThatVanishes(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.domain([]string{"udp/5000"}, []string{"tcp/*:*", "udp/*:*"}), w.domain(nil, []string{"udp/*:*"})
+	peer := outside.Next() // neither of them is in this world
+	other := peer.Next()
+	if _, errno := a.bind(17, 5000); errno != 0 {
+		t.Fatal(errno)
+	}
+	tcp, errno := a.connect(6, other, 80)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	udp, errno := b.connect(17, other, 4000)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	send := func() (done []func(bool)) {
+		w.held = nil
+		for range 3 {
+			p := segment(true, uint16(tcp.LocalPort), 80, ack, 1, 1, 10)
+			p.dst = other
+			a.send(p.bytes(), user.Outgoing{})
+			a.send(datagramFrom(5000, peer, []byte("bound")), user.Outgoing{})
+			a.send(datagramFrom(5000, other, []byte("bound")), user.Outgoing{})
+			b.send(datagramFrom(uint16(udp.LocalPort), other, nil), user.Outgoing{})
+		}
+		return w.held
+	}
+	// told is of whom the domain has been told: protocol, its port, and the peer.
+	told := func(d *domain) (list []string) {
+		for _, e := range d.received() {
+			if e[9] != 1 || e[20] != 3 || e[21] != 1 {
+				t.Errorf("no host unreachable: % x", e)
+			}
+			port := binary.BigEndian.Uint16(e[48:])
+			list = append(list, fmt.Sprint(e[28+9], port, netip.AddrFrom4([4]byte(e[28+16:]))))
+		}
+		return list
+	}
+	wantA := []string{fmt.Sprint(6, tcp.LocalPort, other), fmt.Sprint(17, 5000, peer), fmt.Sprint(17, 5000, other)}
+	wantB := []string{fmt.Sprint(17, udp.LocalPort, other)}
+
+	if len(send()) != 0 || len(w.sent) != 12 {
+		t.Fatalf("%d packets left", len(w.sent))
+	}
+	w.unknown = true
+	for range 2 { // it may come back and go again
+		for _, done := range send() {
+			done(false)
+		}
+		if got := told(a); !slices.Equal(got, wantA) {
+			t.Errorf("told of %q, want %q", got, wantA)
+		}
+		if got := told(b); !slices.Equal(got, wantB) {
+			t.Errorf("the other domain is told of %q, want %q", got, wantB)
+		}
+	}
+	// One that answers is told to nobody, a flow that is gone likewise.
+	for _, done := range send() {
+		done(true)
+	}
+	waiting := send()
+	w.sw.Detach(b.channel)
+	a.request(abi.FlowRequest{Op: abi.FlowClose, Flow: tcp.Flow, Generation: tcp.Generation})
+	for _, done := range waiting {
+		done(false)
+	}
+	if got := told(a); !slices.Equal(got, wantA[1:]) {
+		t.Errorf("told of %q, want %q", got, wantA[1:])
 	}
 }

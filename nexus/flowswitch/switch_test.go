@@ -85,7 +85,7 @@ type world struct {
 	// wait for them: held tells of the end of that.
 	router  netip.Addr
 	unknown bool
-	held    []func()
+	held    []func(bool)
 	ids     uint32 // of fragments
 	now     time.Duration
 	others  map[netip.Addr]bool // addresses of the machine
@@ -223,9 +223,9 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 }
 
 // Hold implements netif.Port.
-func (w *world) Hold(_ *netif.Outgoing, done func()) netif.Result {
+func (w *world) Hold(_ *netif.Outgoing, done func(bool)) netif.Result {
 	if w.lost {
-		done()
+		done(true)
 		return netif.Unreachable
 	}
 	w.held = append(w.held, done)

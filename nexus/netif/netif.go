@@ -130,8 +130,9 @@ type Port interface {
 	Output(p *Outgoing, hop *Hop) Result
 	// Hold has the neighbour asked for that an Unknown packet would go to, and sends
 	// the packet when it is known: Sent, or Unreachable if it is dropped at once. done
-	// is called once, from any goroutine, when nothing is held any more.
-	Hold(p *Outgoing, done func()) Result
+	// is called once, from any goroutine, when nothing is held any more: it is not ok that
+	// the neighbour was asked and does not answer.
+	Hold(p *Outgoing, done func(ok bool)) Result
 	// Neighbour returns whom packets to a peer would go to: to itself, or a router.
 	Neighbour(remote netip.Addr) netip.Addr
 	// Input gives the host stack a packet that was put together from fragments.

@@ -28,6 +28,8 @@ import (
 	"github.com/sluice-os/sluice/nexus/arena"
 	"github.com/sluice-os/sluice/nexus/arena/arenatest"
 	nexus "github.com/sluice-os/sluice/nexus/channel"
+	"github.com/sluice-os/sluice/nexus/flow"
+	"github.com/sluice-os/sluice/nexus/packet"
 	"github.com/sluice-os/sluice/userland/channel"
 )
 
@@ -454,3 +456,34 @@ func TestRenew(t *testing.T) {
 }
 
 var _ net.Conn = (*gonet.TCPConn)(nil)
+
+// TestAddressUnreachable: gVisor is told of an error that it does not know as of one that it
+// does, with the right sum; other packets stay as they are.
+func TestAddressUnreachable(t *testing.T) {
+	key := packet.Key{Version: 6, Proto: packet.TCP, Local: [16]byte{0x20, 15: 1}, Remote: [16]byte{0x20, 15: 2}, LocalPort: 1000, RemotePort: 80}
+	key4 := packet.Key{Version: 4, Proto: packet.TCP, Local: netip.MustParseAddr("10.0.0.1").As16(), Remote: netip.MustParseAddr("10.0.0.2").As16()}
+	for _, tt := range []struct {
+		key  packet.Key
+		what [2]byte
+		want byte
+	}{{key, flow.HostUnreachable, 0}, {key, flow.PortUnreachable, 4}, {key4, [2]byte{3, 3}, 3}} {
+		for n := range uint16(1000) { // of all sums
+			tt.key.LocalPort = n * 64
+			b := flow.BuildUnreachable(nil, &tt.key, tt.what)
+			noRoute(b)
+			in, why := packet.Parse(b, len(b))
+			if why != packet.OK || b[in.HeaderLen+1] != tt.want {
+				t.Fatalf("code %d, %v, want %d", b[in.HeaderLen+1], why, tt.want)
+			}
+			var s packet.Sum
+			if in.Version == 6 {
+				s.AddPseudo(&in.Src, &in.Dst, 6, packet.ICMPv6, len(b)-40)
+			}
+			s.Add(b[in.HeaderLen:])
+			if s.Checksum() != 0 {
+				t.Fatalf("code %d, port %d: the sum is wrong", tt.want, n*64)
+			}
+		}
+	}
+	noRoute(flow.BuildUnreachable(nil, &key, flow.HostUnreachable)[:43])
+}

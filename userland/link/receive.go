@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"runtime"
 
@@ -81,6 +82,9 @@ func (e *Endpoint) deliver(in *channel.Received) {
 			view := buffer.NewView(min(1<<bits.Len(uint(len(piece)-1)), pieceMax))
 			n := min(len(piece), view.AvailableSize())
 			view.Write(piece[:n])
+			if data.Size() == 0 && network == header.IPv6ProtocolNumber {
+				noRoute(view.AsSlice())
+			}
 			data.Append(view)
 			piece = piece[n:]
 		}
@@ -98,6 +102,23 @@ func (e *Endpoint) deliver(in *channel.Received) {
 		(*d).DeliverNetworkPacket(network, pkt)
 	}
 	pkt.DecRef()
+}
+
+// noRoute turns an ICMPv6 error into one that gVisor heeds: it knows that there is no route to
+// a peer (code 0), and not that its address is unreachable (code 3; RFC 4443, section 3.1).
+func noRoute(b []byte) {
+	const ip, nextHeader, checksumAt = header.IPv6MinimumSize, 6, 2
+	if len(b) < ip+header.ICMPv6DstUnreachableMinimumSize || b[nextHeader] != uint8(header.ICMPv6ProtocolNumber) {
+		return
+	}
+	h := header.ICMPv6(b[ip:])
+	if h.Type() != header.ICMPv6DstUnreachable || h.Code() != header.ICMPv6AddressUnreachable {
+		return
+	}
+	h.SetCode(header.ICMPv6NetworkUnreachable)
+	// A word of what is summed has become smaller by 3 (RFC 1624).
+	sum := uint32(binary.BigEndian.Uint16(h[checksumAt:])) + uint32(header.ICMPv6AddressUnreachable)
+	binary.BigEndian.PutUint16(h[checksumAt:], fold(sum))
 }
 
 // pieceMax is the largest piece of memory of a received packet in bytes.
