@@ -51,7 +51,13 @@ type tenant struct {
 // may do everything.
 func newTenant(t testing.TB, dev *port) (*Stack, *tenant) {
 	t.Helper()
-	c := static("192.0.2.1/24")
+	return newTenantWith(t, dev, static("192.0.2.1/24"), func() {})
+}
+
+// newTenantWith is newTenant with more of a configuration; wait is called again and again while
+// the stack starts.
+func newTenantWith(t testing.TB, dev *port, c Config, wait func()) (*Stack, *tenant) {
+	t.Helper()
 	c.IPv6.Address = netip.MustParsePrefix("2001:db8::1/64")
 	s, err := New(dev, c)
 	if err != nil {
@@ -64,6 +70,7 @@ func newTenant(t testing.TB, dev *port) (*Stack, *tenant) {
 	}
 	t.Cleanup(s.Close)
 	until(t, "the addresses are there", func() bool {
+		wait()
 		l := s.link.local.Load()
 		return ready(s) && l.has(toAddress(c.IPv4.Address.Addr())) && l.has(toAddress(c.IPv6.Address.Addr()))
 	})

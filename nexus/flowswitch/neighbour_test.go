@@ -62,7 +62,16 @@ func TestCapability25CookieReachesItsOwner(t *testing.T) {
 		t.Error("told without a reason")
 	}
 	w.sw.Detach(a.channel)
+	// Another domain has the same peer and port from now on.
+	c := w.domain(nil, []string{"tcp/*:*"})
+	if _, errno := c.connect(6, outside, 82); errno != 0 {
+		t.Fatal(errno)
+	}
+	before := a.channel.Counts().RxPackets
 	(*w.unresolved)[4](false)
+	if n := len(c.received()); n != 0 || a.channel.Counts().RxPackets != before || len(w.drops()) != 0 {
+		t.Errorf("the question of a domain that has ended told another one %d times, and itself %d; %v", n, a.channel.Counts().RxPackets-before, w.drops())
+	}
 }
 
 // TestUnreachablePeerFailsTheConnection has the domain's stack hear of it while it
