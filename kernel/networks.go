@@ -231,9 +231,9 @@ func (l networks) flows() *view.Table {
 
 // sockets is what the command ss shows, of all name spaces.
 func (l networks) sockets() *view.Table {
-	t := l[0].nexus.sockets()
+	t := l[0].nexus.Sockets()
 	for _, n := range l[1:] {
-		t.Rows = append(t.Rows, n.nexus.sockets().Rows...)
+		t.Rows = append(t.Rows, n.nexus.Sockets().Rows...)
 	}
 	return t
 }

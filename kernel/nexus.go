@@ -26,7 +26,6 @@ import (
 	"github.com/sluice-os/sluice/nexus/monitor"
 	"github.com/sluice-os/sluice/nexus/netif"
 	"github.com/sluice-os/sluice/nexus/netns"
-	"github.com/sluice-os/sluice/nexus/view"
 )
 
 // nexus joins domains with the card: the flow switch, the name space and the net
@@ -278,34 +277,4 @@ func (n *nexus) reserve(protocol string, port uint16) (release func(), ok bool) 
 		Kind: netns.Host, Proto: proto, Local: netip.AddrPortFrom(netip.Addr{}, port),
 	})
 	return func() { r.Release(clock.Since(), 0) }, err == nil
-}
-
-// sockets is what the command ss shows: the name space, and behind it the connections that
-// domains have accepted.
-func (n *nexus) sockets() *view.Table {
-	t := view.New("PROTO", "STATE", "LOCAL", "PEER", "OWNER")
-	for _, r := range n.names.Rows(clock.Since()) {
-		proto, local, peer, owner := "tcp", r.Local.String(), "*", "host"
-		if r.Proto == netns.UDP {
-			proto = "udp"
-		}
-		if r.Dual {
-			local = fmt.Sprintf("*:%d", r.Local.Port())
-		}
-		if r.Remote.IsValid() {
-			peer = r.Remote.String()
-		}
-		if r.Owner != netns.HostOwner {
-			owner = n.OwnerName(uint64(r.Owner))
-		}
-		state := r.Kind.String()
-		if r.Lingers > 0 {
-			state = "time-wait"
-		}
-		t.Add(proto, state, local, peer, owner)
-	}
-	n.Accepted(func(state string, local, remote netip.AddrPort, domain string) {
-		t.Add("tcp", state, local.String(), remote.String(), domain)
-	})
-	return t
 }

@@ -90,6 +90,7 @@ type Flow struct {
 	prev, next    *Flow
 	counted       bool // for its owner
 	linked        bool
+	told          bool // by Withdrawn
 	deadline      time.Duration
 	why           End
 }

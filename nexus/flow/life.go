@@ -125,6 +125,29 @@ func (t *Table) over(now time.Duration, f *Flow) {
 	t.withdrawn.push(f)
 }
 
+// Lingering is a flow whose connection is over, and how long it stays for late packets.
+type Lingering struct {
+	Flow *Flow
+	For  time.Duration
+}
+
+// Withdrawn returns the flows whose connections came to their end since it was called last:
+// each once, and not what a listener accepted, whose port is the listener's. They stay until
+// Reap returns them.
+func (t *Table) Withdrawn(now time.Duration) (list []Lingering) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// The youngest are the last: behind one that was told of all were.
+	for f := t.withdrawn.tail; f != nil && !f.told; f = f.prev {
+		f.told = true
+		if f.Listener == 0 {
+			list = append(list, Lingering{f, max(0, f.deadline-now)})
+		}
+	}
+	slices.Reverse(list)
+	return list
+}
+
 // evictWithdrawn makes room in a full table. t.mu is held.
 func (t *Table) evictWithdrawn() bool {
 	f := t.withdrawn.head

@@ -48,6 +48,12 @@ func TestLinger(t *testing.T) {
 		if first {
 			linger = 30 * time.Second
 		}
+		if list := w.tab.Withdrawn(1); len(list) != 1 || list[0] != (Lingering{f, linger - 1}) {
+			t.Errorf("withdrawn are %v", list)
+		}
+		if list := w.tab.Withdrawn(1); list != nil {
+			t.Errorf("withdrawn once more are %v", list)
+		}
 		w.now = linger - 1
 		w.reap()
 		w.want(w.in(fin|ack, 501, 102, 0), Pass, None)

@@ -21,6 +21,7 @@ type owed struct {
 // believe in a connection are told. It is called about once a second.
 func (s *Switch) Reap() {
 	s.expire()
+	s.linger()
 	ended := s.table.Reap(s.now())
 	if len(ended) == 0 {
 		return
@@ -40,6 +41,20 @@ func (s *Switch) Reap() {
 	}
 	s.tell(ended)
 	s.port.Flush(nil)
+}
+
+// linger gives back the ports of connections that are over, which stay taken for late packets
+// as long as the flows do: for who asks with abi.FlowReuse, and for other peers, they are free.
+func (s *Switch) linger() {
+	for _, l := range s.table.Withdrawn(s.now()) {
+		s.mu.Lock()
+		c, ok := s.claims[l.Flow.ID]
+		delete(s.claims, l.Flow.ID)
+		s.mu.Unlock()
+		if ok {
+			c.Release(s.now(), l.For)
+		}
+	}
 }
 
 // tell sends the peers of flows that have ended their resets, in order. Those for which the card

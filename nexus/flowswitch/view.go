@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-os/sluice/nexus/channel"
 	"github.com/sluice-os/sluice/nexus/flow"
+	"github.com/sluice-os/sluice/nexus/netns"
 	"github.com/sluice-os/sluice/nexus/packet"
 	"github.com/sluice-os/sluice/nexus/view"
 )
@@ -69,17 +70,34 @@ func (s *Switch) nameOf(channel uint32) string {
 	return "-"
 }
 
-// Accepted calls f for each connection that listeners of domains have, made or half made.
-// The name space has no entry for them, as their port is the listener's.
-func (s *Switch) Accepted(f func(state string, local, remote netip.AddrPort, domain string)) {
-	for _, one := range s.table.All() {
-		v := one.View()
-		if v.Listener == 0 {
-			continue
+// Sockets is a table of the name space: which ports are taken and whose they are. Those of
+// connections that are over are taken for late packets alone. Behind it stand the connections
+// that listeners of domains have, made or half made: their port is the listener's.
+func (s *Switch) Sockets() *view.Table {
+	t := view.New("PROTO", "STATE", "LOCAL", "PEER", "OWNER")
+	for _, r := range s.names.Rows(s.now()) {
+		local, peer, owner, state := r.Local.String(), "*", "host", r.Kind.String()
+		if r.Dual {
+			local = fmt.Sprintf("*:%d", r.Local.Port())
 		}
-		local, remote := netip.AddrPortFrom(v.Key.LocalAddr(), v.Key.LocalPort), netip.AddrPortFrom(v.Key.RemoteAddr(), v.Key.RemotePort)
-		f(v.State.String(), local, remote, s.nameOf(v.Port))
+		if r.Remote.IsValid() {
+			peer = r.Remote.String()
+		}
+		if r.Owner != netns.HostOwner {
+			owner = s.OwnerName(uint64(r.Owner))
+		}
+		if r.Lingers > 0 {
+			state = flow.StateTimeWait.String()
+		}
+		t.Add(protocols[r.Proto], state, local, peer, owner)
 	}
+	for _, one := range s.table.All() {
+		if v := one.View(); v.Listener != 0 {
+			local, remote := netip.AddrPortFrom(v.Key.LocalAddr(), v.Key.LocalPort), netip.AddrPortFrom(v.Key.RemoteAddr(), v.Key.RemotePort)
+			t.Add(protocols[v.Key.Proto], v.State, local, remote, s.nameOf(v.Port))
+		}
+	}
+	return t
 }
 
 // DropTable is a table of the reasons for which packets were dropped.
