@@ -68,7 +68,7 @@ func (m *machine) newNexus(s *host.Stack, index int, taken []string, memory uint
 	}
 	n := &nexus{budget: m.budget, random: m.random.Read, page: page, taken: taken, stack: s, permits: map[string]*permit{}}
 	flows := int(memory / flowswitch.FlowMemory)
-	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin)})
+	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin), Restricted: netns.HostPorts()})
 	n.Switch = flowswitch.New(s.Port(), n.names, clock.Since, uint64(n.random32())<<32|uint64(n.random32()), flows)
 	s.Attach(n.Switch)
 	n.card = monitor.NewPoint(uint32(index))

@@ -55,7 +55,7 @@ func (t *Table) AddBranch(now time.Duration, trunk *Flow, list []Pattern) (*Flow
 	case len(t.byID) >= t.config.Max && !t.evictWithdrawn():
 		return nil, ErrTableFull
 	}
-	b := t.make(now, &Spec{Kind: trunk.Kind(), Mask: trunk.Mask, Owner: trunk.Owner, Port: trunk.Port, MTU: trunk.MTU()}, trunk.Key)
+	b := t.make(now, &Spec{Kind: trunk.Kind(), Mask: trunk.Mask, Owner: trunk.Owner, Port: trunk.Port}, trunk.Key)
 	b.Trunk, b.trunk, b.patterns, b.linked = trunk.ID, trunk, patterns, false
 	t.byID[b.ID] = b
 	t.countFor(b)

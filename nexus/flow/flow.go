@@ -70,7 +70,6 @@ type Flow struct {
 	hash     uint64
 	kind     atomic.Uint32
 	flags    atomic.Uint32
-	mtu      atomic.Uint32
 	checked  atomic.Uint64
 	lastUsed atomic.Int64
 	count    [2]traffic
@@ -110,12 +109,6 @@ func (f *Flow) Flags() Flags { return Flags(f.flags.Load()) }
 
 func (f *Flow) set(g Flags) { f.flags.Or(uint32(g)) }
 
-// MTU is the longest packet that may be sent, in bytes of IP; 0: any.
-func (f *Flow) MTU() int { return int(f.mtu.Load()) }
-
-// SetMTU changes it: 0 to 65535 bytes.
-func (f *Flow) SetMTU(n int) { f.mtu.Store(uint32(max(0, min(n, 65535)))) }
-
 // UnderWay says whether an error about a segment can be true: it was sent, and is not
 // acknowledged yet. Of other protocols nothing is known.
 func (f *Flow) UnderWay(seq uint32) bool {
@@ -150,7 +143,6 @@ type View struct {
 	Kind                                   Kind
 	Flags                                  Flags
 	State                                  State // of TCP
-	MTU                                    int
 	Created, LastUsed                      time.Duration
 	RxPackets, RxBytes, TxPackets, TxBytes uint64
 	RxAgain, TxAgain                       uint64        // segments of TCP with data that had been sent before
@@ -169,7 +161,7 @@ func (f *Flow) View() View {
 	}
 	return View{
 		ID: f.ID, Generation: f.Generation, Port: f.Port, Listener: f.Listener, Trunk: f.Trunk, Owner: f.Owner,
-		Key: f.Key, Mask: f.Mask, Kind: f.Kind(), Flags: f.Flags(), State: state, MTU: f.MTU(),
+		Key: f.Key, Mask: f.Mask, Kind: f.Kind(), Flags: f.Flags(), State: state,
 		Created: f.Created, LastUsed: f.LastUsed(),
 		RxPackets: f.count[rx].packets.Load(), RxBytes: f.count[rx].bytes.Load(),
 		TxPackets: f.count[tx].packets.Load(), TxBytes: f.count[tx].bytes.Load(),

@@ -45,7 +45,7 @@ func (t *Table) child(now time.Duration, l *Flow, key *packet.Key, in *packet.In
 				return Verdict{l, Drop, TableFull}
 			}
 		}
-		f = t.make(now, &Spec{Kind: HalfOpen, Mask: Tuple5, Owner: l.Owner, Port: l.Port, MTU: l.MTU()}, *key)
+		f = t.make(now, &Spec{Kind: HalfOpen, Mask: Tuple5, Owner: l.Owner, Port: l.Port}, *key)
 		f.Listener, f.parent, action = l.ID, l, Child
 		if cookie {
 			f.set(FlagCookie)

@@ -277,7 +277,7 @@ func TestListen(t *testing.T) {
 func TestClaim(t *testing.T) {
 	tab := table(t, Config{})
 	k := key(packet.UDP, "192.0.2.1:53", "198.51.100.7:4000")
-	f := add(t, tab, Spec{Kind: Bound, Key: k, Mask: Tuple3, Port: 7, MTU: 1500})
+	f := add(t, tab, Spec{Kind: Bound, Key: k, Mask: Tuple3, Port: 7})
 	base := packet.Info{Version: 4, Proto: packet.UDP, Src: k.Local, Dst: k.Remote, SrcPort: 53, DstPort: 4000, Length: 1500}
 	for _, tt := range []struct {
 		name  string
@@ -292,8 +292,6 @@ func TestClaim(t *testing.T) {
 		{"other generation", Claim{Port: 7, Flow: f.ID, Generation: f.Generation + 1}, nil, BadFlow},
 		{"other source", Claim{Port: 7, Flow: f.ID, Generation: f.Generation}, func(in *packet.Info) { in.Src[15]++ }, NotFound},
 		{"options", Claim{Port: 7}, func(in *packet.Info) { in.HasOptions = true }, Options},
-		{"too long", Claim{Port: 7}, func(in *packet.Info) { in.Length++ }, TooLong},
-		{"long, to be cut", Claim{Port: 7, Segmented: true}, func(in *packet.Info) { in.Length++ }, None},
 		{"later fragment", Claim{Port: 7}, func(in *packet.Info) { in.FragmentOffset = 8 }, Fragment},
 	} {
 		in := base

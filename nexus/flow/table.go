@@ -89,13 +89,11 @@ type Spec struct {
 	// Owner is the domain, Port its channel.
 	Owner uint64
 	Port  uint32
-	// MTU is 0 or the longest packet in bytes, to 65535.
-	MTU int
 }
 
 func (s *Spec) valid() bool {
 	if s.Kind == HalfOpen || s.Kind >= kindCount || s.Mask >= maskCount || (s.Mask == Tuple5) != (s.Kind == Connected) ||
-		s.Kind == Listener && s.Key.Proto != packet.TCP || s.MTU < 0 || s.MTU > 65535 {
+		s.Kind == Listener && s.Key.Proto != packet.TCP {
 		return false
 	}
 	k := &s.Key
@@ -168,7 +166,6 @@ func (t *Table) make(now time.Duration, s *Spec, key packet.Key) *Flow {
 		hash: t.hash(s.Mask, &key), linked: true,
 	}
 	f.kind.Store(uint32(s.Kind))
-	f.mtu.Store(uint32(s.MTU))
 	f.lastUsed.Store(int64(now))
 	return f
 }

@@ -155,7 +155,6 @@ func TestAddErrors(t *testing.T) {
 		"all of UDP":          edit(bound, func(s *Spec) { s.Mask = Protocol }),
 		"all of an ICMP":      {Kind: Bound, Key: packet.Key{Proto: packet.ICMPv6}, Mask: Protocol},
 		"peer, whole":         {Kind: Connected, Key: packet.Key{Proto: 89}, Mask: Protocol},
-		"MTU":                 edit(good, func(s *Spec) { s.MTU = 65536 }),
 	} {
 		if _, err := table(t, Config{}).Add(0, s); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)

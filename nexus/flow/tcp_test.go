@@ -61,12 +61,12 @@ func (w *wire) state(f *Flow, want State) {
 
 func server(t *testing.T, c Config) (*wire, *Flow) {
 	w := &wire{t: t, tab: table(t, c), key: key(packet.TCP, "192.0.2.1:80", "198.51.100.7:4000")}
-	return w, add(t, w.tab, Spec{Kind: Listener, Key: w.key, Mask: Tuple2, Owner: 1, Port: 7, MTU: 1500})
+	return w, add(t, w.tab, Spec{Kind: Listener, Key: w.key, Mask: Tuple2, Owner: 1, Port: 7})
 }
 
 func client(t *testing.T, c Config) (*wire, *Flow) {
 	w := &wire{t: t, tab: table(t, c), key: key(packet.TCP, "192.0.2.1:4000", "198.51.100.7:80")}
-	return w, add(t, w.tab, Spec{Kind: Connected, Key: w.key, Owner: 1, Port: 7, MTU: 1500})
+	return w, add(t, w.tab, Spec{Kind: Connected, Key: w.key, Owner: 1, Port: 7})
 }
 
 // connect makes the client's connection: it has 101 next, its peer 501.
@@ -97,7 +97,7 @@ func (w *wire) accept() *Flow {
 func TestAccept(t *testing.T) {
 	w, l := server(t, Config{})
 	f := w.accept()
-	if f.Kind() != Connected || f.Listener != l.ID || f.Owner != 1 || f.Port != 7 || f.MTU() != 1500 || w.tab.OwnerLen(1) != 2 {
+	if f.Kind() != Connected || f.Listener != l.ID || f.Owner != 1 || f.Port != 7 || w.tab.OwnerLen(1) != 2 {
 		t.Errorf("%+v", f.View())
 	}
 	w.now = 1

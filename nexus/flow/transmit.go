@@ -15,8 +15,6 @@ type Claim struct {
 	// Flow and Generation are what the packet's metadata says: the flow of its addresses,
 	// or a branch of that; Flow 0: nothing.
 	Flow, Generation uint32
-	// Segmented says that the packet will be cut into shorter ones.
-	Segmented bool
 	// Fragment says that the packet is the first of its fragments, as it has to be: the
 	// rest is asked about by Continue.
 	Fragment bool
@@ -56,8 +54,6 @@ func (t *Table) Transmit(now time.Duration, f *Flow, c Claim, in *packet.Info) V
 		return Verdict{f, Drop, TornDown}
 	case g&FlagNonviable != 0:
 		return Verdict{f, Drop, Nonviable}
-	case f.MTU() != 0 && in.Length > f.MTU() && !c.Segmented:
-		return Verdict{f, Drop, TooLong}
 	case in.Proto == packet.TCP:
 		v = t.transmitTCP(now, c, f, in)
 	}

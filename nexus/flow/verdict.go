@@ -45,7 +45,6 @@ const (
 	// Of what is sent.
 	BadFlow      // the flow is not of this port, or not the one the packet names
 	Options      // IP options or extension headers
-	TooLong      // longer than the flow's MTU
 	ListenerSend // a listener sends resets only
 	HalfOpenSend // not a part of a handshake
 	SYNRate      // more than SYNsPerSecond
@@ -57,7 +56,7 @@ const (
 var reasonNames = [ReasonCount]string{
 	None: "none", NotFound: "not_found", TornDown: "torn_down", Nonviable: "nonviable", Fragment: "fragment",
 	NoListener: "no_listener", OwnerLimit: "owner_limit", TableFull: "table_full", Stray: "stray",
-	AfterClose: "after_close", BadFlow: "bad_flow", Options: "options", TooLong: "too_long",
+	AfterClose: "after_close", BadFlow: "bad_flow", Options: "options",
 	ListenerSend: "listener_send", HalfOpenSend: "half_open_send", SYNRate: "syn_rate", Withdrawn: "withdrawn",
 }
 

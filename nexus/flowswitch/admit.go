@@ -126,7 +126,7 @@ func (s *Switch) admit(from *attached, f *flow.Flow, c *candidate) Reason {
 		}
 	}
 	v := s.table.Transmit(c.now, f, flow.Claim{
-		Port: from.ID, Flow: c.flow, Generation: c.generation, Segmented: c.segment != 0, Fragment: in.More, Again: c.again,
+		Port: from.ID, Flow: c.flow, Generation: c.generation, Fragment: in.More, Again: c.again,
 	}, in)
 	if v.Goes() {
 		return Admitted

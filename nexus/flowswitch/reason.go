@@ -62,8 +62,6 @@ func ofFlow(why flow.Reason) Reason {
 		return Admitted
 	case flow.Fragment:
 		return TxFragment
-	case flow.TooLong:
-		return TxTooLong
 	}
 	return ofFlows + Reason(why)
 }
@@ -84,7 +82,7 @@ func sendable(r Reason) bool {
 		return packet.Reason(r - ofPackets).OfParse()
 	}
 	why := flow.Reason(r - ofFlows)
-	return why.OfSent() && why != flow.Fragment && why != flow.TooLong // which are the switch's own, see ofFlow
+	return why.OfSent() && why != flow.Fragment // which is the switch's own, see ofFlow
 }
 
 func receivable(r Reason) bool {

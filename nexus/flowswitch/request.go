@@ -147,7 +147,7 @@ func (s *Switch) reserve(a *attached, proto uint8, q netns.Request, spec flow.Sp
 		port = claim.Port()
 	}
 	spec.Key.Proto, spec.Key.LocalPort = proto, port
-	spec.Owner, spec.Port, spec.MTU = a.Owner, a.ID, 0
+	spec.Owner, spec.Port = a.Owner, a.ID
 	add := s.table.Add
 	if port == 0 {
 		add = s.addEcho

@@ -12,6 +12,13 @@ const (
 	ephemeralPorts = EphemeralLast - EphemeralFirst + 1
 )
 
+// portSet is the ports of TCP and UDP that somebody holds on some address.
+type portSet [2][1024]uint64
+
+func (p *portSet) has(i int, port uint16) bool { return p[i][port>>6]&(1<<(port&63)) != 0 }
+func (p *portSet) set(i int, port uint16)      { p[i][port>>6] |= 1 << (port & 63) }
+func (p *portSet) clear(i int, port uint16)    { p[i][port>>6] &^= 1 << (port & 63) }
+
 // IsEphemeral says whether a port is in the ephemeral range.
 func IsEphemeral(port uint16) bool { return port >= EphemeralFirst && port <= EphemeralLast }
 

@@ -45,7 +45,6 @@ func (s *Space) linger(e *entry) {
 	e.state = lingering
 	s.owners[e.owner].lingering++
 	heap.Push(&s.lingering, e)
-	s.generation.Add(1)
 }
 
 // expire ends what lingers no more.

@@ -15,10 +15,9 @@ func TestConcurrentUse(t *testing.T) {
 	var wg sync.WaitGroup
 	for o := Owner(1); o <= 8; o++ {
 		wg.Go(func() {
-			var v View
 			for i := range 200 {
 				now := time.Duration(i)
-				r, err := s.ReserveView(now, &v, Request{Owner: o, Kind: Bound, Proto: TCP, Reuse: true})
+				r, err := s.Reserve(now, Request{Owner: o, Kind: Bound, Proto: TCP, Reuse: true})
 				if err != nil {
 					t.Error(err)
 					return
@@ -31,9 +30,7 @@ func TestConcurrentUse(t *testing.T) {
 				if err != nil || r.Local().Port() != r.Port() {
 					t.Error(r.Local(), err)
 				}
-				s.Refresh(&v)
 				s.Rows(now)
-				s.OwnerRows(now, o%8+1)
 				r.Release(now, time.Duration(i%3))
 			}
 			s.ReleaseOwner(o)

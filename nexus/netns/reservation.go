@@ -52,7 +52,6 @@ func (r Reservation) Listen(now time.Duration) error {
 	case e.proto == TCP && e.kind == Bound:
 		// What would clash with a Listener clashes with Bound as well.
 		e.kind = Listener
-		s.generation.Add(1)
 		return nil
 	case e.proto == TCP && e.kind == Listener:
 		return nil
@@ -103,7 +102,6 @@ func (r Reservation) Connect(now time.Duration, from netip.Addr, remote netip.Ad
 	e.local, e.remote, e.kind = n.local, n.remote, n.kind
 	b.add(e)
 	s.tuples[e.tuple()] = e
-	s.generation.Add(1)
 	return nil
 }
 

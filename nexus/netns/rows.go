@@ -59,19 +59,6 @@ func (s *Space) Rows(now time.Duration) []Row {
 	return rows
 }
 
-// OwnerRows returns what one owner has, sorted like Rows.
-func (s *Space) OwnerRows(now time.Duration, o Owner) []Row {
-	var rows []Row
-	s.mu.Lock()
-	s.expire(now)
-	if h := s.owners[o]; h != nil {
-		rows = h.rows(rows, now)
-	}
-	s.mu.Unlock()
-	order(rows)
-	return rows
-}
-
 func (h *holdings) rows(rows []Row, now time.Duration) []Row {
 	for e := range h.entries {
 		r := Row{Owner: e.owner, Kind: e.kind, Proto: e.proto, Local: netip.AddrPortFrom(e.local.addr, e.port),

@@ -8,7 +8,6 @@ package netns
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -28,9 +27,13 @@ type Config struct {
 	// Random gives the ephemeral ports their start. It should be hard to guess
 	// (RFC 6056). It is called with the lock held. Nil: always 0.
 	Random func() uint32
-	// Restricted are ports that no domain may have.
+	// Restricted are ports that no domain may have, whatever its manifest says.
 	Restricted []Port
 }
+
+// HostPorts are those that the host stack alone may have, used or not: to its DHCP client comes
+// what sets the machine's addresses and name servers.
+func HostPorts() []Port { return []Port{{UDP, 68}} }
 
 // Port is a port of a protocol.
 type Port struct {
@@ -41,8 +44,6 @@ type Port struct {
 // Space is the namespace. Its methods may be called at the same time. Time is a
 // duration since a fixed moment, the same for all calls, and never negative.
 type Space struct {
-	generation atomic.Uint64 // changes with the table
-
 	mu         sync.Mutex
 	config     Config
 	restricted map[Port]bool
@@ -89,10 +90,6 @@ func New(c Config) *Space {
 func (s *Space) Reserve(now time.Duration, r Request) (Reservation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.reserve(now, r)
-}
-
-func (s *Space) reserve(now time.Duration, r Request) (Reservation, error) {
 	s.expire(now)
 	e, err := r.entry()
 	if err != nil {
@@ -192,7 +189,6 @@ func (s *Space) insert(e *entry) {
 	s.last++
 	e.id = s.last
 	s.count++
-	s.generation.Add(1)
 }
 
 func (s *Space) remove(e *entry) {
@@ -220,5 +216,4 @@ func (s *Space) remove(e *entry) {
 	}
 	e.state = gone
 	s.count--
-	s.generation.Add(1)
 }

@@ -1,7 +1,9 @@
 package netns
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -100,7 +102,7 @@ func TestRules(t *testing.T) {
 	} {
 		s := New(Config{Restricted: []Port{{TCP, 22}}})
 		for i, r := range c.rs {
-			generation, rows := s.Generation(), len(s.Rows(0))
+			before := fmt.Sprint(s.Rows(0))
 			_, err := s.Reserve(0, r)
 			want := error(nil)
 			if i == len(c.rs)-1 {
@@ -109,11 +111,29 @@ func TestRules(t *testing.T) {
 			if err != want {
 				t.Errorf("%s: number %d: got %v, want %v", c.name, i+1, err, want)
 			}
-			if err != nil && (s.Generation() != generation || len(s.Rows(0)) != rows) {
+			if err != nil && fmt.Sprint(s.Rows(0)) != before {
 				t.Errorf("%s: a refusal changed the table", c.name)
 			}
 		}
 	}
+}
+
+// TestHostPorts: no manifest gives a domain what the host stack needs.
+func TestHostPorts(t *testing.T) {
+	s := New(Config{Restricted: HostPorts()})
+	for _, p := range HostPorts() {
+		for _, local := range []netip.Addr{netip.IPv4Unspecified(), netip.MustParseAddr("192.0.2.1")} {
+			if _, err := s.Reserve(0, Request{Owner: 1, Kind: Listener, Proto: p.Proto, Local: netip.AddrPortFrom(local, p.Number)}); err != ErrRestricted {
+				t.Errorf("port %d of %v: %v", p.Number, local, err)
+			}
+		}
+		mustReserve(t, s, 0, Request{Kind: Host, Proto: p.Proto, Local: netip.AddrPortFrom(netip.IPv4Unspecified(), p.Number)})
+	}
+}
+
+// rowsOf are those of one owner.
+func rowsOf(s *Space, now time.Duration, o Owner) []Row {
+	return slices.DeleteFunc(s.Rows(now), func(r Row) bool { return r.Owner != o })
 }
 
 func mustReserve(t *testing.T, s *Space, now time.Duration, r Request) Reservation {
@@ -138,8 +158,7 @@ func TestListenAndConnect(t *testing.T) {
 	if _, err := s.Reserve(0, flow); err != ErrInUse {
 		t.Errorf("beneath a bound port: %v", err)
 	}
-	generation := s.Generation()
-	if err := r.Listen(0); err != nil || s.Generation() == generation || r.Listen(0) != nil {
+	if err := r.Listen(0); err != nil || s.Rows(0)[0].Kind != Listener || r.Listen(0) != nil {
 		t.Error("listen", err)
 	}
 	if err := r.Connect(0, from, peer); err != ErrInvalid {
@@ -164,7 +183,7 @@ func TestListenAndConnect(t *testing.T) {
 			t.Errorf("connect %s to %s: got %v, want %v", c.from, c.remote, err, c.want)
 		}
 	}
-	if got := s.OwnerRows(0, 1)[2]; got.Kind != Connected || got.Remote != peer || got.Local.Addr() != from || r.Local() != got.Local {
+	if got := rowsOf(s, 0, 1)[2]; got.Kind != Connected || got.Remote != peer || got.Local.Addr() != from || r.Local() != got.Local {
 		t.Errorf("connected is %v", got)
 	}
 	if err := r.Listen(0); err != ErrInvalid {
@@ -214,7 +233,7 @@ func TestReleaseOwner(t *testing.T) {
 	r := mustReserve(t, s, 0, Request{Owner: 1, Kind: Listener, Proto: TCP, Local: ap("0.0.0.0:80")})
 	mustReserve(t, s, 0, Request{Owner: 1, Kind: Connected, Proto: TCP, Local: ap("192.0.2.1:80"), Remote: ap("198.51.100.1:5")}).Release(0, sec)
 	mustReserve(t, s, 0, Request{Owner: 2, Kind: Listener, Proto: UDP, Local: ap("0.0.0.0:80")})
-	if n := s.ReleaseOwner(1); n != 2 || len(s.OwnerRows(0, 1)) != 0 || len(s.Rows(0)) != 1 {
+	if n := s.ReleaseOwner(1); n != 2 || len(rowsOf(s, 0, 1)) != 0 || len(s.Rows(0)) != 1 {
 		t.Errorf("%d were released, %v is left", n, s.Rows(0))
 	}
 	r.Release(0, sec)
@@ -266,7 +285,7 @@ func TestRows(t *testing.T) {
 			t.Errorf("got  %q\nwant %q", r, want[i])
 		}
 	}
-	if rows := s.OwnerRows(sec, 3); len(rows) != 2 || rows[0].Kind != Listener || rows[1].Kind != Connected {
+	if rows := rowsOf(s, sec, 3); len(rows) != 2 || rows[0].Kind != Listener || rows[1].Kind != Connected {
 		t.Errorf("owner 3 has %v", rows)
 	}
 	if Kind(77).String() != "kind 77" {
