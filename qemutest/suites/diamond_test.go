@@ -181,19 +181,21 @@ func (d *diamond) routers() []*frr.Router {
 
 // carrier takes the carrier of r2's link to r1 (0) or r4 (1) away from both ends, or gives it back.
 // FRR's end loses its IPv6 addresses, and looks for them on the link when it is back. It comes back
-// when the machine is done with looking for its own.
-func (d *diamond) carrier(t *testing.T, link int, on bool) {
+// when the machine is done with looking for its own: at is the machine's time just before.
+func (d *diamond) carrier(t *testing.T, link int, on bool) (at time.Duration) {
 	t.Helper()
 	if d.vm != nil {
 		d.vm.SetLinkOf(t, link, on)
 		if on {
 			ours(t, time.Now().Add(settles), d.vm, "show isis interface", fmt.Sprintf(`^eth%d .* ok +ok `, link), true)
+			at = d.now(t)
 		}
 	}
 	state := map[bool]string{false: "down", true: "up"}[on]
 	if out, err := []*frr.Router{d.r1, d.r4}[link].Exec("ip", "link", "set", "short", state); err != nil {
 		t.Fatal(out)
 	}
+	return at
 }
 
 // change is a line of the machine's log of adjacencies. At is of its own clock, and When how long ago
@@ -214,12 +216,9 @@ func (d *diamond) changes(t *testing.T) []change {
 	return log.Events
 }
 
-// now is what the machine's clock showed at least when it was asked; 0 without a machine.
+// now is what the machine's clock showed at least when it was asked.
 func (d *diamond) now(t *testing.T) time.Duration {
 	t.Helper()
-	if d.vm == nil {
-		return 0
-	}
 	last := d.changes(t)[0]
 	ago, err := time.ParseDuration(last.When)
 	if err != nil {
@@ -371,8 +370,8 @@ func (d *diamond) page(t *testing.T) {
 	}
 }
 
-// returned is what became of a link that was away and is back. at is the machine's time when it was
-// not yet. waited is for how long r1 had no adjacency over it, shown as what it last showed r2 then, and
+// returned is what became of a link that was away and is back. at is the machine's time just before
+// r1's end was. waited is for how long r1 had no adjacency over it, shown as what it last showed r2 then, and
 // tentative the addresses that it still looked for afterwards. before and after are what is lost
 // meanwhile and then, by family.
 type returned struct {
@@ -394,11 +393,12 @@ func (d *diamond) linkReturns(t *testing.T) returned {
 	d.uses(t, "v13")
 	d.crosses(t)
 	d.rest(t)
-	x := returned{at: d.now(t), before: map[int]tally{}, after: map[int]tally{}}
+	x := returned{before: map[int]tally{}, after: map[int]tally{}}
 	back := time.Now()
 	end := back.Add(settles)
-	d.carrier(t, 0, true)
-	up := back // it was not yet
+	x.at = d.carrier(t, 0, true)
+	both := time.Now() // both ends have it
+	up := both         // r1's adjacency was not yet
 	eventually(t, end, "r1's adjacency with r2", func() string {
 		asked := time.Now()
 		text, err := d.r1.Show("show isis neighbor")
@@ -427,7 +427,7 @@ func (d *diamond) linkReturns(t *testing.T) returned {
 	})
 	d.crosses(t)
 	answered(t, pings)
-	x.waited = up.Sub(back)
+	x.waited = up.Sub(both)
 	for n, p := range pings {
 		p.stop(t)
 		family := []int{4, 6}[n]
