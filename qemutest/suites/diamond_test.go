@@ -40,6 +40,14 @@ func TestDiamond(t *testing.T) {
 		if x.waited < slowDAD/2*time.Second {
 			t.Errorf("the detour was used for %v only", x.waited)
 		}
+		// Box 9.7 of isis.md: FRR shows Initializing until its address is ready, then Up.
+		if x.shown != "Initializing" {
+			t.Errorf("while the gate is closed r1 shows r2 as %q, want Initializing", x.shown)
+		}
+		if x.tentative != "" {
+			t.Errorf("r1 shows r2 as Up, and then still looks for its address:\n%s", x.tentative)
+		}
+		d.held(t, x.at)
 		d.page(t)
 	}
 	// lossy is the same where nothing holds the link back.
@@ -172,36 +180,95 @@ func (d *diamond) routers() []*frr.Router {
 }
 
 // carrier takes the carrier of r2's link to r1 (0) or r4 (1) away from both ends, or gives it back.
-// FRR's end loses its IPv6 addresses, and looks for them on the link when it is back.
-func (d *diamond) carrier(t *testing.T, link int, on bool) {
+// FRR's end loses its IPv6 addresses, and looks for them on the link when it is back. It comes back
+// when the machine is done with looking for its own: at is the machine's time just before.
+func (d *diamond) carrier(t *testing.T, link int, on bool) (at time.Duration) {
 	t.Helper()
 	if d.vm != nil {
 		d.vm.SetLinkOf(t, link, on)
+		if on {
+			ours(t, time.Now().Add(settles), d.vm, "show isis interface", fmt.Sprintf(`^eth%d .* ok +ok `, link), true)
+			at = d.now(t)
+		}
 	}
 	state := map[bool]string{false: "down", true: "up"}[on]
 	if out, err := []*frr.Router{d.r1, d.r4}[link].Exec("ip", "link", "set", "short", state); err != nil {
 		t.Fatal(out)
 	}
+	return at
+}
+
+// change is a line of the machine's log of adjacencies. At is of its own clock, and When how long ago
+// that is.
+type change struct {
+	When, Event string
+	At          time.Duration `json:"at_ns"`
+}
+
+// changes are those of the machine's adjacencies, the last one first.
+func (d *diamond) changes(t *testing.T) []change {
+	t.Helper()
+	var log struct{ Events []change }
+	list(t, d.vm, "show isis adjacency-log -j", &log)
+	if len(log.Events) == 0 {
+		t.Fatal("the machine's log of adjacencies is empty")
+	}
+	return log.Events
+}
+
+// now is what the machine's clock showed at least when it was asked.
+func (d *diamond) now(t *testing.T) time.Duration {
+	t.Helper()
+	last := d.changes(t)[0]
+	ago, err := time.ParseDuration(last.When)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return last.At + ago
+}
+
+// held checks the machine's log of its last adjacency with r1: from when r1 was heard, after back, it
+// was held back since r1 had said no address of IPv6, and it was Up when r1 had looked for one so often
+// as it does. The clock is the machine's, and a host that stops it, or r1, makes that later only.
+func (d *diamond) held(t *testing.T, back time.Duration) {
+	t.Helper()
+	var said []string
+	var heard, up time.Duration
+	for _, e := range slices.Backward(d.changes(t)) {
+		text, of := strings.CutPrefix(e.Event, "adjacency eth0: 0000.0000.0001 ")
+		if !of || e.At < back {
+			continue
+		}
+		switch said = append(said, text); text {
+		case "Down -> Init (heard)":
+			heard = e.At
+		case "Init -> Up (three-way)":
+			up = e.At
+		}
+	}
+	want := []string{"Down -> Init (heard)", "Init -> Wait (peer-no-ipv6-address)", "Wait -> Init (gate open)", "Init -> Up (three-way)"}
+	if !slices.Equal(said, want) {
+		t.Errorf("since the link is back the machine's adjacency with r1 has been %q, want %q", said, want)
+	}
+	// The probes are sent a second apart. A tenth is for two clocks that are not the same.
+	if least := slowDAD * time.Second * 9 / 10; up-back < least {
+		t.Errorf("the machine's adjacency with r1 is Up %v after the link is back, want %v at least", up-back, least)
+	}
+	t.Logf("by the machine's clock r1 was heard %v after the link was back, and Up %v after that", heard-back, up-heard)
 }
 
 // found is how long after it last saw an adjacency end the machine had new paths, by its own clock.
 func (d *diamond) found(t *testing.T) time.Duration {
 	t.Helper()
-	var adjacencies struct {
-		Events []struct {
-			Event string
-			At    time.Duration `json:"at_ns"`
-		}
-	}
 	var runs struct {
 		Runs []struct {
 			At   time.Duration `json:"at_ns"`
 			Took time.Duration `json:"took_ns"`
 		}
 	}
-	list(t, d.vm, "show isis adjacency-log -j", &adjacencies)
+	adjacencies := d.changes(t)
 	list(t, d.vm, "show isis spf-log -j", &runs)
-	for _, e := range adjacencies.Events {
+	for _, e := range adjacencies {
 		if strings.Contains(e.Event, "-> Down") {
 			slices.Reverse(runs.Runs)
 			for _, r := range runs.Runs {
@@ -303,12 +370,18 @@ func (d *diamond) page(t *testing.T) {
 	}
 }
 
-// returned is what became of a link that was away and is back. waited is for how long r1 had no
-// adjacency over it; before and after are what is lost meanwhile and then, by family.
+// returned is what became of a link that was away and is back. at is the machine's time just before
+// r1's end was. waited is for how long r1 had no adjacency over it, shown as what it last showed r2 then, and
+// tentative the addresses that it still looked for afterwards. before and after are what is lost
+// meanwhile and then, by family.
 type returned struct {
-	waited        time.Duration
-	before, after map[int]tally
+	at, waited       time.Duration
+	shown, tentative string
+	before, after    map[int]tally
 }
+
+// neighbourOver is a router's neighbour over the link that is to return, and its state.
+var neighbourOver = regexp.MustCompile(`(?m)^ \S+ +short +\d +(\w+) `)
 
 // linkReturns takes the link between r1 and r2 away and gives it back. What is lost when the link goes
 // is logged.
@@ -320,19 +393,29 @@ func (d *diamond) linkReturns(t *testing.T) returned {
 	d.uses(t, "v13")
 	d.crosses(t)
 	d.rest(t)
+	x := returned{before: map[int]tally{}, after: map[int]tally{}}
 	back := time.Now()
 	end := back.Add(settles)
-	d.carrier(t, 0, true)
-	up := back // it was not yet
+	x.at = d.carrier(t, 0, true)
+	both := time.Now() // both ends have it
+	up := both         // r1's adjacency was not yet
 	eventually(t, end, "r1's adjacency with r2", func() string {
 		asked := time.Now()
 		text, err := d.r1.Show("show isis neighbor")
 		if err != nil || !regexp.MustCompile(`(?m)^ r2\S* .* Up `).MatchString(text) {
 			up = asked
+			if m := neighbourOver.FindStringSubmatch(text); m != nil {
+				x.shown = m[1]
+			}
 			return text
 		}
 		return ""
 	})
+	out, err := d.r1.Exec("ip", "-6", "addr", "show", "dev", "short", "tentative")
+	if err != nil {
+		t.Error(err)
+	}
+	x.tentative = out
 	eventually(t, end, "IPv6 over the link again", func() string {
 		if over := d.over(6); over != "short" {
 			return "over " + over
@@ -344,7 +427,7 @@ func (d *diamond) linkReturns(t *testing.T) returned {
 	})
 	d.crosses(t)
 	answered(t, pings)
-	x := returned{up.Sub(back), map[int]tally{}, map[int]tally{}}
+	x.waited = up.Sub(both)
 	for n, p := range pings {
 		p.stop(t)
 		family := []int{4, 6}[n]

@@ -3,11 +3,13 @@ package suites
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluice-os/sluice/qemutest"
 	"github.com/sluice-os/sluice/qemutest/frr"
 )
 
@@ -106,7 +108,49 @@ func frrReset(t *testing.T) {
 		t.Errorf("after the reset the machine's LSPs have the numbers %v", after)
 	}
 	routes(t, end, a, "show ip route isis", 2)
+	duplicateAddress(t, vm, b)
+	crosses(t, time.Now().Add(settles), a)
 	pingsLinks(t, vm, 2)
+}
+
+// duplicateAddress has the router on the machine's second link take the machine's link-local address
+// there, while that link is away, and leave it again: the machine finds that out when its link is back,
+// says why there is no adjacency, and has one when it looks for its address anew and nobody answers.
+func duplicateAddress(t *testing.T, vm *qemutest.VM, b *frr.Router) {
+	t.Helper()
+	end := time.Now().Add(settles)
+	const address = "fe80::5054:ff:fe12:3411/64" // of the card's 52:54:00:12:34:11
+	// becomes takes the link away and gives it back until what the machine finds of its IPv6 address is
+	// as wanted: an answer that comes more than a second late is not waited for.
+	becomes := func(want string) {
+		t.Helper()
+		found := regexp.MustCompile(`(?m)^eth1 .* ok +(ok|dad-failed) `)
+		eventually(t, end, "the machine's address on eth1 is to be "+want, func() string {
+			vm.SetLinkOf(t, 1, false)
+			ours(t, end, vm, "show isis interface", `^eth1 +\S+ +Down `, true)
+			vm.SetLinkOf(t, 1, true)
+			ours(t, end, vm, "show isis interface", found.String(), true)
+			text := vm.Command(t, "show isis interface")
+			if m := found.FindStringSubmatch(text); m == nil || m[1] != want {
+				return text
+			}
+			return ""
+		})
+	}
+	if out, err := b.Exec("ip", "addr", "add", address, "dev", "tap0", "nodad"); err != nil {
+		t.Fatal(out)
+	}
+	becomes("dad-failed")
+	ours(t, end, vm, "show isis neighbor", `^rb +eth1 +2 +Wait .* Wait: IPv6 address here is a duplicate, \d+ s`, true)
+	has(t, end, b, "show isis neighbor", `^ \S+ +tap0 +2 +Initializing `, true)
+	ours(t, end, vm, "show isis route", `eth1`, false)
+	if out, err := b.Exec("ip", "addr", "del", address, "dev", "tap0"); err != nil {
+		t.Fatal(out)
+	}
+	becomes("ok")
+	up(t, end, b, 1)
+	ours(t, end, vm, "show isis neighbor", `^rb +eth1 +2 +Up `, true)
+	same(t, end, vm, b, "L2")
 }
 
 // sequences are the numbers of the machine's LSPs in a router's database that are not purged.

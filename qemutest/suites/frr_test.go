@@ -321,6 +321,7 @@ func frrLevels(t *testing.T, image string) {
 	ours(t, end, vm, "show isis database", `^fb\.0[1-9]-00 .* [1-9]\d* +./0/.$`, false)
 	has(t, end, c, "show isis interface detail", "LAN Priority: 10, is DIS", true)
 	t.Logf("changed %v before the deadline", time.Until(end).Round(time.Second))
+	frrAddressLost(t, vm, a, b, c)
 	// Each side begins anew.
 	if err := a.StopISIS(); err != nil {
 		t.Fatal(err)
@@ -338,6 +339,108 @@ func frrLevels(t *testing.T, image string) {
 	routes(t, end, a, "show ip route isis", 500)
 	ours(t, end, vm, "show isis route", `^10\.200\.1\.250/32 +20 +eth0 +10\.10\.0\.2 +L2$`, true)
 	pingsLinks(t, vm, 4)
+}
+
+// frrAddressLost takes the link-local addresses of a, on a p2p circuit, and b, on a LAN, and gives them
+// back: what the machine says while its gate is closed to one who was Up, and what FRR makes of it
+// (isis.md 9.2). c is beyond, and sees what the machine announces.
+func frrAddressLost(t *testing.T, vm *qemutest.VM, a, b, c *frr.Router) {
+	t.Helper()
+	end := time.Now().Add(settles)
+	// The machine's LSPs name a, and the LAN of b whose DIS is the machine, with b in it.
+	links := []string{"0000.0000.000a.00", "0000.0000.0001.02", "0000.0000.000b.00"}
+	wrong := func(text string, want bool) string {
+		var all []string
+		for id, says := range database(text) {
+			if strings.HasPrefix(id, "L2 sluice.") {
+				all = append(all, regexp.MustCompile(`Extended Reachability: \S+ `).FindAllString(says, -1)...)
+			}
+		}
+		for _, link := range links {
+			if slices.Contains(all, "Extended Reachability: "+link+" ") != want {
+				return fmt.Sprintf("%s is to be there: %v: %q", link, want, all)
+			}
+		}
+		return ""
+	}
+	announced := func(want bool) {
+		t.Helper()
+		eventually(t, end, "the machine's LSPs in the database of "+c.Name, func() string {
+			text, err := c.Show("show isis database detail")
+			if err != nil {
+				return err.Error()
+			}
+			return wrong(text, want)
+		})
+		// What c has the machine has. Its console is asked once: a database is long.
+		if why := wrong(vm.Command(t, "show isis database detail"), want); why != "" {
+			t.Errorf("the machine's LSPs in its own database: %s", why)
+		}
+	}
+	announced(true)
+	before := adjacencyChanges(t, a)
+	addresses := map[*frr.Router]string{a: linkLocalOf(t, a), b: linkLocalOf(t, b)}
+	for r, address := range addresses {
+		if out, err := r.Exec("ip", "addr", "del", address, "dev", "tap0"); err != nil {
+			t.Fatalf("%s: %v: %s", r.Name, err, out)
+		}
+	}
+	for _, link := range []string{"eth0 +2", "eth1 +1", "eth1 +2"} {
+		ours(t, end, vm, "show isis neighbor", `^\S+ +`+link+` +Wait .* Wait: neighbour has no usable IPv6 address, \d+ s`, true)
+	}
+	announced(false)
+	ours(t, end, vm, "show isis route", `^(10\.200\.|2001:db8:200::|10\.255\.0\.2/)`, false)
+	has(t, end, c, "show ip route isis", `^I.* 10\.200\.`, false)
+	has(t, end, c, "show ipv6 route isis", `^I.* 2001:db8:200::`, false)
+	// On the LAN FRR is not listed, and falls back at both levels. On the p2p circuit it is said Down, and
+	// stays Up all the same.
+	eventually(t, end, "neighbours of "+b.Name, func() string {
+		text, err := b.Show("show isis neighbor")
+		if err != nil || strings.Count(text, "  Initializing  ") != 2 || strings.Contains(text, "  Up  ") {
+			return fmt.Sprintf("%v, want two that are Initializing:\n%s", err, text)
+		}
+		return ""
+	})
+	up(t, end, a, 1)
+
+	for r, address := range addresses {
+		if out, err := r.Exec("ip", "addr", "add", address, "dev", "tap0"); err != nil {
+			t.Fatalf("%s: %v: %s", r.Name, err, out)
+		}
+	}
+	for _, link := range []string{"eth0 +2", "eth1 +1", "eth1 +2"} {
+		ours(t, end, vm, "show isis neighbor", `^\S+ +`+link+` +Up `, true)
+	}
+	up(t, end, a, 1)
+	up(t, end, b, 2)
+	announced(true)
+	routes(t, end, c, "show ip route isis", 1000)
+	routes(t, end, c, "show ipv6 route isis", 1000)
+	if after := adjacencyChanges(t, a); after != before {
+		t.Errorf("%s has seen its adjacency change: %s, and before %s", a.Name, after, before)
+	}
+	t.Logf("addresses were lost and are back %v before the deadline", time.Until(end).Round(time.Second))
+}
+
+// adjacencyChanges are the lines of what FRR has logged of its adjacencies.
+func adjacencyChanges(t *testing.T, r *frr.Router) string {
+	t.Helper()
+	log, err := r.Log()
+	if err != nil || !strings.Contains(log, "%ADJCHANGE") {
+		t.Errorf("%s has logged no adjacency: %v\n%s", r.Name, err, log)
+	}
+	return strings.Join(regexp.MustCompile(`(?m)^.*%ADJCHANGE.*$`).FindAllString(log, -1), "\n")
+}
+
+// linkLocalOf is the address that the kernel has given a router's link by itself, with its length.
+func linkLocalOf(t *testing.T, r *frr.Router) string {
+	t.Helper()
+	out, err := r.Exec("ip", "-6", "-o", "addr", "show", "dev", "tap0", "scope", "link")
+	m := regexp.MustCompile(`inet6 (fe80::\S+)`).FindStringSubmatch(out)
+	if err != nil || m == nil {
+		t.Fatalf("%s: %v: %s", r.Name, err, out)
+	}
+	return m[1]
 }
 
 // frrTopologies: a topology for each family, keys for hellos, the area and the domain; and a

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/route/gate"
 	"github.com/sluice-os/sluice/kernel/route/isis/pdu"
+	"github.com/sluice-os/sluice/kernel/route/isis/pdu/pdutest"
 )
 
 // FuzzInstance plays what bytes say against an instance that has neighbours Up on a p2p circuit and
@@ -47,12 +48,37 @@ func FuzzInstance(f *testing.F) {
 		all = append(append(all, 247, 0, n), 5, 0, 40)
 	}
 	f.Add(append(all, all...))
+	// What FRR sends, one by one and all in a row on each circuit, with two seconds after each.
+	for circuit := range byte(2) {
+		var row []byte
+		for _, p := range pdutest.FRR(f) {
+			one := append([]byte{circuit, byte(len(p.Bytes) >> 8), byte(len(p.Bytes))}, p.Bytes...)
+			one = append(one, 4, 0, 20)
+			if len(row)+len(one) >= playMax {
+				addBoth(f, row)
+				row = nil
+			}
+			addBoth(f, one)
+			row = append(row, one...)
+		}
+		addBoth(f, row)
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 2000 {
+		if len(b) > playMax {
 			return
 		}
 		play(t, b)
 	})
+}
+
+// playMax is the longest input that is played, in bytes.
+const playMax = 2000
+
+// addBoth adds an input for an instance with a topology for each family and for one without, which the
+// length says: a byte at the end is nothing else.
+func addBoth(f *testing.F, b []byte) {
+	f.Add(bytes.Clone(b))
+	f.Add(append(bytes.Clone(b), 0))
 }
 
 // play does what bytes say.

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/sluice-os/sluice/kernel/route/isis/pdu/pdutest"
 )
 
 // fuzz seeds a fuzzer with PDUs from FRR, and checks of all bytes what is true of every view.
@@ -15,6 +17,9 @@ func fuzz(f *testing.F, types []Type, more func(t *testing.T, v View)) {
 	}
 	for _, parts := range [][]string{{frrP2P, frrDown, frrCommon}, {frrP2P, frrUp, frrCommon}, {frrLAN, frrCommon}} {
 		f.Add(frrHello(f, parts...))
+	}
+	for _, p := range pdutest.FRR(f) {
+		f.Add(p.Bytes)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = mend(b, types)
