@@ -103,6 +103,25 @@ func TestNICsHoldEveryCard(t *testing.T) {
 	}
 }
 
+// addPairs adds every two of a case's values to a set.
+func addPairs(set map[string]bool, values ...string) {
+	for i := range values {
+		for j := range i {
+			set[values[j]+", "+values[i]] = true
+		}
+	}
+}
+
+// holdsAll fails the test unless a set of pairs has all that are wanted.
+func holdsAll(t *testing.T, got, want map[string]bool) {
+	t.Helper()
+	for pair := range want {
+		if !got[pair] {
+			t.Errorf("%s: not tried", pair)
+		}
+	}
+}
+
 // url returns the address of a page of the machine.
 func url(addr netip.Addr, path string) string {
 	return "http://" + qemutest.HostPort(addr, 80) + path
