@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluice-os/sluice/image/build"
 	"github.com/sluice-os/sluice/image/disk"
 	"github.com/sluice-os/sluice/qemutest"
 )
@@ -201,15 +200,5 @@ func TestLongOptions(t *testing.T) {
 				t.Error("the words are not those before the cut")
 			}
 		})
-	}
-}
-
-// TestFormatsAreChecked: a format that a board does not have is refused before anything is
-// compiled.
-func TestFormatsAreChecked(t *testing.T) {
-	for _, o := range []build.Options{{Board: "microvm", Format: "raw"}, {Board: "pc", Format: "floppy"}} {
-		if _, err := build.Build(t.Context(), o); err == nil || !strings.Contains(err.Error(), o.Format) {
-			t.Errorf("%+v: %v", o, err)
-		}
 	}
 }
