@@ -53,6 +53,13 @@ func TestMistakesGetOneLineAndAStatus(t *testing.T) {
 	if err := os.WriteFile(text, []byte("not an image"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	// None of these has anything compiled.
+	dir := t.TempDir()
+	called := filepath.Join(dir, "called")
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte("#!/bin/sh\necho \"$*\" >>"+called+"\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	for _, c := range []struct {
 		args   string
 		status int
@@ -66,6 +73,8 @@ func TestMistakesGetOneLineAndAStatus(t *testing.T) {
 		{"build -board virt-arm64 -manifest ../sluice.toml", statusUsage, "board virt-arm64 has no domains yet: build its kernel alone, with -manifest none"},
 		{"build -board virt-arm64 -manifest none -format raw", statusUsage, "board virt-arm64 starts no disk"},
 		{"build -board pc -format image", statusUsage, "board pc has no format image: it is for board virt-arm64"},
+		{"build -board microvm -manifest none -format qcow2", statusUsage, "board microvm starts no disk: format qcow2 is for board pc"},
+		{"build -board pc -manifest none -format floppy", statusUsage, `unknown format "floppy": the formats are elf, raw, iso, qcow2`},
 		{"build extra", statusUsage, `"extra" is one argument too many`},
 		{"run -m many", statusUsage, "invalid value"},
 		{"run -m 0 -http 0", statusUsage, "0 MiB of memory: give at least 64"},
@@ -86,6 +95,10 @@ func TestMistakesGetOneLineAndAStatus(t *testing.T) {
 			status, out, errs := call(t, strings.Fields(c.args)...)
 			if status != c.status || out != "" || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
 				t.Errorf("status %d, output %q, errors %q; want status %d and one line with %q", status, out, errs, c.status, c.want)
+			}
+			if b, err := os.ReadFile(called); err == nil {
+				t.Errorf("the toolchain was called before: go %s", b)
+				os.Remove(called)
 			}
 		})
 	}

@@ -75,6 +75,8 @@ type Config struct {
 	Forward []string
 	// Card is the network card, one of qemu.Cards; "" is virtio's.
 	Card string
+	// CardOptions are further ones of its device, for example "addr=0x6", a place on PCI.
+	CardOptions string
 	// More are further network cards, each on a raw wire of its own: see VM.WireOf and
 	// VM.PeerOf. Their Netdev is set by Start.
 	More []qemu.Card
@@ -174,7 +176,7 @@ func deadline(t testing.TB, limit time.Duration) time.Time {
 func (v *VM) start(program string, c Config, dir string) (err error) {
 	q := qemu.Config{
 		Machine: c.Machine, Memory: c.Memory, Image: c.Image, Append: c.Append,
-		Accel: os.Getenv("ACCEL"), Card: c.Card, MAC: c.MAC, NoRNG: c.NoRNG, IOMMU: c.IOMMU, PCI: c.PCI, Extra: c.Extra,
+		Accel: os.Getenv("ACCEL"), Card: c.Card, CardOptions: c.CardOptions, MAC: c.MAC, NoRNG: c.NoRNG, IOMMU: c.IOMMU, PCI: c.PCI, Extra: c.Extra,
 		Firmware: c.Firmware, Bus: c.Bus,
 	}
 	if len(c.Forward) > 0 && c.Net != UserNet {

@@ -43,6 +43,25 @@ func TestOpen(t *testing.T) {
 	})
 }
 
+// TestThrottle: the card is told to leave a pause between interrupts, 20,000 of them a second at
+// most, and again after a reset.
+func TestThrottle(t *testing.T) {
+	each(t, func(t *testing.T, c *card) {
+		// In units of 256 ns.
+		const want = 1_000_000_000 / 20_000 / 256
+		d := mustOpen(t, c, Config{})
+		if got := c.reg(regITR); got != want {
+			t.Errorf("ITR is %d after the start, want %d", got, want)
+		}
+		c.set(regITR, 0)
+		d.Blocked(errors.New("x"))
+		d.Receive(nic.NewBatch(1))
+		if got := c.reg(regITR); got != want || count(d, "reset_blocked") != 1 {
+			t.Errorf("ITR is %d after %d resets, want %d after one", got, count(d, "reset_blocked"), want)
+		}
+	})
+}
+
 func TestOpenRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		want  string

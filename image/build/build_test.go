@@ -3,6 +3,7 @@ package build
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,13 +30,15 @@ func checkout(t *testing.T) string {
 	return dir
 }
 
+// TestTwoBuildsGiveTheSameBytes builds from two copies of the tree, the second of them with nothing
+// compiled before.
 func TestTwoBuildsGiveTheSameBytes(t *testing.T) {
 	var images [2][]byte
 	dirs := [2]string{checkout(t), checkout(t)}
 	for i := range images {
 		t.Chdir(dirs[i])
-		if i == 1 && os.Getenv("SLUICE_ALL") != "" {
-			// Nothing that was compiled for the first one is used: a minute.
+		if i == 1 {
+			// Nothing that was compiled for the first one is used: two minutes of one core.
 			t.Setenv("GOCACHE", t.TempDir())
 		}
 		r, err := Build(context.Background(), Options{
@@ -104,6 +107,22 @@ func TestFits(t *testing.T) {
 	}
 }
 
+// fakeGo puts a program in front of the go command and returns the file that has a line of
+// each call's arguments. The script goes on with them.
+func fakeGo(t *testing.T, script string) (calls string) {
+	t.Helper()
+	dir := t.TempDir()
+	calls = filepath.Join(dir, "calls")
+	script = "#!/bin/sh\necho \"$*\" >>" + calls + "\n" + script + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return calls
+}
+
+// TestBuildRefuses: what cannot be built is refused in one line before a toolchain is asked
+// for anything.
 func TestBuildRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -111,13 +130,64 @@ func TestBuildRefuses(t *testing.T) {
 		want string
 	}{
 		{"unknown board", Options{Board: "toaster"}, `unknown board "toaster": the boards are microvm, pc`},
+		{"disk of another board", Options{Board: "microvm", Format: "raw"}, "board microvm starts no disk: format raw is for board pc"},
+		{"unknown format", Options{Board: "pc", Format: "floppy"}, `unknown format "floppy": the formats are elf, raw, iso, qcow2`},
+		{"format of arm64", Options{Board: "pc", Format: LinuxFormat}, "board pc has no format image"},
+		{"domains on arm64", Options{Board: armBoard, Domains: []Program{{}}}, "board virt-arm64 has no domains yet"},
+		{"TamaGo on arm64", Options{Board: armBoard, Tamago: "go"}, "unset TAMAGO"},
 		{"missing toolchain", Options{Board: "pc", Tamago: "/nonexistent/go"}, "install Go"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			calls := fakeGo(t, "exit 1")
 			_, err := Build(context.Background(), c.o)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want one line with %q", err, c.want)
 			}
+			if b, err := os.ReadFile(calls); err == nil {
+				t.Errorf("the toolchain was called before: go %s", b)
+			}
 		})
+	}
+	// The control: what can be built asks for it.
+	calls := fakeGo(t, "exit 1")
+	if _, err := Build(context.Background(), Options{Board: "pc", Format: "raw"}); err == nil {
+		t.Error("built by a toolchain that fails")
+	}
+	if b, err := os.ReadFile(calls); err != nil || !strings.HasPrefix(string(b), "env ") {
+		t.Errorf("go %s, %v; want go env", b, err)
+	}
+}
+
+// TestProgress: a terminal has one line that says what is being compiled, and is empty in the
+// end; elsewhere each fifty packages are a line. What the compiler says is none of it.
+func TestProgress(t *testing.T) {
+	const script = `seq -f example.org/p%g 120 >&2; echo "# example.org/p7" >&2; echo "p7.go:1: wrong" >&2; exit `
+	lines := "compiled 50 packages\ncompiled 100 packages\n"
+	drawn := ""
+	for n := range 120 {
+		drawn += fmt.Sprintf("\r\x1b[Kcompiling %d: example.org/p%d", n+1, n+1)
+	}
+	drawn += "\r\x1b[K"
+	for _, c := range []struct {
+		redraw bool
+		status string
+		want   string
+	}{
+		{false, "0", lines}, {true, "0", drawn}, {false, "1", lines}, {true, "1", drawn},
+	} {
+		fakeGo(t, script+c.status)
+		var report bytes.Buffer
+		err := compile(exec.Command("go", "build"), Options{Report: &report, Redraw: c.redraw})
+		if got := report.String(); got != c.want {
+			t.Errorf("redraw %v: progress is %q, want %q", c.redraw, got, c.want)
+		}
+		want := "go build failed:\n# example.org/p7\np7.go:1: wrong"
+		if c.status == "0" && err != nil || c.status != "0" && (err == nil || err.Error() != want) {
+			t.Errorf("status %s: %v", c.status, err)
+		}
+	}
+	fakeGo(t, script+"0")
+	if err := compile(exec.Command("go", "build"), Options{}); err != nil {
+		t.Errorf("without a report: %v", err)
 	}
 }

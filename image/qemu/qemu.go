@@ -81,20 +81,21 @@ const MemoryMin = 64
 // Config describes one machine to boot. Netdev, if not empty, is the value of
 // -netdev without its id, for example "user,hostfwd=tcp:127.0.0.1:8080-:80".
 type Config struct {
-	Machine string // a key of Machines
-	Memory  int    // MiB
-	Image   string // path of the ELF, or of the disk with Firmware
-	Append  string // kernel command line
-	Accel   string // "tcg" (the default) or "kvm"
-	Netdev  string
-	Card    string   // one of Cards; "" is CardVirtIO
-	More    []Card   // further network cards
-	MAC     string   // of the network card; "" lets QEMU choose
-	NoRNG   bool     // leave virtio-rng out
-	IOMMU   bool     // put the devices behind Intel's IOMMU; q35 only
-	PCI     bool     // plug virtio's devices into PCI; virt only, where they are memory-mapped else
-	GDB     bool     // wait for gdb on port 1234 before the first instruction
-	Extra   []string // further arguments
+	Machine     string // a key of Machines
+	Memory      int    // MiB
+	Image       string // path of the ELF, or of the disk with Firmware
+	Append      string // kernel command line
+	Accel       string // "tcg" (the default) or "kvm"
+	Netdev      string
+	Card        string   // one of Cards; "" is CardVirtIO
+	CardOptions string   // further ones of the network card's device, for example "addr=0x6"
+	More        []Card   // further network cards
+	MAC         string   // of the network card; "" lets QEMU choose
+	NoRNG       bool     // leave virtio-rng out
+	IOMMU       bool     // put the devices behind Intel's IOMMU; q35 only
+	PCI         bool     // plug virtio's devices into PCI; virt only, where they are memory-mapped else
+	GDB         bool     // wait for gdb on port 1234 before the first instruction
+	Extra       []string // further arguments
 
 	// Firmware starts Image from a disk: one of Firmwares. With "" QEMU loads an ELF.
 	Firmware string
@@ -218,7 +219,7 @@ func (c Config) Args() ([]string, error) {
 	}
 	cards := c.More
 	if c.Netdev != "" {
-		cards = append([]Card{{Model: c.Card, Netdev: c.Netdev, MAC: c.MAC}}, cards...)
+		cards = append([]Card{{Model: c.Card, Netdev: c.Netdev, MAC: c.MAC, Options: c.CardOptions}}, cards...)
 	}
 	for n, card := range cards {
 		words, err := card.args(fmt.Sprintf("n%d", n), c.Machine, platform, model)

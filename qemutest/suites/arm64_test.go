@@ -30,7 +30,7 @@ func linuxImage(t *testing.T) string {
 
 // TestARM64 boots QEMU's virt, entered at EL1 and at EL2, as an ELF file and as an image, with
 // either version of the interrupt controller and its devices memory-mapped or on PCI: an
-// address by DHCP, ping, echo by TCP, HTTP, 20 MiB each way with checked
+// address by DHCP, ping, echo by TCP and UDP, HTTP, 20 MiB each way with checked
 // hashes, the cable pulled, the card reset, goroutines that fault and that loop, and power
 // off.
 func TestARM64(t *testing.T) {
@@ -56,6 +56,7 @@ func TestARM64(t *testing.T) {
 			peer.Ping(t, host)
 			conn := dial(t, vm, peer.Dial, "tcp", qemutest.HostPort(host, 7))
 			echo(t, conn, 64<<10)
+			checkUDPEcho(t, vm, peer.Dial, host)
 			transfer(t, client, url(host, ""))
 
 			vm.SetLink(t, false)

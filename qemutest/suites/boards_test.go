@@ -67,21 +67,11 @@ func TestBoardCasesHoldEveryPair(t *testing.T) {
 	pairs := func(cases []boardCase) map[string]bool {
 		set := map[string]bool{}
 		for _, c := range cases {
-			v := []string{"machine " + c.machine, "card " + c.card, "format " + c.format, "firmware " + c.firmware}
-			for i := range v {
-				for j := range i {
-					set[v[j]+", "+v[i]] = true
-				}
-			}
+			addPairs(set, "machine "+c.machine, "card "+c.card, "format "+c.format, "firmware "+c.firmware)
 		}
 		return set
 	}
-	got, want := pairs(boardCases(false)), pairs(boardCases(true))
-	for pair := range want {
-		if !got[pair] {
-			t.Errorf("%s: not tried", pair)
-		}
-	}
+	holdsAll(t, pairs(boardCases(false)), pairs(boardCases(true)))
 }
 
 // TestBoards boots machines with each card, from each format of image by each firmware, and

@@ -8,9 +8,36 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/manifest"
 	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/qemutest"
 )
+
+// wanManifest names a card by its place and gives it addresses.
+const wanManifest = `
+board = "pc"
+
+[nic.wan]
+path = "00:06.0"
+ip = "192.0.2.15/24"
+ip6 = "off"
+`
+
+// imageOf builds what a manifest says, with programs.
+func imageOf(t *testing.T, text string, programs ...build.Program) string {
+	t.Helper()
+	m, err := manifest.Parse([]byte(text), manifest.FileName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o build.Options
+	if err := o.Use(m, "."); err != nil {
+		t.Fatal(err)
+	}
+	o.Domains, o.Memory = append(o.Domains, programs...), 0
+	return qemutest.BuildOptions(t, o)
+}
 
 // TestSeveralCards boots machines with two cards: each has its name by its place, its
 // addresses, its stack and its domain, on the same port as the other's. Both move 20 MiB at
@@ -19,6 +46,7 @@ func TestSeveralCards(t *testing.T) {
 	for _, c := range []struct {
 		machine, card string
 		second        qemu.Card
+		manifest      string
 		options       string
 		names         [2]string
 		places        [2]string
@@ -28,8 +56,8 @@ func TestSeveralCards(t *testing.T) {
 		{
 			// Slots 2 and 6 share an interrupt line.
 			machine: "pc", card: "e1000", second: qemu.Card{Model: "e1000", Options: "addr=0x6"},
-			options: "nic=wan@00:06.0 ip.wan=192.0.2.15/24 ip6.wan=off",
-			names:   [2]string{"eth0", "wan"}, places: [2]string{"pci 00:02.0", "pci 00:06.0"},
+			manifest: wanManifest,
+			names:    [2]string{"eth0", "wan"}, places: [2]string{"pci 00:02.0", "pci 00:06.0"},
 			peer: qemutest.PeerConfig{Address4: netip.MustParsePrefix("192.0.2.2/24"), NoDHCP: true}, host: "192.0.2.15",
 		},
 		{
@@ -52,9 +80,13 @@ func TestSeveralCards(t *testing.T) {
 			a.NIC, b.NIC = c.names[0], c.names[1]
 			config := qemutest.Config{
 				Machine: c.machine, Card: c.card, Memory: 384, Append: c.options, Net: qemutest.RawWire,
-				Image: imageWith(t, qemu.Machines[c.machine], a, b),
+				More: []qemu.Card{c.second},
 			}
-			config.More = []qemu.Card{c.second}
+			if c.manifest != "" {
+				config.Image = imageOf(t, c.manifest, a, b)
+			} else {
+				config.Image = imageWith(t, qemu.Machines[c.machine], a, b)
+			}
 			vm := start(t, config)
 			peers := [2]*qemutest.Peer{vm.Peer(t, qemutest.PeerConfig{}), vm.PeerOf(t, 1, c.peer)}
 			hosts := [2]netip.Addr{peers[0].Address4(), netip.MustParseAddr(c.host)}
@@ -102,6 +134,41 @@ func TestSeveralCards(t *testing.T) {
 			}
 			if text := vm.Command(t, "ping -c 1 "+strings.Replace(hosts[1].String(), ".15", ".2", 1)); !strings.Contains(text, " 1 received,") {
 				t.Errorf("ping printed\n%s", text)
+			}
+			powerOff(t, vm)
+		})
+	}
+}
+
+// TestNamedCardStays boots the machine of TestSeveralCards whose second card has a name, without
+// the first one: the name is that of the place, with its addresses and its domain, by the manifest
+// and by the command line, which wins. The domain of the card that is gone is told in a line.
+func TestNamedCardStays(t *testing.T) {
+	a := serverDomain(t, "one", []string{"tcp/80"}, nil, "http/80")
+	b := serverDomain(t, "two", []string{"tcp/80"}, nil, "http/80")
+	a.NIC, b.NIC = "eth0", "wan"
+	named, bare := imageOf(t, wanManifest, a, b), imageWith(t, "pc", a, b)
+	for _, c := range []struct{ name, image, options, host string }{
+		{"manifest", named, "", "192.0.2.15"},
+		{"command line", bare, "nic=wan@00:06.0 ip.wan=192.0.2.16/24 ip6.wan=off", "192.0.2.16"},
+		{"both", named, "ip.wan=192.0.2.17/24", "192.0.2.17"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			vm := start(t, qemutest.Config{
+				Machine: "pc", Card: "e1000", CardOptions: "addr=0x6", Memory: 384, Net: qemutest.RawWire,
+				Image: c.image, Append: c.options,
+			})
+			peer := vm.Peer(t, qemutest.PeerConfig{Address4: netip.MustParsePrefix("192.0.2.2/24"), NoDHCP: true})
+			vm.ExpectRegexp(t, `network interface name=wan driver=e1000 at="pci 00:06.0"`)
+			vm.Seen(t, "a domain has no network: no card of that name works domain=one nic=eth0")
+			vm.Seen(t, "two: serving")
+			host := netip.MustParseAddr(c.host)
+			peer.Ping(t, host)
+			if got := helloFrom(t, peer.HTTP(), host); got != "hello\n" {
+				t.Errorf("/hello is %q", got)
+			}
+			if text := vm.Command(t, "ip addr"); !strings.Contains(text, ": wan: <") || strings.Contains(text, "eth0") || !strings.Contains(text, "inet "+c.host+"/24") {
+				t.Errorf("ip addr prints\n%s", text)
 			}
 			powerOff(t, vm)
 		})

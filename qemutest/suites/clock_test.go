@@ -35,3 +35,24 @@ func TestClock(t *testing.T) {
 		})
 	}
 }
+
+// TestClockSource: the counter is calibrated by the source that is trusted most of those that the
+// machine has. Under emulation CPUID tells no frequency, and microvm has no PM timer. The machine's
+// time is made of its instructions, a nanosecond each, so that nothing holds a measurement up, and
+// the counter's frequency is known.
+func TestClockSource(t *testing.T) {
+	const hz, off = 1_000_000_000, 100_000 // 100 ppm
+	for machine, want := range map[string]string{"microvm": "PIT", "q35": `"ACPI PM timer"`, "pc": `"ACPI PM timer"`} {
+		t.Run(machine, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: machine, Extra: []string{"-icount", "shift=0,sleep=off"}})
+			line := vm.ExpectRegexp(t, `clock tsc_hz=(\d+) by=("[^"]*"|\S*) `)
+			if line[2] != want {
+				t.Errorf("the counter is calibrated by %s, want %s", line[2], want)
+			}
+			if got := number(t, line[1]); got < hz-off || got > hz+off {
+				t.Errorf("the counter has %d Hz, want %d within %d", got, hz, off)
+			}
+			powerOff(t, vm)
+		})
+	}
+}

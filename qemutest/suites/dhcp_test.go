@@ -13,9 +13,9 @@ import (
 
 // TestDHCPLease: what the server granted is in force and shown.
 func TestDHCPLease(t *testing.T) {
-	for _, machine := range boards {
-		t.Run(machine, func(t *testing.T) {
-			vm, peer := startWithPeer(t, qemutest.Config{Machine: machine})
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			vm, peer := startWithPeer(t, qemutest.Config{Machine: n.machine, Card: n.card})
 			peer.Ping(t, peer.Address4())
 			if text := vm.Command(t, "ip addr"); !strings.Contains(text, "inet 10.0.2.15/24") {
 				t.Errorf("ip addr does not show the address:\n%s", text)
@@ -30,23 +30,27 @@ func TestDHCPLease(t *testing.T) {
 // TestDHCPRenewal: the lease is renewed at T1, by a request to the server from
 // the address it is about, and the address stays.
 func TestDHCPRenewal(t *testing.T) {
-	vm := start(t, qemutest.Config{Net: qemutest.RawWire})
-	peer := vm.Peer(t, qemutest.PeerConfig{DHCP: qemutest.Lease{Time: time.Minute, Renew: time.Second}})
-	if first := peer.DHCP.Expect(t, dhcpv4.MessageTypeRequest); !first.ClientIPAddr.IsUnspecified() {
-		t.Errorf("the first request comes from %v, want no address", first.ClientIPAddr)
-	}
-	for range 2 {
-		renewal := peer.DHCP.Expect(t, dhcpv4.MessageTypeRequest)
-		for renewal.ClientIPAddr.IsUnspecified() { // the first one again, whose answer took long
-			renewal = peer.DHCP.Expect(t, dhcpv4.MessageTypeRequest)
-		}
-		if got := renewal.ClientIPAddr.String(); got != "10.0.2.15" {
-			t.Errorf("the renewal is for %s, want 10.0.2.15", got)
-		}
-	}
-	peer.Ping(t, peer.Address4())
-	if strings.Contains(vm.Output(), "address lost") {
-		t.Error("the address was lost although it was renewed")
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			vm := start(t, qemutest.Config{Machine: n.machine, Card: n.card, Net: qemutest.RawWire})
+			peer := vm.Peer(t, qemutest.PeerConfig{DHCP: qemutest.Lease{Time: time.Minute, Renew: time.Second}})
+			if first := peer.DHCP.Expect(t, dhcpv4.MessageTypeRequest); !first.ClientIPAddr.IsUnspecified() {
+				t.Errorf("the first request comes from %v, want no address", first.ClientIPAddr)
+			}
+			for range 2 {
+				renewal := peer.DHCP.Expect(t, dhcpv4.MessageTypeRequest)
+				for renewal.ClientIPAddr.IsUnspecified() { // the first one again, whose answer took long
+					renewal = peer.DHCP.Expect(t, dhcpv4.MessageTypeRequest)
+				}
+				if got := renewal.ClientIPAddr.String(); got != "10.0.2.15" {
+					t.Errorf("the renewal is for %s, want 10.0.2.15", got)
+				}
+			}
+			peer.Ping(t, peer.Address4())
+			if strings.Contains(vm.Output(), "address lost") {
+				t.Error("the address was lost although it was renewed")
+			}
+		})
 	}
 }
 

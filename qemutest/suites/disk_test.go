@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluice-os/sluice/image/build"
 	"github.com/sluice-os/sluice/image/disk"
 	"github.com/sluice-os/sluice/qemutest"
 )
@@ -24,9 +23,9 @@ func (c diskCase) String() string {
 	return strings.Join([]string{c.machine, c.firmware, c.bus, c.format}, "/")
 }
 
-// diskCases holds every value, and every pair of firmware with bus, format and machine;
-// with SLUICE_ALL it is the product. A CD is an ISO.
-func diskCases() (cases []diskCase) {
+// diskCases holds every value and every pair of machine, firmware, bus and format that goes
+// together, or the product. A CD is an ISO.
+func diskCases(all bool) (cases []diskCase) {
 	for i, machine := range []string{"q35", "pc"} {
 		for j, firmware := range []string{"bios", "uefi"} {
 			for k, bus := range []string{"ide", "virtio", "usb", "cd"} {
@@ -34,14 +33,29 @@ func diskCases() (cases []diskCase) {
 					if bus == "cd" != (format == "iso") && !(bus == "usb" && format == "iso") {
 						continue
 					}
-					if all || (i+j+k+l)%2 == 0 && (firmware == "bios" || (i+k)%3 == 0) {
-						cases = append(cases, diskCase{machine, firmware, bus, format})
+					c := diskCase{machine, firmware, bus, format}
+					// The pattern leaves this one out, and with it what UEFI makes of virtio's disks.
+					one := c == diskCase{"pc", "uefi", "virtio", "raw"}
+					if all || one || (i+j+k+l)%2 == 0 && (firmware == "bios" || (i+k)%3 == 0) {
+						cases = append(cases, c)
 					}
 				}
 			}
 		}
 	}
 	return cases
+}
+
+// TestDiskCasesHoldEveryPair: what the product has by twos, the table has.
+func TestDiskCasesHoldEveryPair(t *testing.T) {
+	pairs := func(cases []diskCase) map[string]bool {
+		set := map[string]bool{}
+		for _, c := range cases {
+			addPairs(set, "machine "+c.machine, "firmware "+c.firmware, "bus "+c.bus, "format "+c.format)
+		}
+		return set
+	}
+	holdsAll(t, pairs(diskCases(false)), pairs(diskCases(true)))
 }
 
 // diskWith makes a disk of the server in a domain.
@@ -91,7 +105,7 @@ func TestDisks(t *testing.T) {
 	for _, format := range []string{"raw", "iso", "qcow2"} {
 		disks[format] = diskWith(t, format, "# a comment\r\nlog=debug ip6=off # another one\n")
 	}
-	for _, c := range diskCases() {
+	for _, c := range diskCases(all) {
 		t.Run(c.String(), func(t *testing.T) {
 			vm := qemutest.Start(t, qemutest.Config{
 				Machine: c.machine, Image: disks[c.format], Firmware: c.firmware, Bus: c.bus,
@@ -186,15 +200,5 @@ func TestLongOptions(t *testing.T) {
 				t.Error("the words are not those before the cut")
 			}
 		})
-	}
-}
-
-// TestFormatsAreChecked: a format that a board does not have is refused before anything is
-// compiled.
-func TestFormatsAreChecked(t *testing.T) {
-	for _, o := range []build.Options{{Board: "microvm", Format: "raw"}, {Board: "pc", Format: "floppy"}} {
-		if _, err := build.Build(t.Context(), o); err == nil || !strings.Contains(err.Error(), o.Format) {
-			t.Errorf("%+v: %v", o, err)
-		}
 	}
 }

@@ -10,9 +10,9 @@ import (
 // TestLink pulls the cable out and plugs it in again: both are logged and
 // shown, and a connection that was open goes on.
 func TestLink(t *testing.T) {
-	for _, machine := range boards {
-		t.Run(machine, func(t *testing.T) {
-			vm, peer := startWithPeer(t, qemutest.Config{Machine: machine})
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			vm, peer := startWithPeer(t, qemutest.Config{Machine: n.machine, Card: n.card})
 			c := dial(t, vm, peer.Dial, "tcp", qemutest.HostPort(peer.Address4(), 7))
 			echo(t, c, 1000)
 			for range 2 {

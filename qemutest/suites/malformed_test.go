@@ -20,9 +20,9 @@ const (
 // The machine goes on to answer, drops are counted, and nothing is fatal. The
 // frames follow from a fixed seed.
 func TestMalformedFrames(t *testing.T) {
-	for _, machine := range boards {
-		t.Run(machine, func(t *testing.T) {
-			vm, peer := startWithPeer(t, qemutest.Config{Machine: machine, MAC: machineMAC.String()})
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			vm, peer := startWithPeer(t, qemutest.Config{Machine: n.machine, Card: n.card, MAC: machineMAC.String()})
 			peer.Ping(t, peer.Address4())
 			before := drops(t, vm)
 

@@ -66,9 +66,9 @@ func TestPingIPv4(t *testing.T) {
 }
 
 func TestPingIPv6(t *testing.T) {
-	for _, machine := range boards {
-		t.Run(machine, func(t *testing.T) {
-			vm, peer, addr := autoconfigured(t, qemutest.Config{Machine: machine})
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			vm, peer, addr := autoconfigured(t, qemutest.Config{Machine: n.machine, Card: n.card})
 			for range 10 {
 				peer.Ping(t, addr)
 			}
@@ -108,9 +108,9 @@ func both(t *testing.T, c qemutest.Config, f func(t *testing.T, vm *qemutest.VM,
 }
 
 func TestTCPEcho(t *testing.T) {
-	for _, machine := range boards {
-		t.Run(machine, func(t *testing.T) {
-			both(t, qemutest.Config{Machine: machine}, checkTCPEcho)
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			both(t, qemutest.Config{Machine: n.machine, Card: n.card}, checkTCPEcho)
 		})
 	}
 }
@@ -151,9 +151,9 @@ func echo(t *testing.T, c net.Conn, size int) {
 }
 
 func TestUDPEcho(t *testing.T) {
-	for _, machine := range boards {
-		t.Run(machine, func(t *testing.T) {
-			both(t, qemutest.Config{Machine: machine}, checkUDPEcho)
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			both(t, qemutest.Config{Machine: n.machine, Card: n.card}, checkUDPEcho)
 		})
 	}
 }

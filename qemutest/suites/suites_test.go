@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 
+	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/qemutest"
 )
 
@@ -62,6 +64,63 @@ var machines = []string{"microvm", "q35", "pc"}
 
 // boards are one machine for each board, for what differs by board only.
 var boards = []string{"microvm", "q35"}
+
+// nic is a network card in a machine.
+type nic struct{ machine, card string }
+
+func (n nic) String() string { return n.machine + "/" + n.card }
+
+// nics holds every network card by every transport, for what each of them has to do; with
+// SLUICE_ALL every card on every machine of the tables that takes it.
+var nics = func() []nic {
+	if !all {
+		return []nic{
+			{"microvm", qemu.CardVirtIO}, {"q35", qemu.CardVirtIO},
+			{"pc", "e1000"}, {"pc", "e1000-82545em"}, {"q35", "e1000e"},
+		}
+	}
+	list := []nic{{"microvm", qemu.CardVirtIO}}
+	for _, machine := range []string{"q35", "pc"} {
+		for _, card := range qemu.Cards {
+			list = append(list, nic{machine, card})
+		}
+	}
+	return list
+}()
+
+// TestNICsHoldEveryCard: the table has each card that there is a driver for, and virtio's over
+// both transports.
+func TestNICsHoldEveryCard(t *testing.T) {
+	for _, card := range qemu.Cards {
+		if !slices.ContainsFunc(nics, func(n nic) bool { return n.card == card }) {
+			t.Errorf("%s is on no machine", card)
+		}
+	}
+	for _, machine := range boards {
+		if !slices.Contains(nics, nic{machine, qemu.CardVirtIO}) {
+			t.Errorf("virtio's card is not on %s", machine)
+		}
+	}
+}
+
+// addPairs adds every two of a case's values to a set.
+func addPairs(set map[string]bool, values ...string) {
+	for i := range values {
+		for j := range i {
+			set[values[j]+", "+values[i]] = true
+		}
+	}
+}
+
+// holdsAll fails the test unless a set of pairs has all that are wanted.
+func holdsAll(t *testing.T, got, want map[string]bool) {
+	t.Helper()
+	for pair := range want {
+		if !got[pair] {
+			t.Errorf("%s: not tried", pair)
+		}
+	}
+}
 
 // url returns the address of a page of the machine.
 func url(addr netip.Addr, path string) string {

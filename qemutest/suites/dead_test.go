@@ -1,0 +1,50 @@
+package suites
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sluice-os/sluice/qemutest"
+)
+
+// resetsMax is how often a driver resets a card that moves next to no frames. The reset after
+// that one is left out, and the card given up.
+const resetsMax = 8
+
+// TestDeadCard: a card that never works for long is given up. The console says so, shows the
+// card without a carrier, and works; the memory that stays lent to the card is accounted for.
+func TestDeadCard(t *testing.T) {
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			vm, peer := startWithPeer(t, qemutest.Config{Machine: n.machine, Card: n.card})
+			peer.Ping(t, peer.Address4())
+			const fate = `device is (reset|given up) device=.*`
+			for asked := 1; asked <= resetsMax+1; asked++ {
+				vm.Command(t, "fault reset-card")
+				want := "reset"
+				if asked > resetsMax {
+					want = "given up"
+				}
+				if line := vm.Times(t, 0, fate, asked); line[1] != want {
+					t.Fatalf("after %d faults: %q, want %q", asked, line[0], want)
+				}
+			}
+			vm.Seen(t, "reset 8 times with fewer than 1024 frames between: the console asked for it")
+			vm.Seen(t, "link down name=eth0")
+			if text := vm.Command(t, "ip link"); !strings.Contains(text, ": eth0: <NO-CARRIER,") {
+				t.Errorf("ip link does not show that the card is dead:\n%s", text)
+			}
+			if text := vm.Command(t, "help"); !strings.Contains(text, "poweroff") {
+				t.Errorf("help printed:\n%s", text)
+			}
+			if text := vm.Command(t, "ping -c 1 127.0.0.1"); !strings.Contains(text, " 1 received,") {
+				t.Errorf("the stack does not work without the card:\n%s", text)
+			}
+			vm.Command(t, "fault reset-card") // which is nothing to a card that was given up
+			powerOff(t, vm)
+			if n := strings.Count(vm.Output(), " device is reset "); n != resetsMax {
+				t.Errorf("the card was reset %d times, want %d", n, resetsMax)
+			}
+		})
+	}
+}
