@@ -123,6 +123,13 @@ func TestBadDisks(t *testing.T) {
 			copy(b[fat+i:], new)
 		}
 	}
+	flipped := func(b []byte) {
+		i := bytes.Index(b[fat:], []byte("\x7fELF"))
+		if i < 0 {
+			t.Fatal("no kernel on the disk")
+		}
+		b[fat+i+5<<20] ^= 4
+	}
 	for _, c := range []struct {
 		name, firmware, want string
 		memory               int
@@ -134,6 +141,8 @@ func TestBadDisks(t *testing.T) {
 		{"no kernel", "uefi", "no SLUICE.ELF", 256, replaced("SLUICE  ELF", "SLUICE  OLD")},
 		{"damaged kernel", "bios", "SLUICE.ELF is damaged", 128, replaced("\x7fELF", "\x7fOUR")},
 		{"damaged kernel", "uefi", "SLUICE.ELF is damaged", 256, replaced("\x7fELF", "\x7fOUR")},
+		{"one bit", "bios", "the image is damaged: write it again\n", 128, flipped},
+		{"one bit", "uefi", "the image is damaged: write it again\n", 256, flipped},
 		{"no options", "bios", "no network card", 128, replaced("SLUICE  TXT", "SLUICE  OLD")},
 		{"no options", "uefi", "no network card", 256, replaced("SLUICE  TXT", "SLUICE  OLD")},
 		{"small machine", "bios", "too little memory", 16, func([]byte) {}},
