@@ -130,22 +130,36 @@ func TestBadDisks(t *testing.T) {
 		}
 		b[fat+i+5<<20] ^= 4
 	}
+	// What the image is said to need: 64 MiB and itself.
+	entry := fat + bytes.Index(good[fat:], []byte("SLUICE  ELF"))
+	enough := int(binary.LittleEndian.Uint32(good[entry+28:])>>20) + 65
+	const (
+		again    = "write the image again"
+		damaged  = "sluice: SLUICE.ELF is damaged or no image for this machine: copy it again"
+		noKernel = "sluice: no SLUICE.ELF on the disk's FAT partition: copy it there, or " + again
+		oneBit   = "sluice: cannot start: the image is damaged: write it again"
+	)
+	small := fmt.Sprintf("sluice: too little memory: the image does not fit: give the machine %d MiB or more", enough)
+	// shown is whether the screen can be read, too: what UEFI writes has letters of its own,
+	// and a machine that ends takes its screen with it.
 	for _, c := range []struct {
 		name, firmware, want string
 		memory               int
+		shown                bool
 		change               func([]byte)
 	}{
-		{"no loader", "bios", "the image on this disk is damaged", 128, func(b []byte) { clear(b[1<<20:][:512]) }},
-		{"no file system", "bios", "FAT partition is damaged", 128, func(b []byte) { clear(b[fat:][:512]) }},
-		{"no kernel", "bios", "no SLUICE.ELF", 128, replaced("SLUICE  ELF", "SLUICE  OLD")},
-		{"no kernel", "uefi", "no SLUICE.ELF", 256, replaced("SLUICE  ELF", "SLUICE  OLD")},
-		{"damaged kernel", "bios", "SLUICE.ELF is damaged", 128, replaced("\x7fELF", "\x7fOUR")},
-		{"damaged kernel", "uefi", "SLUICE.ELF is damaged", 256, replaced("\x7fELF", "\x7fOUR")},
-		{"one bit", "bios", "the image is damaged: write it again\n", 128, flipped},
-		{"one bit", "uefi", "the image is damaged: write it again\n", 256, flipped},
-		{"no options", "bios", "no network card", 128, replaced("SLUICE  TXT", "SLUICE  OLD")},
-		{"no options", "uefi", "no network card", 256, replaced("SLUICE  TXT", "SLUICE  OLD")},
-		{"small machine", "bios", "too little memory", 16, func([]byte) {}},
+		{"no loader", "bios", "sluice: the image on this disk is damaged: write it again", 128, true, func(b []byte) { clear(b[1<<20:][:512]) }},
+		{"no file system", "bios", "sluice: the disk's FAT partition is damaged: " + again, 128, true, func(b []byte) { clear(b[fat:][:512]) }},
+		{"no kernel", "bios", noKernel, 128, true, replaced("SLUICE  ELF", "SLUICE  OLD")},
+		{"no kernel", "uefi", noKernel, 256, false, replaced("SLUICE  ELF", "SLUICE  OLD")},
+		{"damaged kernel", "bios", damaged, 128, true, replaced("\x7fELF", "\x7fOUR")},
+		{"damaged kernel", "uefi", damaged, 256, false, replaced("\x7fELF", "\x7fOUR")},
+		{"one bit", "bios", oneBit, 128, false, flipped},
+		{"one bit", "uefi", oneBit, 256, false, flipped},
+		{"no options and no card", "bios", noCard, 128, true, replaced("SLUICE  TXT", "SLUICE  OLD")},
+		{"no options and no card", "uefi", noCard, 256, true, replaced("SLUICE  TXT", "SLUICE  OLD")},
+		{"small machine", "bios", small, 16, true, func([]byte) {}},
+		{"machine that is as told", "bios", noCard, enough, false, func([]byte) {}},
 	} {
 		t.Run(c.name+"/"+c.firmware, func(t *testing.T) {
 			b := bytes.Clone(good)
@@ -154,10 +168,27 @@ func TestBadDisks(t *testing.T) {
 			if err := os.WriteFile(name, b, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			vm := qemutest.Start(t, qemutest.Config{Machine: "q35", Image: name, Firmware: c.firmware, Memory: c.memory, Unchecked: true})
-			vm.Seen(t, c.want)
+			config := qemutest.Config{Machine: "q35", Image: name, Firmware: c.firmware, Memory: c.memory, Unchecked: true}
+			if c.shown {
+				config.Extra = []string{"-device", "VGA"}
+			}
+			vm := qemutest.Start(t, config)
+			vm.Seen(t, c.want+"\n")
 			if strings.Contains(vm.Output(), "option ignored") {
 				t.Error("options come from nowhere")
+			}
+			if !c.shown {
+				return
+			}
+			shown := ""
+			if c.firmware == "bios" {
+				shown = cells(memoryAt(t, vm, 0xb8000, 2*80*25), 80)
+			} else {
+				shown = screenOf(t, vm)
+			}
+			// A line that is longer than the screen goes on in the next one.
+			if !strings.Contains(strings.ReplaceAll(shown, "\n", ""), c.want) {
+				t.Errorf("%q is not on the screen:\n%s", c.want, shown)
 			}
 		})
 	}
