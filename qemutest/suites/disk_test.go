@@ -130,16 +130,19 @@ func TestBadDisks(t *testing.T) {
 		}
 		b[fat+i+5<<20] ^= 4
 	}
-	// What the image is said to need: 64 MiB and itself.
+	// What the image is said to need: 64 MiB and itself, by UEFI 128 MiB and itself twice.
 	entry := fat + bytes.Index(good[fat:], []byte("SLUICE  ELF"))
-	enough := int(binary.LittleEndian.Uint32(good[entry+28:])>>20) + 65
+	size := int(binary.LittleEndian.Uint32(good[entry+28:])>>20) + 1
+	enough, enoughUEFI := 64+size, 128+2*size
 	const (
 		again    = "write the image again"
 		damaged  = "sluice: SLUICE.ELF is damaged or no image for this machine: copy it again"
 		noKernel = "sluice: no SLUICE.ELF on the disk's FAT partition: copy it there, or " + again
 		oneBit   = "sluice: cannot start: the image is damaged: write it again"
 	)
-	small := fmt.Sprintf("sluice: too little memory: the image does not fit: give the machine %d MiB or more", enough)
+	small := func(enough int) string {
+		return fmt.Sprintf("sluice: too little memory: the image does not fit: give the machine %d MiB or more", enough)
+	}
 	// shown is whether the screen can be read, too: what UEFI writes has letters of its own,
 	// and a machine that ends takes its screen with it.
 	for _, c := range []struct {
@@ -158,8 +161,10 @@ func TestBadDisks(t *testing.T) {
 		{"one bit", "uefi", oneBit, 256, false, flipped},
 		{"no options and no card", "bios", noCard, 128, true, replaced("SLUICE  TXT", "SLUICE  OLD")},
 		{"no options and no card", "uefi", noCard, 256, true, replaced("SLUICE  TXT", "SLUICE  OLD")},
-		{"small machine", "bios", small, 16, true, func([]byte) {}},
+		{"small machine", "bios", small(enough), 16, true, func([]byte) {}},
+		{"small machine", "uefi", small(enoughUEFI), 48, false, func([]byte) {}},
 		{"machine that is as told", "bios", noCard, enough, false, func([]byte) {}},
+		{"machine that is as told", "uefi", noCard, enoughUEFI, false, func([]byte) {}},
 	} {
 		t.Run(c.name+"/"+c.firmware, func(t *testing.T) {
 			b := bytes.Clone(good)
