@@ -7,12 +7,16 @@ import (
 	"debug/elf"
 	"debug/gosym"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/disk"
 	imageelf "github.com/sluice-os/sluice/image/elf"
 	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/nexus/newc"
@@ -21,7 +25,8 @@ import (
 // inspection is what inspect prints, and its JSON form.
 type inspection struct {
 	File     string          `json:"file"`
-	Size     int             `json:"size"`     // bytes
+	Format   string          `json:"format"`   // as in image build -format
+	Size     int64           `json:"size"`     // bytes
 	BuildID  string          `json:"build_id"` // 16 hexadecimal digits
 	Go       string          `json:"go"`       // the toolchain's release
 	Board    string          `json:"board"`
@@ -31,7 +36,9 @@ type inspection struct {
 	Segments []segmentReport `json:"segments"`
 	Domains  []domainReport  `json:"domains,omitempty"`
 	// Kernel are the words of the kernel's command line that the image carries.
-	Kernel   string          `json:"kernel_options,omitempty"`
+	Kernel string `json:"kernel_options,omitempty"`
+	// Text is what a disk's SLUICE.TXT says.
+	Text     string          `json:"sluice_txt,omitempty"`
 	Packages []packageReport `json:"packages"` // largest first
 }
 
@@ -55,7 +62,7 @@ type packageReport struct {
 }
 
 func runInspect(ctx context.Context, args []string) error {
-	fs := newFlags("inspect", " IMAGE", "Prints an image's build id, segments and the code size of its packages.")
+	fs := newFlags("inspect", " IMAGE", "Prints an image's build id, segments and the code size of its packages, and what the\noptions file of a disk says. IMAGE has any of the formats of image build.")
 	asJSON := fs.Bool("j", false, "print JSON")
 	all := fs.Bool("a", false, "list every package, not the 20 largest")
 	if err := parse(fs, args, 1); err != nil {
@@ -78,27 +85,40 @@ func runInspect(ctx context.Context, args []string) error {
 }
 
 func inspect(path string) (*inspection, error) {
-	file, err := os.ReadFile(path)
+	c, format, err := disk.Read(path)
+	if errors.Is(err, disk.ErrNoDisk) {
+		c.Kernel, err = os.ReadFile(path)
+		format = build.Formats[0]
+	}
+	var bad *os.PathError
+	if errors.As(err, &bad) && bad.Path == path {
+		return nil, err
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	size := len(file)
-	file = imageelf.Plain(file)
+	file := imageelf.Plain(c.Kernel)
+	if len(file) != len(c.Kernel) {
+		format = build.LinuxFormat
+	}
 	f, err := elf.NewFile(bytes.NewReader(file))
 	if err != nil {
-		return nil, fmt.Errorf("%s is not an ELF file: %w", path, err)
+		return nil, fmt.Errorf("%s is neither a disk nor an ELF file: %w", path, err)
 	}
 	defer f.Close()
-	in := &inspection{File: path, Size: size, BuildID: imageelf.BuildID(file), Entry: f.Entry}
+	in := &inspection{File: path, Format: format, Size: info.Size(), BuildID: imageelf.BuildID(file), Entry: f.Entry, Text: c.Options}
 	if in.BuildID == "" {
 		return nil, fmt.Errorf("%s has no build id: it was not made by image build", path)
 	}
-	info, err := buildinfo.Read(bytes.NewReader(file))
+	made, err := buildinfo.Read(bytes.NewReader(file))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	in.Go, in.Board = info.GoVersion, filepath.Base(info.Path)
-	for _, s := range info.Settings {
+	in.Go, in.Board = made.GoVersion, filepath.Base(made.Path)
+	for _, s := range made.Settings {
 		in.Options = append(in.Options, s.Key+"="+s.Value)
 	}
 	for _, p := range f.Progs {
@@ -185,8 +205,20 @@ func packages(f *elf.File) ([]packageReport, error) {
 	return list, nil
 }
 
+// printable is a line of a text that may be damaged, with what a terminal would not show
+// escaped.
+func printable(line string) string {
+	for _, r := range line {
+		if !strconv.IsPrint(r) && r != '\t' {
+			return strconv.Quote(line)
+		}
+	}
+	return line
+}
+
 func (in *inspection) print(all bool) {
 	fmt.Printf("file      %s\n", in.File)
+	fmt.Printf("format    %s\n", in.Format)
 	fmt.Printf("size      %.2f MB\n", float64(in.Size)/1e6)
 	fmt.Printf("build id  %s\n", in.BuildID)
 	fmt.Printf("board     %s\n", in.Board)
@@ -199,6 +231,12 @@ func (in *inspection) print(all bool) {
 	}
 	if in.Kernel != "" {
 		fmt.Printf("\nkernel options: %s\n", in.Kernel)
+	}
+	if in.Text != "" {
+		fmt.Print("\nSLUICE.TXT:\n")
+		for line := range strings.Lines(in.Text) {
+			fmt.Printf("  %s\n", printable(strings.TrimRight(line, "\r\n")))
+		}
 	}
 	if len(in.Domains) > 0 {
 		fmt.Printf("\n%-32s %11s %9s %9s\n", "domain", "program KiB", "files KiB", "quota KiB")

@@ -3,6 +3,7 @@
 //	go run ./image build
 //	go run ./image run
 //	go run ./image inspect build/sluice.elf
+//	go run ./image inspect build/sluice-pc.img
 package main
 
 import (

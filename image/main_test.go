@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sluice-os/sluice/image/build"
+	"github.com/sluice-os/sluice/image/disk"
 	"github.com/sluice-os/sluice/image/manifest"
 )
 
@@ -89,7 +91,7 @@ func TestMistakesGetOneLineAndAStatus(t *testing.T) {
 		{"run -http " + port, statusFailed, "is in use: choose another one with -http"},
 		{"inspect", statusUsage, "name an image"},
 		{"inspect /nonexistent", statusFailed, "no such file"},
-		{"inspect " + text, statusFailed, "is not an ELF file"},
+		{"inspect " + text, statusFailed, "is neither a disk nor an ELF file"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			status, out, errs := call(t, strings.Fields(c.args)...)
@@ -160,10 +162,31 @@ func TestInspectTellsWhatIsInside(t *testing.T) {
 	if status, _, errs := call(t, "build", "-board", "pc", "-o", image); status != 0 {
 		t.Fatal(errs)
 	}
-	status, out, errs := call(t, "inspect", image)
-	for _, want := range []string{"board     pc\n", "go        go1.26", "-tags=nethttpomithttp2,sluice_notls", "PVH note: true", "r-x", "rw-", "gvisor.dev/gvisor/pkg/tcpip"} {
-		if status != 0 || !strings.Contains(out, want) {
-			t.Errorf("status %d, %q is not in the output: %s%s", status, want, errs, out)
+	kernel, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := []string{"board     pc\n", "go        go1.26", "-tags=nethttpomithttp2,sluice_notls", "PVH note: true", "r-x", "rw-", "gvisor.dev/gvisor/pkg/tcpip"}
+	for format, write := range map[string]func(string, disk.Contents) (int64, error){
+		"elf": nil, "raw": disk.Write, "iso": disk.WriteISO, "qcow2": disk.WriteQCOW2,
+	} {
+		name, want := image, append([]string{"format    " + format + "\n"}, inside...)
+		if write != nil {
+			name = filepath.Join(t.TempDir(), "disk")
+			size, err := write(name, disk.Contents{Kernel: kernel, Options: "ip6=off\x1b\r\nlog=debug\n"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, fmt.Sprintf("size      %.2f MB\n", float64(size)/1e6), "SLUICE.TXT:\n  \"ip6=off\\x1b\"\n  log=debug\n")
+		}
+		status, out, errs := call(t, "inspect", name)
+		for _, text := range want {
+			if status != 0 || !strings.Contains(out, text) {
+				t.Errorf("%s: status %d, %q is not in the output: %s%s", format, status, text, errs, out)
+			}
+		}
+		if write == nil && strings.Contains(out, "SLUICE.TXT") {
+			t.Errorf("an ELF file has options in a text: %s", out)
 		}
 	}
 }

@@ -138,6 +138,12 @@ func (m *machine) readOptions() {
 	for _, p := range problems {
 		slog.Warn("kernel option ignored", "problem", p)
 	}
+	if entry.Info.OptionsLong {
+		slog.Warn("SLUICE.TXT has more than 4095 bytes: the words behind them are ignored")
+	}
+	if entry.Info.OptionsDamaged {
+		slog.Error("SLUICE.TXT is damaged: write it again; only the words before the damage are used")
+	}
 	if entry.Info.Truncated {
 		slog.Warn("the kernel command line is longer than 4096 bytes: the rest is ignored")
 	}

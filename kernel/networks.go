@@ -70,7 +70,7 @@ func (m *machine) startNetworks() {
 		slog.Warn("kernel option ignored", "problem", p)
 	}
 	if len(cards) == 0 {
-		slog.Error("no network: no network card was found; give QEMU -device " + m.cardDevice() + ",netdev=n0")
+		slog.Error("no network: no network card was found; give " + m.cardAdvice())
 		return
 	}
 	// Each stack has a part of the memory that peers may make the machine hold.
@@ -162,11 +162,12 @@ func (m *machine) addresses(name string, first bool) (options.IPv4, options.IPv6
 	return v4, v6
 }
 
-func (m *machine) cardDevice() string {
+// cardAdvice is what gives the machine a network card.
+func (m *machine) cardAdvice() string {
 	if m.board.Bus == MMIO {
-		return "virtio-net-device"
+		return "QEMU -device virtio-net-device,netdev=n0"
 	}
-	return "virtio-net-pci"
+	return "QEMU -device virtio-net-pci,netdev=n0, or a PC a card with Intel's 82540EM, 82545EM or 82574L"
 }
 
 // collect joins what the stacks list.

@@ -76,6 +76,9 @@ func AddDomains(ctx context.Context, kernel, output string, domains []Program) e
 	if file, err = elf.AddArchive(file, packed); err != nil {
 		return fmt.Errorf("%s: %w", kernel, err)
 	}
+	if err := elf.Seal(file); err != nil {
+		return fmt.Errorf("%s: %w", kernel, err)
+	}
 	return os.WriteFile(output, file, 0o755)
 }
 

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path"
+	"strconv"
+	"time"
 
 	"github.com/diskfs/go-diskfs/backend"
 	"github.com/diskfs/go-diskfs/backend/file"
@@ -137,14 +139,29 @@ func (l layout) partitions(w backend.WritableFile, hash [sha256.Size]byte) error
 	return table.Write(w, l.size)
 }
 
+// epochName is the variable by which a person sets the time that is written everywhere, in
+// seconds since 1970 (reproducible-builds.org); epoch is its value unless they have.
+const (
+	epochName = "SOURCE_DATE_EPOCH"
+	epoch     = 1577836800
+)
+
 // fixedTime has the libraries write the same time each time, until what it returns is
 // called.
 func fixedTime() (undo func()) {
-	if _, ok := os.LookupEnv("SOURCE_DATE_EPOCH"); ok {
+	if _, ok := os.LookupEnv(epochName); ok {
 		return func() {}
 	}
-	os.Setenv("SOURCE_DATE_EPOCH", "1577836800")
-	return func() { os.Unsetenv("SOURCE_DATE_EPOCH") }
+	os.Setenv(epochName, strconv.Itoa(epoch))
+	return func() { os.Unsetenv(epochName) }
+}
+
+// written is the time that is written where the libraries write another one.
+func written() time.Time {
+	if n, err := strconv.ParseInt(os.Getenv(epochName), 10, 64); err == nil {
+		return time.Unix(n, 0).UTC()
+	}
+	return time.Unix(epoch, 0).UTC()
 }
 
 // files makes the file system. The kernel comes first and so lies in one piece, which is

@@ -9,9 +9,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/diskfs/go-diskfs"
+	"github.com/diskfs/go-diskfs/backend/file"
+	"github.com/diskfs/go-diskfs/filesystem/iso9660"
 	"github.com/diskfs/go-diskfs/partition/gpt"
 	"github.com/sluice-os/sluice/image/bios"
 	"github.com/sluice-os/sluice/image/efi"
@@ -131,10 +136,54 @@ func TestISO(t *testing.T) {
 	}
 }
 
+// TestDates: a CD has no date of when it was made, but the one that stands for all.
+func TestDates(t *testing.T) {
+	for name, want := range map[string]time.Time{
+		"": time.Unix(epoch, 0), "1000000000": time.Unix(1000000000, 0),
+	} {
+		t.Setenv(epochName, name)
+		if name == "" {
+			os.Unsetenv(epochName)
+		}
+		path := filepath.Join(t.TempDir(), "cd.iso")
+		size, err := WriteISO(path, Contents{Kernel: kernel(1 << 20)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := file.OpenFromPath(path, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		volume := make([]byte, cdSector)
+		if _, err := b.ReadAt(volume, volumeAt*cdSector); err != nil {
+			t.Fatal(err)
+		}
+		dates := strings.Split(string(volume[volumeDatesAt:][:4*17]), "\x00")
+		made := want.UTC().Format("20060102150405") + "00"
+		if !slices.Equal(dates, []string{made, made, "0000000000000000", made, ""}) {
+			t.Errorf("the volume has the dates %q", dates)
+		}
+		fs, err := iso9660.Read(b, size, 0, cdSector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := fs.ReadDir(".")
+		if err != nil || len(list) != 3 {
+			t.Fatalf("%d files, %v", len(list), err)
+		}
+		for _, f := range list {
+			if info, err := f.Info(); err != nil || !info.ModTime().Equal(want) {
+				t.Errorf("%s is of %v, %v", f.Name(), info.ModTime(), err)
+			}
+		}
+	}
+}
+
 // TestSame: equal contents make equal disks.
 func TestSame(t *testing.T) {
-	for _, write := range []func(string, Contents) (int64, error){Write, WriteQCOW2} {
-		same(t, write)
+	for name, write := range map[string]func(string, Contents) (int64, error){"raw": Write, "qcow2": WriteQCOW2, "iso": WriteISO} {
+		t.Run(name, func(t *testing.T) { same(t, write) })
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/diskfs/go-diskfs/backend/file"
 	"github.com/diskfs/go-diskfs/filesystem/iso9660"
@@ -136,5 +137,48 @@ func stick(name string, size int64, c Contents) error {
 	if err := l.write(f, c); err != nil {
 		return err
 	}
+	if err := date(f, written()); err != nil {
+		return fmt.Errorf("CD: %w", err)
+	}
 	return f.Close()
+}
+
+// Where a CD has dates (ECMA-119, 8.4 and 9.1): four in the descriptor of the volume, of 17
+// bytes each, and 7 bytes in each entry of its one folder, the first of which is in the
+// descriptor, too.
+const (
+	volumeAt      = 16
+	volumeDatesAt = 813
+	rootAt        = 156
+	entryLeast    = 34
+	entryDateAt   = 18
+)
+
+// date writes a time over all dates of a CD: those that it has are of when it was made. That
+// it expires at no time is a date of zeros.
+func date(f *os.File, t time.Time) error {
+	volume := make([]byte, cdSector)
+	if _, err := f.ReadAt(volume, volumeAt*cdSector); err != nil {
+		return err
+	}
+	short := []byte{byte(t.Year() - 1900), byte(t.Month()), byte(t.Day()), byte(t.Hour()), byte(t.Minute()), byte(t.Second()), 0}
+	long, never := t.Format("20060102150405")+"00\x00", "0000000000000000\x00"
+	copy(volume[volumeDatesAt:], long+long+never+long)
+	copy(volume[rootAt+entryDateAt:], short)
+	if _, err := f.WriteAt(volume, volumeAt*cdSector); err != nil {
+		return err
+	}
+	at := int64(binary.LittleEndian.Uint32(volume[rootAt+2:])) * cdSector
+	folder := make([]byte, cdSector)
+	if n := binary.LittleEndian.Uint32(volume[rootAt+10:]); n > cdSector {
+		return fmt.Errorf("the folder has %d bytes, more than %d", n, cdSector)
+	}
+	if _, err := f.ReadAt(folder, at); err != nil {
+		return err
+	}
+	for entry := folder; len(entry) >= entryLeast && entry[0] >= entryLeast; entry = entry[min(int(entry[0]), len(entry)):] {
+		copy(entry[entryDateAt:], short)
+	}
+	_, err := f.WriteAt(folder, at)
+	return err
 }

@@ -93,7 +93,7 @@ func convert(out io.WriterAt, in io.ReaderAt, length int64) (size int64, err err
 		binary.BigEndian.PutUint16(counts[2*i:], 1)
 	}
 	header := make([]byte, clusterSize)
-	copy(header, "QFI\xfb")
+	copy(header, qcow2Magic)
 	for _, f := range []struct {
 		at    int
 		value uint32
@@ -114,6 +114,69 @@ func convert(out io.WriterAt, in io.ReaderAt, length int64) (size int64, err err
 		}
 	}
 	return total * clusterSize, nil
+}
+
+// expand writes the disk that a file which convert has made holds; of others it takes those
+// alone that have the same form.
+func expand(out interface {
+	io.WriterAt
+	Truncate(size int64) error
+}, in io.ReaderAt) error {
+	header := make([]byte, 72)
+	if _, err := in.ReadAt(header, 0); err != nil {
+		return fmt.Errorf("qcow2: %w", err)
+	}
+	word := func(at int) uint32 { return binary.BigEndian.Uint32(header[at:]) }
+	long := func(at int) uint64 { return binary.BigEndian.Uint64(header[at:]) }
+	const perTable = clusterSize / 8
+	length, tables := long(24), uint64(word(36))
+	if word(4) != 2 || long(8) != 0 || word(20) != clusterBits || word(32) != 0 || word(60) != 0 ||
+		tables > perTable || length > tables*perTable*clusterSize {
+		return fmt.Errorf("qcow2: not as image build writes it: turn it into a raw disk with qemu-img convert -O raw")
+	}
+	if err := out.Truncate(int64(length)); err != nil {
+		return err
+	}
+	// cluster reads one that an entry of a table refers to; nil is one of zeros.
+	cluster := func(entry uint64) ([]byte, error) {
+		at := entry &^ copied
+		if at == 0 {
+			return nil, nil
+		}
+		if at%clusterSize != 0 || at > 1<<62 {
+			return nil, fmt.Errorf("qcow2: a cluster at %#x", at)
+		}
+		b := make([]byte, clusterSize)
+		_, err := in.ReadAt(b, int64(at))
+		return b, err
+	}
+	l1, err := cluster(long(40))
+	if err != nil {
+		return err
+	}
+	for i := range uint64(len(l1)) / 8 {
+		l2, err := cluster(binary.BigEndian.Uint64(l1[8*i:]))
+		if err != nil {
+			return err
+		}
+		for j := range uint64(len(l2)) / 8 {
+			data, err := cluster(binary.BigEndian.Uint64(l2[8*j:]))
+			if err != nil {
+				return err
+			}
+			if data == nil {
+				continue
+			}
+			at := (i*perTable + j) * clusterSize
+			if at >= length {
+				return fmt.Errorf("qcow2: a cluster behind the disk's end")
+			}
+			if _, err := out.WriteAt(data[:min(clusterSize, length-at)], int64(at)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func empty(b []byte) bool {

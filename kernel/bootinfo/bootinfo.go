@@ -41,6 +41,10 @@ type Info struct {
 	// Truncated says that the command line was longer than what is kept, 4096
 	// bytes, or that a part of it could not be read.
 	Truncated bool
+	// OptionsLong says that the text of the options on a disk is longer than what the
+	// loader reads, 4095 bytes, and OptionsDamaged that it is no text, or could not be
+	// read. The command line has the words before that.
+	OptionsLong, OptionsDamaged bool
 
 	command    [commandMost]byte
 	commandLen int

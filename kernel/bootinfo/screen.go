@@ -26,9 +26,15 @@ const (
 	screenSize  = 48
 	moduleSize  = 32
 	modulesMost = 4 // that are looked at
+	// wrongAt is the byte of the description that says what is wrong with the text of the
+	// options.
+	wrongAt      = 6
+	wrongLong    = 1 << 0
+	wrongDamaged = 1 << 1
 )
 
-// readScreen looks for the module with the description of the screen.
+// readScreen looks for the module with the description of the screen, in which a disk's
+// loader says what it could not read of the options, too.
 func (info *Info) readScreen(list uint64, view func(phys uint64, n int) []byte) {
 	for i := range min(info.Modules, modulesMost) {
 		m := view(list+uint64(i)*moduleSize, moduleSize)
@@ -39,6 +45,7 @@ func (info *Info) readScreen(list uint64, view func(phys uint64, n int) []byte) 
 		if len(b) < screenSize || binary.LittleEndian.Uint32(b) != screenMagic {
 			continue
 		}
+		info.OptionsLong, info.OptionsDamaged = b[wrongAt]&wrongLong != 0, b[wrongAt]&wrongDamaged != 0
 		s := &info.Screen
 		s.Base, s.Size = binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])
 		s.Width, s.Height = binary.LittleEndian.Uint32(b[24:]), binary.LittleEndian.Uint32(b[28:])

@@ -29,6 +29,14 @@ func TestScreen(t *testing.T) {
 	if got := parse(t, described()).Screen; got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+	for wrong := range byte(4) {
+		m := described()
+		m.mem[at-base+wrongAt] = wrong
+		info := parse(t, m)
+		if info.OptionsLong != (wrong&1 != 0) || info.OptionsDamaged != (wrong&2 != 0) || info.Screen != want {
+			t.Errorf("%d: options long %v, damaged %v, %+v", wrong, info.OptionsLong, info.OptionsDamaged, info.Screen)
+		}
+	}
 	for name, change := range map[string]func(m *machine){
 		"no modules":      func(m *machine) { le.PutUint32(m.mem[12:], 0) },
 		"one module":      func(m *machine) { le.PutUint32(m.mem[12:], 1) },

@@ -40,6 +40,9 @@ const (
 // memory; others have an eighth of what is free.
 const stackMost = 64 << 20
 
+// damaged is what is said of an image that is not as it was sealed.
+const damaged = "the image is damaged: write it again"
+
 // Why startInterrupts cannot, on every processor.
 const (
 	noStacks     = "too little memory for the kernel's stacks"
@@ -54,6 +57,9 @@ func hwinit0() {
 		die(string(problem))
 	}
 	shown := showEarly(&Info)
+	if !vm.HeaderWhole() {
+		die(damaged)
+	}
 	domains := uint64(len(vm.Archive()))
 	if total := Info.Memory.Total(); total < memoryMin+domains {
 		with := ""
@@ -61,6 +67,9 @@ func hwinit0() {
 			with = " with its domains"
 		}
 		die("too little memory: the machine has ", mib(&has, total), " MiB, Sluice needs ", mib(&needs, memoryTold+domains+1<<20-1), " MiB", with)
+	}
+	if !vm.Whole() {
+		die(damaged)
 	}
 	if err := vm.Init(&Info.Memory, StackGuard()); err != "" {
 		die(string(err))

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/layout"
+	"github.com/sluice-os/sluice/kernel/seal"
 )
 
 // The kernel's own ELF header is loaded with it, a page before the text. Its
@@ -40,6 +41,7 @@ type programHeader struct {
 // segment is one loaded piece of the image.
 type segment struct {
 	start, end uint64
+	fileEnd    uint64 // of what comes from the file, a byte
 	bits       uint64
 	archive    bool
 }
@@ -64,12 +66,44 @@ func image() (segs [headersMost]segment, n int, end uint64) {
 		if p.Flags&pfWrite != 0 {
 			bits |= writable
 		}
-		s := segment{p.VAddr &^ (layout.PageSize - 1), (p.VAddr + p.MemSize + layout.PageSize - 1) &^ (layout.PageSize - 1), bits, p.Flags&pfArchive != 0}
+		s := segment{
+			start:   p.VAddr &^ (layout.PageSize - 1),
+			end:     (p.VAddr + p.MemSize + layout.PageSize - 1) &^ (layout.PageSize - 1),
+			fileEnd: p.VAddr + p.FileSize,
+			bits:    bits,
+			archive: p.Flags&pfArchive != 0,
+		}
 		segs[n] = s
 		n++
 		end = max(end, s.end)
 	}
 	return segs, n, end
+}
+
+// HeaderWhole reports whether the page with the image's header is as the builder has sealed
+// it. What Archive and Whole say is true only then.
+func HeaderWhole() bool {
+	page := bytesAt(layout.Image, layout.PageSize)
+	var sum seal.Sum
+	sum.Add(page[:seal.HeaderAt])
+	return sum.Is(page[seal.HeaderAt:])
+}
+
+// Whole reports whether the rest of the image that nothing writes to is, too.
+func Whole() bool {
+	segs, n, _ := image()
+	var sum seal.Sum
+	for _, s := range segs[:n] {
+		if s.bits&writable != 0 {
+			continue
+		}
+		start := uintptr(s.start)
+		if start == layout.Image {
+			start += layout.PageSize
+		}
+		sum.Add(bytesAt(start, int(uintptr(s.fileEnd)-start)))
+	}
+	return sum.Is(bytesAt(layout.Image+seal.ContentAt, seal.Size))
 }
 
 // Archive returns the archive of domains that came with the image; nil for none.

@@ -137,20 +137,48 @@ func TestBadDisks(t *testing.T) {
 			copy(b[fat+i:], new)
 		}
 	}
+	flipped := func(b []byte) {
+		i := bytes.Index(b[fat:], []byte("\x7fELF"))
+		if i < 0 {
+			t.Fatal("no kernel on the disk")
+		}
+		b[fat+i+5<<20] ^= 4
+	}
+	// What the image is said to need: 64 MiB and itself, by UEFI 128 MiB and itself twice.
+	entry := fat + bytes.Index(good[fat:], []byte("SLUICE  ELF"))
+	size := int(binary.LittleEndian.Uint32(good[entry+28:])>>20) + 1
+	enough, enoughUEFI := 64+size, 128+2*size
+	const (
+		again    = "write the image again"
+		damaged  = "sluice: SLUICE.ELF is damaged or no image for this machine: copy it again"
+		noKernel = "sluice: no SLUICE.ELF on the disk's FAT partition: copy it there, or " + again
+		oneBit   = "sluice: cannot start: the image is damaged: write it again"
+	)
+	small := func(enough int) string {
+		return fmt.Sprintf("sluice: too little memory: the image does not fit: give the machine %d MiB or more", enough)
+	}
+	// shown is whether the screen can be read, too: what UEFI writes has letters of its own,
+	// and a machine that ends takes its screen with it.
 	for _, c := range []struct {
 		name, firmware, want string
 		memory               int
+		shown                bool
 		change               func([]byte)
 	}{
-		{"no loader", "bios", "the image on this disk is damaged", 128, func(b []byte) { clear(b[1<<20:][:512]) }},
-		{"no file system", "bios", "FAT partition is damaged", 128, func(b []byte) { clear(b[fat:][:512]) }},
-		{"no kernel", "bios", "no SLUICE.ELF", 128, replaced("SLUICE  ELF", "SLUICE  OLD")},
-		{"no kernel", "uefi", "no SLUICE.ELF", 256, replaced("SLUICE  ELF", "SLUICE  OLD")},
-		{"damaged kernel", "bios", "SLUICE.ELF is damaged", 128, replaced("\x7fELF", "\x7fOUR")},
-		{"damaged kernel", "uefi", "SLUICE.ELF is damaged", 256, replaced("\x7fELF", "\x7fOUR")},
-		{"no options", "bios", "no network card", 128, replaced("SLUICE  TXT", "SLUICE  OLD")},
-		{"no options", "uefi", "no network card", 256, replaced("SLUICE  TXT", "SLUICE  OLD")},
-		{"small machine", "bios", "too little memory", 16, func([]byte) {}},
+		{"no loader", "bios", "sluice: the image on this disk is damaged: write it again", 128, true, func(b []byte) { clear(b[1<<20:][:512]) }},
+		{"no file system", "bios", "sluice: the disk's FAT partition is damaged: " + again, 128, true, func(b []byte) { clear(b[fat:][:512]) }},
+		{"no kernel", "bios", noKernel, 128, true, replaced("SLUICE  ELF", "SLUICE  OLD")},
+		{"no kernel", "uefi", noKernel, 256, false, replaced("SLUICE  ELF", "SLUICE  OLD")},
+		{"damaged kernel", "bios", damaged, 128, true, replaced("\x7fELF", "\x7fOUR")},
+		{"damaged kernel", "uefi", damaged, 256, false, replaced("\x7fELF", "\x7fOUR")},
+		{"one bit", "bios", oneBit, 128, false, flipped},
+		{"one bit", "uefi", oneBit, 256, false, flipped},
+		{"no options and no card", "bios", noCard, 128, true, replaced("SLUICE  TXT", "SLUICE  OLD")},
+		{"no options and no card", "uefi", noCard, 256, true, replaced("SLUICE  TXT", "SLUICE  OLD")},
+		{"small machine", "bios", small(enough), 16, true, func([]byte) {}},
+		{"small machine", "uefi", small(enoughUEFI), 48, false, func([]byte) {}},
+		{"machine that is as told", "bios", noCard, enough, false, func([]byte) {}},
+		{"machine that is as told", "uefi", noCard, enoughUEFI, false, func([]byte) {}},
 	} {
 		t.Run(c.name+"/"+c.firmware, func(t *testing.T) {
 			b := bytes.Clone(good)
@@ -159,10 +187,27 @@ func TestBadDisks(t *testing.T) {
 			if err := os.WriteFile(name, b, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			vm := qemutest.Start(t, qemutest.Config{Machine: "q35", Image: name, Firmware: c.firmware, Memory: c.memory, Unchecked: true})
-			vm.Seen(t, c.want)
+			config := qemutest.Config{Machine: "q35", Image: name, Firmware: c.firmware, Memory: c.memory, Unchecked: true}
+			if c.shown {
+				config.Extra = []string{"-device", "VGA"}
+			}
+			vm := qemutest.Start(t, config)
+			vm.Seen(t, c.want+"\n")
 			if strings.Contains(vm.Output(), "option ignored") {
 				t.Error("options come from nowhere")
+			}
+			if !c.shown {
+				return
+			}
+			shown := ""
+			if c.firmware == "bios" {
+				shown = cells(memoryAt(t, vm, 0xb8000, 2*80*25), 80)
+			} else {
+				shown = screenOf(t, vm)
+			}
+			// A line that is longer than the screen goes on in the next one.
+			if !strings.Contains(strings.ReplaceAll(shown, "\n", ""), c.want) {
+				t.Errorf("%q is not on the screen:\n%s", c.want, shown)
 			}
 		})
 	}
@@ -200,5 +245,71 @@ func TestLongOptions(t *testing.T) {
 				t.Error("the words are not those before the cut")
 			}
 		})
+	}
+}
+
+// TestDamagedOptions: of a text that is damaged the words before the damage count, and the
+// console says what to do. Nothing of it keeps the machine from starting.
+func TestDamagedOptions(t *testing.T) {
+	const text = "before=word qdisc=fifo later=word ip6=off\n"
+	good, err := os.ReadFile(diskWith(t, "raw", text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const fat = 2 << 20
+	entry, at := fat+bytes.Index(good[fat:], []byte("SLUICE  TXT")), fat+bytes.Index(good[fat:], []byte(text))
+	if entry < fat || at < fat {
+		t.Fatal("no options on the disk")
+	}
+	// first makes the text begin in a cluster.
+	first := func(b []byte, cluster uint32) {
+		binary.LittleEndian.PutUint16(b[entry+20:], uint16(cluster>>16))
+		binary.LittleEndian.PutUint16(b[entry+26:], uint16(cluster))
+	}
+	for _, c := range []struct {
+		name   string
+		change func(b []byte)
+		words  bool // those up to qdisc=fifo count
+		later  bool // and the one behind them
+	}{
+		{"NUL", func(b []byte) { b[at+len("before=word qdisc=fifo later=word")] = 0 }, true, false},
+		{"NUL behind", func(b []byte) { b[at+len(text)-1] = 0 }, true, true},
+		{"garbage", func(b []byte) { rand.NewChaCha8([32]byte{5}).Read(b[at:][:len(text)]) }, false, false},
+		{"first byte", func(b []byte) { b[at] = 1 }, false, false},
+		{"no first cluster", func(b []byte) { first(b, 0) }, false, false},
+		{"first cluster behind the disk", func(b []byte) { first(b, 0x0abcdef0) }, false, false},
+		{"first cluster's chain ends early", func(b []byte) {
+			binary.LittleEndian.PutUint32(b[entry+28:], 2048)
+			for i := range 512 - len(text) {
+				b[at+len(text)+i] = ' '
+			}
+		}, true, true},
+	} {
+		for _, firmware := range []string{"bios", "uefi"} {
+			t.Run(c.name+"/"+firmware, func(t *testing.T) {
+				b := bytes.Clone(good)
+				c.change(b)
+				name := filepath.Join(t.TempDir(), "disk.raw")
+				if err := os.WriteFile(name, b, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				vm := qemutest.Start(t, qemutest.Config{Machine: "q35", Image: name, Firmware: firmware, Memory: 256})
+				vm.ExpectRegexp(t, `ERROR SLUICE\.TXT is damaged: write it again`)
+				vm.Seen(t, "no network card")
+				// The firmware's driver gives nothing of a chain that is cut.
+				words := c.words && (firmware == "bios" || !strings.Contains(c.name, "chain"))
+				shown := vm.Output()
+				for word, want := range map[string]bool{"before": words, "later": words && c.later} {
+					if got := strings.Contains(shown, `option ignored problem="\"`+word+`=word`); got != want {
+						t.Errorf("%s=word counts: %v, want %v", word, got, want)
+					}
+				}
+				if !words && strings.Contains(shown, "option ignored") {
+					t.Error("options come from nowhere")
+				}
+				vm.Seen(t, "ready")
+				powerOff(t, vm)
+			})
+		}
 	}
 }

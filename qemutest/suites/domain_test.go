@@ -87,6 +87,9 @@ func TestRefusedDomains(t *testing.T) {
 		t.Fatal(err)
 	}
 	file, err := elf.AddArchive(kernel, packed)
+	if err == nil {
+		err = elf.Seal(file)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +123,9 @@ func TestDamagedArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	file, err := elf.AddArchive(kernel, bytes.Repeat([]byte("garbage "), 1024))
+	if err == nil {
+		err = elf.Seal(file)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

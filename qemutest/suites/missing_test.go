@@ -1,21 +1,32 @@
 package suites
 
 import (
+	"bytes"
 	"debug/elf"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sluice-os/sluice/image/qemu"
+	"github.com/sluice-os/sluice/kernel/seal"
 	"github.com/sluice-os/sluice/qemutest"
 )
+
+// noCard is what a machine with PCI says that has no card.
+const noCard = "ERROR no network: no network card was found; give QEMU -device virtio-net-pci,netdev=n0, or a PC a card with Intel's 82540EM, 82545EM or 82574L"
 
 // TestNoCard: without a network card the console works and says so.
 func TestNoCard(t *testing.T) {
 	for _, machine := range machines {
 		t.Run(machine, func(t *testing.T) {
 			vm := start(t, qemutest.Config{Machine: machine})
-			vm.ExpectRegexp(t, `no network card`)
+			advice := noCard
+			if machine == "microvm" {
+				advice = "ERROR no network: no network card was found; give QEMU -device virtio-net-device,netdev=n0"
+			}
+			vm.Expect(t, advice+"\n")
 			if text := vm.Command(t, "help"); !strings.Contains(text, "poweroff") {
 				t.Errorf("help printed %q", text)
 			}
@@ -87,6 +98,54 @@ func TestTooLittleMemoryForDomains(t *testing.T) {
 	vm := start(t, qemutest.Config{Image: image, Memory: needs})
 	vm.Seen(t, "spin: spinning")
 	powerOff(t, vm)
+}
+
+// TestDamagedImage: an image that is not what was built says so and does not start,
+// whichever of the segments that are not written to is damaged, or the page before them.
+func TestDamagedImage(t *testing.T) {
+	kernels := map[string]string{
+		"microvm": imageWith(t, "microvm", domainOf("spin", programFor(t, "spin"))),
+		"q35":     imageWith(t, "pc", domainOf("spin", programFor(t, "spin"))),
+	}
+	if _, err := qemu.Find("virt"); err == nil {
+		kernels["virt"] = qemutest.Image(t, "virt-arm64")
+	}
+	for machine, kernel := range kernels {
+		good, err := os.ReadFile(kernel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := elf.NewFile(bytes.NewReader(good))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// What no loader reads of the first page, and the sum itself.
+		places := map[string]uint64{"header": 0x800, "sum": seal.ContentAt}
+		for _, p := range f.Progs {
+			if p.Type == elf.PT_LOAD && p.Flags&elf.PF_W == 0 {
+				places[fmt.Sprintf("%#x", p.Vaddr)] = p.Off + p.Filesz*3/4
+				places[fmt.Sprintf("%#x end", p.Vaddr)] = p.Off + p.Filesz - 1
+			}
+		}
+		for name, at := range places {
+			t.Run(machine+"/"+name, func(t *testing.T) {
+				b := bytes.Clone(good)
+				b[at] ^= 1
+				image := filepath.Join(t.TempDir(), "damaged.elf")
+				if err := os.WriteFile(image, b, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				vm := start(t, qemutest.Config{Machine: machine, Image: image, Memory: 128, Unchecked: true})
+				vm.Seen(t, "sluice: cannot start: the image is damaged: write it again\n")
+				if machine == "virt" {
+					return // nothing ends it
+				}
+				if status := vm.Wait(t); status != 99 {
+					t.Errorf("QEMU ended with status %d, want 99", status)
+				}
+			})
+		}
+	}
 }
 
 // TestNoEntropy: without a source of random numbers there is no network, and

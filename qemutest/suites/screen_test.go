@@ -19,20 +19,9 @@ func TestScreen(t *testing.T) {
 			vm := qemutest.Start(t, qemutest.Config{
 				Machine: "q35", Image: image, Firmware: firmware, Memory: 256, Extra: []string{"-device", "VGA"},
 			})
-			words := vm.ExpectRegexp(t, `screen width=(\d+) height=(\d+) format=(\d+) at=(0x[0-9a-f]+)`)
 			vm.Seen(t, "ready")
 			vm.Command(t, "uptime")
-			width, height := number(t, words[1]), number(t, words[2])
-			at, err := strconv.ParseUint(words[4], 0, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var shown string
-			if words[3] == "256" {
-				shown = cells(memoryAt(t, vm, at, 2*width*height), width)
-			} else {
-				shown = letters(t, memoryAt(t, vm, at, 4*width*height), width)
-			}
+			shown := screenOf(t, vm)
 			for _, want := range []string{"sluice: version ", "INFO  screen width=", "INFO  ready", "uptime", "up 0"} {
 				if !strings.Contains(shown, want) {
 					t.Errorf("%q is not on the screen:\n%s", want, shown)
@@ -40,6 +29,21 @@ func TestScreen(t *testing.T) {
 			}
 		})
 	}
+}
+
+// screenOf reads the screen that the kernel says it has.
+func screenOf(t *testing.T, vm *qemutest.VM) string {
+	t.Helper()
+	words := vm.Times(t, 0, `screen width=(\d+) height=(\d+) format=(\d+) at=(0x[0-9a-f]+)`, 1)
+	width, height := number(t, words[1]), number(t, words[2])
+	at, err := strconv.ParseUint(words[4], 0, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if words[3] == "256" {
+		return cells(memoryAt(t, vm, at, 2*width*height), width)
+	}
+	return letters(t, memoryAt(t, vm, at, 4*width*height), width)
 }
 
 // memoryAt reads physical memory.
