@@ -322,11 +322,18 @@ func takeTrace(ctx context.Context, m traceMeasure, vm *machine, control *monito
 	defer os.Remove(path)
 	defer log.Close()
 	// Of one instruction each, and none that goes on to another past the log.
-	if err := control.do("singlestep on", "logfile "+path, "log exec,nochain"); err != nil {
+	step := "one-insn-per-tb"
+	if control.do(step+" on") != nil {
+		step = "singlestep" // before QEMU 8.1
+		if err := control.do(step + " on"); err != nil {
+			return nil, err
+		}
+	}
+	if err := control.do("logfile "+path, "log exec,nochain"); err != nil {
 		return nil, err
 	}
 	err = loop()
-	if problem := control.do("log none", "singlestep off"); err == nil {
+	if problem := control.do("log none", step+" off"); err == nil {
 		err = problem
 	}
 	if err != nil {

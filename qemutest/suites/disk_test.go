@@ -199,6 +199,9 @@ func TestBadDisks(t *testing.T) {
 			if !c.shown {
 				return
 			}
+			if c.want == noCard {
+				vm.Seen(t, qemutest.Prompt) // until then the kernel writes
+			}
 			shown := ""
 			if c.firmware == "bios" {
 				shown = cells(memoryAt(t, vm, 0xb8000, 2*80*25), 80)

@@ -147,7 +147,7 @@ func (x *limited) carries(t *testing.T, least int, more func(rateMark)) {
 func TestDomainRate(t *testing.T) {
 	pour := serverDomain(t, "pour", nil, []string{fmt.Sprintf("udp/10.0.2.2:%d", pourPort)})
 	pour.Rate = rateFirst
-	vm, peer := startWithPeer(t, qemutest.Config{Memory: 192, Limit: 5 * time.Minute, Image: imageWith(t, "microvm", pour)})
+	vm, peer := startWithPeer(t, qemutest.Config{Memory: 192, Limit: 20 * time.Minute, Image: imageWith(t, "microvm", pour)})
 	x := &limited{vm: vm, peer: peer}
 	t.Cleanup(vm.Wire(t).Tap(x.see))
 	vm.Seen(t, "pour: serving")
