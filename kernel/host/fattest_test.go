@@ -379,7 +379,8 @@ func TestTransitYieldsToNoDomain(t *testing.T) {
 	if domain.Held != held || held < q.memory.count/3 || q.memory.left != q.memory.count/transitSpare {
 		t.Errorf("the domain holds %d pieces of %d, %d are free", domain.Held, held, q.memory.left)
 	}
-	if drops[aqm.LimitBytes].Packets != 0 || drops[aqm.DelayHigh].Packets != 0 {
+	// Flows that share a queue, as its hash may have them do, are one that has more.
+	if shared := q.queue.Counts().Shared > 0; drops[aqm.LimitBytes].Packets != 0 && !shared || drops[aqm.DelayHigh].Packets != 0 {
 		t.Errorf("dropped %+v, though all flows have as much", drops)
 	}
 	if n := drainPort(s.out, nic.NewBatch(cableSlots)); n != cableSlots {

@@ -47,7 +47,7 @@ func (q *classQueue) pause(o *netif.Outgoing) {
 func (q *classQueue) goOn(id aqm.Flow, packets, marks uint64) {
 	f, ok := q.told[id]
 	if !ok {
-		return // it was told in vain
+		return // nobody was told
 	}
 	f.queues--
 	f.packets += packets

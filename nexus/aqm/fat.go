@@ -10,8 +10,8 @@ const (
 	fatBuckets = 128
 )
 
-// fat has queues in lists by a weight of theirs: four for each power of two, so that one of the
-// last list weighs at least four fifths of the heaviest.
+// fat has queues in lists by a weight of theirs, in units of 256 bytes: four lists for each power of
+// two, so that one of the last list weighs at least four fifths of the heaviest, less a unit.
 type fat struct {
 	link  int // which of a queue's fatLinks is this one's
 	first [fatBuckets]int32

@@ -112,7 +112,7 @@ func (m *model) yield(p aqm.Packet) {
 	ok := m.Yield(m.now, &p, aqm.LimitBytes)
 	switch d := m.dropped; {
 	case !ok:
-		if len(d) > 0 || m.Len() != packets || 4*most > 5*(own+max(p.Length, floors[p.Pool-1])) && own > 0 {
+		if len(d) > 0 || m.Len() != packets || 4*most > 5*(own+max(p.Length, floors[p.Pool-1])+fatUnit) && own > 0 {
 			m.Fatalf("%+v of a flow with %d of %d: nothing yields, %d dropped", p, own, most, len(d))
 		}
 	case len(d) != 1 || m.Len() != packets-1 || d[0].Pool != p.Pool || d[0].Handle != oldest[key{d[0].Flow, d[0].Class}]:
@@ -124,6 +124,9 @@ func (m *model) yield(p aqm.Packet) {
 	}
 	m.news()
 }
+
+// fatUnit is what the lists of the fattest round to.
+const fatUnit = 256
 
 // floors are those of the pools of a model with 64 packets or more.
 var floors = [aqm.Pools]int{1000, 300}

@@ -128,6 +128,9 @@ func (s *Switch) heed(f *flow.Flow, in *packet.Info, head []byte) bool {
 		return true
 	}
 	remote := key.RemoteAddr()
+	if s.port.Local(remote) {
+		return true // nothing on the way between two domains is short
+	}
 	before := s.port.PathMTU(remote)
 	s.port.TooBig(remote, mtu)
 	switch now := s.port.PathMTU(remote); {

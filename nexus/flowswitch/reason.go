@@ -138,7 +138,8 @@ var hostNames = [hostReasonCount]string{
 	HostMiss: "miss", HostUnclassified: "unclassified", HostAddress: "address", HostNoListener: "no_listener", HostTornDown: "torn_down",
 }
 
-// toHost counts a packet that is the host stack's.
+// toHost counts a packet that goes to the host stack, which may drop it. Segments that the card's
+// goroutine joins for the host stack are looked at, and counted, once.
 func (s *Switch) toHost(why HostReason) { s.hosts[why].Add(1) }
 
 // ToHost calls f with each reason for which packets are the host stack's, and how many were

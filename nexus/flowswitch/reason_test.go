@@ -429,6 +429,18 @@ func TestErrorsWithinTheMachine(t *testing.T) {
 	if len(got) != 1 || got[0][9] != 1 || len(w.inward) != 0 {
 		t.Fatalf("%d errors came, %d went inward, %v", len(got), len(w.inward), w.drops())
 	}
+	// None can make the way to all others shorter.
+	short := quote(machine.As4(), datagram)
+	short.dst = machine
+	change := short.change
+	short.change = func(b []byte) {
+		change(b)
+		b[21], b[26], b[27] = 4, 576>>8, 576&0xff
+	}
+	x.send(short)
+	if got := e.received(); len(got) != 1 || got[0][21] != 4 || len(w.paths) != 0 {
+		t.Errorf("%d errors came, paths are %v, %v", len(got), w.paths, w.drops())
+	}
 	tcp, errno := e.connect(6, machine, 80)
 	if errno != 0 {
 		t.Fatal(errno)

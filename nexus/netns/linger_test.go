@@ -55,7 +55,7 @@ func TestLinger(t *testing.T) {
 }
 
 // TestLingerMakesRoom: at its limit an owner loses the lingering reservation that
-// ends first, and only its own.
+// ends first, of its own; who has none takes the place of another's when the table is full.
 func TestLingerMakesRoom(t *testing.T) {
 	s := New(Config{Max: 5, MaxPerOwner: 3})
 	at := func(o Owner, port uint16) Request {
@@ -73,11 +73,14 @@ func TestLingerMakesRoom(t *testing.T) {
 	}
 	mustReserve(t, s, 0, at(2, 5))
 	mustReserve(t, s, 0, at(2, 6))
-	if _, err := s.Reserve(0, at(2, 7)); err != ErrTableFull {
-		t.Errorf("got %v: another's lingering port made room", err)
+	mustReserve(t, s, 0, at(2, 7))
+	if rows := s.Rows(0); len(rows) != 5 || rows[1].Local.Port() != 4 {
+		t.Errorf("the table is %v", rows)
 	}
-	mustReserve(t, s, 0, at(1, 8))
-	if _, err := s.Reserve(0, at(1, 9)); err != ErrOwnerLimit {
+	if _, err := s.Reserve(0, at(3, 9)); err != ErrTableFull {
+		t.Errorf("got %v: nothing lingers", err)
+	}
+	if _, err := s.Reserve(0, at(2, 9)); err != ErrOwnerLimit {
 		t.Errorf("got %v", err)
 	}
 }

@@ -104,9 +104,12 @@ func (m *model) judge(n *modelRow) error {
 // reserve is what Reserve should do; port is what it picked.
 func (m *model) reserve(r Request, picked uint16) error {
 	n := &modelRow{Request: r, covers: covered(r)}
-	var mine, oldest *modelRow
+	var mine, oldest, anyones *modelRow
 	count := 0
 	for _, old := range m.rows {
+		if old.until != 0 && (anyones == nil || old.until < anyones.until) {
+			anyones = old
+		}
 		if old.Owner != r.Owner {
 			continue
 		}
@@ -121,6 +124,9 @@ func (m *model) reserve(r Request, picked uint16) error {
 		full = ErrOwnerLimit
 	} else if len(m.rows) >= modelMax {
 		full = ErrTableFull
+		if oldest == nil {
+			oldest = anyones
+		}
 	}
 	if full != nil && oldest == nil {
 		return full

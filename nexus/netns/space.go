@@ -98,7 +98,7 @@ func (s *Space) Reserve(now time.Duration, r Request) (Reservation, error) {
 	if e.owner != HostOwner && s.restricted[Port{e.proto, e.port}] {
 		return Reservation{}, ErrRestricted
 	}
-	full, err := s.full(e.owner)
+	goes, err := s.full(e.owner)
 	if err != nil {
 		return Reservation{}, err
 	}
@@ -113,29 +113,33 @@ func (s *Space) Reserve(now time.Duration, r Request) (Reservation, error) {
 	if err != nil {
 		return Reservation{}, err
 	}
-	if full {
-		s.remove(s.oldest(e.owner))
+	if goes != nil {
+		s.remove(goes)
 	}
 	s.insert(e)
 	return Reservation{s, e}, nil
 }
 
-// full says whether a lingering reservation of the owner must make room for
-// another one. It is an error if there is none.
-func (s *Space) full(o Owner) (bool, error) {
+// full returns the lingering reservation that must make room for another one of the owner:
+// of its own the one that ends first, or, where the whole table is full and it has none, of
+// all. Nil: there is room. It is an error if there is none and nothing lingers.
+func (s *Space) full(o Owner) (*entry, error) {
 	h := s.owners[o]
-	var err error
-	if h != nil && len(h.entries) >= s.config.MaxPerOwner {
-		err = ErrOwnerLimit
-	} else if s.count >= s.config.Max {
-		err = ErrTableFull
-	} else {
-		return false, nil
+	own := h != nil && h.lingering > 0
+	switch {
+	case h != nil && len(h.entries) >= s.config.MaxPerOwner:
+		if !own {
+			return nil, ErrOwnerLimit
+		}
+	case s.count < s.config.Max:
+		return nil, nil
+	case !own && len(s.lingering) == 0:
+		return nil, ErrTableFull
 	}
-	if h != nil && h.lingering > 0 {
-		return true, nil
+	if own {
+		return s.oldest(o), nil
 	}
-	return false, err
+	return s.lingering[0], nil
 }
 
 // ReleaseOwner gives back all that an owner holds, at once, the lingering ones
