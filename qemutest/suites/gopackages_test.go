@@ -134,8 +134,14 @@ func (s goSuite) run(t *testing.T, image string) {
 
 var testFunc = regexp.MustCompile(`(?m)^func (Test[A-Z_0-9]\w*)\(\w+ \*(?:testing\.)?T\)`)
 
+// goFunc is a function of a test's file and its body, and shortSkip what leaves it out with -short.
+var (
+	goFunc    = regexp.MustCompile(`(?ms)^func (\w+)\(.*?^\}`)
+	shortSkip = regexp.MustCompile(`testing\.Short\(\)[^{\n]*\{\s*t\.Skip`)
+)
+
 // TestFewGoTestsAreLeftOut: of the tests that a package has for Linux, at most a third are
-// left out by name.
+// left out, by name or, as it names here, by -short.
 func TestFewGoTestsAreLeftOut(t *testing.T) {
 	const format = `{{.ImportPath}} {{.Dir}}{{range .TestGoFiles}} {{.}}{{end}}{{range .XTestGoFiles}} {{.}}{{end}}`
 	for _, s := range goSuites {
@@ -160,17 +166,35 @@ func TestFewGoTestsAreLeftOut(t *testing.T) {
 		for line := range strings.Lines(string(text)) {
 			f := strings.Fields(line)
 			all, out := 0, 0
+			var sources [][]byte
+			short := map[string]bool{} // functions that -short leaves out
 			for _, name := range f[2:] {
 				source, err := os.ReadFile(filepath.Join(f[1], name))
 				if err != nil {
 					t.Fatal(err)
 				}
+				sources = append(sources, source)
+				for _, m := range goFunc.FindAllSubmatch(source, -1) {
+					short[string(m[1])] = !s.long && shortSkip.Match(m[0])
+				}
+			}
+			var byShort []string
+			for _, source := range sources {
 				for _, m := range testFunc.FindAllSubmatch(source, -1) {
 					all++
-					if left.Match(m[1]) {
+					// net/http has its tests for HTTP/1 and 2 in functions of the same name but for the first letter.
+					name := string(m[1])
+					switch {
+					case left.MatchString(name):
+						out++
+					case short[name] || short["t"+name[1:]]:
+						byShort = append(byShort, name)
 						out++
 					}
 				}
+			}
+			if len(byShort) > 0 {
+				t.Logf("%s: -short leaves out %s", f[0], strings.Join(byShort, ", "))
 			}
 			if out*3 > all {
 				t.Errorf("%s: %d of %d tests are left out", f[0], out, all)
