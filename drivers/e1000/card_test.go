@@ -41,6 +41,7 @@ type card struct {
 	heard    bool // an interrupt was on at some time
 	spoilt   bool // addresses in its rings may be anything
 	notifies map[uint64]int
+	written  func() // is called after each write to a register, with mu held; nil: nothing is
 
 	auto    bool   // frames are sent as soon as they are queued
 	wire    []sent // what was sent
@@ -172,6 +173,9 @@ func (c *card) Write32(off uint64, v uint32) {
 		c.regs[off] = v
 	}
 	c.interrupt()
+	if c.written != nil {
+		c.written()
+	}
 }
 
 // cause sets causes of an interrupt.

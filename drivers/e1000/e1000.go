@@ -118,13 +118,17 @@ type Device struct {
 
 	rx       receiver
 	tx       transmitter
+	filter   filter
 	recovery recovery.State[counter]
 	linkUp   atomic.Bool
 	linkRate atomic.Uint64 // bits a second
 	counters counters
 }
 
-var _ nic.Device = (*Device)(nil)
+var (
+	_ nic.Device      = (*Device)(nil)
+	_ nic.GroupFilter = (*Device)(nil)
+)
 
 // Open maps the registers of f, resets the controller, sets its rings up and starts it
 // with interrupts off. irq is signalled by a message when it can be, otherwise it is

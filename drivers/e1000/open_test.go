@@ -134,25 +134,6 @@ func TestMAC(t *testing.T) {
 	}
 }
 
-// TestFilter: frames to all and to groups are received, those to others are not.
-func TestFilter(t *testing.T) {
-	c := newCard(&models[0])
-	mustOpen(t, c, Config{})
-	for _, f := range []struct {
-		to   [6]byte
-		want bool
-	}{
-		{testMAC, true}, {[6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, true}, {[6]byte{0x33, 0x33, 0, 0, 0, 1}, true},
-		{[6]byte{1, 0x80, 0xc2, 0, 0, 0x15}, true}, {[6]byte{0x52, 0x54, 0, 0x12, 0x34, 0x57}, false},
-	} {
-		frame := frameOf(60, 0)
-		copy(frame, f.to[:])
-		if c.deliver(frame) != f.want {
-			t.Errorf("frame to %x: received %t", f.to, !f.want)
-		}
-	}
-}
-
 func TestLink(t *testing.T) {
 	each(t, func(t *testing.T, c *card) {
 		d := mustOpen(t, c, Config{})

@@ -42,7 +42,7 @@ func (d *Device) restart() error {
 // giveUp leaves the device stopped and off the bus.
 func (d *Device) giveUp() {
 	d.regs.Write32(regIMC, everyCause)
-	d.regs.Write32(regRCTL, 0)
+	d.filter.stop(d)
 	d.regs.Write32(regTCTL, 0)
 	d.silence()
 	if d.polled != nil {

@@ -37,12 +37,14 @@ const (
 	regTADV    = 0x382c
 	regTARC0   = 0x3840 // 82574
 	regRXCSUM  = 0x5000
+	regMTA     = 0x5200 // mtaWords words
 	regRAL0    = 0x5400 // followed by RAH0, RAL1 and so on
 	regRAH0    = 0x5404
 	regGCR     = 0x5b00 // 82574
 	regGCR2    = 0x5b64 // 82574
 	raStride   = 8
 	raEntries  = 16
+	mtaWords   = 128
 	allOnes    = 0xffffffff
 	everyCause = 0xffffffff
 )
@@ -91,7 +93,7 @@ const (
 
 // Receive control. Buffers of 2 KiB are BSIZE 0; what is longer than
 // Ethernet allows is dropped, as neither LPE nor SBP is set; the VLAN filter is off, as
-// VFE is not.
+// VFE is not. Groups are known by bits 47:36 of their address, which is MO 0.
 const (
 	rctlEN    = 1 << 1
 	rctlMPE   = 1 << 4

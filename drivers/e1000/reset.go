@@ -38,7 +38,7 @@ func (d *Device) poll(reg uint64, done func(uint32) bool) bool {
 // reset stops the controller. Nothing in memory is touched by it after that.
 func (d *Device) reset() error {
 	d.regs.Write32(regIMC, everyCause)
-	d.regs.Write32(regRCTL, 0)
+	d.filter.stop(d)
 	d.regs.Write32(regTCTL, tctlPSP)
 	ctrl := d.regs.Read32(regCTRL)
 	if ctrl == allOnes {
@@ -72,7 +72,7 @@ func (d *Device) start() {
 	ctrl &^= ctrlGIOMasterDisable | ctrlILOS | ctrlFRCSPD | ctrlFRCDPX | ctrlRST | ctrlRFCE | ctrlTFCE | ctrlVME | ctrlPHYRST
 	w(regCTRL, ctrl|ctrlSLU|ctrlASDE)
 
-	// Frames to this card, to all and to any group: neighbour discovery joins many.
+	// Frames to this card and to all; the filter has the groups.
 	mac := d.info.MAC
 	for i := uint64(1); i < raEntries; i++ {
 		w(regRAH0+i*raStride, 0)
@@ -105,7 +105,7 @@ func (d *Device) start() {
 	w(regTCTL, tctlEN|tctlPSP|tctlCT|tctlCOLD)
 
 	d.rx.refill(d)
-	w(regRCTL, rctlEN|rctlBAM|rctlMPE|rctlSECRC)
+	d.filter.start(d)
 	d.unmask(causeLSC)
 }
 

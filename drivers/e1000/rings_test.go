@@ -68,7 +68,11 @@ func (c *card) accepts(frame []byte) bool {
 	case bytes.Equal(frame[:6], []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}):
 		return rctl&rctlBAM != 0
 	case frame[0]&1 != 0:
-		return rctl&rctlMPE != 0
+		// As the manual has it, section 13.5.1: the address as a number whose first byte is
+		// the lowest, of which MO 0 takes bits 47:36.
+		number := binary.LittleEndian.Uint64(append(frame[:6:6], 0, 0))
+		at := number >> 36 & 0xfff
+		return rctl&rctlMPE != 0 || c.regs[0x5200+4*(at>>5)]>>(at&31)&1 != 0
 	}
 	own := binary.LittleEndian.AppendUint32(nil, c.regs[regRAL0])
 	own = binary.LittleEndian.AppendUint16(own, uint16(c.regs[regRAH0]))

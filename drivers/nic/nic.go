@@ -108,6 +108,17 @@ type Link struct {
 	Rate uint64
 }
 
+// GroupFilter is what a Device is too whose hardware can leave out frames to groups that
+// nobody is in.
+type GroupFilter interface {
+	// SetGroups has the card take frames to the link addresses of these groups, or with all
+	// those to any, in place of what it was told before; without a call it takes all. It is
+	// no promise that others are left out: a card knows groups by a hash. Frames to the
+	// card's own address and to all stations are taken in any case. It may be called
+	// concurrently with all else, and holds across resets.
+	SetGroups(groups [][6]byte, all bool)
+}
+
 // Device is a network card behind its driver.
 //
 // Receive, Release, Arm and Disarm belong to one goroutine, the poller.

@@ -223,16 +223,19 @@ func (s *Shell) attach(ctx context.Context, name string) error {
 	left := make(chan struct{})
 	t := &typist{echo: s.out, domains: s.sys.Domains, name: name, leave: func() { close(left) }}
 	s.setForeground(t.keys)
-	defer s.setForeground(nil)
-	// Keys are the domain's from here on.
+	// Keys are the domain's from this line on, and the shell's again before the next tells so:
+	// who reads that may type at once.
 	fmt.Fprintf(s.out, "attached to %s; ^] detaches\n", name)
+	how := ""
 	select {
 	case <-done:
-		fmt.Fprintf(s.out, "\n%s has ended\n", name)
+		how = "\n" + name + " has ended\n"
 	case <-left:
-		fmt.Fprintf(s.out, "\ndetached from %s\n", name)
+		how = "\ndetached from " + name + "\n"
 	case <-ctx.Done():
 	}
+	s.setForeground(nil)
+	_, _ = io.WriteString(s.out, how)
 	return nil
 }
 
@@ -240,9 +243,11 @@ func (s *Shell) attach(ctx context.Context, name string) error {
 // with an echo, until the console fails. There is no way to detach.
 func Type(in io.Reader, echo io.Writer, domains Domains, name string) {
 	t := &typist{echo: echo, domains: domains, name: name, leave: func() {}}
-	for buf := make([]byte, 64); ; t.left = false {
+	for buf := make([]byte, 64); ; {
 		n, err := in.Read(buf)
-		t.keys(buf[:n])
+		for keys := buf[:n]; len(keys) > 0; t.left = false {
+			keys = t.keys(keys)
+		}
 		if err != nil {
 			return
 		}
@@ -259,11 +264,12 @@ type typist struct {
 	line    []byte
 }
 
-// keys takes what was typed.
-func (t *typist) keys(keys []byte) {
-	for _, b := range keys {
+// keys takes what was typed, and returns what stands behind the key that detaches.
+func (t *typist) keys(keys []byte) (rest []byte) {
+	for i, b := range keys {
 		switch {
 		case t.left:
+			return keys[i:]
 		case b == keyDetach:
 			t.left = true
 			t.leave()
@@ -289,6 +295,7 @@ func (t *typist) keys(keys []byte) {
 			t.show(string(rune(b)))
 		}
 	}
+	return nil
 }
 
 func (t *typist) show(text string) { _, _ = io.WriteString(t.echo, text) }

@@ -100,11 +100,11 @@ type Shell struct {
 	editor editor
 
 	mu         sync.Mutex
-	foreground func(keys []byte) // takes the keys while a command runs
+	foreground func(keys []byte) (rest []byte) // takes the keys while a command runs, but the rest
 }
 
-// setForeground has a running command take the keys.
-func (s *Shell) setForeground(f func(keys []byte)) {
+// setForeground has a running command take the keys. Those that f returns are the shell's.
+func (s *Shell) setForeground(f func(keys []byte) (rest []byte)) {
 	s.mu.Lock()
 	s.foreground = f
 	s.mu.Unlock()
@@ -217,8 +217,7 @@ func (s *Shell) execute(ctx context.Context, line string, typed []byte, input <-
 			take := s.foreground
 			s.mu.Unlock()
 			if take != nil {
-				take(keys)
-				continue
+				keys = take(keys)
 			}
 			typed = watch(typed, keys, cancel)
 		}

@@ -79,21 +79,29 @@ func (w *Wire) Exercise(d nic.Device, rounds int, lengths []int) {
 		for i, n := range lengths {
 			w.Send(cardtest.Frame(n, byte(round-i)))
 		}
-		for i := 0; i < len(lengths); {
-			n := d.Receive(batch)
-			for j := range n {
-				if want := cardtest.Frame(lengths[i], byte(round-i)); !bytes.Equal(cardtest.Contents(&batch[j]), want) {
-					w.t.Fatalf("round %d: received %d bytes, want %d", round, batch[j].Len, len(want))
-				}
-				i++
-			}
-			d.Release(batch[:n])
-			if n == 0 && i < len(lengths) && d.Arm() {
-				d.Wait()
-				d.Disarm()
+		for i, frame := range Arrivals(d, len(lengths)) {
+			if want := cardtest.Frame(lengths[i], byte(round-i)); !bytes.Equal(frame, want) {
+				w.t.Fatalf("round %d: received %d bytes, want %d", round, len(frame), len(want))
 			}
 		}
 	}
+}
+
+// Arrivals waits for n frames, in batches of so many at most, and returns them.
+func Arrivals(d nic.Device, n int) (frames [][]byte) {
+	batch := nic.NewBatch(n)
+	for len(frames) < n {
+		k := d.Receive(batch[:n-len(frames)])
+		for i := range k {
+			frames = append(frames, bytes.Clone(cardtest.Contents(&batch[i])))
+		}
+		d.Release(batch[:k])
+		if k == 0 && d.Arm() {
+			d.Wait()
+			d.Disarm()
+		}
+	}
+	return frames
 }
 
 // CheckCounters checks that d has counted that many frames each way, under its own names
