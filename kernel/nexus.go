@@ -71,7 +71,7 @@ func (m *machine) newNexus(s *host.Stack, index int, taken []string, memory uint
 	n.names = netns.New(netns.Config{Random: n.random32, Max: max(flows, flowswitch.FlowsMin), Restricted: netns.HostPorts()})
 	n.Switch = flowswitch.New(s.Port(), n.names, clock.Since, uint64(n.random32())<<32|uint64(n.random32()), flows)
 	s.Attach(n.Switch)
-	n.card = monitor.NewPoint(uint32(index))
+	n.card = monitor.NewPoint(uint32(index), s.AllGroups)
 	s.Tap(n.card)
 	n.links = &links{nexus: n}
 	s.Frames(func(p netif.FramePort) netif.FrameReceiver {

@@ -64,7 +64,7 @@ func newConfigurator(s *Stack, seed [16]byte) *configurator {
 		expired:  make(chan struct{}, 1),
 		messages: make(chan dhcpDatagram, dhcpBacklog),
 	}
-	c.router = newRouterState(s.clock, s.cfg.Name, c.notify)
+	c.router = newRouterState(s.clock, s.cfg.Name, s.link.filter, c.notify)
 	if s.cfg.IPv4.DHCP {
 		source := mathrand.NewPCG(binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:]))
 		c.client = dhcp.NewClient(s.link.mac, s.cfg.Hostname, source)
@@ -140,6 +140,9 @@ func (c *configurator) setUp() error {
 }
 
 func (c *configurator) addAddress(id tcpip.NICID, p netip.Prefix) error {
+	if id == cardID {
+		c.s.link.filter.address(p.Addr(), true)
+	}
 	err := c.s.net.AddProtocolAddress(id, tcpip.ProtocolAddress{
 		Protocol:          protocolOf(p.Addr()),
 		AddressWithPrefix: tcpip.AddressWithPrefix{Address: toAddress(p.Addr()), PrefixLen: p.Bits()},
@@ -265,6 +268,7 @@ func (c *configurator) currentLease() (dhcp.Lease, bool) {
 }
 
 func (c *configurator) removeAddress(p netip.Prefix) {
+	c.s.link.filter.address(p.Addr(), false)
 	if err := c.s.net.RemoveAddress(cardID, toAddress(p.Addr())); err != nil {
 		c.s.log.Warn("address not removed", "address", p, "error", err.String())
 	}

@@ -24,6 +24,9 @@ func (p *framePort) Send(o *netif.Outgoing, to [6]byte) netif.Result { return p.
 // Address implements netif.FramePort.
 func (p *framePort) Address() [6]byte { return p.s.link.mac }
 
+// AllGroups implements netif.FramePort.
+func (p *framePort) AllGroups(on bool) { p.s.AllGroups(on) }
+
 // offerFrame gives a frame of a protocol that the host stack does not speak to whom wants
 // it; false: nobody does.
 func (p *poller) offerFrame(pkt *nic.Packet, head []byte) bool {

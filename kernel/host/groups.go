@@ -37,7 +37,9 @@ func (p *cardPort) Broadcast(a netip.Addr) bool {
 
 // Join implements netif.Port.
 func (p *cardPort) Join(group netip.Addr) error {
+	p.s.link.filter.ask(group, 1) // before routers are told, who may answer at once
 	if err := p.s.net.JoinGroup(protocolOf(group), cardID, toAddress(group)); err != nil {
+		p.s.link.filter.ask(group, -1)
 		return errors.New("host: group " + group.String() + ": " + err.String())
 	}
 	return nil
@@ -46,18 +48,13 @@ func (p *cardPort) Join(group netip.Addr) error {
 // Leave implements netif.Port. A group is joined until then, unless the stack has ended.
 func (p *cardPort) Leave(group netip.Addr) {
 	p.s.net.LeaveGroup(protocolOf(group), cardID, toAddress(group))
+	p.s.link.filter.ask(group, -1)
 }
 
-// groupMAC returns the link address of a group or of all (RFC 1112, section 6.4; RFC 2464,
-// section 7); false: a has that of its neighbour.
+// groupMAC returns the link address of a group or of all; false: a has that of its neighbour.
 func (p *cardPort) groupMAC(a netip.Addr) (mac [6]byte, ok bool) {
-	switch {
-	case a.Is4() && a.IsMulticast():
-		b := a.As4()
-		return [6]byte{0x01, 0, 0x5e, b[1] & 0x7f, b[2], b[3]}, true
-	case a.IsMulticast():
-		b := a.As16()
-		return [6]byte{0x33, 0x33, b[12], b[13], b[14], b[15]}, true
+	if a.IsMulticast() {
+		return multicastMAC(a), true
 	}
 	return [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, p.Broadcast(a)
 }

@@ -253,6 +253,7 @@ func (s *Stack) Start() error {
 		if err = s.serve(); err != nil {
 			return
 		}
+		s.link.filter.start()
 		p := newPoller(s.link)
 		s.wg.Go(s.config.run)
 		s.wg.Go(func() { s.link.tx.runFlusher(s.stop) })

@@ -42,6 +42,9 @@ type link struct {
 	// and sets it for each packet right before.
 	rxValidated atomic.Bool
 
+	// filter has what groups the card is to take.
+	filter *groupFilter
+
 	// local holds the addresses that the UDP echo answers for; see echo_udp.go.
 	local atomic.Pointer[localAddresses]
 	// echoElsewhere says that a domain has its port. It does not change once
@@ -87,6 +90,7 @@ func newLink(dev nic.Device, lim limits, c *counters, clock tcpip.Clock, now fun
 	l := &link{
 		dev: dev, info: info, mac: info.MAC, counters: c, clock: clock, bursts: lim.bursts,
 		fragments: newFragments(lim.fragments), neighbours: newNeighbours(clock), paths: newPaths(clock),
+		filter: newGroupFilter(dev),
 	}
 	l.mtu.Store(uint32(info.MTU))
 	l.tx = newTransmitter(dev, info.Offloads, lim, c, now)

@@ -32,6 +32,9 @@ var llcOSI = [llcHeader]byte{0xfe, 0xfe, 0x03}
 // waiting, and the bytes are the driver's again when it returns. It is called before Start.
 func (s *Stack) OSI(take func(from [6]byte, pdu []byte), groups ...[6]byte) *OSIPort {
 	s.link.osi = &osiReceiver{take: take, groups: groups}
+	for _, g := range groups {
+		s.link.filter.askLink(g, 1)
+	}
 	return &OSIPort{s}
 }
 

@@ -18,6 +18,7 @@ import (
 
 // Links returns the interfaces: the loopback and the card's.
 func (s *Stack) Links() []netinfo.Link {
+	groups, all := s.link.filter.names()
 	return []netinfo.Link{
 		{Index: int(loopbackID), Name: loopbackName, Loopback: true, Up: true, MTU: 65536},
 		{
@@ -29,6 +30,8 @@ func (s *Stack) Links() []netinfo.Link {
 			Driver:   s.link.info.Driver,
 			Location: s.link.info.Location,
 			Offloads: offloadNames(s.link.info.Offloads),
+
+			Groups: groups, AllGroups: all,
 		},
 	}
 }

@@ -23,7 +23,7 @@ var commands []command
 func init() {
 	commands = []command{
 		{"help", "help", "this list", (*Shell).help},
-		{"ip", "ip addr | ip neigh | ip link | ip route [add|del PREFIX via ADDRESS [dev NAME]]", "addresses, neighbours, interfaces, routes of their own and static ones", (*Shell).ip},
+		{"ip", "ip addr | ip neigh | ip link | ip maddr | ip route [add|del PREFIX via ADDRESS [dev NAME]]", "addresses, neighbours, interfaces, groups, routes of their own and static ones", (*Shell).ip},
 		{"netstat", "netstat -s | netstat --channels [-j]", "protocol statistics; channels of domains", (*Shell).netstat},
 		{"ss", "ss [-j]", "ports and connections, and whose they are", tableCommand("ss")},
 		{"flows", "flows [-j]", "flows of domains", tableCommand("flows")},

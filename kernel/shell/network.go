@@ -34,8 +34,30 @@ func (s *Shell) ip(_ context.Context, args []string) error {
 		return s.ipNeigh()
 	case "l", "li", "lin", "link":
 		return s.ipLink()
+	case "m", "ma", "mad", "madd", "maddr", "maddress":
+		return s.ipGroups()
 	}
 	return errUsage
+}
+
+// ipGroups prints the groups that each card is asked to take frames to.
+func (s *Shell) ipGroups() error {
+	if s.sys.Links == nil {
+		return errAbsent
+	}
+	for _, l := range s.sys.Links() {
+		if l.Loopback {
+			continue
+		}
+		fmt.Fprintf(s.out, "%d:\t%s\n", l.Index, l.Name)
+		for _, g := range l.Groups {
+			fmt.Fprintf(s.out, "\tlink  %s\n", g)
+		}
+		if l.AllGroups {
+			fmt.Fprintln(s.out, "\tlink  any other: the card has no filter, or somebody watches it")
+		}
+	}
+	return nil
 }
 
 func (s *Shell) ipLink() error {

@@ -60,8 +60,10 @@ func fakeSystem() System {
 			return []netinfo.Link{
 				{Index: 1, Name: "lo", Loopback: true, Up: true, MTU: 65536},
 				{Index: 2, Name: "eth0", Up: true, MTU: 1500, MAC: "52:54:00:12:34:56",
-					Driver: "virtio-net", Location: "mmio@feb02e00", Offloads: []string{"tx-checksum", "tso4"}},
-				{Index: 3, Name: "eth1", MTU: 1500, MAC: "52:54:00:12:34:57", Driver: "virtio-net", Location: "pci 00:03.0"},
+					Driver: "virtio-net", Location: "mmio@feb02e00", Offloads: []string{"tx-checksum", "tso4"},
+					Groups: []string{"01:00:5e:00:00:01", "33:33:00:00:00:01"}},
+				{Index: 3, Name: "eth1", MTU: 1500, MAC: "52:54:00:12:34:57", Driver: "virtio-net", Location: "pci 00:03.0",
+					Groups: []string{"33:33:00:00:00:01"}, AllGroups: true},
 			}
 		},
 		Addresses: func() []netinfo.Address {
@@ -151,6 +153,7 @@ func TestCommands(t *testing.T) {
 		"ip-route":      "ip r",
 		"ip-neigh":      "ip neigh show",
 		"ip-link":       "ip link",
+		"ip-maddr":      "ip maddr",
 		"netstat":       "netstat -s",
 		"ping":          "ping -c 2 www.example.org",
 		"ping6":         "ping -c 1 2001:db8::1",
@@ -208,7 +211,7 @@ func TestCommands(t *testing.T) {
 
 // TestAbsent runs every command on a machine that has nothing.
 func TestAbsent(t *testing.T) {
-	for _, line := range []string{"ip addr", "ip route", "ip neigh", "ip link", "netstat -s", "ping 192.0.2.1",
+	for _, line := range []string{"ip addr", "ip route", "ip neigh", "ip link", "ip maddr", "netstat -s", "ping 192.0.2.1",
 		"mem", "dmesg", "pci", "uptime", "counters", "domains", "domain stop x", "top", "poweroff", "reboot"} {
 		var out bytes.Buffer
 		New(nil, &out, System{}).Execute(context.Background(), line)

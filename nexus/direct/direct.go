@@ -118,6 +118,7 @@ func (c *Card) Open(ch *channel.Channel, etherType uint16) (*End, error) {
 		return nil, fmt.Errorf("%w: %#04x", ErrBusy, etherType)
 	}
 	c.change(func(m map[uint16]*End) { m[etherType] = e })
+	c.port.AllGroups(true) // a protocol of its own has groups of its own, which nobody tells
 	return e, nil
 }
 
@@ -136,6 +137,7 @@ func (e *End) Close() {
 	c.mu.Lock()
 	if (*c.ends.Load())[e.etherType] == e {
 		c.change(func(m map[uint16]*End) { delete(m, e.etherType) })
+		c.port.AllGroups(false)
 	}
 	c.mu.Unlock()
 	e.channel.Close()

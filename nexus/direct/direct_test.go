@@ -36,11 +36,20 @@ type wire struct {
 	sent    [][]byte
 	full    bool
 	flushes int
+	groups  int // by how many all groups are asked for
 	// each, if it is not nil, is called with each frame that is sent.
 	each func()
 	// once, if it is not nil, is called once when the card was full and has room again,
 	// before the sender knows.
 	once func()
+}
+
+func (w *wire) AllGroups(on bool) {
+	if on {
+		w.groups++
+	} else {
+		w.groups--
+	}
 }
 
 func (w *wire) Send(o *netif.Outgoing, to [6]byte) netif.Result {
@@ -198,7 +207,13 @@ func netifDirect(t *testing.T, p arena.Params) {
 		t.Errorf("%v", m)
 	}
 	w.sent = nil
+	if w.groups != 2 {
+		t.Errorf("%d of two channels have the card take all groups", w.groups)
+	}
 	a.Close()
+	if a.Close(); w.groups != 1 {
+		t.Errorf("%d channels have the card take all groups, and one is open", w.groups)
+	}
 	if c.Wants(lldp) {
 		t.Error("frames are wanted by a channel that is closed")
 	}

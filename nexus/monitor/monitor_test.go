@@ -243,7 +243,8 @@ func TestRefusals(t *testing.T) {
 // between two domains is seen where it leaves and where it arrives.
 func TestWholeSwitch(t *testing.T) {
 	a, b, w := newDomain(t, 7, arena.Params{}), newDomain(t, 8, arena.Params{}), newWatch(t, 0, arena.Params{})
-	card := monitor.NewPoint(3)
+	var told []bool
+	card := monitor.NewPoint(3, func(watched bool) { told = append(told, watched) })
 	card.Packet(true, 60, [][]byte{content(60)})
 	for _, c := range []*channel.Channel{a.Channel, b.Channel} {
 		if err := w.Watch(c, monitor.Both); err != nil {
@@ -276,8 +277,20 @@ func TestWholeSwitch(t *testing.T) {
 	if r := got[3].Record; r.Length != 9000 || r.Captured != 62 {
 		t.Errorf("a packet of which only the front is at hand: %+v", r)
 	}
-	if w.UnwatchPoint(card); card.Watched() {
-		t.Error("the card is still watched")
+	second := newWatch(t, 0, arena.Params{})
+	if err := second.WatchPoint(card, monitor.Rx); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.WatchPoint(card, monitor.Tx); err != nil {
+		t.Fatal(err)
+	}
+	w.UnwatchPoint(card)
+	if !card.Watched() || len(told) != 1 {
+		t.Errorf("the second watches: %v", told)
+	}
+	second.Close()
+	if second.UnwatchPoint(card); card.Watched() || !slices.Equal(told, []bool{true, false}) {
+		t.Errorf("the card is watched: %t, which was told as %v", card.Watched(), told)
 	}
 }
 

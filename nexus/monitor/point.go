@@ -26,6 +26,7 @@ type Point struct {
 	channel *channel.Channel // nil: of an interface
 	// watchers is replaced as a whole; nil: nobody watches.
 	watchers atomic.Pointer[[]watcher]
+	changed  func(watched bool) // nil: nobody hears of it
 }
 
 // watcher is a monitor at a point.
@@ -34,8 +35,12 @@ type watcher struct {
 	direction Direction
 }
 
-// NewPoint makes the point of a network interface, which calls its Packet and Flush.
-func NewPoint(netif uint32) *Point { return &Point{id: netif, kind: abi.RecordNetif} }
+// NewPoint makes the point of a network interface, which calls its Packet and Flush. changed
+// is called, before the first packet is recorded, when somebody watches, and when nobody does any
+// more; it must not block.
+func NewPoint(netif uint32, changed func(watched bool)) *Point {
+	return &Point{id: netif, kind: abi.RecordNetif, changed: changed}
+}
 
 // Watched says that somebody watches: without, Packet does nothing.
 func (p *Point) Watched() bool { return p.watchers.Load() != nil }
@@ -146,6 +151,9 @@ func (p *Point) add(m *Monitor, d Direction) error {
 	}
 	list := slices.DeleteFunc(slices.Clone(p.list()), func(w watcher) bool { return w.Monitor == m })
 	list = append(list, watcher{m, d})
+	if len(list) == 1 && p.changed != nil && !p.Watched() {
+		p.changed(true)
+	}
 	p.watchers.Store(&list)
 	m.points[p] = true
 	return nil
@@ -159,7 +167,9 @@ func (p *Point) remove(m *Monitor) {
 		p.watchers.Store(&list)
 		return
 	}
-	p.watchers.Store(nil)
+	if p.watchers.Swap(nil) != nil && p.changed != nil {
+		p.changed(false)
+	}
 	if p.channel != nil {
 		delete(channels, p.channel)
 		_ = p.channel.SetTap(nil) // which cannot fail

@@ -234,6 +234,9 @@ type FramePort interface {
 	Send(o *Outgoing, to [6]byte) Result
 	// Address is the card's link address.
 	Address() [6]byte
+	// AllGroups has the card take frames to any group, or with false no longer. Each true has
+	// its false. It may be called concurrently.
+	AllGroups(on bool)
 	MTU() int
 	// Flush and Worked are those of Port.
 	Flush(by *Backlog)

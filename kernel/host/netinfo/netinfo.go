@@ -18,6 +18,10 @@ type Link struct {
 	Driver   string // "virtio-net", empty for the loopback
 	Location string // "pci 00:02.0"
 	Offloads []string
+	// Groups are the link addresses of the groups that frames are taken to, "33:33:00:00:00:01";
+	// AllGroups says that the card takes frames to any other too.
+	Groups    []string
+	AllGroups bool
 }
 
 // Address is one address of an interface.
