@@ -17,7 +17,7 @@ func TestOffload(t *testing.T) {
 			flow
 			mss int
 		}{
-			{flow{}, 0}, {flow{payload: 1}, 0}, {flow{payload: 1460, options: 40}, 0},
+			{flow{}, 0}, {flow{payload: 1}, 0}, {flow{payload: 5}, 0}, {flow{payload: 6}, 0}, {flow{udp: true, payload: 17}, 0}, {flow{payload: 1460, options: 40}, 0},
 			{flow{udp: true}, 0}, {flow{udp: true, payload: 999}, 0}, {flow{udp: true, options: 40, payload: 3}, 0},
 			{flow{v6: true, payload: 5}, 0}, {flow{v6: true, udp: true, payload: 1400}, 0},
 			{flow{payload: 1461, flags: 9}, 1460}, {flow{payload: 1460, flags: 9}, 1460}, {flow{payload: 1, flags: 1}, 1460},
@@ -53,6 +53,40 @@ func TestOffload(t *testing.T) {
 	}
 	if split == 0 {
 		t.Error("no frame straddled the arena's end")
+	}
+}
+
+// TestShortSums: a frame that is padded is summed by the driver, with one descriptor, and one of UDP
+// never has the sum 0, which would say that there is none.
+func TestShortSums(t *testing.T) {
+	c := newCard(&models[2])
+	d := mustOpen(t, c, Config{})
+	zeros := 0
+	for i := range 1 << 16 {
+		f := flow{udp: true, payload: 2}
+		batch := nic.NewBatch(1)
+		f.queue(t, d, &batch[0], 0)
+		put16(batch[0].Buffers[0].Bytes, f.headers(), uint16(i))
+		d.Transmit(batch)
+		got := c.transmitAll()
+		if len(got) != 1 || got[0].descs != 1 {
+			t.Fatalf("%d frames, the first of %d descriptors", len(got), got[0].descs)
+		}
+		b := got[0].frame[:f.headers()+2]
+		at := f.transport() + f.sumOffset()
+		stated := get16(b, at)
+		put16(b, at, pseudo(b, f.transport()))
+		if want := ^sum(b[f.transport():]); want == 0 {
+			zeros++
+			if stated != 0xffff {
+				t.Errorf("payload %#04x: the sum is %#04x, want ffff", i, stated)
+			}
+		} else if stated != want {
+			t.Fatalf("payload %#04x: the sum is %#04x, want %#04x", i, stated, want)
+		}
+	}
+	if zeros == 0 {
+		t.Error("no sum was 0")
 	}
 }
 

@@ -73,6 +73,7 @@ func TestQEMUOffload(t *testing.T) {
 				mss int
 			}{
 				{flow{payload: 10}, 0},
+				{flow{}, 0}, {flow{payload: 5}, 0}, {flow{udp: true}, 0}, {flow{udp: true, payload: 1}, 0}, {flow{udp: true, payload: 17}, 0},
 				{flow{udp: true, payload: 1000}, 0},
 				{flow{v6: true, payload: 77, options: 12}, 0},
 				{flow{v6: true, udp: true, payload: 1}, 0},
@@ -89,6 +90,9 @@ func TestQEMUOffload(t *testing.T) {
 				d.Transmit(batch)
 				list := c.wanted(c.mss)
 				for i, want := range list {
+					if c.mss == 0 { // what is cut the card pads
+						want = padded(want)
+					}
 					got := w.Receive()
 					if i == 0 && device == "e1000e" && isFragment(got) {
 						// QEMU before 8.0; see Open.

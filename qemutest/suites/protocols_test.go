@@ -12,16 +12,31 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 
+	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/qemutest"
 )
 
 // TestGroups has a domain join groups and hear what is sent to all, from the wire and from
-// its neighbour, and send there. Without the right it does not.
+// its neighbour, and send there. Without the right it does not. A card that has a filter leaves out
+// what is sent to groups that nobody is in.
 func TestGroups(t *testing.T) {
+	for _, c := range []struct {
+		nic
+		filters bool
+	}{{nic{"microvm", qemu.CardVirtIO}, false}, {nic{"pc", "e1000"}, true}, {nic{"q35", "e1000e"}, true}} {
+		t.Run(c.machine+"/"+c.card, func(t *testing.T) { groups(t, c.nic, c.filters) })
+	}
+}
+
+func groups(t *testing.T, card nic, filters bool) {
 	a := serverDomain(t, "a", []string{"udp/7", "udp/5353", "udp/5354"}, nil, "udp/7")
 	b := serverDomain(t, "b", nil, []string{"udp/224.0.0.251:*", "udp/*:9999"})
+	board := "pc"
+	if card.machine == "microvm" {
+		board = card.machine
+	}
 	vm := start(t, qemutest.Config{
-		Memory: 256, Image: imageWith(t, "microvm", a, b), Net: qemutest.RawWire, Append: "ip6=2001:db8:2::99/64",
+		Machine: card.machine, Card: card.card, Memory: 256, Image: imageWith(t, board, a, b), Net: qemutest.RawWire, Append: "ip6=2001:db8:2::99/64",
 	})
 	peer := vm.Peer(t, qemutest.PeerConfig{})
 	vm.Seen(t, "a: serving")
@@ -54,6 +69,30 @@ func TestGroups(t *testing.T) {
 	do("a", "group udp6 [ff15::1234]:5354", "ok")
 	heard("[::]:4001", "[ff15::1234]:5354")
 	heard("0.0.0.0:4002", "10.0.2.255:7")
+
+	// What answers behind them shows that the card has had them all. Their peer's own frames are few.
+	const strangers = 200
+	c := peer.Packets(t, netip.MustParseAddrPort("0.0.0.0:4003"))
+	defer c.Close()
+	before := counters(t, vm)["host_rx_frames"]
+	for range strangers {
+		if _, err := c.WriteTo([]byte("nobody's"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("224.0.0.252:5353"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heard("0.0.0.0:4001", "224.0.0.251:5353")
+	if n := counters(t, vm)["host_rx_frames"] - before; (n < strangers) != filters {
+		t.Errorf("%d frames came in, of %d to a group that nobody is in", n, strangers)
+	}
+	listed := vm.Command(t, "ip maddr")
+	for _, want := range []string{"01:00:5e:00:00:01", "01:00:5e:00:00:fb", "33:33:00:00:12:34", "33:33:ff:00:00:99"} {
+		if !strings.Contains(listed, "link  "+want+"\n") {
+			t.Errorf("ip maddr does not list %s:\n%s", want, listed)
+		}
+	}
+	if strings.Contains(listed, "any other") == filters {
+		t.Errorf("ip maddr of a card with a filter (%t):\n%s", filters, listed)
+	}
 	do("b", "group udp4 224.0.0.251:5355", ".*permission denied")
 
 	do("b", "who udp4 224.0.0.251:5353", "10.0.2.15:5353: ok")
