@@ -41,7 +41,7 @@ type card struct {
 	heard    bool // an interrupt was on at some time
 	spoilt   bool // addresses in its rings may be anything
 	notifies map[uint64]int
-	written  func() // is called after each write to a register, with mu held; nil: nothing is
+	written  func(off uint64) // is called after each write to a register, with mu held; nil: nothing is
 
 	auto    bool   // frames are sent as soon as they are queued
 	wire    []sent // what was sent
@@ -174,7 +174,7 @@ func (c *card) Write32(off uint64, v uint32) {
 	}
 	c.interrupt()
 	if c.written != nil {
-		c.written()
+		c.written(off)
 	}
 }
 

@@ -61,6 +61,12 @@ func TestConcurrent(t *testing.T) {
 					seq++
 				}
 			})
+			all.Go(func() { // who joins groups and leaves them
+				for i := byte(0); !stop.Load(); i++ {
+					d.SetGroups([][6]byte{{1, 0, 0x5e, 0, i, i}}, i%4 == 0)
+					runtime.Gosched()
+				}
+			})
 			for seq := int64(0); seq < frames && !t.Failed(); {
 				switch {
 				case c.deliver(numbered(seq)):
@@ -104,6 +110,16 @@ func TestConcurrent(t *testing.T) {
 			}
 			if !lying && c.resets != 1 {
 				t.Errorf("%d resets", c.resets)
+			}
+			if d.Receive(nic.NewBatch(1)); d.recovery.Running() { // after what was due
+				for i, v := range d.filter.table {
+					if got := c.reg(regMTA + 4*uint64(i)); got != v {
+						t.Fatalf("word %d of the table is %#x, want %#x as was asked for last", i, got, v)
+					}
+				}
+				if c.reg(regRCTL) != rctlOn {
+					t.Error("the receiver is not on")
+				}
 			}
 		})
 	}

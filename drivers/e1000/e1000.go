@@ -204,6 +204,7 @@ func open(regs hw.Registers, irq hw.Interrupt, m *model, location string, silenc
 		return nil, fmt.Errorf("e1000: %w", err)
 	}
 	d := &Device{regs: regs, irq: irq, polled: polled, model: m, silence: silence, cfg: cfg}
+	fillOnes(&d.filter.table) // until SetGroups says otherwise
 	d.info = nic.Info{
 		Driver: "e1000", Location: location, MTU: mtu,
 		RxRing: cfg.RxRing - 1, TxRing: cfg.TxRing / 2,

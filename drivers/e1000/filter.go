@@ -1,20 +1,20 @@
 // This file owns which groups' frames the controller receives: the multicast table array
-// (manual, section 13.5.1) and the receive control register, which turns it off.
+// (manual, section 13.5.1) and the receive control register.
 
 package e1000
 
 import "sync"
 
-// rctlOn is a receiver that is on and goes by the filter.
+// rctlOn is a receiver that is on. Frames to any group are taken by a table of ones and not by
+// MPE: QEMU's 8254x receive nothing for a second after each write to RCTL, and one may be told to
+// take any when it is in use. (They look for stations in the table too, and so take frames to
+// others meanwhile.)
 const rctlOn = rctlEN | rctlBAM | rctlSECRC
 
 // filter is what SetGroups has asked for last. It outlives resets.
 type filter struct {
-	mu sync.Mutex
-	// on says that the receiver is: its registers follow at once.
-	on    bool
-	asked bool // SetGroups was called
-	all   bool // frames to any group
+	mu    sync.Mutex
+	on    bool // the receiver is: its table follows at once
 	table [mtaWords]uint32
 }
 
@@ -32,37 +32,28 @@ func (d *Device) SetGroups(groups [][6]byte, all bool) {
 		word, bit := tableBit(g)
 		table[word] |= 1 << bit
 	}
+	if all {
+		fillOnes(&table)
+	}
 	f := &d.filter
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before, open := f.table, f.open()
-	f.asked, f.all, f.table = true, all, table
-	if !f.on {
+	before := f.table
+	if f.table = table; !f.on {
 		return
 	}
-	// No frame to a group that is asked for before and after may be lost between: what opens the
-	// filter comes before the table, what closes it behind.
-	if !open && f.open() {
-		d.regs.Write32(regRCTL, f.rctl())
-	}
+	// A word at a time: the groups that are asked for before and after are taken meanwhile.
 	for i, v := range table {
 		if v != before[i] {
 			d.regs.Write32(regMTA+4*uint64(i), v)
 		}
 	}
-	if open && !f.open() {
-		d.regs.Write32(regRCTL, f.rctl())
-	}
 }
 
-// open says that frames to any group are taken.
-func (f *filter) open() bool { return f.all || !f.asked }
-
-func (f *filter) rctl() uint32 {
-	if f.open() {
-		return rctlOn | rctlMPE
+func fillOnes(table *[mtaWords]uint32) {
+	for i := range table {
+		table[i] = allOnes
 	}
-	return rctlOn
 }
 
 // start turns the receiver of a controller that was reset on. A reset leaves the table as it
@@ -73,7 +64,7 @@ func (f *filter) start(d *Device) {
 	for i, v := range f.table {
 		d.regs.Write32(regMTA+4*uint64(i), v)
 	}
-	d.regs.Write32(regRCTL, f.rctl())
+	d.regs.Write32(regRCTL, rctlOn)
 	f.on = true
 }
 

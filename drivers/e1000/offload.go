@@ -41,8 +41,9 @@ type offload struct {
 }
 
 // offloadOf says what p asks for. head is where the frame's first piece lies, headers
-// and all: those of a large frame are changed as the card wants them (3.5). It reports
-// false for what makes no sense, or what no descriptor can say.
+// and all: those of a large frame are changed as the card wants them (3.5), and a short
+// one's sum is filled in. It reports false for what makes no sense, or what no descriptor
+// can say.
 func offloadOf(p *nic.Packet, head []byte, can nic.Offloads) (o offload, valid bool) {
 	o.data = txTypeData | txDEXT | txIFCS
 	if !p.NeedsChecksum {

@@ -155,6 +155,9 @@ func TestQEMUFilter(t *testing.T) {
 					taken[[6]byte(qtest.Arrivals(d, 1)[0])] = true
 				}
 				for _, to := range everyAddress {
+					if s.all && to == nextStation {
+						continue // QEMU looks for stations in the table too
+					}
 					if wanted := to == testMAC || to == toAll || slices.Contains(s.want, to); taken[to] != wanted {
 						t.Errorf("%s: a frame to %x is received: %t", s.name, to, !wanted)
 					}

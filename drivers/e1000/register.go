@@ -96,7 +96,6 @@ const (
 // VFE is not. Groups are known by bits 47:36 of their address, which is MO 0.
 const (
 	rctlEN    = 1 << 1
-	rctlMPE   = 1 << 4
 	rctlBAM   = 1 << 15
 	rctlSECRC = 1 << 26
 )

@@ -72,7 +72,7 @@ func (c *card) accepts(frame []byte) bool {
 		// the lowest, of which MO 0 takes bits 47:36.
 		number := binary.LittleEndian.Uint64(append(frame[:6:6], 0, 0))
 		at := number >> 36 & 0xfff
-		return rctl&rctlMPE != 0 || c.regs[0x5200+4*(at>>5)]>>(at&31)&1 != 0
+		return c.regs[0x5200+4*(at>>5)]>>(at&31)&1 != 0
 	}
 	own := binary.LittleEndian.AppendUint32(nil, c.regs[regRAL0])
 	own = binary.LittleEndian.AppendUint16(own, uint16(c.regs[regRAH0]))

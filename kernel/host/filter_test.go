@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -156,6 +157,31 @@ func TestGroupFilter(t *testing.T) {
 	until(t, "the groups of what is left", func() bool { return card.holds(isis, static) })
 	near.setLink(true)
 	until(t, "the groups of what has come again", func() bool { return card.holds(isis, static, linkLocal) })
+}
+
+// TestGroupFilterWithoutDuplicates: an address that another has is not the machine's, and nor is its
+// group.
+func TestGroupFilterWithoutDuplicates(t *testing.T) {
+	near, _ := newCable(noOffloads, noOffloads)
+	card := &filteringPort{port: near}
+	address := netip.MustParsePrefix("2001:db8::7:8:9/64")
+	near.onTransmit = func(frame []byte, _ *nic.Packet) bool {
+		if to := [6]byte(frame); to == solicited(address.Addr()) {
+			// Another asks for it too, with a nonce of its own (RFC 7527): two words of it change
+			// places, for which the checksum stays right.
+			other := bytes.Clone(frame)
+			copy(other[6:], theirMAC[:])
+			nonce := other[ethHeader+ipv6Header+24+2:]
+			copy(nonce, append(slices.Clone(nonce[2:4]), nonce[0], nonce[1]))
+			near.arrive(other, false)
+		}
+		return true
+	}
+	s := startStack(t, card, Config{IPv6: options.IPv6{Address: address}, Log: quiet})
+	until(t, "the address is another's", func() bool {
+		mac := near.info.MAC
+		return s.config.router.isDuplicate(address.Addr()) && card.holds([6]byte{0x33, 0x33, 0xff, mac[3], mac[4], mac[5]})
+	})
 }
 
 // TestGroupFilterIsTheStacks: what gVisor takes for its own groups is what the card is told.

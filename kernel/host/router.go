@@ -123,8 +123,11 @@ func (r *routerState) change(f func()) {
 }
 
 // OnDuplicateAddressDetectionResult implements ipv6.NDPDispatcher.
-func (r *routerState) OnDuplicateAddressDetectionResult(_ tcpip.NICID, a tcpip.Address, result stack.DADResult) {
+func (r *routerState) OnDuplicateAddressDetectionResult(id tcpip.NICID, a tcpip.Address, result stack.DADResult) {
 	_, duplicate := result.(*stack.DADDupAddrDetected)
+	if duplicate && id == cardID {
+		r.filter.address(fromAddress(a), false) // gVisor has taken it away
+	}
 	r.change(func() {
 		if delete(r.duplicates, fromAddress(a)); duplicate && len(r.duplicates) < duplicatesMax {
 			r.duplicates[fromAddress(a)] = struct{}{}

@@ -64,7 +64,7 @@ func (s *Shell) help(_ context.Context, args []string) error {
 	}
 	for _, c := range commands {
 		if c.help != "" {
-			fmt.Fprintf(s.out, "%-82s %s\n", c.usage, c.help)
+			fmt.Fprintf(s.out, "%-94s %s\n", c.usage, c.help)
 		}
 	}
 	return nil

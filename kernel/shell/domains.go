@@ -226,13 +226,19 @@ func (s *Shell) attach(ctx context.Context, name string) error {
 	// Keys are the domain's from this line on, and the shell's again before the next tells so:
 	// who reads that may type at once.
 	fmt.Fprintf(s.out, "attached to %s; ^] detaches\n", name)
-	how := ""
 	select {
 	case <-done:
-		how = "\n" + name + " has ended\n"
+	case <-left:
+	case <-ctx.Done():
+	}
+	how := ""
+	select { // ^] may be followed by ^C at once
 	case <-left:
 		how = "\ndetached from " + name + "\n"
-	case <-ctx.Done():
+	default:
+		if ctx.Err() == nil {
+			how = "\n" + name + " has ended\n"
+		}
 	}
 	s.setForeground(nil)
 	_, _ = io.WriteString(s.out, how)
