@@ -78,7 +78,7 @@ func TestQEMUOffload(t *testing.T) {
 				{flow{v6: true, payload: 77, options: 12}, 0},
 				{flow{v6: true, udp: true, payload: 1}, 0},
 				{flow{udp: true, options: 8, payload: 40}, 0},
-				{flow{payload: 3000, flags: 9}, 1460},
+				{flow{payload: 3000, flags: 9}, 1460}, {flow{payload: 1461, flags: 9}, 1460},
 				{flow{payload: 64000, options: 12, flags: 8}, 1448},
 				{flow{v6: true, payload: 4000, flags: 1}, 1440},
 			} {
