@@ -205,15 +205,44 @@ func passSignalKeys(tty int) error {
 
 // Command runs one command in the kernel's shell and returns what it printed.
 // It waits for the shell's first prompt, and takes it that no other command is
-// running.
+// running: a prompt that is still to come is not taken for the one behind it.
 func (v *VM) Command(t testing.TB, line string) string {
 	t.Helper()
 	v.Seen(t, Prompt)
 	v.log.mark()
 	v.Type(t, line+"\n")
+	if echo := echoOf(line); echo != nil && !v.log.seek(v.ctx, func(text []byte) int {
+		if at := echo.FindIndex(text); at != nil {
+			return at[1] - 1 // the prompt may follow its line feed
+		}
+		return -1
+	}) {
+		t.Fatalf("qemutest: the console did not show %q as typed before %s", line, v.why())
+	}
 	text := v.Expect(t, "\n"+Prompt)
 	_, text, _ = strings.Cut(text, "\n") // the echo
 	return strings.TrimSuffix(strings.TrimSuffix(text, Prompt), "\n")
+}
+
+// lineMax is how much of a line the shell takes and shows, in bytes.
+const lineMax = 256
+
+// echoOf matches what the shell shows of a line as it is typed, or of the first of several. Keys
+// are shown one by one, and lines of others may stand between them. It is nil for a line that is
+// not shown as it is typed.
+func echoOf(line string) *regexp.Regexp {
+	line, _, _ = strings.Cut(line, "\n")
+	if line == "" || len(line) > lineMax {
+		return nil
+	}
+	var expr strings.Builder
+	for _, c := range []byte(line) {
+		if c < ' ' || c > '~' {
+			return nil
+		}
+		expr.WriteString(regexp.QuoteMeta(string(rune(c))) + `(?:(?s:.*?)\n)??`)
+	}
+	return regexp.MustCompile(expr.String() + `\n`)
 }
 
 // Seen waits until the console has shown mark at any time since the start. It

@@ -85,3 +85,31 @@ func TestConsoleIsBounded(t *testing.T) {
 		t.Errorf("%d bytes are kept, want %d", n, logMax)
 	}
 }
+
+// TestEcho: what a line looks like as it is typed is found behind an older prompt, and where other
+// lines stand within it.
+func TestEcho(t *testing.T) {
+	for _, c := range []struct{ line, shown, behind string }{
+		{"help", "help\nok\n", "\nok\n"},
+		{"help", "a: line\nsluice> help\nok\n", "\nok\n"},
+		{"help", "he: line\nsluice> hea: line\nanother\nl1 up\np\nhelp\n", "\nhelp\n"},
+		{"a b\nc", "a b\nsluice> c\n", "\nsluice> c\n"},
+		{"ip a (x)", "ip a (x)\n", "\n"},
+		{"help", "hel", ""},
+		{"help", "help", ""},
+		{"help", "a: line\nsluice> ", ""},
+	} {
+		behind := ""
+		if at := echoOf(c.line).FindStringIndex(c.shown); at != nil {
+			behind = c.shown[at[1]-1:]
+		}
+		if behind != c.behind {
+			t.Errorf("%q in %q: behind it is %q, want %q", c.line, c.shown, behind, c.behind)
+		}
+	}
+	for _, line := range []string{"", "\n", "a\tb", "ü", "\x03", strings.Repeat("x", lineMax+1)} {
+		if echoOf(line) != nil {
+			t.Errorf("%q is taken to be shown as it is typed", line)
+		}
+	}
+}

@@ -57,6 +57,16 @@ func (v *VM) Memory(t testing.TB, collect bool) *Memory {
 	before := len(v.Output())
 	v.Type(t, "\n"+line+"\n")
 	text := v.Times(t, before, `(?m)^(?:sluice> )*(\{"total":.*\})\r?$`, 1)[1]
+	// The prompt behind it is this command's, and nobody else's to find.
+	behind := before + strings.Index(v.Output()[before:], text) + len(text)
+	if !v.log.seek(v.ctx, func([]byte) int {
+		if bytes.Contains(v.log.text[behind:], []byte("\n"+Prompt)) {
+			return 0
+		}
+		return -1
+	}) {
+		t.Fatalf("qemutest: no prompt came behind %s before %s", line, v.why())
+	}
 	m := &Memory{}
 	if err := json.Unmarshal([]byte(text), m); err != nil {
 		t.Fatalf("qemutest: %s printed %q: %v", line, text, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/domain/config"
+	"github.com/sluice-os/sluice/kernel/domain/grace"
 	"github.com/sluice-os/sluice/kernel/domain/program"
 	"github.com/sluice-os/sluice/kernel/domain/restart"
 	"github.com/sluice-os/sluice/nexus/newc"
@@ -323,12 +324,10 @@ func (a *app) halt(force bool) error {
 		d.goOn()
 		d.pauseChannels()
 		d.terminate()
-		select {
-		case <-done:
+		if grace.Ends(done, stopGrace) {
 			return nil
-		case <-time.After(stopGrace):
-			slog.Warn("domain does not stop: it is killed", "domain", a.config.Name, "after", stopGrace)
 		}
+		slog.Warn("domain does not stop: it is killed", "domain", a.config.Name, "after", stopGrace)
 	}
 	if d != nil {
 		d.kill(Exit{Reason: Killed, Detail: "by the operator"})

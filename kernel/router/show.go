@@ -52,23 +52,22 @@ func (r *Router) showRoute(w io.Writer, e *rib.Entry, now time.Duration) {
 		if way.Active {
 			fib = '*'
 		}
+		line := fmt.Sprintf("  %c %*s", fib, len(lead), "")
 		if i == 0 {
-			fmt.Fprintf(w, "%c%c%c %s", e.Protocol.Code(), selected, fib, lead)
-		} else {
-			fmt.Fprintf(w, "  %c %*s", fib, len(lead), "")
+			line = fmt.Sprintf("%c%c%c %s", e.Protocol.Code(), selected, fib, lead)
 		}
 		name := r.Name(way.Card)
 		switch {
 		case !way.Via.IsValid():
-			fmt.Fprintf(w, " is directly connected, %s", name)
+			line += " is directly connected, " + name
 		case name == "":
-			fmt.Fprintf(w, " via %v inactive", way.Via)
+			line += fmt.Sprintf(" via %v inactive", way.Via)
 		case !way.Active && e.Selected:
-			fmt.Fprintf(w, " via %v, %s inactive", way.Via, name)
+			line += fmt.Sprintf(" via %v, %s inactive", way.Via, name)
 		default:
-			fmt.Fprintf(w, " via %v, %s", way.Via, name)
+			line += fmt.Sprintf(" via %v, %s", way.Via, name)
 		}
-		fmt.Fprintln(w, age)
+		fmt.Fprintln(w, line+age)
 	}
 }
 

@@ -66,17 +66,19 @@ func (s *Shell) domains(_ context.Context, args []string) error {
 	return nil
 }
 
-// listJSON prints domains for programs: times in nanoseconds, memory in bytes.
+// listJSON prints domains for programs: times in nanoseconds, memory in bytes. No other line comes
+// between.
 // Package encoding/json would make the kernel a fiftieth larger.
 func (s *Shell) listJSON(list []Domain) {
+	b := []byte("[")
 	for i, d := range list {
-		fmt.Fprintf(s.out, `%c{"name":%s,"state":%s,"cpu_share":%.4f,"cpu_ns":%d,"memory":%d,"peak":%d,"quota":%d,"restarts":%d,"last_exit":%s}`,
-			"[,"[min(i, 1)], jsonString(d.Name), jsonString(d.State), d.Share, d.Time, d.Memory, d.Peak, d.Quota, d.Restarts, jsonString(d.Last))
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, `{"name":%s,"state":%s,"cpu_share":%.4f,"cpu_ns":%d,"memory":%d,"peak":%d,"quota":%d,"restarts":%d,"last_exit":%s}`,
+			jsonString(d.Name), jsonString(d.State), d.Share, d.Time, d.Memory, d.Peak, d.Quota, d.Restarts, jsonString(d.Last))
 	}
-	if len(list) == 0 {
-		fmt.Fprint(s.out, "[")
-	}
-	fmt.Fprintln(s.out, "]")
+	fmt.Fprintf(s.out, "%s]\n", b)
 }
 
 // jsonString quotes s (RFC 8259, 7). Control characters become blanks.

@@ -212,6 +212,26 @@ func TestJSONIsJSON(t *testing.T) {
 	}
 }
 
+// TestLinesStayTogether: others write to the console too, between two writes of a command: what it
+// writes at a time ends where a line does, and JSON comes in one piece.
+func TestLinesStayTogether(t *testing.T) {
+	for _, line := range []string{"ip addr", "ip link", "ip maddr", "ip route", "ip neigh", "netstat -s", "counters", "domains", "domains -j", "mem", "mem -a", "mem -j", "uptime", "uptime -j", "pci", "help"} {
+		sys, writes := fakeSystem(), 0
+		sys.Domains = &fakeDomains{}
+		s := New(nil, nil, sys)
+		s.out = writerFunc(func(p []byte) (int, error) {
+			if writes++; !bytes.HasSuffix(p, []byte("\n")) {
+				t.Errorf("%s wrote %q at a time", line, p)
+			}
+			return len(p), nil
+		})
+		s.Execute(t.Context(), line)
+		if writes == 0 || strings.HasSuffix(line, "-j") && writes > 1 {
+			t.Errorf("%s wrote %d times", line, writes)
+		}
+	}
+}
+
 func TestQdiscCommands(t *testing.T) {
 	for line, want := range map[string]struct{ did, printed string }{
 		"qdisc":                 {"", "CLASS"},

@@ -67,11 +67,11 @@ func (s *Shell) ipLink() error {
 	for _, l := range s.sys.Links() {
 		s.printLink(l)
 		if l.Driver != "" {
-			fmt.Fprintf(s.out, "    driver %s at %s", l.Driver, l.Location)
+			offload := ""
 			if len(l.Offloads) > 0 {
-				fmt.Fprintf(s.out, " offload %s", strings.Join(l.Offloads, ","))
+				offload = " offload " + strings.Join(l.Offloads, ",")
 			}
-			fmt.Fprintln(s.out)
+			fmt.Fprintf(s.out, "    driver %s at %s%s\n", l.Driver, l.Location, offload)
 		}
 	}
 	return nil
@@ -114,9 +114,9 @@ func (s *Shell) printAddress(a netinfo.Address) {
 	if a.Prefix.Addr().Is6() {
 		family = "inet6"
 	}
-	fmt.Fprintf(s.out, "    %s %v", family, a.Prefix)
+	line := fmt.Sprintf("    %s %v", family, a.Prefix)
 	if a.Broadcast.IsValid() {
-		fmt.Fprintf(s.out, " brd %v", a.Broadcast)
+		line += fmt.Sprintf(" brd %v", a.Broadcast)
 	}
 	scope := "global"
 	switch addr := a.Prefix.Addr(); {
@@ -125,11 +125,11 @@ func (s *Shell) printAddress(a netinfo.Address) {
 	case addr.IsLinkLocalUnicast():
 		scope = "link"
 	}
-	fmt.Fprintf(s.out, " scope %s", scope)
+	line += " scope " + scope
 	if a.Dynamic {
-		fmt.Fprint(s.out, " dynamic")
+		line += " dynamic"
 	}
-	fmt.Fprintf(s.out, " %s\n       valid_lft %s preferred_lft %s\n", a.Link, lifetime(a.Valid), lifetime(a.Preferred))
+	fmt.Fprintf(s.out, "%s %s\n       valid_lft %s preferred_lft %s\n", line, a.Link, lifetime(a.Valid), lifetime(a.Preferred))
 }
 
 func lifetime(d time.Duration) string {
@@ -144,22 +144,21 @@ func (s *Shell) ipRoute() error {
 		return errAbsent
 	}
 	for _, r := range s.sys.Routes() {
-		destination := r.Destination.String()
+		line := r.Destination.String()
 		if r.Destination.Bits() == 0 {
-			destination = "default"
+			line = "default"
 		}
-		fmt.Fprint(s.out, destination)
 		if r.Gateway.IsValid() {
-			fmt.Fprintf(s.out, " via %v", r.Gateway)
+			line += fmt.Sprintf(" via %v", r.Gateway)
 		}
-		fmt.Fprintf(s.out, " dev %s proto %s", r.Link, r.Protocol)
+		line += fmt.Sprintf(" dev %s proto %s", r.Link, r.Protocol)
 		if !r.Gateway.IsValid() && r.Destination.Addr().Is4() {
-			fmt.Fprint(s.out, " scope link")
+			line += " scope link"
 		}
 		if r.Source.IsValid() {
-			fmt.Fprintf(s.out, " src %v", r.Source)
+			line += fmt.Sprintf(" src %v", r.Source)
 		}
-		fmt.Fprintln(s.out)
+		fmt.Fprintln(s.out, line)
 	}
 	return nil
 }
@@ -169,11 +168,11 @@ func (s *Shell) ipNeigh() error {
 		return errAbsent
 	}
 	for _, n := range s.sys.Neighbours() {
-		fmt.Fprintf(s.out, "%v dev %s", n.Address, n.Link)
+		lladdr := ""
 		if n.MAC != "" {
-			fmt.Fprintf(s.out, " lladdr %s", n.MAC)
+			lladdr = " lladdr " + n.MAC
 		}
-		fmt.Fprintf(s.out, " %s\n", n.State)
+		fmt.Fprintf(s.out, "%v dev %s%s %s\n", n.Address, n.Link, lladdr, n.State)
 	}
 	return nil
 }

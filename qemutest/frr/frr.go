@@ -29,6 +29,9 @@ const (
 // than those of a process with the same number that could not take its own away.
 var namespaces = fmt.Sprintf("sluice%d%04x-", os.Getpid(), rand.N(1<<16))
 
+// patience is how long a program is given to do what it does in no time, on a host that has none.
+const patience = 5 * time.Minute
+
 // needed numbers the namespaces of Need.
 var needed atomic.Int32
 
@@ -255,7 +258,7 @@ func (r *Router) stopDaemon(name string, signal syscall.Signal) error {
 	if err := syscall.Kill(pid, signal); err != nil {
 		return err
 	}
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(patience)
 	for runs(pid) {
 		if time.Now().After(end) {
 			return fmt.Errorf("%s does not end", name)
@@ -310,7 +313,7 @@ func (r *Router) end(t testing.TB) {
 
 // Exec runs a program in the router's namespace.
 func (r *Router) Exec(program string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", r.Namespace, program}, args...)...).CombinedOutput()
 	return string(out), err
@@ -318,7 +321,7 @@ func (r *Router) Exec(program string, args ...string) (string, error) {
 
 // Show returns what a command of vtysh prints.
 func (r *Router) Show(command string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "vtysh", "-N", r.Namespace, "-c", command).Output()
 	var exit *exec.ExitError

@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -18,7 +19,8 @@ func TestDeadCard(t *testing.T) {
 		t.Run(n.String(), func(t *testing.T) {
 			vm, peer := startWithPeer(t, qemutest.Config{Machine: n.machine, Card: n.card})
 			peer.Ping(t, peer.Address4())
-			const fate = `device is (reset|given up) device=.*`
+			// One that does nothing for a time, on a host that stands still, is reset too.
+			const fate = `device is (reset|given up) device=.*the console asked for it`
 			for asked := 1; asked <= resetsMax+1; asked++ {
 				vm.Command(t, "fault reset-card")
 				want := "reset"
@@ -42,7 +44,7 @@ func TestDeadCard(t *testing.T) {
 			}
 			vm.Command(t, "fault reset-card") // which is nothing to a card that was given up
 			powerOff(t, vm)
-			if n := strings.Count(vm.Output(), " device is reset "); n != resetsMax {
+			if n := len(regexp.MustCompile(` device is reset .*the console asked for it`).FindAllString(vm.Output(), -1)); n != resetsMax {
 				t.Errorf("the card was reset %d times, want %d", n, resetsMax)
 			}
 		})

@@ -290,7 +290,7 @@ func (d *diamond) found(t *testing.T) time.Duration {
 func list(t *testing.T, vm *qemutest.VM, command string, into any) {
 	t.Helper()
 	out := vm.Command(t, command)
-	if err := json.Unmarshal([]byte(out), into); err != nil {
+	if err := json.Unmarshal([]byte(jsonLine(out)), into); err != nil {
 		t.Errorf("%s: %v: %s", command, err, out)
 	}
 }
@@ -339,7 +339,7 @@ func (d *diamond) rest(t *testing.T) {
 // crosses waits until r1 reaches r4 in both families.
 func (d *diamond) crosses(t *testing.T) {
 	t.Helper()
-	eventually(t, time.Now().Add(60*time.Second), "pings from r1 to r4", func() string {
+	eventually(t, time.Now().Add(settles), "pings from r1 to r4", func() string {
 		for _, to := range [][2]string{{"10.255.9.1", "10.255.9.4"}, {"2001:db8:9::1", "2001:db8:9::4"}} {
 			if out, err := d.r1.Exec("ping", "-c", "1", "-W", "2", "-I", to[0], to[1]); err != nil {
 				return out
@@ -366,12 +366,15 @@ func (d *diamond) page(t *testing.T) {
 	if !installed("curl") {
 		return
 	}
-	out, err := d.r4.Exec("curl", "-s", "-m", "20", "http://10.24.0.2/stats.json")
-	for _, want := range []string{`"routing":{"neighbors":[{"system_id":"r1-`, `"our_ipv6":"ok"`, `"ipv6":[{"prefix":"2001:db8:9::1/128"`, `"nodes":[{"id":"0000.0000.000`} {
-		if err != nil || !strings.Contains(out, want) {
-			t.Errorf("stats.json has no %s: %v: %.2000s", want, err, out)
+	eventually(t, time.Now().Add(settles), "stats.json", func() string {
+		out, err := d.r4.Exec("curl", "-s", "-m", "300", "http://10.24.0.2/stats.json")
+		for _, want := range []string{`"routing":{"neighbors":[{"system_id":"r1-`, `"our_ipv6":"ok"`, `"ipv6":[{"prefix":"2001:db8:9::1/128"`, `"nodes":[{"id":"0000.0000.000`} {
+			if err != nil || !strings.Contains(out, want) {
+				return fmt.Sprintf("it has no %s: %v: %.2000s", want, err, out)
+			}
 		}
-	}
+		return ""
+	})
 }
 
 // returned is what became of a link that was away and is back. at is the machine's time just before

@@ -39,7 +39,7 @@ func (d *diamond) pings(t *testing.T) [2]*pinger {
 	t.Helper()
 	list := [2]*pinger{d.ping(t, "10.255.9.1", "10.255.9.4"), d.ping(t, "2001:db8:9::1", "2001:db8:9::4")}
 	for _, p := range list {
-		eventually(t, time.Now().Add(30*time.Second), "pings", func() string {
+		eventually(t, time.Now().Add(settles), "pings", func() string {
 			if p.answers() == 0 {
 				return "no answer"
 			}
@@ -76,7 +76,7 @@ func (p *pinger) answers() int { return strings.Count(p.out.String(), " time=") 
 // answered waits until each is answered for a second, so that losses before are ended.
 func answered(t *testing.T, pings [2]*pinger) {
 	t.Helper()
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(settles)
 	had := [2]int{pings[0].answers(), pings[1].answers()}
 	for n, p := range pings {
 		eventually(t, end, fmt.Sprintf("answers to pings of IPv%d", []int{4, 6}[n]), func() string {

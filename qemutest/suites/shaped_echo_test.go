@@ -6,6 +6,7 @@ package suites
 import (
 	"encoding/binary"
 	"io"
+	"net"
 	"slices"
 	"testing"
 	"time"
@@ -20,7 +21,6 @@ type asking struct {
 	carried     [probes]int64
 	at          [probes]time.Time
 	cable, real []time.Duration
-	done        chan struct{} // closed when all have come
 }
 
 // answered notes an echo as it comes off the cable: whoever reads it may have to wait for the host.
@@ -28,15 +28,12 @@ type asking struct {
 func (x *shaped) answered(frame, payload []byte) {
 	x.answer = slices.Clone(frame)
 	q := x.asking
-	if q == nil {
+	n := binary.BigEndian.Uint64(payload)
+	if q == nil || n >= probes { // or it is that of a first question
 		return
 	}
-	n := binary.BigEndian.Uint64(payload)
 	q.real = append(q.real, time.Since(q.at[n]))
 	q.cable = append(q.cable, time.Duration(x.wire.Carried()-q.carried[n])*8*time.Second/shapedRate)
-	if len(q.real) == probes {
-		close(q.done)
-	}
 }
 
 // question is the frame to which another one is the answer, with 64 bytes that begin with a number.
@@ -60,19 +57,41 @@ func question(answer []byte, n uint64) []byte {
 	return f
 }
 
+// firstEcho asks the third domain until an answer has come, each second anew: what is sent into a full
+// queue may be lost.
+func (x *shaped) firstEcho(t *testing.T, c net.Conn) {
+	t.Helper()
+	question := slices.Repeat([]byte{0xff}, 64) // its number is none of probes
+	answered := make(chan error, 1)
+	go func() {
+		_, err := io.ReadFull(c, make([]byte, len(question)))
+		answered <- err
+	}()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		if _, err := c.Write(question); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-answered:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		case <-again.C:
+		}
+	}
+}
+
 // echoes asks the third domain, one datagram after the other, and returns how long each answer
 // took: by the clock of the cable, and by the host's.
 func (x *shaped) echoes(t *testing.T) (cable, real []time.Duration) {
 	t.Helper()
 	c := dial(t, x.vm, x.peer.Dial, "udp", "10.0.2.15:7")
-	if _, err := c.Write(make([]byte, 64)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(c, make([]byte, 64)); err != nil {
-		t.Fatal(err)
-	}
+	x.firstEcho(t, c)
 	go io.Copy(io.Discard, c)
-	q := &asking{done: make(chan struct{})}
+	q := &asking{}
 	x.mu.Lock()
 	like := x.answer
 	x.asking = q
@@ -89,10 +108,11 @@ func (x *shaped) echoes(t *testing.T) (cable, real []time.Duration) {
 			t.Fatal(err)
 		}
 	}
-	select {
-	case <-q.done:
-	case <-time.After(20 * time.Second):
-	}
+	untilNoMore(func() (uint64, bool) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return uint64(len(q.real)), len(q.real) >= probes
+	})
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.asking = nil

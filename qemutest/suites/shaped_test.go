@@ -147,14 +147,29 @@ func (x *shaped) measure(t *testing.T) (l load) {
 	l.p50, l.p99, l.real = cable[n/2], cable[n*99/100], real[n*99/100]
 	said := x.vm.Times(t, at, fmt.Sprintf(`pour: pour 10.0.2.2:%d (\d+): (.*)`, pourPort), 1)
 	l.sent, l.said = uint64(number(t, said[1])), said[2]
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	untilNoMore(func() (uint64, bool) {
 		l.poured, l.missing = x.poured()
-		if l.poured+l.missing >= l.sent || time.Now().After(deadline) {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		return l.poured, l.poured+l.missing >= l.sent
+	})
 	return l
+}
+
+const (
+	stillEvery = 100 * time.Millisecond
+	stillLooks = 200
+)
+
+// untilNoMore calls f, which returns how many have come and whether these are all, until it says so or
+// no more have come in stillLooks looks: however long a host stands still, that is one of them.
+func untilNoMore(f func() (n uint64, all bool)) {
+	last, all := f()
+	for looks := 0; !all && looks < stillLooks; looks++ {
+		time.Sleep(stillEvery)
+		n, done := f()
+		if all = done; n != last {
+			last, looks = n, 0
+		}
+	}
 }
 
 // complete fails the test when not all datagrams that were written have come.
@@ -277,7 +292,7 @@ func TestShapedLink(t *testing.T) {
 		}
 	}()
 	// The machine knows its neighbour before anything is counted: what comes before is lost.
-	stillEchoes(t, dial(t, vm, peer.Dial, "udp", "10.0.2.15:7"))
+	x.firstEcho(t, dial(t, vm, peer.Dial, "udp", "10.0.2.15:7"))
 	report := func(name string, l load) {
 		t.Logf("%s: echo p50 %v, p99 %v, %v by the host's clock, %d lost; file %.2f Mbit/s, %.2f of the cable; %d datagrams, %d missing", name,
 			l.p50.Round(100*time.Microsecond), l.p99.Round(100*time.Microsecond), l.real.Round(100*time.Microsecond), l.lost, l.goodput/1e6, l.share, l.poured, l.missing)
