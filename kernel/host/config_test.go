@@ -325,7 +325,7 @@ func TestIPv6Off(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.Close()
-	if _, err := g.Ping(context.Background(), 1, 10*time.Second); err != nil {
+	if _, err := g.Ping(context.Background(), 1, patience); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the advertisement received", func() bool { return s.counters.get(rxFrames) == 1 })

@@ -45,7 +45,7 @@ func TestSmallWritesWait(t *testing.T) {
 	case <-time.After(50 * time.Millisecond):
 	}
 	for first := peer.acked; peer.acked-first < count; peer.acknowledge(0) {
-		if !x.wait(10*time.Second, func() bool { return peer.next != peer.acked }) {
+		if !x.wait(patience, func() bool { return peer.next != peer.acked }) {
 			t.Fatalf("the writer stopped after %d bytes of %d", peer.acked-first, count)
 		}
 	}
@@ -69,7 +69,7 @@ func TestFewConnectionsHaveLargeSendBuffers(t *testing.T) {
 		t.Errorf("%d connections have large buffers", wide())
 	}
 	for _, c := range open {
-		x.wait(10*time.Second, func() bool { return c.over })
+		x.wait(patience, func() bool { return c.over })
 		c.acknowledge(0)
 		x.give(c.segment(header.TCPFlagAck|header.TCPFlagFin, nil, nil))
 	}

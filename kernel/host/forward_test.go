@@ -216,14 +216,14 @@ func TestForwardTransfers(t *testing.T) {
 // datagram sends a datagram of so many bytes from a to a port of b's and returns what comes back.
 func (r *routed) datagram(t *testing.T, to string, size int) ([]byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := r.a.dial(ctx, "udp", netip.MustParseAddrPort(to))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	sent := make([]byte, size)
 	Pattern(sent, 0)
 	if _, err := c.Write(sent); err != nil {
@@ -283,7 +283,7 @@ func TestForwardCuts(t *testing.T) {
 						t.Fatalf("fragment of %d bytes with header %x behind %d bytes", len(f), f[ethHeader:ethHeader+20], len(payload))
 					}
 					payload, more = append(payload, f[ethHeader+ipv4Header:]...), h.More()
-				case <-time.After(20 * time.Second):
+				case <-time.After(patience):
 					t.Fatalf("%d bytes came", len(payload))
 				}
 			}
@@ -387,7 +387,7 @@ func TestForwardErrors(t *testing.T) {
 			var got []byte
 			select {
 			case got = <-f.seen:
-			case <-time.After(20 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("no error came")
 			}
 			at := 34

@@ -208,14 +208,14 @@ func TestForwardScanned(t *testing.T) {
 		r.near.inject(r.packet(fmt.Sprintf("198.51.100.%d", 100+i), 64, 100))
 	}
 	until(t, "the scan fills its room", func() bool { return r.count(forward.HeldFull) > 0 })
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := r.stacks[0].dial(ctx, "udp", netip.MustParseAddrPort("198.51.100.2:7"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Write([]byte("hello")); err != nil {
 		t.Fatal(err)
 	}

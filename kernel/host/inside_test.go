@@ -179,7 +179,7 @@ func (d *tenant) datagramRefused(to netip.AddrPort) {
 	}
 	defer c.Close()
 	// The next one is told what became of one before.
-	for end := time.Now().Add(20 * time.Second); err == nil && time.Now().Before(end); {
+	for end := time.Now().Add(patience); err == nil && time.Now().Before(end); {
 		_, err = c.Write([]byte("anybody?"))
 	}
 	if err == nil || !strings.Contains(err.Error(), "refused") {
@@ -221,7 +221,7 @@ func TestDomainDialsItsMachine(t *testing.T) {
 			if err != nil {
 				t.Fatal(a, network, err)
 			}
-			e.SetDeadline(time.Now().Add(20 * time.Second))
+			e.SetDeadline(time.Now().Add(patience))
 			for _, n := range []int{1, 1000, 1472, 5000} {
 				out, in := bytes.Repeat([]byte{byte(n)}, n), make([]byte, n)
 				e.Write(out)
@@ -296,7 +296,7 @@ func TestDomainPingsItsMachine(t *testing.T) {
 		}
 		select {
 		case <-ch:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%v does not answer", a)
 		}
 		var answer bytes.Buffer
@@ -352,7 +352,7 @@ func TestMachineDialsItsDomain(t *testing.T) {
 			if err != nil {
 				t.Fatal(a, network, err)
 			}
-			c.SetDeadline(time.Now().Add(20 * time.Second))
+			c.SetDeadline(time.Now().Add(patience))
 			for _, n := range []int{1, 1400, 20000} {
 				out, in := bytes.Repeat([]byte{byte(n)}, n), make([]byte, n)
 				c.Write(out)

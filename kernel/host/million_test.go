@@ -280,15 +280,10 @@ func TestMillions(t *testing.T) {
 		// What is held when all has been looked at: gVisor does so on goroutines of its own.
 		held := func(what string, n, most int) (now int) {
 			x.settle()
-			for end := time.Now().Add(20 * time.Second); ; runtime.Gosched() {
-				if now = live(); now <= most {
-					return now
-				}
-				if time.Now().After(end) {
-					t.Errorf("%d %s hold %d KiB, want %d at most%s", n, c.name, (now-before)>>10, (most-before)>>10, what)
-					return now
-				}
+			if !await(func() bool { now = live(); return now <= most }) {
+				t.Errorf("%d %s hold %d KiB, want %d at most%s", n, c.name, (now-before)>>10, (most-before)>>10, what)
 			}
+			return now
 		}
 		half := many() / 2
 		for i := range half {

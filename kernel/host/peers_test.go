@@ -72,7 +72,7 @@ func (c *strange) stall() {
 	c.send([]byte("GET /bytes?n=1000000000 HTTP/1.1\r\nHost: a\r\n\r\n"))
 	x := c.x
 	for range 2 * x.s.lim.sendMax / mssMin {
-		if !x.wait(20*time.Second, func() bool { return c.next-c.acked > 0 }) {
+		if !x.wait(patience, func() bool { return c.next-c.acked > 0 }) {
 			x.t.Fatal("the stack stopped sending")
 		}
 		c.acknowledge(mssMin)
@@ -153,8 +153,6 @@ func TestPeersHoldWhatIsCounted(t *testing.T) {
 	if !alone(t) {
 		return
 	}
-	// None of them is given up meanwhile, however long it takes.
-	httpHeaders, httpStall, idleMax = time.Hour, time.Hour, time.Hour
 	x := newStranger(t, MemoryBudgetMin, readyToReceive)
 	lim := x.s.lim
 	first := live()
@@ -165,9 +163,7 @@ func TestPeersHoldWhatIsCounted(t *testing.T) {
 		x.settle()
 		now := live()
 		// What has ended is given up by goroutines that may come later.
-		for end := time.Now().Add(20 * time.Second); now-last > counted+noise && time.Now().Before(end); now = live() {
-			runtime.Gosched()
-		}
+		await(func() bool { now = live(); return now-last <= counted+noise })
 		t.Logf("%s: %d of %d bytes each", name, (now-last)/n, counted/n)
 		if now-last > counted+noise {
 			t.Errorf("%s: %d hold %d bytes, %d are counted", name, n, now-last, counted)
@@ -227,7 +223,7 @@ func TestPeersHoldWhatIsCounted(t *testing.T) {
 	for range lim.closedMax {
 		c := x.connect(httpPort, nil)
 		c.send([]byte("GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"))
-		if !x.wait(20*time.Second, func() bool { return c.over }) {
+		if !x.wait(patience, func() bool { return c.over }) {
 			t.Fatal("HTTP did not close the connection")
 		}
 		c.acknowledge(0)

@@ -64,7 +64,7 @@ func TestFIFOTellsOfRoom(t *testing.T) {
 	}
 	select {
 	case <-nexus.told:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("nobody was told of room")
 	}
 	b.l.tx.mu.Lock()

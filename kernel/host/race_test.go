@@ -106,7 +106,7 @@ func huntPayload(t *testing.T, proto byte, size, segment int, naive bool) (right
 	s.link.tx.mu.Unlock()
 	head := make([]byte, 20+transport)
 	met := 0 // packets whose payload has changed while they were sent
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if naive && look.wrong.Load() > 0 || !naive && look.right.Load()+look.wrong.Load() >= 500 && met >= 50 {
 			break
 		}

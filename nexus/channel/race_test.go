@@ -248,7 +248,7 @@ func (l *lair) hunter() (stop func()) {
 
 // huntLimit is how long a hunt may take at most; on a machine that is busy the hunter seldom
 // runs beside the kernel.
-const huntLimit = time.Minute
+const huntLimit = 5 * time.Minute
 
 // hunted has packets go through sync while the hunter writes, until one is wrong, and returns
 // what; else, when it is enough, how many were sent and how many ended the channel.

@@ -37,7 +37,7 @@ func TestPauseReachesAConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range []net.Conn{far, near} {
-			c.SetDeadline(time.Now().Add(20 * time.Second))
+			c.SetDeadline(time.Now().Add(patience))
 			t.Cleanup(func() { c.Close() })
 		}
 		return far, near, uint16(far.LocalAddr().(*net.TCPAddr).Port)

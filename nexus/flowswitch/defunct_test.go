@@ -69,7 +69,7 @@ func TestDefunctChannelHasNoFlows(t *testing.T) {
 		t.Errorf("before:\n%s", got)
 	}
 	d.defunct()
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "reset") {
 		t.Errorf("the peer reads %v", err)
 	}
@@ -159,7 +159,7 @@ func TestLocalPeerIsReset(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.SetDeadline(time.Now().Add(30 * time.Second))
+			c.SetDeadline(time.Now().Add(patience))
 			c.Write([]byte("x"))
 			if _, err := c.Read(make([]byte, 1)); err != nil {
 				t.Fatal(err)
@@ -299,7 +299,7 @@ func (s *sock) wait(call func() syscall.Errno) syscall.Errno {
 		}
 		select {
 		case <-s.ready:
-		case <-time.After(30 * time.Second):
+		case <-time.After(patience):
 			s.t.Error("a socket is not ready")
 			return syscall.ETIMEDOUT
 		}
@@ -345,7 +345,7 @@ func (p *program) serve(l *sock) {
 
 // once has an echo answer once.
 func once(c net.Conn, word string) error {
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Write([]byte(word)); err != nil {
 		return err
 	}
@@ -393,7 +393,7 @@ func TestSocketsOutliveTheirChannel(t *testing.T) {
 			t.Fatal(errno)
 		}
 		b := make([]byte, 100)
-		nine.SetDeadline(time.Now().Add(30 * time.Second))
+		nine.SetDeadline(time.Now().Add(patience))
 		n, from, err := nine.ReadFrom(b)
 		if err != nil {
 			t.Fatal(err, w.drops())

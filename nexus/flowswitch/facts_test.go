@@ -209,7 +209,7 @@ func TestStackHearsOfPathMTU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	talk := func(n int) {
 		t.Helper()
 		b := make([]byte, n)

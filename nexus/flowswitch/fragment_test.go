@@ -300,7 +300,7 @@ func TestDatagramsWithOptions(t *testing.T) {
 		socket.SetSockOptInt(tcpip.IPv4TOSOption, 0x10)
 		ep := gonet.NewUDPConn(&wq, socket)
 		defer ep.Close()
-		in.SetReadDeadline(time.Now().Add(20 * time.Second))
+		in.SetReadDeadline(time.Now().Add(patience))
 		for _, n := range []int{100, 1472, 1473, 5000, 60000} {
 			data := bytes.Repeat([]byte("datagram"), n/8+1)[:n]
 			if _, err := ep.Write(data); err != nil {

@@ -185,7 +185,7 @@ func huntHeaders(t *testing.T, twice bool) string {
 		}
 		return n
 	}
-	for end := time.Now().Add(time.Minute); caught == "" && time.Now().Before(end); {
+	for end := time.Now().Add(patience); caught == "" && time.Now().Before(end); {
 		if !twice && left >= enough && drops() >= refused {
 			return ""
 		}

@@ -35,6 +35,10 @@ import (
 	"github.com/sluice-os/sluice/userland/link"
 )
 
+// patience is how long a test waits for what must come, by the clock, which goes on while the
+// host stands still.
+const patience = 5 * time.Minute
+
 var (
 	machine = netip.MustParseAddr("192.0.2.1")
 	outside = netip.MustParseAddr("192.0.2.2")
@@ -532,7 +536,7 @@ func echoOnce(t testing.TB, s *stack.Stack, port uint16) {
 // exchange sends data to an echo and compares what comes back.
 func exchange(t testing.TB, c *gonet.TCPConn, n int) {
 	t.Helper()
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	data := bytes.Repeat([]byte("sluice"), n/6+1)[:n]
 	go func() { c.Write(data); c.CloseWrite() }()
 	got, err := io.ReadAll(c)

@@ -239,7 +239,7 @@ func transfer(t *testing.T, a, b *end, n int) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Minute))
+	c.SetDeadline(time.Now().Add(patience))
 	sent := sha256.New()
 	go func() {
 		io.CopyN(io.MultiWriter(c, sent), rand.New(rand.NewSource(1)), int64(n))
@@ -292,7 +292,7 @@ func TestFullCardHoldsPackets(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.kernel.Flush()
-	in.SetReadDeadline(time.Now().Add(20 * time.Second))
+	in.SetReadDeadline(time.Now().Add(patience))
 	var one [4]byte
 	for i := range sent {
 		if n, err := in.Read(one[:]); err != nil || n != 1 || one[0] != byte(i) {
@@ -382,7 +382,7 @@ func TestRoomWithoutAnEvent(t *testing.T) {
 	if _, err := out.Write([]byte("refused")); err != nil {
 		t.Fatal(err)
 	}
-	in.SetReadDeadline(time.Now().Add(20 * time.Second))
+	in.SetReadDeadline(time.Now().Add(patience))
 	var one [4]byte
 	for i := range sent {
 		if n, err := in.Read(one[:]); err != nil || n != 1 || one[0] != byte(i) {
@@ -448,7 +448,7 @@ func TestRenew(t *testing.T) {
 	if !a.link.SendDatagram(from, to, 0, 0, []byte("passes")) || a.link.Counts().Channels != 2 {
 		t.Error("there was no room")
 	}
-	in.SetReadDeadline(time.Now().Add(20 * time.Second))
+	in.SetReadDeadline(time.Now().Add(patience))
 	var one [9]byte
 	if n, err := in.Read(one[:]); err != nil || string(one[:n]) != "passes" {
 		t.Errorf("%q, %v", one[:n], err)

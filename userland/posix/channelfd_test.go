@@ -141,7 +141,7 @@ func TestCloseWhileItIsWaitedFor(t *testing.T) {
 				if err != syscall.EBADF {
 					t.Errorf("the read: %v", err)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("the read waits for a channel that is closed")
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/userland/memfs"
@@ -17,6 +18,10 @@ const (
 	sysFaccess2  = 439
 	sysFchmodat2 = 452
 )
+
+// patience is how long a test waits for what must come, by the clock, which goes on while the
+// host stands still.
+const patience = 5 * time.Minute
 
 // caller makes system calls: those of Linux, or of a Process.
 type caller struct {

@@ -30,7 +30,7 @@ func soon(t *testing.T, f func()) (join func()) {
 		t.Helper()
 		select {
 		case <-done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("it still waits")
 		}
 	}

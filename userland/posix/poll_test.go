@@ -115,7 +115,7 @@ func TestPollCloseOfPipe(t *testing.T) {
 func waitsIn(t *testing.T, function string) {
 	t.Helper()
 	b := make([]byte, 1<<20)
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); runtime.Gosched() {
+	for end := time.Now().Add(patience); time.Now().Before(end); runtime.Gosched() {
 		stacks := string(b[:runtime.Stack(b, true)])
 		for _, one := range strings.Split(stacks, "\n\n") {
 			if strings.Contains(one, "sync.(*Cond).Wait") && strings.Contains(one, function) {

@@ -62,13 +62,14 @@ func TestPacingRateRaised(t *testing.T) {
 	}
 	must(s.bind(fd, netip.MustParseAddrPort(here+"5000")))
 	must(s.connect(fd, netip.MustParseAddrPort(friend)))
-	must(s.set(fd, syscall.SOL_SOCKET, maxPacingRate, 1)) // minutes for each
-	if _, err := s.write(fd, "x"); err != 0 {
+	must(s.set(fd, syscall.SOL_SOCKET, maxPacingRate, 1)) // 1000 s for each, which is more than patience
+	datagram := strings.Repeat("x", 972)
+	if _, err := s.write(fd, datagram); err != 0 {
 		t.Fatal(err)
 	}
 	done := make(chan syscall.Errno, 1)
 	go func() {
-		_, err := s.write(fd, "x")
+		_, err := s.write(fd, datagram)
 		done <- err
 	}()
 	select {
@@ -80,7 +81,7 @@ func TestPacingRateRaised(t *testing.T) {
 	select {
 	case err := <-done:
 		must(err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Error("who waits was not told of the higher rate")
 	}
 }

@@ -29,7 +29,7 @@ const (
 	memBytes = 64 << 20
 	page     = 4096
 	// deadline bounds each wait for QEMU; it is only ever reached on failure.
-	deadline = 30 * time.Second
+	deadline = 5 * time.Minute
 )
 
 // Machine is a QEMU whose CPU is the test.

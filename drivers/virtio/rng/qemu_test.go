@@ -29,7 +29,7 @@ func TestQEMU(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(30 * time.Second)
+		deadline := time.Now().Add(5 * time.Minute)
 		d, err := rng.Open(tr, m.DMA(), func() bool { return time.Now().Before(deadline) })
 		if err != nil {
 			t.Fatal(err)
