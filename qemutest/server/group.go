@@ -1,9 +1,6 @@
 package main
 
-import (
-	"net"
-	"time"
-)
+import "net"
 
 // joined echoes what is sent to a group.
 func joined(network, group string) error {
@@ -19,8 +16,9 @@ func joined(network, group string) error {
 	return nil
 }
 
-// answer sends a datagram, perhaps to many, and returns who has answered first.
-func answer(network, address string) (net.Addr, error) {
+// answer sends a datagram, perhaps to many, again until there is an answer, and returns who has
+// answered first.
+func answer(network, address string) (from net.Addr, err error) {
 	to, err := net.ResolveUDPAddr(network, address)
 	if err != nil {
 		return nil, err
@@ -30,10 +28,12 @@ func answer(network, address string) (net.Addr, error) {
 		return nil, err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
-	if _, err := c.WriteTo([]byte("who?"), to); err != nil {
-		return nil, err
-	}
-	_, from, err := c.ReadFrom(make([]byte, 100))
+	err = untilAnswered(c, lostAfter, func() error {
+		_, err := c.WriteTo([]byte("who?"), to)
+		return err
+	}, func() (err error) {
+		_, from, err = c.ReadFrom(make([]byte, 100))
+		return err
+	})
 	return from, err
 }

@@ -94,15 +94,7 @@ func main() {
 				c.Close()
 			}
 		case words[0] == "dial":
-			c, err := net.DialTimeout(words[1], words[2], 10*time.Second)
-			if err == nil {
-				fmt.Fprintf(c, "ping")
-				b := make([]byte, 4)
-				c.SetReadDeadline(time.Now().Add(10 * time.Second))
-				_, err = io.ReadFull(c, b)
-				c.Close()
-			}
-			say("dial "+words[2], err)
+			say("dial "+words[2], dial(words[1], words[2], words[3:]))
 		case words[0] == "ping":
 			say("ping "+words[1], ping(words[1]))
 		case words[0] == "get":
@@ -182,6 +174,56 @@ func main() {
 	}
 }
 
+const (
+	// patience is how long is waited for what may come: a host may let the machine stand still.
+	patience = 5 * time.Minute
+	// lostAfter is when a datagram that is not answered counts as lost.
+	lostAfter = time.Second
+)
+
+// untilAnswered sends, again each time that nothing is received for a while, until something is.
+func untilAnswered(c interface{ SetReadDeadline(time.Time) error }, wait time.Duration, send, receive func() error) error {
+	for end := time.Now().Add(patience); ; {
+		if err := send(); err != nil {
+			return err
+		}
+		c.SetReadDeadline(time.Now().Add(wait))
+		err := receive()
+		var timeout net.Error
+		if !errors.As(err, &timeout) || !timeout.Timeout() || !time.Now().Before(end) {
+			return err
+		}
+	}
+}
+
+// dial connects to an echo, within a time if one is given, and has it answer.
+func dial(network, address string, within []string) error {
+	most := patience
+	if len(within) > 0 {
+		d, err := time.ParseDuration(within[0])
+		if err != nil {
+			return err
+		}
+		most = d
+	}
+	c, err := net.DialTimeout(network, address, most)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	wait := patience
+	if network == "udp" {
+		wait = lostAfter
+	}
+	return untilAnswered(c, wait, func() error {
+		_, err := io.WriteString(c, "ping")
+		return err
+	}, func() error {
+		_, err := io.ReadFull(c, make([]byte, 4))
+		return err
+	})
+}
+
 // ping asks an address for an echo, as programs do that have no rights.
 func ping(address string) error {
 	ip := net.ParseIP(address)
@@ -200,13 +242,15 @@ func ping(address string) error {
 		return err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
 	m := append([]byte{request}, "\x00\x00\x00\x00\x00\x00\x07data"...)
-	if _, err := c.WriteTo(m, &net.UDPAddr{IP: ip}); err != nil {
+	b, n := make([]byte, 100), 0
+	err = untilAnswered(c, lostAfter, func() error {
+		_, err := c.WriteTo(m, &net.UDPAddr{IP: ip})
 		return err
-	}
-	b := make([]byte, 100)
-	n, _, err := c.ReadFrom(b)
+	}, func() (err error) {
+		n, _, err = c.ReadFrom(b)
+		return err
+	})
 	if err == nil && (n != len(m) || b[0] != answer || string(b[6:n]) != string(m[6:])) {
 		err = fmt.Errorf("the answer is % x", b[:n])
 	}
@@ -236,7 +280,7 @@ func touched(n int) []byte {
 
 // hold connects and prints how the connection ends, and how writing to it does then.
 func hold(network, address string) error {
-	c, err := net.DialTimeout(network, address, 10*time.Second)
+	c, err := net.DialTimeout(network, address, patience)
 	if err != nil {
 		return err
 	}
@@ -256,7 +300,7 @@ func refused(address string) error {
 		return err
 	}
 	defer c.Close()
-	for end := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(end); {
+	for end := time.Now().Add(patience); err == nil && time.Now().Before(end); {
 		_, err = c.Write([]byte("x"))
 	}
 	return err
@@ -327,7 +371,7 @@ func flood(address string) error {
 		return err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(time.Minute))
+	c.SetDeadline(time.Now().Add(patience))
 	const size = 8 << 20
 	sent, got := sha256.New(), sha256.New()
 	written := make(chan error, 1)

@@ -39,9 +39,7 @@ func TestDeadCard(t *testing.T) {
 			if text := vm.Command(t, "help"); !strings.Contains(text, "poweroff") {
 				t.Errorf("help printed:\n%s", text)
 			}
-			if text := vm.Command(t, "ping -c 1 127.0.0.1"); !strings.Contains(text, " 1 received,") {
-				t.Errorf("the stack does not work without the card:\n%s", text)
-			}
+			pings(t, vm, "127.0.0.1")         // the stack works without the card
 			vm.Command(t, "fault reset-card") // which is nothing to a card that was given up
 			powerOff(t, vm)
 			if n := len(regexp.MustCompile(` device is reset .*the console asked for it`).FindAllString(vm.Output(), -1)); n != resetsMax {

@@ -146,9 +146,15 @@ func TestMachineMemory(t *testing.T) {
 	greedy.Quota, greedy.Policy = 1<<30, restart.Always
 	sparse := domainOf("sparse", programFor(t, "sparse"))
 	sparse.Quota, sparse.Policy = 1<<30, restart.Always
+	sparse.Start = false // who finds no memory to start with is stopped: greedy first shows that it starts again
 	neighbour := domainOf(hostile.Neighbour, programFor(t, hostile.Neighbour))
 	vm, peer := startWithPeer(t, qemutest.Config{Memory: 128, Image: imageWith(t, "microvm", neighbour, greedy, sparse)})
 	vm.Times(t, 0, `domain ended domain=greedy reason="no memory: the machine has no memory left for domains`, 5)
+	for refused := true; refused; { // greedy may have all of it
+		at := len(vm.Output())
+		vm.Command(t, "domain start sparse")
+		refused = vm.Times(t, at, `domain (ended|not started) domain=sparse reason=".*the machine has no memory left for domains`, 1)[1] == "not started"
+	}
 	ask(t, vm, "beside")
 	peer.Ping(t, peer.Address4())
 	vm.Command(t, "domain kill greedy")

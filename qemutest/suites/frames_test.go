@@ -5,6 +5,7 @@ package suites
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -93,11 +94,50 @@ func icmp6(kind header.ICMPv6Type, body []byte) []byte {
 	return b
 }
 
-// goodFrame is a valid frame and whether the machine answers it.
+// goodFrame is a valid frame and what kind of frame the machine answers it with; "": none.
 type goodFrame struct {
-	name     string
-	answered bool
-	bytes    []byte
+	name   string
+	answer string
+	bytes  []byte
+}
+
+// kindOf says by what an answer to a good frame is told from the others: its protocols, and what of
+// them is the frame's own.
+func kindOf(frame []byte) string {
+	if len(frame) < header.EthernetMinimumSize {
+		return "short"
+	}
+	var protocol tcpip.TransportProtocolNumber
+	var message []byte
+	kind := header.Ethernet(frame).Type()
+	switch packet := frame[header.EthernetMinimumSize:]; kind {
+	case header.ARPProtocolNumber:
+		if a := header.ARP(packet); a.IsValid() {
+			return fmt.Sprintf("ARP %d", a.Op())
+		}
+	case header.IPv4ProtocolNumber:
+		if ip := header.IPv4(packet); ip.IsValid(len(ip)) {
+			protocol, message = ip.TransportProtocol(), ip.Payload()
+		}
+	case header.IPv6ProtocolNumber:
+		if ip := header.IPv6(packet); ip.IsValid(len(ip)) {
+			protocol, message = ip.TransportProtocol(), ip.Payload()
+		}
+	}
+	switch {
+	case protocol == header.ICMPv4ProtocolNumber && len(message) >= header.ICMPv4MinimumSize:
+		return fmt.Sprintf("ICMP %d", message[0])
+	case protocol == header.ICMPv6ProtocolNumber && len(message) >= header.ICMPv6EchoMinimumSize:
+		if h := header.ICMPv6(message); h.Type() == header.ICMPv6EchoReply {
+			return fmt.Sprintf("ICMPv6 %d of %d", h.Type(), h.Ident())
+		}
+		return fmt.Sprintf("ICMPv6 %d", message[0])
+	case protocol == header.TCPProtocolNumber && len(message) >= header.TCPMinimumSize:
+		return fmt.Sprintf("TCP %d over %#x: %#x", header.TCP(message).SourcePort(), kind, uint8(header.TCP(message).Flags()))
+	case protocol == header.UDPProtocolNumber && len(message) >= header.UDPMinimumSize:
+		return fmt.Sprintf("UDP %d over %#x", header.UDP(message).SourcePort(), kind)
+	}
+	return fmt.Sprintf("%#x, %d", kind, protocol)
 }
 
 // goodFrames is one valid frame of each kind.
@@ -130,32 +170,35 @@ func goodFrames() []goodFrame {
 	f.SetChecksum(^f.CalculateChecksum())
 
 	target := append(make([]byte, 4), machine6.AsSlice()...)
-	echo6 := icmp6(header.ICMPv6EchoRequest, make([]byte, 40))
+	// Each request has an identifier of its own.
+	echo6 := func(id byte) []byte {
+		return icmp6(header.ICMPv6EchoRequest, append([]byte{0, id}, make([]byte, 38)...))
+	}
 	offer := make([]byte, 300) // a BOOTP reply
 	offer[0], offer[1], offer[2] = 2, 1, 6
 	copy(offer[28:], machineMAC)
 	copy(offer[236:], "\x63\x82\x53\x63\x35\x01\x02\x36\x04\x0a\x00\x02\x4d\xff")
 
 	return []goodFrame{
-		{"ARP request", true, ethernetFrame(header.EthernetBroadcastAddress, header.ARPProtocolNumber, arp)},
-		{"ICMP echo", true, ipv4Frame(header.ICMPv4ProtocolNumber, ping)},
-		{"ICMP unreachable", false, ipv4Frame(header.ICMPv4ProtocolNumber, unreachable)},
-		{"SYN to HTTP", true, ipv4Frame(header.TCPProtocolNumber, tcpSYN(80, false))},
-		{"SYN to echo", true, ipv4Frame(header.TCPProtocolNumber, tcpSYN(7, false))},
-		{"UDP echo", true, ipv4Frame(header.UDPProtocolNumber, udpDatagram(7, false, make([]byte, 100)))},
-		{"DHCP offer", false, ipv4Frame(header.UDPProtocolNumber, udpDatagram(68, false, offer))},
-		{"unknown IP protocol", false, ipv4Frame(89, make([]byte, 50))},
-		{"IPv4 fragment", false, fragment},
-		{"ICMPv6 echo", true, ipv6Frame(header.ICMPv6ProtocolNumber, echo6)},
-		{"neighbour solicitation", true, ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6NeighborSolicit, append(target, 1, 1, 2, 0, 0, 0, 0, 0x77)))},
-		{"router advertisement", false, ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6RouterAdvert, append(make([]byte, 12), 3, 4, 64, 0xc0, 0, 0, 0, 9)))},
-		{"IPv6 SYN", true, ipv6Frame(header.TCPProtocolNumber, tcpSYN(80, true))},
-		{"IPv6 UDP echo", true, ipv6Frame(header.UDPProtocolNumber, udpDatagram(7, true, make([]byte, 100)))},
-		{"hop-by-hop options", true, ipv6Frame(0, append([]byte{58, 0, 1, 4, 0, 0, 0, 0}, echo6...))},
-		{"routing header", true, ipv6Frame(43, append([]byte{58, 0, 0, 0, 0, 0, 0, 0}, echo6...))},
-		{"IPv6 fragment", false, ipv6Frame(44, append([]byte{58, 0, 0, 1, 0, 0, 0, 9}, echo6...))},
-		{"802.3 with LLC", false, ethernetFrame(machineMAC, 64, make([]byte, 64))},
-		{"unknown type", false, ethernetFrame(machineMAC, 0x88b5, make([]byte, 64))},
+		{"ARP request", "ARP 2", ethernetFrame(header.EthernetBroadcastAddress, header.ARPProtocolNumber, arp)},
+		{"ICMP echo", "ICMP 0", ipv4Frame(header.ICMPv4ProtocolNumber, ping)},
+		{"ICMP unreachable", "", ipv4Frame(header.ICMPv4ProtocolNumber, unreachable)},
+		{"SYN to HTTP", "TCP 80 over 0x800: 0x12", ipv4Frame(header.TCPProtocolNumber, tcpSYN(80, false))},
+		{"SYN to echo", "TCP 7 over 0x800: 0x12", ipv4Frame(header.TCPProtocolNumber, tcpSYN(7, false))},
+		{"UDP echo", "UDP 7 over 0x800", ipv4Frame(header.UDPProtocolNumber, udpDatagram(7, false, make([]byte, 100)))},
+		{"DHCP offer", "", ipv4Frame(header.UDPProtocolNumber, udpDatagram(68, false, offer))},
+		{"unknown IP protocol", "", ipv4Frame(89, make([]byte, 50))},
+		{"IPv4 fragment", "", fragment},
+		{"ICMPv6 echo", "ICMPv6 129 of 1", ipv6Frame(header.ICMPv6ProtocolNumber, echo6(1))},
+		{"neighbour solicitation", "ICMPv6 136", ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6NeighborSolicit, append(target, 1, 1, 2, 0, 0, 0, 0, 0x77)))},
+		{"router advertisement", "", ipv6Frame(header.ICMPv6ProtocolNumber, icmp6(header.ICMPv6RouterAdvert, append(make([]byte, 12), 3, 4, 64, 0xc0, 0, 0, 0, 9)))},
+		{"IPv6 SYN", "TCP 80 over 0x86dd: 0x12", ipv6Frame(header.TCPProtocolNumber, tcpSYN(80, true))},
+		{"IPv6 UDP echo", "UDP 7 over 0x86dd", ipv6Frame(header.UDPProtocolNumber, udpDatagram(7, true, make([]byte, 100)))},
+		{"hop-by-hop options", "ICMPv6 129 of 2", ipv6Frame(0, append([]byte{58, 0, 1, 4, 0, 0, 0, 0}, echo6(2)...))},
+		{"routing header", "ICMPv6 129 of 3", ipv6Frame(43, append([]byte{58, 0, 0, 0, 0, 0, 0, 0}, echo6(3)...))},
+		{"IPv6 fragment", "", ipv6Frame(44, append([]byte{58, 0, 0, 1, 0, 0, 0, 9}, echo6(4)...))},
+		{"802.3 with LLC", "", ethernetFrame(machineMAC, 64, make([]byte, 64))},
+		{"unknown type", "", ethernetFrame(machineMAC, 0x88b5, make([]byte, 64))},
 	}
 }
 

@@ -9,11 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sluice-os/sluice/image/build"
 	"github.com/sluice-os/sluice/qemutest"
@@ -64,7 +62,7 @@ func TestChannelOffloads(t *testing.T) {
 		Extra: []string{"-netdev", "tap,id=n0,ifname=" + tapName + ",script=no,downscript=no,vnet_hdr=on", "-device", "virtio-net-device,netdev=n0,mac=" + stockMAC},
 	})
 	vm.Seen(t, `wrong: sluice: SLUICE_OFFLOADS: "segmentation": want checksum too`)
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: clientTime, Transport: &http.Transport{DisableKeepAlives: true}}
 	received := map[string]int{}
 	for _, d := range domains {
 		vm.Seen(t, d.name+": serving")
@@ -104,8 +102,8 @@ func TestChannelOffloads(t *testing.T) {
 		at := len(vm.Output())
 		echo := fmt.Sprintf("%s:%d", tapGuest, to.port+1)
 		vm.Command(t, "domain send "+from.name+" flood "+echo)
-		if said := vm.Times(t, at, from.name+": flood "+regexp.QuoteMeta(echo)+": (.*)", 1); strings.TrimSpace(said[1]) != "ok" {
-			t.Errorf("%s to %s: %s", from.name, to.name, said[1])
+		if said := said(t, vm, at, from.name, "flood "+echo); said != "ok" {
+			t.Errorf("%s to %s: %s", from.name, to.name, said)
 		}
 	}
 	powerOff(t, vm)

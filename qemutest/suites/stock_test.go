@@ -140,7 +140,7 @@ func TestStockClients(t *testing.T) {
 		name string
 		test func(t *testing.T)
 	}{
-		{"ping", pings}, {"echo", echoBoth}, {"curl", curls}, {"dig", digs}, {"wrk", wrkLoad}, {"ab", abLoad}, {"iperf3", iperfs},
+		{"ping", pingBoth}, {"echo", echoBoth}, {"curl", curls}, {"dig", digs}, {"wrk", wrkLoad}, {"ab", abLoad}, {"iperf3", iperfs},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			start := time.Now()
@@ -207,16 +207,27 @@ func judge(t *testing.T, path string) {
 	catches(t, path, stockMAC)
 }
 
-func pings(t *testing.T) {
+// pingBoth wants all answers in one of three runs: ping waits for the last one as long as it does
+// between two questions, for which the host may let the machine stand still.
+func pingBoth(t *testing.T) {
+	const tries = 3
 	var running sync.WaitGroup
 	for _, address := range []string{tapGuest, tapGuest6} {
 		for _, size := range []string{"64", "1400"} {
-			// ping waits for the last answer as long as it does between two questions.
-			cmd := stock(t, "ping", "-n", "-c", "5", "-i", "1", "-s", size, address)
+			var runs []*exec.Cmd
+			for range tries {
+				runs = append(runs, stock(t, "ping", "-n", "-c", "5", "-i", "1", "-s", size, address))
+			}
 			running.Go(func() {
-				out, err := cmd.CombinedOutput()
-				if err != nil || !strings.Contains(string(out), "5 packets transmitted, 5 received, 0% packet loss") || strings.Contains(string(out), "DUP!") {
-					t.Errorf("%s bytes to %s: %v\n%s", size, address, err, out)
+				for n, cmd := range runs {
+					out, err := cmd.CombinedOutput()
+					switch twice := strings.Contains(string(out), "DUP!"); {
+					case err == nil && !twice && strings.Contains(string(out), "5 packets transmitted, 5 received, 0% packet loss"):
+						return
+					case twice, n == tries-1:
+						t.Errorf("%s bytes to %s: %v\n%s", size, address, err, out)
+						return
+					}
 				}
 			})
 		}
@@ -435,7 +446,14 @@ func digs(t *testing.T) {
 		// Longer than a datagram: the forwarder asks again over TCP, and so does dig.
 		{"@" + tapGuest + " long.example. TXT", []string{"Truncated, retrying in TCP mode", "status: NOERROR", longText, "(TCP)"}},
 	} {
-		out := say(t, "dig", append([]string{"+tries=1", "+time=60"}, strings.Fields(c.args)...)...)
+		var out string
+		// What the name server did not answer in time, as the host stood still, fails for some seconds.
+		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
+			out = say(t, "dig", append([]string{"+tries=1", "+time=60"}, strings.Fields(c.args)...)...)
+			if !strings.Contains(out, "status: SERVFAIL") || time.Now().After(end) {
+				break
+			}
+		}
 		for _, want := range c.want {
 			if !strings.Contains(out, want) {
 				t.Errorf("dig %s, want %q:\n%s", c.args, want, out)
