@@ -121,7 +121,7 @@ func kindOf(frame []byte) string {
 		}
 	case header.IPv6ProtocolNumber:
 		if ip := header.IPv6(packet); ip.IsValid(len(ip)) {
-			protocol, message = ip.TransportProtocol(), ip.Payload()
+			protocol, message = tcpip.TransportProtocolNumber(ip.NextHeader()), ip.Payload() // no answer has extensions
 		}
 	}
 	switch {
