@@ -151,6 +151,9 @@ func (m *machine) readOptions() {
 		slog.Debug("the boot memory map has ranges that are left out", "problems", fmt.Sprintf("%+v", p))
 	}
 	u := vm.Usage()
+	if !console.Present() {
+		slog.Warn("no serial port at 0x3f8: there is no shell")
+	}
 	if s := entry.Info.Screen; console.Screen.On() {
 		slog.Info("screen", "width", s.Width, "height", s.Height, "format", s.Format, "at", fmt.Sprintf("%#x", s.Base))
 	} else if s.Size != 0 {

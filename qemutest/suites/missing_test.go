@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/kernel/seal"
@@ -154,6 +157,41 @@ func TestNoEntropy(t *testing.T) {
 	vm := start(t, qemutest.Config{NoRNG: true, Net: qemutest.RawWire, Extra: []string{"-cpu", "qemu64"}})
 	vm.ExpectRegexp(t, `no network: .*virtio-rng`)
 	powerOff(t, vm)
+}
+
+// TestNoSerialPort: without a serial port the machine serves all the same, and does not read from
+// nowhere without end: its processor rests.
+func TestNoSerialPort(t *testing.T) {
+	pidfile := filepath.Join(t.TempDir(), "pid")
+	vm := start(t, qemutest.Config{Machine: "q35", Net: qemutest.RawWire, Unchecked: true,
+		Extra: []string{"-global", "isa-serial.iobase=0x2f8", "-pidfile", pidfile}}) // where nobody looks for one
+	peer := vm.Peer(t, qemutest.PeerConfig{})
+	peer.Ping(t, peer.Address4())
+	r, err := peer.HTTP().Get(url(peer.Address4(), "/healthz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	text, err := os.ReadFile(pidfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := number(t, strings.TrimSpace(string(text)))
+	used := func() time.Duration {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil { // the processor time of that process
+			t.Fatal(err)
+		}
+		return time.Duration(ts.Nano())
+	}
+	before := used()
+	time.Sleep(3 * time.Second)
+	if n := used() - before; n > time.Second {
+		t.Errorf("an idle machine has used %v of 3 s", n)
+	}
+	if vm.Output() != "" {
+		t.Errorf("the port that nobody looks for was given %q", vm.Output())
+	}
 }
 
 // TestLesserProcessor: what the processor lacks is named, with the option that
