@@ -112,15 +112,20 @@ func TestViolations(t *testing.T) {
 }
 
 // TestRingPermutations tries every head and tail that a domain can write to
-// rings of two and four slots, at each state of the ring: only those that the
-// contract allows are taken, and nothing else changes.
+// rings of two and four slots (their number is a power of two), at each state of the ring: wherever
+// it stands, with each number of slots that the kernel has taken and not given back, or has filled
+// and shown or not: only those that the contract allows are taken, and nothing else changes.
 func TestRingPermutations(t *testing.T) {
 	for _, n := range []uint32{2, 4} {
 		for _, fills := range []bool{false, true} {
 			for moved := range n * 2 {
-				for head := range n + 2 {
-					for tail := range n + 2 {
-						permute(t, n, fills, moved, head, tail)
+				for held := range n {
+					for shown := range held + 1 {
+						for head := range n + 2 {
+							for tail := range n + 2 {
+								permute(t, n, fills, moved, held, shown, head, tail)
+							}
+						}
 					}
 				}
 			}
@@ -128,7 +133,10 @@ func TestRingPermutations(t *testing.T) {
 	}
 }
 
-func permute(t *testing.T, n uint32, fills bool, moved, head, tail uint32) {
+// permute has the ring of a domain that fills it, or of one that the kernel fills, stand at moved
+// and be held in part: of a domain's held slots the kernel has taken as many as shown says and given
+// none back; of its own it has filled held and shown so many.
+func permute(t *testing.T, n uint32, fills bool, moved, held, shown, head, tail uint32) {
 	var shared abi.Ring
 	r := ring.New(&shared, make([]abi.Slot, n), fills)
 	// Move the ring on by some slots, one at a time.
@@ -150,10 +158,24 @@ func permute(t *testing.T, n uint32, fills bool, moved, head, tail uint32) {
 		}
 		r.Publish()
 	}
-	if !fills && n > 2 {
-		r.Put(abi.Slot{Index: 7})
-		r.Put(abi.Slot{Index: 8})
-		r.Publish()
+	if fills {
+		shared.Head = (shared.Head + held) % n
+		if err := r.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		for range shown {
+			r.Take()
+		}
+	} else {
+		for i := range held {
+			if i == shown {
+				r.Publish()
+			}
+			r.Put(abi.Slot{Index: 7 + i})
+		}
+		if shown == held {
+			r.Publish()
+		}
 	}
 	was, trueTail := shared.Head, shared.Tail
 	free := (trueTail + n - was) % n // what the domain has
@@ -174,7 +196,7 @@ func permute(t *testing.T, n uint32, fills bool, moved, head, tail uint32) {
 	if err != nil && (r.Head() != was || r.Tail() != trueTail || uint32(r.Used(r.Head())) != looked) {
 		t.Fatal("a refused head has changed the ring")
 	}
-	if err == nil && fills && uint32(r.Filled()) != (head+n-was)%n {
+	if err == nil && fills && uint32(r.Filled()) != (head+n-was)%n+held-shown {
 		t.Fatalf("%d filled", r.Filled())
 	}
 }

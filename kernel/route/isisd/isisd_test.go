@@ -76,11 +76,12 @@ type end struct {
 	link *Link
 	far  *end
 	cut  bool
+	most int // bytes of a PDU that get through; 0: all
 }
 
 func (e *end) Address() [6]byte { return e.mac }
 func (e *end) Send(_ [6]byte, b []byte) {
-	if e.far != nil && !e.cut {
+	if e.far != nil && !e.cut && (e.most == 0 || len(b) <= e.most) {
 		e.far.link.Receive(e.mac, b)
 	}
 }
@@ -361,6 +362,40 @@ func TestSameSystem(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWrongNeighbours: a neighbour of another area, and one whose MTU is less, are in the list of
+// interfaces by reason, and in the log once.
+func TestWrongNeighbours(t *testing.T) {
+	for name, x := range map[string]struct {
+		far        string // of its configuration
+		mtu        int    // of its card
+		list, text string
+	}{
+		"area": {"net 49.0002.0000.0000.0002.00\nlevel 1\n", 1500, "area_mismatch=", "area_mismatch"},
+		"MTU":  {"net 49.0001.0000.0000.0002.00\nlevel 1\n", 1200, "1 do not hear it: MTU ", "padded_hellos_not_heard"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newBox(t, 1, "net 49.0001.0000.0000.0001.00\nlevel 1\ninterface eth0 type p2p")
+				b := newBox(t, 2, x.far+"interface eth0 type p2p")
+				near, far := wire(a, b, "eth0", 1)
+				far.link.Tell(func() isis.Link { l := ready(1, 2); l.MTU = x.mtu; return l }())
+				near.most = x.mtu - 3
+				a.Start()
+				b.Start()
+				defer a.Stop()
+				defer b.Stop()
+				time.Sleep(10 * time.Minute)
+				if text := a.show("interface"); !strings.Contains(text, x.list) {
+					t.Errorf("%s", text)
+				}
+				if log := a.log.String(); strings.Count(log, "level=WARN") != 1 || strings.Count(log, x.text) != 1 {
+					t.Errorf("the log is\n%s", log)
+				}
+			})
+		})
+	}
 }
 
 // TestKeysLive: keys of an interface and of the domain are changed at the console while routers run,
