@@ -91,20 +91,39 @@ func TestParseIperf(t *testing.T) {
 	}
 }
 
-func TestParseShaped(t *testing.T) {
+// TestTested: what go test says is found, and all rows are of the table.
+func TestTested(t *testing.T) {
 	const said = `    shaped_test.go:250: fifo: echo p50 300.8ms, p99 626.6ms, 946.8ms by the host's clock, 0 lost; file 0.75 Mbit/s
     shaped_test.go:250: aqm: echo p50 900µs, p99 14.2ms, 20ms by the host's clock
     shaped_test.go:250: fifo: echo p50 300ms, p99 1.1s, 946.8ms by the host's clock
     shaped_test.go:280: aqm, beside one that does not pause: echo p50 36.6ms, p99 211.9ms, 365.9ms by the host's clock
+    diamond_test.go:100: link 0: lost 120ms of IPv4 and 1.1s of IPv6; the machine's paths were found 50ms after it saw the loss
+    diamond_test.go:100: link 1: lost 0s of IPv4 and 140ms of IPv6; the machine's paths were found 50ms after it saw the loss
+BenchmarkQueue/1_flows-2         	 2227579	        97.45 ns/op	         1.000 of-1-flow	       0 B/op	       0 allocs/op
+BenchmarkQueue/4096_flows-2      	 2225692	       102.0 ns/op	         1.047 of-1-flow	       0 B/op	       0 allocs/op
+BenchmarkLookup/IPv4/1000000     	 8172032	        43.26 ns/op	        11.30 B/route
+BenchmarkLookup/IPv6/1000000-2   	 7678221	        28.16 ns/op	        23.79 B/route
 `
-	got, err := parseShaped([]byte(said))
-	if err != nil || !slices.Equal(got["fifo"], []time.Duration{626600 * time.Microsecond, 1100 * time.Millisecond}) || !slices.Equal(got["aqm"], []time.Duration{14200 * time.Microsecond}) {
-		t.Errorf("%v, %v", got, err)
+	want := map[string][]float64{
+		"shaped-fifo": {626.6, 1100}, "shaped": {14.2}, "around4": {120, 0}, "around6": {1100, 140},
+		"queue-1": {97.45}, "queue-4096": {102}, "lookup4": {43.26}, "lookup6": {28.16},
 	}
-	for _, bad := range []string{"", "ok", "x: fifo: echo p50 1ms, p99 1ms,"} {
-		if got, err := parseShaped([]byte(bad)); err == nil {
-			t.Errorf("%q gave %v", bad, got)
+	for _, x := range testeds {
+		got, err := x.values([]byte(said))
+		for _, row := range x.rows {
+			if !isMeasure(row) || err != nil || !slices.Equal(got[row], want[row]) {
+				t.Errorf("%s: %v, %v", row, got[row], err)
+			}
+			delete(want, row)
 		}
+		for _, bad := range []string{"", "ok", "x: fifo: echo p50 1ms, p99 1ms,\n"} {
+			if got, err := x.values([]byte(bad)); err == nil {
+				t.Errorf("%q gave %v", bad, got)
+			}
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("nothing measures %v", want)
 	}
 }
 

@@ -158,7 +158,7 @@ func (p *plan) measure(ctx context.Context, n network) error {
 	if err := p.takeOffloads(ctx, n, r); err != nil {
 		return err
 	}
-	if err := p.takeShaped(ctx, r); err != nil {
+	if err := p.takeTested(ctx, r); err != nil {
 		return err
 	}
 	for run := range p.Runs {
