@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	suites      = module + "/qemutest/suites"
+	suites      = module + "qemutest/suites"
 	shapedTest  = "^TestShapedLink$"
 	diamondTest = "^TestDiamond$/^losses$"
 	hostSeconds = "1s" // for each benchmark on the host
@@ -41,7 +41,7 @@ func milliseconds(text string) (float64, error) {
 // benchmarks are rows that a benchmark of a package measures, by its name.
 func benchmarks(pkg, pattern string, rows map[string]string) tested {
 	t := tested{
-		args: []string{"-run", "^$", "-bench", pattern, "-benchtime", hostSeconds, module + "/" + pkg}, again: true,
+		args: []string{"-run", "^$", "-bench", pattern, "-benchtime", hostSeconds, module + pkg}, again: true,
 		line: regexp.MustCompile(`(?m)^Benchmark(\S+?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op`),
 		parse: func(m []string) (row string, value float64, err error) {
 			_, err = fmt.Sscan(m[2], &value)
