@@ -55,6 +55,10 @@ func main() {
 			c, err := net.ListenPacket("udp", ":"+port)
 			say("udp", err)
 			go echoPackets(c)
+		case "mutual":
+			l, err := net.Listen("tcp", ":"+port)
+			say("mutual", err)
+			go mutuals(l)
 		case "dns":
 			c, err := net.ListenPacket("udp", ":"+port)
 			say("dns", err)
@@ -95,6 +99,8 @@ func main() {
 			}
 		case words[0] == "dial":
 			say("dial "+words[2], dial(words[1], words[2], words[3:]))
+		case words[0] == "mutual":
+			say("mutual "+words[1], mutual(words[1]))
 		case words[0] == "ping":
 			say("ping "+words[1], ping(words[1]))
 		case words[0] == "get":

@@ -256,8 +256,8 @@ func TestDomainPings(t *testing.T) {
 
 // TestTwoDomainsTalk has one domain dial another by the machine's own address.
 func TestTwoDomainsTalk(t *testing.T) {
-	a := serverDomain(t, "a", []string{"tcp/7", "udp/7"}, nil, "tcp/7", "udp/7")
-	b := serverDomain(t, "b", nil, []string{"tcp/10.0.2.15:7", "udp/10.0.2.15:7", "udp/10.0.2.3:53", "tcp/[fe80::/10]:7", "udp/[fe80::/10]:7"})
+	a := serverDomain(t, "a", []string{"tcp/7", "udp/7", "tcp/8"}, nil, "tcp/7", "udp/7", "mutual/8")
+	b := serverDomain(t, "b", nil, []string{"tcp/10.0.2.15:7", "tcp/10.0.2.15:8", "udp/10.0.2.15:7", "udp/10.0.2.3:53", "tcp/[fe80::/10]:7", "udp/[fe80::/10]:7"})
 	vm := start(t, qemutest.Config{Memory: 256, Image: imageWith(t, "microvm", a, b), Net: qemutest.UserNet})
 	vm.Seen(t, "a: serving")
 	vm.Seen(t, "b: serving")
@@ -266,6 +266,10 @@ func TestTwoDomainsTalk(t *testing.T) {
 		does(t, vm, "b", "dial "+line, "ok")
 	}
 	does(t, vm, "b", "flood 10.0.2.15:7", "ok")
+	// Each writes until nothing goes any more, both ways at once, before it reads: both are full.
+	at := len(vm.Output())
+	does(t, vm, "b", "mutual 10.0.2.15:8", "ok")
+	vm.Times(t, at, "a: mutual: ok", 1)
 	const link = "[fe80::5054:ff:fe12:3456%eth0]:7"
 	for _, name := range []string{"a", "b"} {
 		askUntil(t, vm, name, "addresses", "fe80::5054:ff:fe12:3456/64")
