@@ -169,7 +169,7 @@ func offloadsAreTheSame(t *testing.T, six bool) {
 		name     string
 		offloads nic.Offloads
 		inside   bool
-	}{{"no card", noOffloads, true}, {"plain card", noOffloads, false}, {"card that sums", sumOffloads, false}, {"card that does all", allOffloads, false}} {
+	}{{"no card", noOffloads, true}, {"plain card", noOffloads, false}, {"card that sums", sumOffloads, false}, {"card that cuts", tsoOnly, false}, {"card that does all", allOffloads, false}} {
 		for _, sends := range []uint32{none, sums, abi.OffloadsAll &^ abi.OffloadAggregation, abi.OffloadsAll} {
 			for _, takes := range []uint32{none, sums, sums | abi.OffloadAggregation, abi.OffloadsAll} {
 				t.Run(fmt.Sprintf("%s, %03b to %03b", card.name, sends, takes), func(t *testing.T) {
