@@ -122,9 +122,9 @@ qemu arm gcc ovmf:
 	echo 'installing $(PACKAGES)' >&2; \
 	$$sudo apt-get update -q >/dev/null && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -q --no-install-recommends $(PACKAGES) >/dev/null
 
-# The programs that the apps are tested with, and the package of each, are installed likewise. One that
+# The programs that apps and disks are tested with, and the package of each, are installed likewise. One that
 # is missing fails nothing: the tests with it are skipped.
-CLIENTS := curl:curl dig:bind9-dnsutils iperf3:iperf3 ping:iputils-ping wrk:wrk ab:apache2-utils dumpcap:tshark tshark:tshark
+CLIENTS := curl:curl dig:bind9-dnsutils iperf3:iperf3 ping:iputils-ping wrk:wrk ab:apache2-utils dumpcap:tshark tshark:tshark qemu-img:qemu-utils
 clients:
 	@missing=; for c in $(CLIENTS); do \
 		command -v $${c%:*} >/dev/null || case " $$missing " in *" $${c#*:} "*) ;; *) missing="$$missing $${c#*:}" ;; esac; \

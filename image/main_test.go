@@ -157,6 +157,29 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// TestFormats: image run makes an image of the format that it was asked for, and the line that it
+// prints starts it from there.
+func TestFormats(t *testing.T) {
+	for format, want := range map[string]string{
+		"elf":   " -kernel ",
+		"raw":   ",format=raw,file=disk -device ide-hd,",
+		"iso":   ",format=raw,file=disk -device ide-cd,",
+		"qcow2": ",format=qcow2,file=disk.qcow2 -device ide-hd,",
+	} {
+		name := filepath.Join(t.TempDir(), "disk")
+		if format == "qcow2" {
+			name += "." + format // by which QEMU's line knows it
+		}
+		status, out, errs := call(t, "run", "-n", "-manifest", "none", "-board", "pc", "-http", "0", "-format", format, "-o", name)
+		if line := strings.ReplaceAll(out, filepath.Dir(name)+"/", ""); status != 0 || !strings.Contains(line, want) {
+			t.Errorf("%s: status %d, %q is not in the line: %s%s", format, status, want, errs, out)
+		}
+		if status, out, errs := call(t, "inspect", name); status != 0 || !strings.Contains(out, "format    "+format+"\n") {
+			t.Errorf("%s: status %d, another format was made: %s%s", format, status, errs, out)
+		}
+	}
+}
+
 func TestInspectTellsWhatIsInside(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "image.elf")
 	if status, _, errs := call(t, "build", "-board", "pc", "-o", image); status != 0 {

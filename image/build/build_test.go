@@ -3,6 +3,8 @@ package build
 import (
 	"bytes"
 	"context"
+	"debug/dwarf"
+	debugelf "debug/elf"
 	"fmt"
 	"os"
 	"os/exec"
@@ -63,6 +65,57 @@ func TestTwoBuildsGiveTheSameBytes(t *testing.T) {
 	}
 	if bytes.Contains(images[0], []byte("/sluice-build-")) || bytes.Contains(images[0], []byte(os.TempDir()+"/")) {
 		t.Error("the image holds a path of the machine that built it")
+	}
+}
+
+// TestSymbols: a debugger finds the kernel's functions in an image that is built for it, with and
+// without what is packed behind the kernel, and nothing of that is in others.
+func TestSymbols(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    Options
+	}{
+		{"none", Options{}},
+		{"symbols", Options{Symbols: true}},
+		{"symbols and archive", Options{Symbols: true, KernelOptions: []string{"log=debug"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.o.Board, c.o.Output = "microvm", filepath.Join(t.TempDir(), "image.elf")
+			if _, err := Build(t.Context(), c.o); err != nil {
+				t.Fatal(err)
+			}
+			file, err := debugelf.Open(c.o.Output)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			if got := file.Section(".debug_info") != nil; got != c.o.Symbols {
+				t.Fatalf("the image has DWARF: %v, want %v", got, c.o.Symbols)
+			}
+			if !c.o.Symbols {
+				return
+			}
+			symbols, err := file.DWARF()
+			if err != nil {
+				t.Fatal(err)
+			}
+			const name = module + "/kernel.Main"
+			r := symbols.Reader()
+			for {
+				e, err := r.Next()
+				if err != nil || e == nil {
+					t.Fatalf("%s is not in the DWARF: %v", name, err)
+				}
+				if e.Tag != dwarf.TagSubprogram || e.Val(dwarf.AttrName) != name {
+					continue
+				}
+				text, at := file.Section(".text"), e.Val(dwarf.AttrLowpc).(uint64)
+				if at < text.Addr || at >= text.Addr+text.Size {
+					t.Errorf("%s is at %#x, the text at %#x of %#x bytes", name, at, text.Addr, text.Size)
+				}
+				return
+			}
+		})
 	}
 }
 

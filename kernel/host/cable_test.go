@@ -262,6 +262,7 @@ func cut(s *slot) [][]byte {
 		if s.p.GSO == nic.GSOTCPv4 {
 			ip := header.IPv4(l3)
 			ip.SetTotalLength(uint16(len(l3)))
+			ip.SetID(ip.ID() + uint16(len(frames)))
 			ip.SetChecksum(0)
 			ip.SetChecksum(^ip.CalculateChecksum())
 		} else {

@@ -7,8 +7,11 @@ import (
 	"net/netip"
 	"testing"
 
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"github.com/sluice-os/sluice/drivers/nic"
 	"github.com/sluice-os/sluice/nexus/abi"
@@ -21,6 +24,9 @@ const (
 	offloadSeq  = 0x01020304
 	offloadAck  = 0x0a0b0c0d
 	offloadHead = ipv4Header + tcpHeader + 12 // with timestamps
+	// The same of IPv6.
+	offloadMSS6  = offloadMSS - (ipv6Header - ipv4Header)
+	offloadHead6 = offloadHead + (ipv6Header - ipv4Header)
 )
 
 // stream has a machine's domain send a TCP stream to another domain, by packets that the test
@@ -28,6 +34,8 @@ const (
 type stream struct {
 	t          *testing.T
 	a, b       *xferEnd
+	ip         int // length of the header of the family that the two have addresses of
+	head, mss  int
 	from, to   uint16
 	turn       func()
 	got        [][]byte
@@ -38,9 +46,12 @@ type stream struct {
 // newStream has the two shake hands. turn moves frames between their machines.
 func newStream(t *testing.T, a, b *xferEnd, to uint16, turn func()) *stream {
 	t.Helper()
-	x := &stream{t: t, a: a, b: b, to: to, turn: turn}
+	x := &stream{t: t, a: a, b: b, to: to, turn: turn, ip: ipv4Header, head: offloadHead, mss: offloadMSS}
 	listen := abi.FlowRequest{Op: abi.FlowBind, Protocol: 6, LocalPort: uint32(x.to), Local: netip.IPv4Unspecified().As16()}
-	if errno := b.sw.Flow(b.channel, &listen); errno != 0 {
+	if a.own.Is6() {
+		x.ip, x.head, x.mss = ipv6Header, offloadHead6, offloadMSS6
+		listen = b.flow6
+	} else if errno := b.sw.Flow(b.channel, &listen); errno != 0 {
 		t.Fatal(errno)
 	}
 	if listen.Op = abi.FlowListen; b.sw.Flow(b.channel, &listen) != 0 {
@@ -53,18 +64,20 @@ func newStream(t *testing.T, a, b *xferEnd, to uint16, turn func()) *stream {
 	x.from = uint16(connect.LocalPort)
 	syn := x.segment(0, nil, header.TCPFlagSyn, 0)
 	answer := x.segment(0, nil, header.TCPFlagSyn|header.TCPFlagAck, 0)
-	ip, tcp := header.IPv4(answer), header.TCP(answer[ipv4Header:])
+	ip, tcp := packetOf(answer)
 	ip.SetSourceAddress(toAddress(b.own))
 	ip.SetDestinationAddress(toAddress(a.own))
-	ip.SetChecksum(0)
-	ip.SetChecksum(^ip.CalculateChecksum())
+	if ip, ok := ip.(header.IPv4); ok {
+		ip.SetChecksum(0)
+		ip.SetChecksum(^ip.CalculateChecksum())
+	}
 	binary.BigEndian.PutUint16(tcp, x.to)
 	binary.BigEndian.PutUint16(tcp[2:], x.from)
 	tcp.SetSequenceNumber(offloadAck - 1)
 	tcp.SetAckNumber(offloadSeq)
 	sealSegment(answer)
 	first := bytes.Clone(syn)
-	header.TCP(first[ipv4Header:]).SetSequenceNumber(offloadSeq - 1)
+	header.TCP(first[x.ip:]).SetSequenceNumber(offloadSeq - 1)
 	sealSegment(first)
 	x.send(a, first, user.Outgoing{})
 	x.send(b, answer, user.Outgoing{})
@@ -78,30 +91,43 @@ func newStream(t *testing.T, a, b *xferEnd, to uint16, turn func()) *stream {
 // received0 forgets what has come.
 func (e *xferEnd) received0() { e.user.Receive(1<<20, func(*user.Received) {}); e.user.Flush() }
 
-// sealSegment makes the checksum of a TCP packet of IPv4.
+// packetOf has the headers of a TCP packet of either family.
+func packetOf(b []byte) (header.Network, header.TCP) {
+	if b[0]>>4 == 6 {
+		return header.IPv6(b), header.TCP(b[ipv6Header:])
+	}
+	return header.IPv4(b), header.TCP(b[ipv4Header:])
+}
+
+// sealSegment makes the checksum of a TCP packet.
 func sealSegment(b []byte) {
-	ip := header.IPv4(b)
-	tcp := header.TCP(b[ipv4Header:])
+	ip, tcp := packetOf(b)
 	tcp.SetChecksum(0)
 	pseudo := header.PseudoHeaderChecksum(header.TCPProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(), uint16(len(tcp)))
 	tcp.SetChecksum(^checksum.Checksum(tcp, pseudo))
 }
 
-// segment is what a sender without any help makes: from byte at of the stream on, with IPv4's
-// ID id.
+// segment is what a sender without any help makes: from byte at of the stream on, with the ID id
+// where it is of IPv4.
 func (x *stream) segment(at int, payload []byte, flags header.TCPFlags, id uint16) []byte {
-	b := make([]byte, offloadHead+len(payload))
-	ip := header.IPv4(b)
-	ip.Encode(&header.IPv4Fields{
-		TotalLength: uint16(len(b)), ID: id, Flags: header.IPv4FlagDontFragment, TTL: 64, Protocol: 6, SrcAddr: toAddress(x.a.own), DstAddr: toAddress(x.b.own),
-	})
-	ip.SetChecksum(^ip.CalculateChecksum())
-	tcp := header.TCP(b[ipv4Header:])
+	b := make([]byte, x.head+len(payload))
+	if x.ip == ipv6Header {
+		header.IPv6(b).Encode(&header.IPv6Fields{
+			PayloadLength: uint16(len(b) - ipv6Header), TransportProtocol: 6, HopLimit: 64, SrcAddr: toAddress(x.a.own), DstAddr: toAddress(x.b.own),
+		})
+	} else {
+		ip := header.IPv4(b)
+		ip.Encode(&header.IPv4Fields{
+			TotalLength: uint16(len(b)), ID: id, Flags: header.IPv4FlagDontFragment, TTL: 64, Protocol: 6, SrcAddr: toAddress(x.a.own), DstAddr: toAddress(x.b.own),
+		})
+		ip.SetChecksum(^ip.CalculateChecksum())
+	}
+	tcp := header.TCP(b[x.ip:])
 	tcp.Encode(&header.TCPFields{
 		SrcPort: x.from, DstPort: x.to, SeqNum: offloadSeq + uint32(at), AckNum: offloadAck, DataOffset: tcpHeader + 12, Flags: flags, WindowSize: 1000,
 	})
 	copy(tcp[tcpHeader:], []byte{1, 1, 8, 10, 0, 0, 0, 5, 0, 0, 0, 6})
-	copy(b[offloadHead:], payload)
+	copy(b[x.head:], payload)
 	sealSegment(b)
 	return b
 }
@@ -130,19 +156,27 @@ func (x *stream) receive() {
 // TestOffloadsAreTheSame: a stream that one domain sends another comes as the same bytes, whatever
 // the cards can and whatever the two have asked for when they opened their channels. Who does not
 // take aggregation gets each packet exactly as a sender makes it that has no help; who does not
-// take sums gets right ones.
+// take sums gets right ones. It is so by both families.
 func TestOffloadsAreTheSame(t *testing.T) {
-	all := nic.Offloads{TxChecksum: true, RxChecksum: true, TSO4: true, LRO4: true}
+	for _, family := range []string{"IPv4", "IPv6"} {
+		t.Run(family, func(t *testing.T) { offloadsAreTheSame(t, family == "IPv6") })
+	}
+}
+
+func offloadsAreTheSame(t *testing.T, six bool) {
 	const none, sums = 0, abi.OffloadChecksum
 	for _, card := range []struct {
 		name     string
 		offloads nic.Offloads
 		inside   bool
-	}{{"no card", noOffloads, true}, {"plain card", noOffloads, false}, {"card that sums", sumOffloads, false}, {"card that does all", all, false}} {
+	}{{"no card", noOffloads, true}, {"plain card", noOffloads, false}, {"card that sums", sumOffloads, false}, {"card that cuts", tsoOnly, false}, {"card that does all", allOffloads, false}} {
 		for _, sends := range []uint32{none, sums, abi.OffloadsAll &^ abi.OffloadAggregation, abi.OffloadsAll} {
 			for _, takes := range []uint32{none, sums, sums | abi.OffloadAggregation, abi.OffloadsAll} {
 				t.Run(fmt.Sprintf("%s, %03b to %03b", card.name, sends, takes), func(t *testing.T) {
 					a, b := newXfer(t, card.offloads, arena.Params{Large: 16})
+					if six {
+						speakIPv6(t, a, b)
+					}
 					turn, to := func() { b.turn(); a.turn() }, uint16(5000)
 					if card.inside {
 						b = &xferEnd{t: t, s: a.s, p: a.p, card: a.card, own: a.own, peer: a.own}
@@ -151,10 +185,10 @@ func TestOffloadsAreTheSame(t *testing.T) {
 					a.channel.SetOffloads(sends)
 					b.channel.SetOffloads(takes)
 					x := newStream(t, a, b, to, turn)
-					data := xferPattern[:20*offloadMSS+777]
+					data := xferPattern[:20*x.mss+777]
 					var want [][]byte
-					for at := 0; at < len(data); at += offloadMSS {
-						end, flags := min(at+offloadMSS, len(data)), header.TCPFlags(header.TCPFlagAck)
+					for at := 0; at < len(data); at += x.mss {
+						end, flags := min(at+x.mss, len(data)), header.TCPFlags(header.TCPFlagAck)
 						if end == len(data) {
 							flags |= header.TCPFlagPsh
 						}
@@ -164,7 +198,7 @@ func TestOffloadsAreTheSame(t *testing.T) {
 						large := x.segment(0, data, header.TCPFlagAck|header.TCPFlagPsh, 100)
 						partialSum(large)
 						x.send(a, large, user.Outgoing{
-							Checksum: true, ChecksumStart: ipv4Header, ChecksumOffset: 16, SegmentSize: offloadMSS, HeaderLen: offloadHead,
+							Checksum: true, ChecksumStart: x.ip, ChecksumOffset: 16, SegmentSize: x.mss, HeaderLen: x.head,
 						})
 					} else {
 						for _, s := range want {
@@ -172,7 +206,7 @@ func TestOffloadsAreTheSame(t *testing.T) {
 							if sends&sums != 0 {
 								s = bytes.Clone(s)
 								partialSum(s)
-								o = user.Outgoing{Checksum: true, ChecksumStart: ipv4Header, ChecksumOffset: 16}
+								o = user.Outgoing{Checksum: true, ChecksumStart: x.ip, ChecksumOffset: 16}
 							}
 							x.send(a, s, o)
 						}
@@ -191,9 +225,34 @@ func TestOffloadsAreTheSame(t *testing.T) {
 	}
 }
 
+// speakIPv6 gives the two addresses of IPv6, which are theirs from now on.
+func speakIPv6(t *testing.T, a, b *xferEnd) {
+	t.Helper()
+	a.own, b.own = netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+	a.peer, b.peer = b.own, a.own
+	for e, mac := range map[*xferEnd][6]byte{a: theirMAC, b: ourMAC} {
+		// No time passes in which somebody could answer that the address is taken.
+		ep, err := e.s.net.GetNetworkEndpoint(cardID, ipv6.ProtocolNumber)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ep.(stack.DuplicateAddressDetector).SetDADConfigurations(stack.DADConfigurations{})
+		e.s.cfg.IPv6.Address = netip.PrefixFrom(e.own, 64)
+		if err := e.s.config.addAddress(cardID, e.s.cfg.IPv6.Address); err != nil {
+			t.Fatal(err)
+		}
+		e.s.config.apply()
+		if err := e.s.net.AddStaticNeighbor(cardID, ipv6.ProtocolNumber, toAddress(e.peer), tcpip.LinkAddress(mac[:])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.turn()
+	b.turn()
+}
+
 // partialSum leaves the sum of the pseudo header in a packet's field.
 func partialSum(b []byte) {
-	ip, tcp := header.IPv4(b), header.TCP(b[ipv4Header:])
+	ip, tcp := packetOf(b)
 	tcp.SetChecksum(header.PseudoHeaderChecksum(header.TCPProtocolNumber, ip.SourceAddress(), ip.DestinationAddress(), uint16(len(tcp))))
 }
 
@@ -208,12 +267,19 @@ func (x *stream) check(takes uint32, want [][]byte, data []byte) {
 	}
 	var stream []byte
 	for i, b := range x.got {
-		if len(b) < offloadHead {
+		if len(b) < x.head {
 			t.Fatalf("packet %d has %d bytes", i, len(b))
 		}
-		ip, tcp := header.IPv4(b), header.TCP(b[ipv4Header:])
-		if !ip.IsChecksumValid() || int(ip.TotalLength()) != len(b) || tcp.SequenceNumber() != offloadSeq+uint32(len(stream)) {
-			t.Fatalf("packet %d: % x", i, b[:offloadHead])
+		ip, tcp := packetOf(b)
+		length := ipv6Header + int(header.IPv6(b).PayloadLength())
+		if ip, ok := ip.(header.IPv4); ok {
+			length = int(ip.TotalLength())
+			if !ip.IsChecksumValid() {
+				t.Fatalf("packet %d: the header's sum is wrong: % x", i, b[:x.head])
+			}
+		}
+		if length != len(b) || tcp.SequenceNumber() != offloadSeq+uint32(len(stream)) {
+			t.Fatalf("packet %d: % x", i, b[:x.head])
 		}
 		right := tcp.IsChecksumValid(ip.SourceAddress(), ip.DestinationAddress(), checksum.Checksum(tcp.Payload(), 0), uint16(len(tcp.Payload())))
 		switch {
@@ -221,7 +287,7 @@ func (x *stream) check(takes uint32, want [][]byte, data []byte) {
 			t.Fatalf("packet %d: nobody has looked at its sum, and it is wrong", i)
 		case x.verified[i] && takes&abi.OffloadChecksum == 0:
 			t.Fatalf("packet %d is said to be verified", i)
-		case takes&abi.OffloadAggregation == 0 && (x.aggregated[i] != 0 || len(b) > offloadHead+offloadMSS):
+		case takes&abi.OffloadAggregation == 0 && (x.aggregated[i] != 0 || len(b) > x.head+x.mss):
 			t.Fatalf("packet %d is several in one: %d bytes", i, len(b))
 		}
 		if takes&abi.OffloadAggregation == 0 {
@@ -230,17 +296,17 @@ func (x *stream) check(takes uint32, want [][]byte, data []byte) {
 				sealSegment(got)
 			}
 			if !bytes.Equal(got, one) {
-				t.Fatalf("packet %d:\n% x, want\n% x", i, got[:offloadHead], one[:offloadHead])
+				t.Fatalf("packet %d:\n% x, want\n% x", i, got[:x.head], one[:x.head])
 			}
-		} else if !bytes.Equal(b[ipv4Header+8:ipv4Header+13], want[0][ipv4Header+8:ipv4Header+13]) || !bytes.Equal(b[ipv4Header+20:offloadHead], want[0][ipv4Header+20:offloadHead]) {
-			t.Fatalf("packet %d: % x", i, b[:offloadHead])
+		} else if !bytes.Equal(b[x.ip+8:x.ip+13], want[0][x.ip+8:x.ip+13]) || !bytes.Equal(b[x.ip+20:x.head], want[0][x.ip+20:x.head]) {
+			t.Fatalf("packet %d: % x", i, b[:x.head])
 		}
 		stream = append(stream, tcp.Payload()...)
 	}
 	if !bytes.Equal(stream, data) {
 		t.Fatalf("%d bytes have come that are not the %d that were sent", len(stream), len(data))
 	}
-	if last := header.TCP(x.got[len(x.got)-1][ipv4Header:]); last.Flags() != header.TCPFlagAck|header.TCPFlagPsh {
+	if last := header.TCP(x.got[len(x.got)-1][x.ip:]); last.Flags() != header.TCPFlagAck|header.TCPFlagPsh {
 		t.Errorf("the last one has the flags %v", last.Flags())
 	}
 }
@@ -254,8 +320,8 @@ func (x *stream) checkLarge(inside bool, segments int) {
 		x.t.Errorf("%d packets have come of one of %d segments", n, segments)
 	}
 	for i, b := range x.got {
-		if len(b) > offloadHead+offloadMSS && x.aggregated[i] != offloadMSS {
-			x.t.Errorf("packet %d has %d bytes and says it is of segments of %d, want %d", i, len(b), x.aggregated[i], offloadMSS)
+		if len(b) > x.head+x.mss && x.aggregated[i] != x.mss {
+			x.t.Errorf("packet %d has %d bytes and says it is of segments of %d, want %d", i, len(b), x.aggregated[i], x.mss)
 		}
 	}
 }

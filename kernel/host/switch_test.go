@@ -35,6 +35,7 @@ type neighbourDomain struct {
 	user    *user.Channel
 	memory  unsafe.Pointer  // as the domain sees it
 	flow    abi.FlowRequest // of UDP over IPv4
+	flow6   abi.FlowRequest // of TCP over IPv6
 }
 
 // attachDomain gives a stack that was not started a flow switch with a domain.
@@ -96,6 +97,9 @@ func joinDomain(t testing.TB, sw *flowswitch.Switch, params arena.Params, owner 
 		}
 		if d.flow.Flow == 0 {
 			d.flow = r
+		}
+		if r.Protocol == 6 {
+			d.flow6 = r
 		}
 	}
 	return d

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -74,15 +75,18 @@ func TestBoardCasesHoldEveryPair(t *testing.T) {
 	holdsAll(t, pairs(boardCases(false)), pairs(boardCases(true)))
 }
 
-// TestBoards boots machines with each card, from each format of image by each firmware, and
-// has a domain serve there: an address by DHCP, ping, HTTP, 20 MiB each way with checked
-// hashes, the cable pulled, the link flapping and the card reset in the middle of others, and
-// power off.
+// TestBoards boots machines with each card, from each format of image as the builder makes it,
+// by each firmware, and has a domain serve there: an address by DHCP, ping, HTTP, 20 MiB each
+// way with checked hashes, the cable pulled, the link flapping and the card reset in the middle
+// of others, and power off.
 func TestBoards(t *testing.T) {
 	disks := map[string]string{}
 	for _, format := range build.Formats {
 		if format != "elf" {
-			disks[format] = diskWith(t, format, "")
+			disks[format] = qemutest.BuildOptions(t, build.Options{
+				Board: "pc", Format: format, Output: filepath.Join(t.TempDir(), "disk."+format),
+				Domains: []build.Program{serverDomain(t, "server", []string{"tcp/80"}, nil, "http/80")},
+			})
 		}
 	}
 	for _, c := range boardCases(all) {

@@ -2,6 +2,7 @@ package suites
 
 import (
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -26,7 +27,8 @@ func TestBadOptions(t *testing.T) {
 	peer.Ping(t, peer.Address4())
 }
 
-// TestStaticAddresses: no DHCP message is sent, and both addresses answer.
+// TestStaticAddresses: no DHCP message is sent, both addresses answer, and the gateway and the
+// name server are those that were given.
 func TestStaticAddresses(t *testing.T) {
 	const static6 = "2001:db8:2::99"
 	for _, machine := range boards {
@@ -42,12 +44,19 @@ func TestStaticAddresses(t *testing.T) {
 			if text := vm.Command(t, "ip route"); !strings.Contains(text, "default via 10.0.2.2 ") {
 				t.Errorf("ip route does not show the gateway:\n%s", text)
 			}
+			page := get(t, peer.HTTP(), url(netip.MustParseAddr("10.0.2.99"), "/"))
+			if servers := nameServerRow.FindAllStringSubmatch(page, -1); len(servers) != 1 || servers[0][1] != "10.0.2.3" {
+				t.Errorf("the page shows the name servers %q:\n%s", servers, page)
+			}
 			if n := discovers.Len(); n > 0 {
 				t.Errorf("%d DHCP messages were sent although the address is fixed", n)
 			}
 		})
 	}
 }
+
+// nameServerRow is a name server on the kernel's page.
+var nameServerRow = regexp.MustCompile(`<td>name server</td><td>([^<]*)</td>`)
 
 // isDHCP reports whether a frame goes to UDP port 67 over IPv4.
 func isDHCP(frame []byte) bool {
@@ -75,12 +84,25 @@ func TestIPv6Off(t *testing.T) {
 	}
 }
 
-// TestLogLevel: log=warn leaves out what log=info shows.
+// TestLogLevel: each level shows the lines of its own and of those above it, and leaves out those
+// below. A domain with the kernel's port 7 makes the kernel say so at level debug, and a word that is
+// no option makes it warn.
 func TestLogLevel(t *testing.T) {
-	vm := start(t, qemutest.Config{Net: qemutest.RawWire, Append: "log=warn"})
-	peer := vm.Peer(t, qemutest.PeerConfig{})
-	peer.Ping(t, peer.Address4())
-	if strings.Contains(vm.Output(), "dhcp: address acquired") {
-		t.Error("log=warn shows a line of level info")
+	image := imageWith(t, "microvm", serverDomain(t, "server", []string{"tcp/7"}, nil, "tcp/7"))
+	lines := []string{"DEBUG port left to a domain", "INFO  dhcp: address acquired", "WARN  kernel option ignored"}
+	for shown, level := range []string{"debug", "info", "warn", "error"} {
+		t.Run(level, func(t *testing.T) {
+			vm := start(t, qemutest.Config{Net: qemutest.RawWire, Memory: 128, Image: image, Append: "log=" + level + " colour=blue"})
+			peer := vm.Peer(t, qemutest.PeerConfig{})
+			vm.Seen(t, qemutest.Prompt)
+			peer.Ping(t, peer.Address4())
+			for i, line := range lines {
+				if i >= shown {
+					vm.Seen(t, line)
+				} else if strings.Contains(vm.Output(), line) {
+					t.Errorf("log=%s shows %q", level, line)
+				}
+			}
+		})
 	}
 }

@@ -3,6 +3,7 @@ package suites
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -93,13 +94,15 @@ func openTap(t *testing.T) {
 }
 
 // TestOffloadsOnTap moves 20 MiB each way between Linux and the machine over a
-// tap, where the card offers checksum offload and TSO, as the unix sockets of
-// the other suites do not. Few large frames show that they are used.
+// tap, by IPv4 and by IPv6, where the card offers checksum offload and TSO, as
+// the unix sockets of the other suites do not. Few large frames show that they
+// are used.
 func TestOffloadsOnTap(t *testing.T) {
 	if !namespace(t) {
 		return
 	}
 	openTap(t)
+	openTap6(t)
 	for _, c := range []struct{ machine, card string }{
 		{"microvm", "virtio-net-device,netdev=n0"},
 		{"q35", "virtio-net-pci,netdev=n0,romfile=,disable-legacy=on"},
@@ -107,24 +110,30 @@ func TestOffloadsOnTap(t *testing.T) {
 		t.Run(c.machine, func(t *testing.T) {
 			// One machine at a time has the tap, so this is not start.
 			vm := qemutest.Start(t, qemutest.Config{
-				Machine: c.machine, Append: "ip6=off ip=" + tapGuest + "/24",
+				Machine: c.machine, Append: "ip=" + tapGuest + "/24 ip6=" + tapGuest6 + "/64",
 				Extra: []string{"-netdev", "tap,id=n0,ifname=" + tapName + ",script=no,downscript=no,vnet_hdr=on", "-device", c.card},
 			})
 			vm.Seen(t, qemutest.Prompt)
-			before := counters(t, vm)
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-			transfer(t, client, "http://"+tapGuest)
-			after := counters(t, vm)
+			for _, by := range []struct {
+				family, host string
+				mss          uint64
+			}{{"IPv4", tapGuest, 1448}, {"IPv6", tapGuest6, 1428}} {
+				host := netip.MustParseAddr(by.host)
+				before := counters(t, vm)
+				transfer(t, client, url(host, ""))
+				after := counters(t, vm)
 
-			segments := uint64(transferSize / 1448)
-			for _, name := range []string{"tx_frames", "rx_frames"} {
-				if n := after[name] - before[name]; n == 0 || n > segments/2 {
-					t.Errorf("%s: %d frames for 20 MiB, which are %d segments of 1448 bytes: large frames are not used", name, n, segments)
+				segments := transferSize / by.mss
+				for _, name := range []string{"tx_frames", "rx_frames"} {
+					if n := after[name] - before[name]; n == 0 || n > segments/2 {
+						t.Errorf("%s: %s: %d frames for 20 MiB, which are %d segments of %d bytes: large frames are not used", by.family, name, n, segments, by.mss)
+					}
 				}
-			}
-			for _, name := range []string{"host_rx_checksum_software", "host_tx_checksum_software"} {
-				if n := after[name] - before[name]; n > segments/100 {
-					t.Errorf("%s: %d sums were made in software", name, n)
+				for _, name := range []string{"host_rx_checksum_software", "host_tx_checksum_software"} {
+					if n := after[name] - before[name]; n > segments/100 {
+						t.Errorf("%s: %s: %d sums were made in software", by.family, name, n)
+					}
 				}
 			}
 			vm.Kill()

@@ -69,24 +69,36 @@ func TestReceiveMerged(t *testing.T) {
 	c := newCard(full)
 	d := mustOpen(t, c, Config{})
 	batch := nic.NewBatch(1)
-	frame := frameOf(20000, 0)
-	frame[34+tcpDataOffset] = 8 << 4
-	h := header{flags: flagNeedsChecksum, gsoType: gsoTCPv4, headerLen: 4000, gsoSize: 1448, checksumStart: 34, checksumOffset: 16}
-	c.deliver(h, frame)
-	if d.Receive(batch) != 1 {
-		t.Fatal("nothing received")
+	for _, v := range []struct {
+		gsoType uint8
+		want    nic.GSOType
+		start   uint16 // of TCP
+		size    uint16
+	}{{gsoTCPv4, nic.GSOTCPv4, 34, 1448}, {gsoTCPv6, nic.GSOTCPv6, 54, 1428}} {
+		frame := frameOf(20000, 0)
+		frame[v.start+tcpDataOffset] = 8 << 4
+		h := header{flags: flagNeedsChecksum, gsoType: v.gsoType, headerLen: 4000, gsoSize: v.size, checksumStart: v.start, checksumOffset: 16}
+		c.deliver(h, frame)
+		if d.Receive(batch) != 1 {
+			t.Fatalf("type %d: nothing received", v.gsoType)
+		}
+		p := &batch[0]
+		if p.GSO != v.want || p.SegmentSize != v.size || p.HeaderLen != v.start+32 || !p.NeedsChecksum || p.ChecksumStart != v.start || p.ChecksumOffset != 16 {
+			t.Errorf("type %d: described as %+v", v.gsoType, p)
+		}
+		if p.Len != len(frame) || !bytes.Equal(contents(p), frame) {
+			t.Errorf("type %d: %d bytes, wrong or damaged", v.gsoType, p.Len)
+		}
+		d.Release(batch)
 	}
-	p := &batch[0]
-	if p.GSO != nic.GSOTCPv4 || p.SegmentSize != 1448 || p.HeaderLen != 34+32 || !p.NeedsChecksum || p.ChecksumStart != 34 || p.ChecksumOffset != 16 {
-		t.Errorf("described as %+v", p)
-	}
-	d.Release(batch)
 }
 
 // TestBadHeaders drops single frames and leaves the device running.
 func TestBadHeaders(t *testing.T) {
 	tcp := frameOf(3000, 0)
 	tcp[34+tcpDataOffset] = 5 << 4
+	tcp6 := frameOf(3000, 0)
+	tcp6[54+tcpDataOffset] = 5 << 4
 	short := bytes.Clone(tcp)
 	short[34+tcpDataOffset] = 4 << 4
 	gso := header{flags: flagNeedsChecksum, gsoType: gsoTCPv4, headerLen: 54, gsoSize: 1448, checksumStart: 34, checksumOffset: 16}
@@ -99,6 +111,7 @@ func TestBadHeaders(t *testing.T) {
 		frame         []byte
 	}{
 		{"good", "rx_frames", full, gso, tcp},
+		{"good IPv6", "rx_frames", full, with(func(h *header) { h.gsoType, h.headerLen, h.checksumStart = gsoTCPv6, 74, 54 }), tcp6},
 		{"13 bytes", "rx_short", full, header{}, tcp[:13]},
 		{"no bytes", "rx_short", full, header{}, nil},
 		{"too long", "rx_long", full, header{}, make([]byte, nic.FrameMax+1)},
