@@ -93,7 +93,7 @@ func TestARM64Shared(t *testing.T) {
 	for version, models := range map[string][]string{"2": {"virtio", "e1000e", "e1000-82545em"}, "3": {"e1000", "virtio"}} {
 		t.Run("GICv"+version, func(t *testing.T) {
 			c := qemutest.Config{
-				Machine: "virt", Memory: 256, PCI: true, Card: models[0], Extra: []string{"-M", "gic-version=" + version},
+				Machine: "virt", Memory: 384, PCI: true, Card: models[0], Extra: []string{"-M", "gic-version=" + version},
 			}
 			for i, model := range models[1:] {
 				c.More = append(c.More, qemu.Card{
