@@ -90,8 +90,13 @@ type Config struct {
 	// PCI plugs virtio's devices into PCI; virt only.
 	PCI bool
 	// Firmware starts Image, a disk, by "bios" or "uefi"; Bus is what the disk is plugged
-	// into: "ide", "virtio", "usb" or "cd". See qemu.Config.
+	// into. See qemu.Config.
 	Firmware, Bus string
+	// NoExit leaves the device out by which a kernel that fails ends QEMU: the screen stays.
+	NoExit bool
+	// Bridges are devices that come before the network cards, which CardOptions may plug into
+	// them.
+	Bridges []string
 	// Extra holds further QEMU arguments.
 	Extra []string
 	// Unchecked leaves out the look at the machine's memory when its test is over: the
@@ -177,7 +182,7 @@ func (v *VM) start(program string, c Config, dir string) (err error) {
 	q := qemu.Config{
 		Machine: c.Machine, Memory: c.Memory, Image: c.Image, Append: c.Append,
 		Accel: os.Getenv("ACCEL"), Card: c.Card, CardOptions: c.CardOptions, MAC: c.MAC, NoRNG: c.NoRNG, IOMMU: c.IOMMU, PCI: c.PCI, Extra: c.Extra,
-		Firmware: c.Firmware, Bus: c.Bus,
+		Firmware: c.Firmware, Bus: c.Bus, NoExit: c.NoExit, Bridges: c.Bridges,
 	}
 	if len(c.Forward) > 0 && c.Net != UserNet {
 		return errors.New("ports are forwarded by the user network only: set Net to UserNet")

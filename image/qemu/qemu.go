@@ -95,6 +95,8 @@ type Config struct {
 	IOMMU       bool     // put the devices behind Intel's IOMMU; q35 only
 	PCI         bool     // plug virtio's devices into PCI; virt only, where they are memory-mapped else
 	GDB         bool     // wait for gdb on port 1234 before the first instruction
+	NoExit      bool     // leave isa-debug-exit out, as a real machine has none: one that ends keeps its screen
+	Bridges     []string // devices that come before the network cards, which may be plugged into them
 	Extra       []string // further arguments
 
 	// Firmware starts Image from a disk: one of Firmwares. With "" QEMU loads an ELF.
@@ -102,10 +104,11 @@ type Config struct {
 	Bus      string // what the disk is plugged into: one of Buses; "" is the first
 }
 
-// Firmwares start disks: SeaBIOS and OVMF. Buses are what a disk may be plugged into.
+// Firmwares start disks: SeaBIOS and OVMF. Buses are what a disk may be plugged into;
+// "usb" is xHCI, "ehci" USB 2.
 var (
 	Firmwares = []string{"bios", "uefi"}
-	Buses     = []string{"ide", "virtio", "usb", "cd"}
+	Buses     = []string{"ide", "virtio", "usb", "ehci", "cd"}
 )
 
 // ovmf is where Debian's and Ubuntu's package of that name has the firmware.
@@ -117,7 +120,7 @@ func (c Config) disk() ([]string, error) {
 	if bus == "" {
 		bus = Buses[0]
 	}
-	device := map[string]string{"ide": "ide-hd", "virtio": "virtio-blk-pci", "usb": "usb-storage", "cd": "ide-cd"}[bus]
+	device := map[string]string{"ide": "ide-hd", "virtio": "virtio-blk-pci", "usb": "usb-storage", "ehci": "usb-storage", "cd": "ide-cd"}[bus]
 	switch {
 	case !slices.Contains(Firmwares, c.Firmware):
 		return nil, fmt.Errorf("unknown firmware %q: the firmwares are %s", c.Firmware, strings.Join(Firmwares, " and "))
@@ -139,8 +142,11 @@ func (c Config) disk() ([]string, error) {
 		}
 		args = append(args, "-bios", ovmf)
 	}
-	if bus == "usb" {
+	switch bus {
+	case "usb":
 		args = append(args, "-device", "qemu-xhci")
+	case "ehci":
+		args = append(args, "-device", "usb-ehci")
 	}
 	return append(args, "-drive", "id=d0,if=none,snapshot=on,format="+format+",file="+c.Image, "-device", device+",drive=d0"), nil
 }
@@ -200,7 +206,7 @@ func (c Config) Args() ([]string, error) {
 		"-M", model.line + ",accel=" + accel + options[c.Machine], "-cpu", processor, "-m", fmt.Sprint(c.Memory), "-smp", "1",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
 	}
-	if !model.arm {
+	if !model.arm && !c.NoExit {
 		args = append(args, "-device", exitDevice)
 	}
 	if c.GDB {
@@ -216,6 +222,9 @@ func (c Config) Args() ([]string, error) {
 		// option virtio devices go past it.
 		args = append(args, "-device", "intel-iommu")
 		platform = ",iommu_platform=on"
+	}
+	for _, bridge := range c.Bridges {
+		args = append(args, "-device", bridge)
 	}
 	cards := c.More
 	if c.Netdev != "" {

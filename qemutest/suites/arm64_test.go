@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -38,7 +39,7 @@ func TestARM64(t *testing.T) {
 	for name, c := range map[string]qemutest.Config{
 		"EL1":       {Memory: 64},
 		"EL2":       {Memory: 128, Extra: []string{"-M", "virtualization=on"}},
-		"max":       {Memory: 2048, Extra: []string{"-cpu", "max"}},
+		"max":       {Memory: 3072, Extra: []string{"-cpu", "max"}},
 		"GICv3 EL1": {Memory: 64, Extra: []string{"-M", "gic-version=3"}},
 		"GICv3 EL2": {Memory: 128, Extra: []string{"-M", "gic-version=3,virtualization=on"}},
 		"PCI GICv2": {Memory: 64, PCI: true},
@@ -85,24 +86,34 @@ func TestARM64(t *testing.T) {
 	}
 }
 
-// TestARM64Shared has two cards on one line of PCI, as devices that are four apart are: both
+// TestARM64Shared has cards on one line of PCI, as devices that are four apart are: all
 // carry frames at once, and each alone.
 func TestARM64Shared(t *testing.T) {
 	onARM(t)
-	for version, models := range map[string][2]string{"2": {"virtio", "e1000e"}, "3": {"e1000", "virtio"}} {
+	for version, models := range map[string][]string{"2": {"virtio", "e1000e", "e1000-82545em"}, "3": {"e1000", "virtio"}} {
 		t.Run("GICv"+version, func(t *testing.T) {
-			vm, first := startWithPeer(t, qemutest.Config{
-				Machine: "virt", Memory: 256, PCI: true, Card: models[0], Extra: []string{"-M", "gic-version=" + version},
-				More: []qemu.Card{{Model: models[1], MAC: "52:54:00:00:00:02", Options: "addr=0x5"}},
-			})
-			second := vm.PeerOf(t, 1, qemutest.PeerConfig{})
-			vm.Times(t, 0, "dhcp: address acquired", 2)
-			const line = `line of PCI device="pci 00:0%s.0" interrupt=(\d+) by=interrupt-map`
-			lines := [2]string{vm.Times(t, 0, fmt.Sprintf(line, "1"), 1)[1], vm.Times(t, 0, fmt.Sprintf(line, "5"), 1)[1]}
-			if lines[0] != lines[1] {
-				t.Fatalf("the cards have interrupts %v: none is shared", lines)
+			c := qemutest.Config{
+				Machine: "virt", Memory: 384, PCI: true, Card: models[0], Extra: []string{"-M", "gic-version=" + version},
 			}
-			peers := []*qemutest.Peer{first, second}
+			for i, model := range models[1:] {
+				c.More = append(c.More, qemu.Card{
+					Model: model, MAC: fmt.Sprintf("52:54:00:00:00:%02x", 2+i), Options: fmt.Sprintf("addr=%#x", 5+4*i),
+				})
+			}
+			vm, first := startWithPeer(t, c)
+			peers := []*qemutest.Peer{first}
+			for i := range c.More {
+				peers = append(peers, vm.PeerOf(t, 1+i, qemutest.PeerConfig{}))
+			}
+			vm.Times(t, 0, "dhcp: address acquired", len(peers))
+			var lines []string
+			for i := range peers {
+				line := fmt.Sprintf(`line of PCI device="pci 00:%02x.0" interrupt=(\d+) by=interrupt-map`, 1+4*i)
+				lines = append(lines, vm.Times(t, 0, line, 1)[1])
+			}
+			if len(slices.Compact(slices.Clone(lines))) != 1 {
+				t.Fatalf("the cards have interrupts %v: not one line", lines)
+			}
 			var all sync.WaitGroup
 			for _, peer := range peers {
 				all.Go(func() { transfer(t, peer.HTTP(), url(peer.Address4(), "")) })
