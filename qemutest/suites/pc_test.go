@@ -18,7 +18,7 @@ func TestPCs(t *testing.T) {
 		port   = "pcie-root-port,id=above,chassis=1,slot=1"
 		bridge = "pcie-pci-bridge,id=above"
 	)
-	kernel := qemutest.Image(t, "pc") // the smallest: by EHCI QEMU reads half a megabyte a second
+	kernel := qemutest.Image(t, "pc") // without domains: QEMU reads slowly by EHCI
 	for _, c := range []struct {
 		name               string
 		machine            string
