@@ -1,7 +1,7 @@
 package kernel
 
 // Faults of the card for tests: a bug in its driver, receive buffers that lie in a page
-// which was taken away from the card, and a reset.
+// which was taken away from the card, a reset, and a card that hangs.
 
 import (
 	"errors"
@@ -14,8 +14,9 @@ import (
 const strayByte = 0xa5
 
 // cardFault does what the shell's hidden command asks for: "stray" takes the page
-// away before, "stray-mapped" leaves it, "stray-look" says what became of it, and
-// "reset-card" has the driver reset the card. It reports false for any other way to fail.
+// away before, "stray-mapped" leaves it, "stray-look" says what became of it, "reset-card"
+// has the driver reset the card, and "hang-card" has the card send nothing more. It reports
+// false for any other way to fail.
 func (m *machine) cardFault(how string) (err error, ok bool) {
 	switch how {
 	case "stray":
@@ -35,6 +36,8 @@ func (m *machine) cardFault(how string) (err error, ok bool) {
 		return fmt.Errorf("%d bytes of the page were written", written), true
 	case "reset-card":
 		return m.resetCard(), true
+	case "hang-card":
+		return m.hangCard(), true
 	}
 	return nil, false
 }
@@ -51,6 +54,17 @@ func (m *machine) resetCard() error {
 		}
 	}
 	return errors.New("there is no card that can be")
+}
+
+// hangCard has the card hang that can be made to.
+func (m *machine) hangCard() error {
+	for _, card := range m.devices.cards {
+		if c, ok := card.(interface{ Hang() }); ok {
+			c.Hang()
+			return errors.New("the card hangs")
+		}
+	}
+	return errors.New("there is no card that can be made to")
 }
 
 // misdirect leads the card to a page that was its own, and still is without take.

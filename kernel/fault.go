@@ -68,7 +68,7 @@ func fault(how string) (err error) {
 	case "delay":
 		return fmt.Errorf("worst delay beside a looping goroutine: %d us", worstDelay().Microseconds())
 	}
-	return errors.New("ways to fail: nil, divide, wild, canonical, text, alias, guard, data, stack, panic, leak, charge, loop, delay, stray, stray-mapped, stray-look, reset-card")
+	return errors.New("ways to fail: nil, divide, wild, canonical, text, alias, guard, data, stack, panic, leak, charge, loop, delay, stray, stray-mapped, stray-look, reset-card, hang-card")
 }
 
 // worstDelay returns by how much a sleep came late at worst while a goroutine

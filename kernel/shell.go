@@ -128,7 +128,7 @@ func (m *machine) pciList() []shell.PCIDevice {
 		list = append(list, shell.PCIDevice{
 			Address: f.Address.String(), Class: f.ClassName(),
 			Vendor: f.Vendor, Device: f.Device, Revision: f.Revision,
-			Driver: drivers["pci "+f.Address.String()],
+			Driver: drivers["pci "+f.Address.String()], Interrupts: f.Interrupts(),
 		})
 	}
 	return list

@@ -284,6 +284,9 @@ func (p *Peer) Ping(t testing.TB, to netip.Addr) time.Duration {
 	return rtt
 }
 
+// Retransmitted returns how many segments of TCP the peer has sent again.
+func (p *Peer) Retransmitted() uint64 { return p.stack.Stats().TCP.Retransmits.Value() }
+
 // HostPort joins an address and a port for Dial and for URLs.
 func HostPort(addr netip.Addr, port int) string {
 	return net.JoinHostPort(addr.String(), strconv.Itoa(port))

@@ -56,6 +56,10 @@ func (d *Device) giveUp() {
 // an IOMMU tells. Whatever it was about to do did not happen: it is reset.
 func (d *Device) Blocked(err error) { d.recovery.Ask(resetBlocked, err) }
 
+// Hang turns the transmitter off behind the driver's back, as a card that has hung has it: for
+// tests of what finds that.
+func (d *Device) Hang() { d.regs.Write32(regTCTL, tctlPSP) }
+
 // Misdirect points all receive buffers that the device holds at a bus address instead
 // of their own, and returns how many there are: for tests of what stands between the
 // device and memory. The starts of earlier frames are cleared, so that none is received

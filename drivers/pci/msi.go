@@ -61,6 +61,21 @@ func (f *Function) DisableMSI() {
 	}
 }
 
+// Interrupts says how the function is told to interrupt, as it stands in its capabilities:
+// "MSI-X", "MSI" or "line"; "none" of one whose line is off, or that has none.
+func (f *Function) Interrupts() string {
+	if c, ok := f.Capability(CapMSIX); ok && f.Read32(c.Offset)&msixEnable != 0 {
+		return "MSI-X"
+	}
+	if c, ok := f.Capability(CapMSI); ok && f.Read32(c.Offset)&msiEnable != 0 {
+		return "MSI"
+	}
+	if _, ok := f.InterruptPin(); ok && f.Read16(regCommand)&CommandINTxDisable == 0 {
+		return "line"
+	}
+	return "none"
+}
+
 const (
 	interruptPinMax  = 4
 	interruptLineMax = 15

@@ -88,6 +88,31 @@ func TestMSIRefusals(t *testing.T) {
 	}
 }
 
+// TestInterrupts: what stands in the function's own registers is told.
+func TestInterrupts(t *testing.T) {
+	f, s := msiFunction(t, 0xd0, msi64)
+	tell := func(want string) {
+		t.Helper()
+		if got := f.Interrupts(); got != want {
+			t.Errorf("interrupts by %s, want %s", got, want)
+		}
+	}
+	tell("none") // it has no pin
+	s.words[regInterruptLine/4] = 0x010b
+	tell("line")
+	if err := f.EnableMSI(0xfee01000, 0x42); err != nil {
+		t.Fatal(err)
+	}
+	tell("MSI")
+	f.DisableMSI()
+	f.Enable(CommandINTxDisable)
+	tell("none")
+	s.words[0xd0/4] = CapMSIX | msixEnable
+	tell("MSI-X")
+	s.words[0xd0/4] = CapMSIX
+	tell("none")
+}
+
 func TestInterruptLine(t *testing.T) {
 	for _, c := range []struct {
 		word uint32

@@ -107,7 +107,7 @@ func (s *Shell) pci(_ context.Context, args []string) error {
 	for _, d := range s.sys.PCI() {
 		fmt.Fprintf(s.out, "%s %s: [%04x:%04x] (rev %02x)\n", d.Address, d.Class, d.Vendor, d.Device, d.Revision)
 		if d.Driver != "" {
-			fmt.Fprintf(s.out, "\tKernel driver in use: %s\n", d.Driver)
+			fmt.Fprintf(s.out, "\tKernel driver in use: %s\n\tInterrupts: %s\n", d.Driver, d.Interrupts)
 		}
 	}
 	return nil

@@ -87,6 +87,7 @@ type PCIDevice struct {
 	Vendor, Device uint16
 	Revision       uint8
 	Driver         string // empty without one
+	Interrupts     string // "MSI", of a device that has a driver
 }
 
 // errUsage makes run print the command's usage.

@@ -131,7 +131,7 @@ func fakeSystem() System {
 		PCI: func() []PCIDevice {
 			return []PCIDevice{
 				{Address: "00:00.0", Class: "Host bridge", Vendor: 0x8086, Device: 0x29c0},
-				{Address: "00:02.0", Class: "Ethernet controller", Vendor: 0x1af4, Device: 0x1041, Revision: 1, Driver: "virtio-net"},
+				{Address: "00:02.0", Class: "Ethernet controller", Vendor: 0x1af4, Device: 0x1041, Revision: 1, Driver: "virtio-net", Interrupts: "MSI-X"},
 			}
 		},
 		Routing:  fakeRouting{},

@@ -116,8 +116,8 @@ func TestSeveralCards(t *testing.T) {
 			var both sync.WaitGroup
 			for i, p := range peers {
 				both.Go(func() {
-					takes(t, p.HTTP(), url(hosts[i], fmt.Sprintf("/bytes/%d", transferSize)), nil)
-					gives(t, p.HTTP(), url(hosts[i], "/sum"), nil)
+					takes(t, p.HTTP(), url(hosts[i], fmt.Sprintf("/bytes/%d", transferSize)))
+					gives(t, p.HTTP(), url(hosts[i], "/sum"))
 				})
 			}
 			both.Wait()

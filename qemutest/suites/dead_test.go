@@ -5,8 +5,49 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/qemutest"
 )
+
+// TestHungCard: one of Intel's cards that sends nothing more in the middle of a download is found
+// by its driver's watchdog and reset, once, and the download goes on.
+func TestHungCard(t *testing.T) {
+	for _, n := range nics {
+		if n.card == qemu.CardVirtIO {
+			continue
+		}
+		t.Run(n.String(), func(t *testing.T) {
+			vm, peer := startWithPeer(t, qemutest.Config{
+				Machine: n.machine, Card: n.card, Memory: 256,
+				Image: imageWith(t, "pc", serverDomain(t, "server", []string{"tcp/80"}, nil, "http/80")),
+			})
+			vm.Seen(t, "server: serving")
+			takesThrough(t, peer.HTTP(), url(peer.Address4(), endless), func() {
+				if text := vm.Command(t, "fault hang-card"); !strings.Contains(text, "the card hangs") {
+					t.Errorf("fault hang-card printed %q", text)
+				}
+				vm.Times(t, 0, `device is reset .*reason=reset_tx_timeout err="device finished none of \d+ frames`, 1)
+			})
+			peer.Ping(t, peer.Address4())
+			values := counters(t, vm)
+			if values["tx_lost"] == 0 {
+				t.Error("the card held nothing")
+			}
+			for name, v := range values {
+				switch want := uint64(0); {
+				case name == "reset_tx_timeout":
+					want = 1
+					fallthrough
+				case strings.HasPrefix(name, "reset_"), name == "stopped":
+					if v != want {
+						t.Errorf("%s is %d, want %d", name, v, want)
+					}
+				}
+			}
+			powerOff(t, vm)
+		})
+	}
+}
 
 // resetsMax is how often a driver resets a card that moves next to no frames. The reset after
 // that one is left out, and the card given up.

@@ -29,8 +29,8 @@ func TestLinesOfPCI(t *testing.T) {
 			}
 			host, client := peer.Address4(), peer.HTTP()
 			peer.Ping(t, host)
-			takes(t, client, url(host, fmt.Sprintf("/bytes/%d", transferSize)), nil)
-			gives(t, client, url(host, "/sum"), func() {
+			takes(t, client, url(host, fmt.Sprintf("/bytes/%d", transferSize)))
+			givesThrough(t, client, url(host, "/sum"), func() {
 				vm.SetLink(t, false)
 				vm.Expect(t, "link down name=eth0")
 				vm.SetLink(t, true)

@@ -56,9 +56,9 @@ func autoconfigured(t *testing.T, c qemutest.Config) (*qemutest.VM, *qemutest.Pe
 }
 
 func TestPingIPv4(t *testing.T) {
-	for _, machine := range machines {
-		t.Run(machine, func(t *testing.T) {
-			_, peer := startWithPeer(t, qemutest.Config{Machine: machine})
+	for _, n := range withMachines(nics) {
+		t.Run(n.String(), func(t *testing.T) {
+			_, peer := startWithPeer(t, qemutest.Config{Machine: n.machine, Card: n.card})
 			for range 10 {
 				peer.Ping(t, peer.Address4())
 			}
@@ -211,50 +211,54 @@ func timedOut(err error) bool {
 
 // TestHTTPPage reads the status page over both protocols.
 func TestHTTPPage(t *testing.T) {
-	vm, peer, addr := autoconfigured(t, qemutest.Config{})
-	vm.Seen(t, "dhcp: address acquired")
-	peer.Ping(t, addr)
-	for _, host := range []netip.Addr{peer.Address4(), addr} {
-		page := get(t, peer.HTTP(), url(host, "/"))
-		for _, want := range []string{"<title>Sluice</title>", "10.0.2.15/24", "Uptime"} {
-			if !strings.Contains(page, want) {
-				t.Errorf("the page on %v does not show %q:\n%s", host, want, page)
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			vm, peer, addr := autoconfigured(t, qemutest.Config{Machine: n.machine, Card: n.card})
+			vm.Seen(t, "dhcp: address acquired")
+			peer.Ping(t, addr)
+			for _, host := range []netip.Addr{peer.Address4(), addr} {
+				page := get(t, peer.HTTP(), url(host, "/"))
+				for _, want := range []string{"<title>Sluice</title>", "10.0.2.15/24", "Uptime"} {
+					if !strings.Contains(page, want) {
+						t.Errorf("the page on %v does not show %q:\n%s", host, want, page)
+					}
+				}
 			}
-		}
-	}
-	response, err := peer.HTTP().Get(url(peer.Address4(), "/nothing"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	response.Body.Close()
-	if response.StatusCode != 404 {
-		t.Errorf("/nothing: %s, want 404", response.Status)
+			response, err := peer.HTTP().Get(url(peer.Address4(), "/nothing"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if response.StatusCode != 404 {
+				t.Errorf("/nothing: %s, want 404", response.Status)
+			}
+		})
 	}
 }
 
-// TestDiscard writes to the discard service and wants nothing back.
+// TestDiscard writes to the discard service and wants nothing back. A port that nobody listens
+// on refuses at once.
 func TestDiscard(t *testing.T) {
-	vm, peer := startWithPeer(t, qemutest.Config{})
-	c := dial(t, vm, peer.Dial, "tcp", qemutest.HostPort(peer.Address4(), 9))
-	if _, err := c.Write(make([]byte, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := io.ReadAll(c); err != nil || len(got) > 0 {
-		t.Errorf("discard sent %d bytes, %v", len(got), err)
-	}
-}
-
-// TestClosedPort: a port that nobody listens on refuses at once.
-func TestClosedPort(t *testing.T) {
-	vm, peer := startWithPeer(t, qemutest.Config{})
-	c, err := peer.Dial(vm.Context(), "tcp", qemutest.HostPort(peer.Address4(), 81))
-	if err == nil {
-		c.Close()
-	}
-	if err == nil || !strings.Contains(err.Error(), "refused") {
-		t.Errorf("port 81: %v, want connection refused", err)
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			vm, peer := startWithPeer(t, qemutest.Config{Machine: n.machine, Card: n.card})
+			c := dial(t, vm, peer.Dial, "tcp", qemutest.HostPort(peer.Address4(), 9))
+			if _, err := c.Write(make([]byte, 1<<20)); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(c); err != nil || len(got) > 0 {
+				t.Errorf("discard sent %d bytes, %v", len(got), err)
+			}
+			closed, err := peer.Dial(vm.Context(), "tcp", qemutest.HostPort(peer.Address4(), 81))
+			if err == nil {
+				closed.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), "refused") {
+				t.Errorf("port 81: %v, want connection refused", err)
+			}
+		})
 	}
 }

@@ -83,8 +83,8 @@ func TestSoak(t *testing.T) {
 		t.Logf("%5.0f s, %d requests: kernel %d KiB live, %d goroutines; frames %d KiB; server %d KiB live, %d goroutines, charged %d KiB, %d before it collects; pools %d KiB",
 			s.at.Seconds(), s.requests, s.heap>>10, s.goroutines, s.frames>>10, s.live>>10, s.its, s.domain>>10, s.loose>>10, s.pools>>10)
 
-		takes(t, client, url(host, fmt.Sprintf("/bytes/%d", transferSize)), nil)
-		gives(t, client, url(host, "/sum"), nil)
+		takes(t, client, url(host, fmt.Sprintf("/bytes/%d", transferSize)))
+		gives(t, client, url(host, "/sum"))
 		var crowd sync.WaitGroup
 		for range soakCrowd {
 			crowd.Go(func() {

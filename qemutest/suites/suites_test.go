@@ -88,6 +88,17 @@ var nics = func() []nic {
 	return list
 }()
 
+// withMachines adds virtio's card on each machine of the tables to a table of cards.
+func withMachines(list []nic) []nic {
+	list = slices.Clone(list)
+	for _, machine := range machines {
+		if n := (nic{machine, qemu.CardVirtIO}); !slices.Contains(list, n) {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
 // TestNICsHoldEveryCard: the table has each card that there is a driver for, and virtio's over
 // both transports.
 func TestNICsHoldEveryCard(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-os/sluice/image/qemu"
 	"github.com/sluice-os/sluice/qemutest"
 )
 
@@ -36,13 +37,26 @@ func TestTransfer(t *testing.T) {
 			transfer(t, client, "http://"+vm.Forwarded(t, "tcp/80"))
 		})
 	}
+	for _, n := range nics {
+		if n.card == qemu.CardVirtIO {
+			continue // has its turn above
+		}
+		t.Run(n.String(), func(t *testing.T) {
+			_, peer := startWithPeer(t, qemutest.Config{Machine: n.machine, Card: n.card})
+			transfer(t, peer.HTTP(), url(peer.Address4(), ""))
+		})
+	}
 }
 
 // TestTransferIPv6 is the same over IPv6.
 func TestTransferIPv6(t *testing.T) {
-	_, peer, addr := autoconfigured(t, qemutest.Config{})
-	peer.Ping(t, addr)
-	transfer(t, peer.HTTP(), url(addr, ""))
+	for _, n := range nics {
+		t.Run(n.String(), func(t *testing.T) {
+			_, peer, addr := autoconfigured(t, qemutest.Config{Machine: n.machine, Card: n.card})
+			peer.Ping(t, addr)
+			transfer(t, peer.HTTP(), url(addr, ""))
+		})
+	}
 }
 
 func transfer(t *testing.T, client *http.Client, base string) {
