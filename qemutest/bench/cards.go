@@ -51,7 +51,7 @@ func makeCardMeasures() (list []cardMeasure) {
 				floor = cardUDPFloor
 			}
 			m.name, m.title = card+"-"+m.name, card+": "+m.title
-			m.wanted, m.met = fmt.Sprintf("ratio >= %g", floor), func(_, ratio float64) bool { return ratio >= floor }
+			m.wanted, m.met = fmt.Sprintf("ratio >= %g", floor), atLeast(floor)
 			list = append(list, cardMeasure{m, card})
 		}
 	}
@@ -60,8 +60,8 @@ func makeCardMeasures() (list []cardMeasure) {
 
 // diskMeasures are what is measured of disks; there is no Linux beside them.
 var diskMeasures = []measure{
-	{name: "boot-bios", title: "the same, from a disk by BIOS", unit: "s"},
-	{name: "boot-uefi", title: "from a disk by UEFI", unit: "s"},
+	{name: "boot-bios", title: "exec to first answer, from a disk by BIOS", unit: "s"},
+	{name: "boot-uefi", title: "the same, by UEFI", unit: "s"},
 	{name: "size-raw", title: "disk image, what is not a hole", unit: "MB"},
 	{name: "size-iso", title: "CD image", unit: "MB"},
 	{name: "size-qcow2", title: "qcow2 image", unit: "MB"},

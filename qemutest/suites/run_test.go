@@ -67,15 +67,7 @@ func TestRunCommand(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			image := filepath.Join(dir, c.name)
 			cmd := exec.CommandContext(t.Context(), command, append([]string{"run", "-o", image}, c.args...)...)
-			cmd.Dir = filepath.Join("..", "..")
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
+			in, out := atRoot(t, cmd)
 			progress := new(strings.Builder)
 			cmd.Stderr = progress
 			if err := cmd.Start(); err != nil {
@@ -155,15 +147,7 @@ func TestRunGDB(t *testing.T) {
 	command := commandIn(t, dir)
 	image := filepath.Join(dir, "kernel.elf")
 	cmd := exec.CommandContext(t.Context(), command, "run", "-manifest", "none", "-http", "0", "-m", "64", "-gdb", "-o", image)
-	cmd.Dir = filepath.Join("..", "..")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	in, out := atRoot(t, cmd)
 	// The builder ends with the machine, not before it.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	if err := cmd.Start(); err != nil {
@@ -189,6 +173,20 @@ func TestRunGDB(t *testing.T) {
 	if status := cmd.ProcessState.ExitCode(); status != 0 || !told || !up {
 		t.Errorf("status %d, the line to type was printed: %v, the machine went on: %v\n%s", status, told, up, text)
 	}
+}
+
+// atRoot has a command run at the module's root, and returns where to type and what it prints.
+func atRoot(t *testing.T, cmd *exec.Cmd) (in io.Writer, out io.Reader) {
+	t.Helper()
+	cmd.Dir = filepath.Join("..", "..")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err = cmd.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	return in, out
 }
 
 // functionAt returns the address of a function by the DWARF of an image.
