@@ -1,6 +1,6 @@
 // Command slowest reads the output of go test -json, prints what go test
-// without it would print, and ends with the ten slowest tests. Its status is 1
-// when a test or package failed.
+// without it would print, and ends with the ten slowest tests and what the
+// failed ones said. Its status is 1 when a test or package failed.
 //
 //	go test -json ./... | go run ./qemutest/slowest
 package main
@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -21,8 +23,15 @@ type event struct {
 	Elapsed                       float64 // seconds
 }
 
-// listed is how many tests are listed.
+// name is a test's, with the last element of its package's path.
+func (e event) name() string { return path.Base(e.Package) + " " + e.Test }
+
+// listed is how many tests are listed, and how many lines of what a failed one said.
 const listed = 10
+
+// said matches the first line of what a test says with Error or Log; the lines after it, such as
+// those of a machine's console, do not begin so.
+var said = regexp.MustCompile(`^ +\w+_test\.go:\d+: `)
 
 func main() {
 	if summarize(os.Stdin, os.Stdout) {
@@ -35,6 +44,7 @@ func main() {
 func summarize(in io.Reader, out io.Writer) (ok bool) {
 	ok = true
 	var tests []event
+	var failed strings.Builder
 	output := map[string][]string{} // of tests that have not ended
 	lines := bufio.NewReader(in)
 	for {
@@ -55,6 +65,7 @@ func summarize(in io.Reader, out io.Writer) (ok bool) {
 		case "fail", "build-fail":
 			ok = false
 			io.WriteString(out, strings.Join(output[name], ""))
+			reasons(&failed, e, output[name])
 			fallthrough
 		case "pass", "skip":
 			if e.Action == "skip" {
@@ -88,7 +99,25 @@ func summarize(in io.Reader, out io.Writer) (ok bool) {
 		fmt.Fprintln(out, "slowest tests:")
 	}
 	for _, t := range tests[:min(listed, len(tests))] {
-		fmt.Fprintf(out, "%8.2f s  %s %s\n", t.Elapsed, t.Package[strings.LastIndexByte(t.Package, '/')+1:], t.Test)
+		fmt.Fprintf(out, "%8.2f s  %s\n", t.Elapsed, t.name())
+	}
+	if failed.Len() > 0 {
+		fmt.Fprint(out, "failed tests:\n", failed.String())
 	}
 	return ok
+}
+
+// reasons writes the name of a failed test and the first lines of what it said.
+func reasons(to *strings.Builder, e event, output []string) {
+	if e.Test == "" {
+		return
+	}
+	fmt.Fprintf(to, "  %s\n", e.name())
+	n := 0
+	for _, line := range output {
+		if said.MatchString(line) && n < listed {
+			to.WriteString(line)
+			n++
+		}
+	}
 }

@@ -21,7 +21,12 @@ func TestSummarize(t *testing.T) {
 {"Action":"fail","Package":"m/p","Test":"TestA","Elapsed":1}
 {"Action":"output","Package":"m/p","Output":"FAIL\tm/p\t1s\n"}
 {"Action":"fail","Package":"m/p","Elapsed":1}
-`, "why\nFAIL\tm/p\t1s\nslowest tests:\n    1.00 s  p TestA\n", false},
+`, "why\nFAIL\tm/p\t1s\nslowest tests:\n    1.00 s  p TestA\nfailed tests:\n  p TestA\n", false},
+		{"failing with reasons", `{"Action":"output","Package":"m/p","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"output","Package":"m/p","Test":"TestA","Output":"    a_test.go:7: 1, want 2\n"}
+{"Action":"output","Package":"m/p","Test":"TestA","Output":"        on the console\n"}
+{"Action":"fail","Package":"m/p","Test":"TestA","Elapsed":1}
+`, "=== RUN   TestA\n    a_test.go:7: 1, want 2\n        on the console\nslowest tests:\n    1.00 s  p TestA\nfailed tests:\n  p TestA\n    a_test.go:7: 1, want 2\n", false},
 		{"skipped", `{"Action":"output","Package":"m/p","Test":"TestA","Output":"needs root\n"}
 {"Action":"skip","Package":"m/p","Test":"TestA"}
 `, "needs root\nslowest tests:\n    0.00 s  p TestA\n", true},
