@@ -173,7 +173,10 @@ func intelOffloads(t *testing.T, card string, before, taken, given map[string]ui
 	t.Helper()
 	const segments = transferSize / 1460
 	down := func(name string) uint64 { return taken[name] - before[name] }
-	if n := down("tx_frames"); n == 0 || n > segments/2 {
+	// How large they are is TCP's business: a window that opens by two segments is sent as two.
+	n := down("tx_frames")
+	t.Logf("%d frames for 20 MiB, which are %d segments", n, segments)
+	if n == 0 || n >= segments {
 		t.Errorf("%d frames for 20 MiB, which are %d segments: large frames are not used", n, segments)
 	}
 	// QEMU's 82574L counts a frame that it cuts as one.
