@@ -55,6 +55,29 @@ var edits = []edit{
 	{"runtime/proc.go",
 		"\t\trunqput(pp, gp, true)\n\t} else {\n\t\tlock(&sched.lock)\n\t\tglobrunqput(gp)\n",
 		"\t\trunqput(pp, gp, true)\n\t} else if !preempted || !sluiceKeep(pp, gp) {\n\t\tlock(&sched.lock)\n\t\tglobrunqput(gp)\n"},
+	// There is one processor, and who asks for another one to be woken, or looks for work in
+	// the queues of the others, has it. One that has nothing to do keeps its P (beforeIdle), so
+	// that there is no snapshot of the Ps either.
+	{"runtime/proc.go",
+		"func wakep() {\n",
+		"func wakep() {\n\tif true {\n\t\treturn\n\t}\n"},
+	{"runtime/proc.go",
+		"\tif mp.spinning || 2*sched.nmspinning.Load() < gomaxprocs-sched.npidle.Load() {\n",
+		"\tif false {\n"},
+	{"runtime/proc.go",
+		"func (mp *m) clearAllpSnapshot() {\n\tmp.allpSnapshot = nil\n",
+		"func (mp *m) clearAllpSnapshot() {\n"},
+	// Nobody else holds a lock of the runtime's, or waits for one: there is one thread, it is not
+	// preempted while it has one, and what interrupts it takes none.
+	{"runtime/lock_spinbit.go",
+		"\tgp.m.locks++\n\n\tk8 := key8(&l.key)\n",
+		"\tgp.m.locks++\n\tif true {\n\t\tif l.key != 0 {\n\t\t\tthrow(\"a lock that is held: there is one thread\")\n\t\t}\n" +
+			"\t\tl.key = mutexLocked\n\t\treturn\n\t}\n\n\tk8 := key8(&l.key)\n"},
+	{"runtime/lock_spinbit.go",
+		"func unlock2(l *mutex) {\n\tgp := getg()\n",
+		"func unlock2(l *mutex) {\n\tgp := getg()\n\tif true {\n\t\tif l.key != mutexLocked {\n\t\t\tthrow(\"unlock of unlocked lock\")\n\t\t}\n" +
+			"\t\tl.key = 0\n\t\tgp.m.locks--\n\t\tif gp.m.locks < 0 {\n\t\t\tthrow(\"runtime·unlock: lock count\")\n\t\t}\n" +
+			"\t\tif gp.m.locks == 0 && gp.preempt {\n\t\t\tgp.stackguard0 = stackPreempt\n\t\t}\n\t\treturn\n\t}\n"},
 	// The largest stack follows from the memory there is.
 	{"runtime/proc.go",
 		"\t// An upper limit for max stack size. Used to avoid random crashes\n",
@@ -170,6 +193,15 @@ var domainEdits = []edit{
 	{"runtime/mgcpacer.go",
 		"\tc.heapMinimum = defaultHeapMinimum * uint64(in) / 100\n",
 		"\tc.heapMinimum = sluiceHeapMinimum() * uint64(in) / 100\n"},
+	// An assertion to an interface has a cache of the types that it has met, to which one miss in
+	// 1024 is added: a server has made thousands of connections before that is of use. Of 16 it is
+	// soon, and a large cache is copied seldom all the same.
+	{"runtime/iface.go",
+		"\tif cheaprand()&1023 != 0 {\n\t\t// Only bother updating the cache ~1 in 1000 times.\n\t\treturn tab\n",
+		"\tif cheaprand()&15 != 0 {\n\t\treturn tab\n"},
+	{"runtime/iface.go",
+		"\tif cheaprand()&1023 != 0 {\n\t\t// Only bother updating the cache ~1 in 1000 times.\n\t\t// This ensures we don't waste memory on switches, or\n\t\t// switch arguments, that only happen a few times.\n\t\treturn case_, tab\n",
+		"\tif cheaprand()&15 != 0 {\n\t\treturn case_, tab\n"},
 	// What goroutines start with depends on what the program does: see
 	// sluiceDeepStacks.
 	{"runtime/stack.go",
@@ -179,19 +211,27 @@ var domainEdits = []edit{
 		"\tif avg < fixedStack {\n\t\tavg = fixedStack\n",
 		"\tif avg < sluiceStackLeast {\n\t\tavg = sluiceStackLeast\n"},
 	// A domain has one processor: what it puts away and takes again, as a network stack
-	// does for each packet, needs no queue that others may steal from.
+	// does for each packet, needs no queue that others may steal from, and no protection from
+	// preemption where the runtime does it: see sluicePoolTake.
 	{"sync/pool.go",
 		"\tprivate any       // Can be used only by the respective P.\n",
-		"\tprivate any       // Can be used only by the respective P.\n\tmore    [6]any    // So can these, of which the first held are there.\n\theld    int\n"},
+		"\tkept    poolKept  // So can this, and only by runtime_poolTake and runtime_poolPut.\n" +
+			"\tprivate any       // Can be used only by the respective P.\n"},
 	{"sync/pool.go",
-		"\t\tl.private = x\n\t} else {\n\t\tl.shared.pushHead(x)\n",
-		"\t\tl.private = x\n\t} else if l.held < len(l.more) {\n\t\tl.more[l.held] = x\n\t\tl.held++\n\t} else {\n\t\tl.shared.pushHead(x)\n"},
+		"// Local per-P Pool appendix.\n",
+		"// poolKept is runtime.sluicePoolKept.\ntype poolKept struct {\n\tn    int\n\tlist [8]any\n}\n\n" +
+			"//go:linkname runtime_poolTake runtime.sluicePoolTake\nfunc runtime_poolTake(local unsafe.Pointer) any\n\n" +
+			"//go:linkname runtime_poolPut runtime.sluicePoolPut\nfunc runtime_poolPut(local unsafe.Pointer, x any) bool\n\n" +
+			"// Local per-P Pool appendix.\n"},
 	{"sync/pool.go",
-		"\tl.private = nil\n\tif x == nil {\n\t\t// Try to pop",
-		"\tl.private = nil\n\tif x == nil && l.held > 0 {\n\t\tl.held--\n\t\tx = l.more[l.held]\n\t\tl.more[l.held] = nil\n\t}\n\tif x == nil {\n\t\t// Try to pop"},
+		"\tif x == nil {\n\t\treturn\n\t}\n\tif race.Enabled {\n\t\tif runtime_randn(4) == 0 {\n",
+		"\tif x == nil || runtime_poolPut(p.local, x) {\n\t\treturn\n\t}\n\tif race.Enabled {\n\t\tif runtime_randn(4) == 0 {\n"},
 	{"sync/pool.go",
-		"\t\tl.private = nil\n\t\treturn x\n\t}\n",
-		"\t\tl.private = nil\n\t\treturn x\n\t}\n\tif l.held > 0 {\n\t\tl.held--\n\t\tx := l.more[l.held]\n\t\tl.more[l.held] = nil\n\t\treturn x\n\t}\n"},
+		"func (p *Pool) Get() any {\n",
+		"func (p *Pool) Get() any {\n\tif x := runtime_poolTake(p.local); x != nil {\n\t\treturn x\n\t}\n"},
+	{"sync/pool.go",
+		"\tl := indexLocal(locals, pid)\n\tif x := l.private; x != nil {\n",
+		"\tl := indexLocal(locals, pid)\n\tif x := runtime_poolTake(unsafe.Pointer(l)); x != nil {\n\t\treturn x\n\t}\n\tif x := l.private; x != nil {\n"},
 	// Every program with a network has a stack for it.
 	{"net/net.go",
 		"import (\n",

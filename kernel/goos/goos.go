@@ -154,3 +154,7 @@ var (
 	// is set, and clears it. One goroutine at a time may wait for an event.
 	Wait func(event uint)
 )
+
+// LastEvent is an event of the program itself. The goroutine that waits for it runs when all
+// others that can run have run, also when the event had come before it waited.
+const LastEvent = 62

@@ -36,6 +36,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/netns"
 	user "github.com/sluice-os/sluice/userland/channel"
 	wire "github.com/sluice-os/sluice/userland/link"
+	"github.com/sluice-os/sluice/userland/link/linktest"
 )
 
 // tenant is a domain with a stack of its own beside a host stack.
@@ -109,7 +110,8 @@ func addTenant(t testing.TB, sw *flowswitch.Switch, owner uint64) *tenant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ep := wire.New(end, 1500)
+	bell := linktest.NewBell()
+	ep := wire.New(end, 1500, bell.Ring)
 	d.net = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
@@ -126,7 +128,7 @@ func addTenant(t testing.TB, sw *flowswitch.Switch, owner uint64) *tenant {
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { ep.Flusher(stop, nil) })
+	wg.Go(func() { ep.Flusher(bell.Wait(stop), nil) })
 	wg.Go(func() {
 		ep.Receiver(func() {
 			select {

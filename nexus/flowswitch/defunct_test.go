@@ -25,6 +25,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/view"
 	user "github.com/sluice-os/sluice/userland/channel"
 	"github.com/sluice-os/sluice/userland/link"
+	"github.com/sluice-os/sluice/userland/link/linktest"
 	"github.com/sluice-os/sluice/userland/names"
 	"github.com/sluice-os/sluice/userland/posix"
 	"github.com/sluice-os/sluice/userland/socket"
@@ -208,7 +209,8 @@ func (d *domain) run() *program {
 	p.names = names.New(func(r *abi.FlowRequest) syscall.Errno {
 		return d.w.sw.Flow(d.current(), r)
 	})
-	d.link = link.New(d.user, 1500)
+	bell := linktest.NewBell()
+	d.link = link.New(d.user, 1500, bell.Ring)
 	d.stack = newStack(t, d.link, machine)
 	p.Stack = &socket.Stack{Net: d.stack, Names: p.names, Wire: d.link, WireNIC: 1, Full: d.link.Congested}
 	d.link.Datagram = func(in *link.Datagram) bool {
@@ -217,7 +219,7 @@ func (d *domain) run() *program {
 	d.link.Room = p.Room
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { d.link.Flusher(stop, nil) })
+	wg.Go(func() { d.link.Flusher(bell.Wait(stop), nil) })
 	wg.Go(func() {
 		ended := false
 		wait := func() {

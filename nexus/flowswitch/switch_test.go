@@ -33,6 +33,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/netns"
 	user "github.com/sluice-os/sluice/userland/channel"
 	"github.com/sluice-os/sluice/userland/link"
+	"github.com/sluice-os/sluice/userland/link/linktest"
 )
 
 // patience is how long a test waits for what must come, by the clock, which goes on while the
@@ -458,7 +459,8 @@ func (d *domain) current() *channel.Channel {
 
 // start gives the domain a stack.
 func (d *domain) start() *domain {
-	d.link = link.New(d.user, 1500)
+	bell := linktest.NewBell()
+	d.link = link.New(d.user, 1500, bell.Ring)
 	d.link.Events = func(list []abi.Slot, _ bool) {
 		d.w.mu.Lock()
 		defer d.w.mu.Unlock()
@@ -467,7 +469,7 @@ func (d *domain) start() *domain {
 	d.stack = newStack(d.w.t, d.link, machine)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { d.link.Flusher(stop, nil) })
+	wg.Go(func() { d.link.Flusher(bell.Wait(stop), nil) })
 	wg.Go(func() {
 		d.link.Receiver(func() {
 			select {

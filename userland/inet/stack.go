@@ -2,6 +2,7 @@ package inet
 
 import (
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -97,7 +98,7 @@ func newNode() *node {
 	}
 	n.names = names.New(n.flow)
 	page := readNet()
-	n.link = link.New(c, max(page.MTU, ipv6Least))
+	n.link = link.New(c, max(page.MTU, ipv6Least), func() { atomic.OrUint64(&goos.Pending, 1<<goos.LastEvent) })
 	must(n.stack.CreateNICWithOptions(channelID, n.link, stack.NICOptions{Name: "eth0"}))
 	n.follow()
 	return n
@@ -139,7 +140,7 @@ func (n *node) start(s *socket.Stack) {
 	acks := &delayed{signal: n.link.Signal}
 	delayAck = acks.add
 	s.Reset = reset
-	go n.link.Flusher(nil, acks.send)
+	go n.link.Flusher(func() bool { goos.Wait(goos.LastEvent); return true }, acks.send)
 	go n.receive(s)
 	go func() {
 		for {

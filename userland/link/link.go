@@ -31,7 +31,7 @@ type Endpoint struct {
 	// channel is replaced when it is defunct: with mu held, and by who calls Receiver.
 	channel atomic.Pointer[channel.Channel]
 	mtu     atomic.Uint32
-	wake    chan struct{} // tells the flusher that packets were sent
+	wake    func() // see New
 
 	// Datagram, if it is set, is offered each plain datagram before gVisor is, in
 	// the receiver's goroutine; it returns true for one that it has taken. Room is
@@ -71,6 +71,7 @@ type Endpoint struct {
 	refused bool     // somebody waits for a call of room
 	out     datagram // that is sent
 	dirty   bool     // packets were sent since the last flush
+	due     bool     // the flusher was asked to come: one flush is enough for all that is sent before it
 	source  reader
 	fill    func([]byte)
 	// fillDatagram is e.out.read.
@@ -135,9 +136,10 @@ var (
 	_ stack.GSOEndpoint  = (*Endpoint)(nil)
 )
 
-// New makes an endpoint for packets of up to mtu bytes.
-func New(c *channel.Channel, mtu uint32) *Endpoint {
-	e := &Endpoint{wake: make(chan struct{}, 1)}
+// New makes an endpoint for packets of up to mtu bytes. wake has the wait of Flusher return, or
+// the next one if nobody waits; it is called by any goroutine and does not wait.
+func New(c *channel.Channel, mtu uint32, wake func()) *Endpoint {
+	e := &Endpoint{wake: wake}
 	e.channel.Store(c)
 	e.counts.Channels = 1
 	e.mtu.Store(mtu)

@@ -31,6 +31,7 @@ import (
 	"github.com/sluice-os/sluice/nexus/flow"
 	"github.com/sluice-os/sluice/nexus/packet"
 	"github.com/sluice-os/sluice/userland/channel"
+	"github.com/sluice-os/sluice/userland/link/linktest"
 )
 
 // end is one domain with its channel.
@@ -74,7 +75,8 @@ func (e *end) setUp(t testing.TB, p arena.Params, addr tcpip.Address) {
 	}
 	e.memory = arenatest.New(t, l.Range)
 	e.event, e.received = make(chan struct{}, 1), make(chan struct{})
-	e.link = New(e.open(t, l), 1500)
+	bell := linktest.NewBell()
+	e.link = New(e.open(t, l), 1500, bell.Ring)
 	e.stack = stack.New(stack.Options{
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
@@ -88,7 +90,7 @@ func (e *end) setUp(t testing.TB, p arena.Params, addr tcpip.Address) {
 	e.stack.AddRoute(tcpip.Route{Destination: tcpip.AddressWithPrefix{Address: addr, PrefixLen: 24}.Subnet(), NIC: 1})
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { e.link.Flusher(stop, nil) })
+	wg.Go(func() { e.link.Flusher(bell.Wait(stop), nil) })
 	wg.Go(func() {
 		defer close(e.received)
 		e.link.Receiver(func() {
@@ -486,4 +488,34 @@ func TestAddressUnreachable(t *testing.T) {
 		}
 	}
 	noRoute(flow.BuildUnreachable(nil, &key, flow.HostUnreachable)[:43])
+}
+
+// TestOneFlushForAll: all that is sent before a flush asks for it once, and what is sent on behalf
+// of the flush goes with it; what is sent afterwards asks again.
+func TestOneFlushForAll(t *testing.T) {
+	a, _ := newEnds(t, arena.Params{})
+	wakes := 0
+	e := New(a.link.channel.Load(), 1500, func() { wakes++ })
+	from, to := netip.MustParseAddrPort("10.0.0.1:1000"), netip.MustParseAddrPort("10.0.0.2:9")
+	send := func() {
+		if !e.SendDatagram(from, to, 0, 0, []byte{1}) {
+			t.Error("a datagram is not sent")
+		}
+	}
+	for want := 1; want <= 3; want++ {
+		if send(); wakes != want {
+			t.Fatalf("the flusher was woken %d times, want %d", wakes, want)
+		}
+		send()
+		for rounds := 0; rounds < 2; rounds++ { // the second one has nothing but what before sends
+			more := true
+			e.Flusher(func() bool { defer func() { more = false }(); return more }, send)
+			if e.dirty {
+				t.Fatal("something is left to flush")
+			}
+		}
+		if wakes != want {
+			t.Fatalf("the flusher was woken %d times for one flush", wakes-want+1)
+		}
+	}
 }

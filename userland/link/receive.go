@@ -18,12 +18,21 @@ import (
 func (e *Endpoint) Receiver(wait func()) {
 	c := e.channel.Load()
 	for c.Active() {
-		if n, more := e.turnOnce(c); n == 0 && !more {
-			wait()
-			continue
+		if n, more := e.turnOnce(c); n > 0 || more {
+			// Those who are to handle it go first, and more may come meanwhile.
+			if runtime.Gosched(); e.pending(c) {
+				continue
+			}
 		}
-		runtime.Gosched()
+		wait()
 	}
+}
+
+// pending says that something has arrived that was not received.
+func (e *Endpoint) pending(c *channel.Channel) bool {
+	e.rx.Lock()
+	defer e.rx.Unlock()
+	return c.Pending()
 }
 
 // turnOnce receives a batch, hands it on and sends what waited for room. It returns
@@ -49,13 +58,13 @@ func (e *Endpoint) turnOnce(c *channel.Channel) (n int, more bool) {
 func (e *Endpoint) again() {
 	e.mu.Lock()
 	e.retry()
-	dirty, room := e.dirty, e.refused && len(e.waiting) == 0 || e.told
+	ask, room := e.dirty && e.ask(), e.refused && len(e.waiting) == 0 || e.told
 	e.refused, e.told = e.refused && len(e.waiting) > 0, false
 	e.mu.Unlock()
 	if room && e.Room != nil {
 		e.Room()
 	}
-	if dirty {
+	if ask {
 		e.Signal()
 	}
 }

@@ -1,8 +1,6 @@
 package link
 
 import (
-	"runtime"
-
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -45,8 +43,11 @@ func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 			break
 		}
 	}
+	ask := e.ask()
 	e.mu.Unlock()
-	e.Signal()
+	if ask {
+		e.Signal()
+	}
 	return n, err
 }
 
@@ -59,11 +60,13 @@ func (e *Endpoint) takes(pkt *stack.PacketBuffer) (why Refusal, ok bool) {
 }
 
 // Signal wakes the flusher.
-func (e *Endpoint) Signal() {
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
+func (e *Endpoint) Signal() { e.wake() }
+
+// ask says whether who has sent is to call Signal: nobody has who sent before. e.mu is held.
+func (e *Endpoint) ask() bool {
+	ask := !e.due
+	e.due = true
+	return ask
 }
 
 // put sends a packet, or keeps it until there is room or its flow may go on. It reports whether
@@ -185,26 +188,25 @@ func (e *Endpoint) Flush() {
 	e.mu.Unlock()
 }
 
-// Flusher tells the kernel of what was sent, once all goroutines that can run have
-// run: what they send goes with it. before, if it is not nil, is called before each
-// time and may send too. Flusher returns when stop is closed.
-func (e *Endpoint) Flusher(stop <-chan struct{}, before func()) {
-	for {
-		select {
-		case <-e.wake:
-			runtime.Gosched()
-			if before != nil {
-				before()
-			}
+// Flusher tells the kernel of what was sent each time that wait returns true, which it does
+// when Signal was called and all goroutines that can run have run: what they send goes with it.
+// before, if it is not nil, is called before each time and may send too. Flusher returns when
+// wait returns false.
+func (e *Endpoint) Flusher(wait func() bool, before func()) {
+	for wait() {
+		if before != nil {
 			e.mu.Lock()
-			e.flush()
-			wait := len(e.waiting) > 0 || e.refused || e.told
+			e.due = true // what it sends is flushed below
 			e.mu.Unlock()
-			if wait {
-				e.again() // no event tells of the room that the flush itself has made
-			}
-		case <-stop:
-			return
+			before()
+		}
+		e.mu.Lock()
+		e.due = false
+		e.flush()
+		again := len(e.waiting) > 0 || e.refused || e.told
+		e.mu.Unlock()
+		if again {
+			e.again() // no event tells of the room that the flush itself has made
 		}
 	}
 }

@@ -46,10 +46,16 @@ type waiter interface{ abandon() }
 
 // newFile returns a file with one reference.
 func newFile(o object, node *memfs.Handle, flags int) *file {
-	f := &file{object: o, node: node}
+	f := &file{}
+	f.open(o, node, flags)
+	return f
+}
+
+// open makes one with one reference of the zero value.
+func (f *file) open(o object, node *memfs.Handle, flags int) {
+	f.object, f.node = o, node
 	f.flags.Store(int32(flags))
 	f.refs.Store(1)
-	return f
 }
 
 func (f *file) release() {
@@ -114,13 +120,18 @@ func (p *Process) install(f *file, min int, cloexec bool) (uintptr, syscall.Errn
 
 // file returns the file of a descriptor, with a reference.
 func (p *Process) file(fd int) (*file, syscall.Errno) {
+	var f *file
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if fd < 0 || fd >= len(p.slots) || p.slots[fd].file == nil {
+	if fd >= 0 && fd < len(p.slots) {
+		f = p.slots[fd].file
+	}
+	if f != nil {
+		f.refs.Add(1)
+	}
+	p.mu.Unlock()
+	if f == nil {
 		return nil, syscall.EBADF
 	}
-	f := p.slots[fd].file
-	f.refs.Add(1)
 	return f, 0
 }
 

@@ -55,6 +55,7 @@ func (p *Process) PollClose(fd int) syscall.Errno {
 type watchers struct {
 	mu      sync.Mutex
 	pollers []poller
+	first   [1]poller // room for as many as most have
 	calls   map[chan struct{}]struct{}
 	gone    bool // no descriptor is left
 }
@@ -87,7 +88,7 @@ func (w *watchers) abandon() {
 	w.mu.Unlock()
 	w.tell(modeBoth)
 	w.mu.Lock()
-	w.pollers = nil
+	w.pollers, w.first = nil, [1]poller{}
 	w.mu.Unlock()
 }
 
@@ -102,6 +103,9 @@ func (w *watchers) set(fd int, ready func(mode int)) syscall.Errno {
 	case slices.ContainsFunc(w.pollers, same):
 		return syscall.EEXIST
 	default:
+		if w.pollers == nil {
+			w.pollers = w.first[:0]
+		}
 		w.pollers = append(w.pollers, poller{fd, ready})
 		ready(modeBoth)
 	}

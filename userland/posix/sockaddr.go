@@ -86,8 +86,10 @@ func encodeAddrTo(family int, a netip.AddrPort, addr uintptr, length *uint32) sy
 		}
 		as16 := ip.As16()
 		copy(b[8:], as16[:])
-		if scope, err := strconv.ParseUint(ip.Zone(), 10, 32); err == nil && scoped(ip) {
-			binary.NativeEndian.PutUint32(b[leastSockaddrIn6:], uint32(scope))
+		if scoped(ip) {
+			if scope, err := strconv.ParseUint(ip.Zone(), 10, 32); err == nil {
+				binary.NativeEndian.PutUint32(b[leastSockaddrIn6:], uint32(scope))
+			}
 		}
 	} else if ip := a.Addr().Unmap(); ip.Is4() {
 		as4 := ip.As4()

@@ -62,9 +62,13 @@ type socket struct {
 
 // openSocket makes a descriptor for a socket.
 func (p *Process) openSocket(s Socket, family, kind, flags int) (uintptr, syscall.Errno) {
-	o := &socket{Socket: s, family: family, kind: kind}
+	o := &struct { // at once, as there is one for each connection
+		file
+		socket
+	}{socket: socket{Socket: s, family: family, kind: kind}}
 	s.Notify(o.watchers.tell)
-	return p.install(newFile(o, nil, memfs.OReadWrite|flags&oNonblock), 0, flags&oCloexec != 0)
+	o.file.open(&o.socket, nil, memfs.OReadWrite|flags&oNonblock)
+	return p.install(&o.file, 0, flags&oCloexec != 0)
 }
 
 func (s *socket) poll(fd int, ready func(mode int)) syscall.Errno {

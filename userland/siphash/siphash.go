@@ -12,41 +12,40 @@ func Sum64(key *[16]byte, p []byte) uint64 {
 	k0, k1 := binary.LittleEndian.Uint64(key[:]), binary.LittleEndian.Uint64(key[8:])
 	s := state{k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261, k1 ^ 0x7465646279746573}
 	last := uint64(len(p)) << 56
-	for len(p) >= 8 {
-		s.add(binary.LittleEndian.Uint64(p))
-		p = p[8:]
+	for ; len(p) >= 8; p = p[8:] {
+		s = s.add(binary.LittleEndian.Uint64(p))
 	}
 	for i, b := range p {
 		last |= uint64(b) << (8 * i)
 	}
-	s.add(last)
-	s[2] ^= 0xff
-	for range 4 {
-		s.round()
+	s = s.add(last)
+	s.v2 ^= 0xff
+	s = s.rounds(4)
+	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3
+}
+
+// state is passed by value: its words stay in registers.
+type state struct{ v0, v1, v2, v3 uint64 }
+
+func (s state) add(word uint64) state {
+	s.v3 ^= word
+	s = s.rounds(2)
+	s.v0 ^= word
+	return s
+}
+
+func (s state) rounds(n int) state {
+	for range n {
+		s.v0 += s.v1
+		s.v2 += s.v3
+		s.v1 = bits.RotateLeft64(s.v1, 13) ^ s.v0
+		s.v3 = bits.RotateLeft64(s.v3, 16) ^ s.v2
+		s.v0 = bits.RotateLeft64(s.v0, 32)
+		s.v2 += s.v1
+		s.v0 += s.v3
+		s.v1 = bits.RotateLeft64(s.v1, 17) ^ s.v2
+		s.v3 = bits.RotateLeft64(s.v3, 21) ^ s.v0
+		s.v2 = bits.RotateLeft64(s.v2, 32)
 	}
-	return s[0] ^ s[1] ^ s[2] ^ s[3]
-}
-
-type state [4]uint64
-
-func (s *state) add(word uint64) {
-	s[3] ^= word
-	s.round()
-	s.round()
-	s[0] ^= word
-}
-
-func (s *state) round() {
-	v0, v1, v2, v3 := s[0], s[1], s[2], s[3]
-	v0 += v1
-	v2 += v3
-	v1 = bits.RotateLeft64(v1, 13) ^ v0
-	v3 = bits.RotateLeft64(v3, 16) ^ v2
-	v0 = bits.RotateLeft64(v0, 32)
-	v2 += v1
-	v0 += v3
-	v1 = bits.RotateLeft64(v1, 17) ^ v2
-	v3 = bits.RotateLeft64(v3, 21) ^ v0
-	v2 = bits.RotateLeft64(v2, 32)
-	s[0], s[1], s[2], s[3] = v0, v1, v2, v3
+	return s
 }

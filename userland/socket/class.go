@@ -58,7 +58,7 @@ func (k *sock) setPriority(n int) syscall.Errno {
 // inherit gives a connection that was accepted the priority of its listener, and an owner of its
 // own, as gVisor has given it the listener's.
 func (k *sock) inherit(listener *sock) {
-	k.owner = &owner{}
+	k.owner = &k.own
 	k.owner.priority.Store(int32(listener.owner.Priority()))
 	if ep, ok := k.ep.(*tcp.Endpoint); ok {
 		ep.LockUser() // it may be sending

@@ -113,8 +113,8 @@ func (k *sock) Accept() (posix.Socket, netip.AddrPort, syscall.Errno) {
 	if err := k.over(); err != 0 {
 		return nil, netip.AddrPort{}, err
 	}
-	var peer tcpip.FullAddress
-	ep, wq, err := k.ep.Accept(&peer)
+	var peer tcpip.FullAddress // which stays on the stack, as the compiler knows whom it is given to
+	ep, wq, err := k.ep.(*tcp.Endpoint).Accept(&peer)
 	if err != nil {
 		return nil, netip.AddrPort{}, errno(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 )
 
@@ -133,7 +134,8 @@ func (k *sock) setTCP(name int, value []byte) syscall.Errno {
 	if err != 0 {
 		return err
 	}
-	o := k.ep.SocketOptions()
+	ep := k.ep.(*tcp.Endpoint) // of which the compiler knows that it keeps no pointer to an option
+	o := ep.SocketOptions()
 	var problem tcpip.Error
 	switch name {
 	case syscall.TCP_NODELAY:
@@ -154,21 +156,21 @@ func (k *sock) setTCP(name int, value []byte) syscall.Errno {
 		switch name {
 		case syscall.TCP_KEEPIDLE:
 			v := tcpip.KeepaliveIdleOption(d)
-			problem = k.ep.SetSockOpt(&v)
+			problem = ep.SetSockOpt(&v)
 		case syscall.TCP_KEEPINTVL:
 			v := tcpip.KeepaliveIntervalOption(d)
-			problem = k.ep.SetSockOpt(&v)
+			problem = ep.SetSockOpt(&v)
 		default:
-			problem = k.ep.SetSockOptInt(tcpip.KeepaliveCountOption, n)
+			problem = ep.SetSockOptInt(tcpip.KeepaliveCountOption, n)
 		}
 	case tcpUserTimeout:
 		if n < 0 {
 			return syscall.EINVAL
 		}
 		v := tcpip.TCPUserTimeoutOption(time.Duration(n) * time.Millisecond)
-		problem = k.ep.SetSockOpt(&v)
+		problem = ep.SetSockOpt(&v)
 	case syscall.TCP_MAXSEG:
-		problem = k.ep.SetSockOptInt(tcpip.MaxSegOption, n)
+		problem = ep.SetSockOptInt(tcpip.MaxSegOption, n)
 	case syscall.TCP_DEFER_ACCEPT, syscall.TCP_SYNCNT, syscall.TCP_LINGER2, syscall.TCP_WINDOW_CLAMP, tcpFastOpen:
 	default:
 		return syscall.ENOPROTOOPT

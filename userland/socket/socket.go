@@ -80,7 +80,9 @@ type sock struct {
 	ep       tcpip.Endpoint
 	wq       *waiter.Queue
 	entry    waiter.Entry
-	owner    *owner       // nil: what it sends has no class; see class.go
+	ready    func(mode int) // what Notify was given; it is only replaced while entry is not in wq
+	own      owner
+	owner    *owner       // &own; nil: what it sends has no class; see class.go
 	gone     atomic.Int32 // errno of a socket whose address has gone; see AddressGone
 
 	mu        sync.Mutex
@@ -135,7 +137,7 @@ func (s *Stack) Socket(domain, kind, protocol int) (posix.Socket, syscall.Errno)
 	if err != nil {
 		return nil, errno(err)
 	}
-	k.ep, k.owner = ep, &owner{}
+	k.ep, k.owner = ep, &k.own
 	ep.SetOwner(k.owner)
 	s.all.add(k)
 	return k, 0
@@ -149,18 +151,24 @@ func (k *sock) Notify(f func(mode int)) {
 		k.wq.EventUnregister(&k.entry)
 		return
 	}
-	const both = waiter.EventErr | waiter.EventHUp
-	k.entry = waiter.NewFunctionEntry(waiter.ReadableEvents|waiter.WritableEvents|both, func(mask waiter.EventMask) {
-		switch {
-		case mask&both != 0 || mask&waiter.ReadableEvents != 0 && mask&waiter.WritableEvents != 0:
-			f('r' + 'w')
-		case mask&waiter.WritableEvents != 0:
-			f('w')
-		default:
-			f('r')
-		}
-	})
+	k.ready = f
+	k.entry.Init(k, waiter.ReadableEvents|waiter.WritableEvents|eventsOfBoth)
 	k.wq.EventRegister(&k.entry)
+}
+
+// eventsOfBoth are those that a reader and a writer are told of.
+const eventsOfBoth = waiter.EventErr | waiter.EventHUp
+
+// NotifyEvent implements waiter.EventListener.
+func (k *sock) NotifyEvent(mask waiter.EventMask) {
+	switch {
+	case mask&eventsOfBoth != 0 || mask&waiter.ReadableEvents != 0 && mask&waiter.WritableEvents != 0:
+		k.ready('r' + 'w')
+	case mask&waiter.WritableEvents != 0:
+		k.ready('w')
+	default:
+		k.ready('r')
+	}
 }
 
 // Close implements posix.Socket.

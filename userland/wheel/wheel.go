@@ -38,7 +38,8 @@ type Wheel struct {
 	mu sync.Mutex
 	// turned is the tick up to which all timers have ended.
 	turned int64
-	// armed is the tick that the alarm is set to, 0: none.
+	// armed is the tick that the alarm is set to, 0: none, as there are no timers. No slot with
+	// timers begins before it.
 	armed int64
 	level [levels]level
 }
@@ -92,7 +93,6 @@ func (t *Timer) Stop() bool {
 func (t *Timer) Reset(d time.Duration) {
 	w := t.wheel
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	if t.waiting {
 		w.remove(t)
 	}
@@ -106,11 +106,11 @@ func (t *Timer) Reset(d time.Duration) {
 	}
 	t.at = int64((end + Tick - 1) / Tick)
 	// Where nothing lies in between, the wheel need not be turned to be up to date.
-	if tick := int64(now / Tick); tick > w.turned && w.next() > tick {
+	if tick := int64(now / Tick); tick > w.turned && (w.armed > tick || w.next() > tick) {
 		w.turned = tick
 	}
-	w.add(t)
-	w.arm()
+	w.arm(w.add(t))
+	w.mu.Unlock()
 }
 
 // Run ends all timers whose time has come. The alarm calls it; it may be called at any
@@ -129,7 +129,7 @@ func (w *Wheel) Run() {
 		w.turned = next
 		w.turn()
 	}
-	w.arm()
+	w.arm(w.next())
 }
 
 // turn empties the slots that begin at w.turned, the highest level first: what lies in a
@@ -157,8 +157,9 @@ func (w *Wheel) turn() {
 	}
 }
 
-// add puts a timer where it belongs. One whose time has come ends with the next tick.
-func (w *Wheel) add(t *Timer) {
+// add puts a timer where it belongs, and returns the tick at which that slot begins. One whose
+// time has come ends with the next tick.
+func (w *Wheel) add(t *Timer) int64 {
 	at := min(max(t.at, w.turned+1), w.turned+reach)
 	// The level is that of the highest group of bits in which the times differ: the
 	// slot is entered when all groups above it are equal.
@@ -166,7 +167,8 @@ func (w *Wheel) add(t *Timer) {
 	if l >= levels {
 		l = levels - 1
 	}
-	s := int(at >> (slotBits * l) & (slots - 1))
+	shift := slotBits * l
+	s := int(at >> shift & (slots - 1))
 	lv := &w.level[l]
 	t.next, t.prev = lv.slot[s], nil
 	if t.next != nil {
@@ -175,6 +177,7 @@ func (w *Wheel) add(t *Timer) {
 	lv.slot[s] = t
 	lv.used |= 1 << s
 	t.place, t.waiting = int16(l*slots+s), true
+	return at >> shift << shift
 }
 
 // remove takes a waiting timer out of its list.
@@ -215,10 +218,9 @@ func (w *Wheel) next() int64 {
 	return first
 }
 
-// arm sets the alarm to the next slot, if it is not set to as early a time. An alarm for
-// a timer that is stopped stays: nothing is found when it comes.
-func (w *Wheel) arm() {
-	next := w.next()
+// arm sets the alarm to the tick at which a slot begins, if it is not set to as early a time. An
+// alarm for a timer that is stopped stays: nothing is found when it comes.
+func (w *Wheel) arm(next int64) {
 	if next == none || w.armed != 0 && w.armed <= next {
 		return
 	}
