@@ -152,7 +152,11 @@ var rules = map[string]rule{
 				"\tview := h.pk.headerView(h.typ)\n\treturn view.AsSlice()\n",
 				"\tif s := h.pk.buf.SluiceFront(h.pk.headerOffsetOf(h.typ), h.pk.headers[h.typ].length); s != nil {\n\t\treturn s\n\t}\n" +
 					"\tview := h.pk.headerView(h.typ)\n\treturn view.AsSlice()\n"},
-			{"nic.go", "\tif len(pkt.TransportHeader().Slice()) == 0 {\n\t\tn.stats.malformedL4", "\tif pkt.headers[transportHeader].length == 0 {\n\t\tn.stats.malformedL4"},
+			// How long a header is can be told without it.
+			{"packet_buffer.go",
+				"// Push pushes size bytes",
+				"// SluiceLength is how long the header is, in bytes.\nfunc (h PacketHeader) SluiceLength() int { return h.pk.headers[h.typ].length }\n\n// Push pushes size bytes"},
+			{"nic.go", "if len(pkt.TransportHeader().Slice()) == 0 {", "if pkt.TransportHeader().SluiceLength() == 0 {"},
 			// A list of one packet is in the packet: it needs no memory.
 			{"packet_buffer.go", "\ttuple *tuple\n\n\t// onRelease", "\ttuple *tuple\n\n\tsluiceAlone [1]*PacketBuffer\n\n\t// onRelease"},
 			{"nic.go",
@@ -160,6 +164,25 @@ var rules = map[string]rule{
 				"\tpkt.sluiceAlone[0] = pkt\n\t_, err := qDisc.LinkWriter.WritePackets(PacketBufferList{pbs: pkt.sluiceAlone[:]})\n"},
 			// Few addresses match another one, and to ask whether one is assigned takes a lock.
 			{"addressable_endpoint_state.go", "if addrState.IsAssigned(allowTemp) && f(addrState) {", "if f(addrState) && addrState.IsAssigned(allowTemp) {"},
+		},
+	},
+	// What an address is for is asked ten times for each packet: that is inlined when nothing
+	// has to be formatted for a panic.
+	gvisor + "tcpip/header": {
+		edits: []edit{
+			{"ipv4.go",
+				"\tif addr.BitLen() != IPv4AddressSizeBits {\n\t\treturn false\n\t}\n\taddrBytes := addr.As4()\n\treturn (addrBytes[0] & 0xf0) == 0xe0\n",
+				"\treturn addr.Len() == IPv4AddressSize && addr.SluiceFirst()&0xf0 == 0xe0\n"},
+			{"ipv4.go",
+				"\tif addr.BitLen() != IPv4AddressSizeBits {\n\t\treturn false\n\t}\n\taddrBytes := addr.As4()\n\treturn addrBytes[0] == 0x7f\n",
+				"\treturn addr.Len() == IPv4AddressSize && addr.SluiceFirst() == 0x7f\n"},
+			{"ipv6.go",
+				"\tif addr.BitLen() != IPv6AddressSizeBits {\n\t\treturn false\n\t}\n\treturn addr.As16()[0] == 0xff\n",
+				"\treturn addr.Len() == IPv6AddressSize && addr.SluiceFirst() == 0xff\n"},
+			// A word is added without being written to memory.
+			{"checksum.go", "\tvar tmp [2]byte\n\tbinary.BigEndian.PutUint16(tmp[:], totalLen)\n\txsum = checksum.Checksum(tmp[:], xsum)\n", "\txsum = checksum.Combine(xsum, totalLen)\n"},
+			{"checksum.go", "\treturn checksum.Checksum([]byte{0, uint8(protocol)}, xsum)\n", "\treturn checksum.Combine(xsum, uint16(uint8(protocol)))\n"},
+			{"checksum.go", "\t\"encoding/binary\"\n", ""},
 		},
 	},
 	// Counters of an endpoint are a struct that is copied, more than a kilobyte, unless it
@@ -187,6 +210,9 @@ var rules = map[string]rule{
 			{"ipv4.go",
 				"\t// CheckPrerouting can modify the backing storage of the packet, so refresh\n\t// the header.\n\th = header.IPv4(pkt.NetworkHeader().Slice())\n",
 				""},
+			{"ipv4.go", "if !h.IsValid(pkt.Size() - len(pkt.LinkHeader().Slice())) {", "if !h.IsValid(pkt.Size() - pkt.LinkHeader().SluiceLength()) {"},
+			{"ipv4.go", "uint32(len(pkt.NetworkHeader().Slice())))", "uint32(pkt.NetworkHeader().SluiceLength()))"},
+			{"ipv4.go", "\tpayload := len(pkt.TransportHeader().Slice()) + pkt", "\tpayload := pkt.TransportHeader().SluiceLength() + pkt"},
 			// The broadcast address of a subnet ends with ones, at least two (RFC 3021): that of
 			// most senders needs no comparison with those of the interface's subnets.
 			{"ipv4.go",
@@ -278,6 +304,8 @@ var rules = map[string]rule{
 				"\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n",
 				"\tif len(d.processors) == 1 {\n\t\treturn &d.processors[0]\n\t}\n" +
 					"\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n"},
+			// A segment's addresses are known without memory for the interface that has them.
+			{"accept.go", "s.pkt.Network().DestinationAddress(), s.pkt.Network().SourceAddress(), s.pkt.Net", "s.id.LocalAddress, s.id.RemoteAddress, s.pkt.Net"},
 			// A first sequence number is made once: that of a connection that comes in is known.
 			{"connect.go", "\th.resetState()\n\t// Store reference", "\t// Store reference"},
 			{"endpoint.go", "\th := e.newHandshake()\n\te.setEndpointState(StateSynSent)\n", "\th := e.newHandshake()\n\th.resetState()\n\te.setEndpointState(StateSynSent)\n"},
@@ -387,6 +415,9 @@ var rules = map[string]rule{
 			// Only who saves a stack, or ends it, asks for endpoints that their program has closed.
 			{"tcpip.go", "\tdanglingEndpointsMu.Lock()\n\tdanglingEndpoints[e] = struct{}{}\n\tdanglingEndpointsMu.Unlock()\n", ""},
 			{"tcpip.go", "\tdanglingEndpointsMu.Lock()\n\tdelete(danglingEndpoints, e)\n\tdanglingEndpointsMu.Unlock()\n", ""},
+			{"tcpip.go",
+				"// WithPrefix returns the address",
+				"// SluiceFirst is the first byte of an address.\nfunc (a Address) SluiceFirst() byte { return a.addr[0] }\n\n// WithPrefix returns the address"},
 			// An address is asked several times for each packet, and is nearly always
 			// another one.
 			{"tcpip.go",
