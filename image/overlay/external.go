@@ -123,6 +123,7 @@ var rules = map[string]rule{
 		},
 	},
 	gvisor + "tcpip/stack": {
+		ours: []string{"goroot/stack/sluice.go.in"},
 		edits: []edit{
 			// A domain has no packet filter. The names of interfaces are for its rules
 			// alone, and are asked for with each packet.
@@ -162,6 +163,26 @@ var rules = map[string]rule{
 			{"nic.go",
 				"\tvar pkts PacketBufferList\n\tpkts.PushBack(pkt)\n\t_, err := qDisc.LinkWriter.WritePackets(pkts)\n",
 				"\tpkt.sluiceAlone[0] = pkt\n\t_, err := qDisc.LinkWriter.WritePackets(PacketBufferList{pbs: pkt.sluiceAlone[:]})\n"},
+			// The endpoints of a connection are not in a map of one element.
+			{"transport_demuxer.go", "\tendpoints map[tcpip.NICID]*multiPortEndpoint\n", "\tendpoints sluiceByNIC\n"},
+			{"transport_demuxer.go", "\t\t\tendpoints: make(map[tcpip.NICID]*multiPortEndpoint),\n", ""},
+			{"transport_demuxer.go",
+				"\tfor _, ep := range epsByNIC.endpoints {\n\t\teps = append(eps, ep.",
+				"\tfor _, bound := range epsByNIC.endpoints {\n\t\teps = append(eps, bound.ep."},
+			{"transport_demuxer.go",
+				"epsByNIC.endpoints[pkt.NICID]\n\tif !ok {\n\t\tif mpep, ok = epsByNIC.endpoints[0]; !ok {",
+				"epsByNIC.endpoints.get(pkt.NICID)\n\tif !ok {\n\t\tif mpep, ok = epsByNIC.endpoints.get(0); !ok {"},
+			{"transport_demuxer.go",
+				"epsByNIC.endpoints[n.ID()]\n\tif !ok {\n\t\tmpep, ok = epsByNIC.endpoints[0]\n",
+				"epsByNIC.endpoints.get(n.ID())\n\tif !ok {\n\t\tmpep, ok = epsByNIC.endpoints.get(0)\n"},
+			{"transport_demuxer.go",
+				"epsByNIC.endpoints[nicID]\n\tif !ok {\n\t\tif mpep, ok = epsByNIC.endpoints[0]; !ok {",
+				"epsByNIC.endpoints.get(nicID)\n\tif !ok {\n\t\tif mpep, ok = epsByNIC.endpoints.get(0); !ok {"},
+			{"transport_demuxer.go", "epsByNIC.endpoints[bindToDevice]\n\tif !ok {\n\t\tmultiPortEp = ", "epsByNIC.endpoints.get(bindToDevice)\n\tif !ok {\n\t\tmultiPortEp = "},
+			{"transport_demuxer.go", "epsByNIC.endpoints[bindToDevice]\n\tif !ok {\n\t\treturn nil\n", "epsByNIC.endpoints.get(bindToDevice)\n\tif !ok {\n\t\treturn nil\n"},
+			{"transport_demuxer.go", "epsByNIC.endpoints[bindToDevice]\n\tif !ok {\n\t\treturn false\n", "epsByNIC.endpoints.get(bindToDevice)\n\tif !ok {\n\t\treturn false\n"},
+			{"transport_demuxer.go", "\t\tepsByNIC.endpoints[bindToDevice] = multiPortEp\n", "\t\tepsByNIC.endpoints.add(bindToDevice, multiPortEp)\n"},
+			{"transport_demuxer.go", "\t\tdelete(epsByNIC.endpoints, bindToDevice)\n", "\t\tepsByNIC.endpoints.remove(bindToDevice)\n"},
 			// Few addresses match another one, and to ask whether one is assigned takes a lock.
 			{"addressable_endpoint_state.go", "if addrState.IsAssigned(allowTemp) && f(addrState) {", "if f(addrState) && addrState.IsAssigned(allowTemp) {"},
 		},

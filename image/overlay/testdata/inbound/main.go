@@ -38,6 +38,7 @@ func main() {
 	must(s.CreateNIC(nic, link))
 	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}, {Destination: header.IPv6EmptySubnet, NIC: nic}})
 	broadcasts(s, link)
+	bound(s, link)
 	for _, pair := range [][2]tcpip.Address{
 		{v4(192, 0, 2, 2), v4(192, 0, 2, 1)},
 		{v4(192, 0, 2, 7), v4(192, 0, 2, 1)},
@@ -112,6 +113,37 @@ func broadcasts(s *stack.Stack, link *channel.Endpoint) {
 	check(v4(10, 1, 1, 131), second, true)
 	must(s.RemoveAddress(nic, second))
 	add(s, v6(1), 64)
+}
+
+// bound has a datagram come to the socket that is bound to the interface it comes by, as long as there
+// is one, and else to one that is bound to none.
+func bound(s *stack.Stack, link *channel.Endpoint) {
+	open := func(device int32) tcpip.Endpoint {
+		socket, err := s.NewEndpoint(udp.ProtocolNumber, ipv4.ProtocolNumber, &waiter.Queue{})
+		must(err)
+		socket.SocketOptions().SetReusePort(true)
+		must(socket.SocketOptions().SetBindToDevice(device))
+		must(socket.Bind(tcpip.FullAddress{Port: port}))
+		return socket
+	}
+	check := func(what string, sockets ...tcpip.Endpoint) {
+		inject(link, datagram(v4(192, 0, 2, 2), v4(192, 0, 2, 1)), 0)
+		for i, socket := range sockets {
+			if _, err := socket.Read(&bytes.Buffer{}, tcpip.ReadOptions{}); (err == nil) != (i == 0) {
+				log.Fatalf("%s: socket %d reads with %v", what, i, err)
+			}
+		}
+	}
+	anywhere := open(0)
+	check("one bound to no interface", anywhere)
+	here := open(nic)
+	check("both", here, anywhere)
+	here.Close()
+	check("one is left", anywhere)
+	here = open(nic)
+	anywhere.Close()
+	check("one bound to the interface", here)
+	here.Close()
 }
 
 // connection has the stack accept a connection, echo a packet on it and end it. What it gets lies
