@@ -146,7 +146,7 @@ func bound(s *stack.Stack, link *channel.Endpoint) {
 	here.Close()
 }
 
-// connection has the stack accept a connection, echo a packet on it and end it. What it gets lies
+// connection has the stack accept a connection, echo a segment on it and end it. What it gets lies
 // in two pieces of memory that part after cut bytes.
 func connection(s *stack.Stack, link *channel.Endpoint, from, to tcpip.Address, cut int) {
 	protocol := ipv4.ProtocolNumber
@@ -213,6 +213,18 @@ func connection(s *stack.Stack, link *channel.Endpoint, from, to tcpip.Address, 
 	}
 	if string(answer.Payload()) != text || answer.SequenceNumber() != theirs {
 		log.Fatalf("%s, cut at %d: an echo of %q", from, cut, answer.Payload())
+	}
+	if cut == 0 { // the timers: without an acknowledgement it sends that again, and afterwards it probes
+		if answer = next("echo that is sent again"); string(answer.Payload()) != text || answer.SequenceNumber() != theirs {
+			log.Fatalf("%s: %q is sent again", from, answer.Payload())
+		}
+		idle := tcpip.KeepaliveIdleOption(10 * time.Millisecond)
+		must(accepted.SetSockOpt(&idle))
+		accepted.SocketOptions().SetKeepAlive(true)
+		segment(ours+1+uint32(len(text)), theirs+uint32(len(text)), header.TCPFlagAck, "")
+		for answer.SequenceNumber() != theirs+uint32(len(text))-1 {
+			answer = next("probe")
+		}
 	}
 	theirs += uint32(len(text))
 	segment(ours+1+uint32(len(text)), theirs, header.TCPFlagAck|header.TCPFlagRst, "")
