@@ -72,6 +72,9 @@ var noTrains = edit{"cubic.go",
 		"\t\tif thresh := c.LastRTT / 2; now.Sub(c.RoundStart) > thresh {\n\t\t\tc.s.Ssthresh = c.s.SndCwnd\n\t\t}\n\t}\n",
 	"\tc.LastAck = now\n"}
 
+// parsed is how both ways in of IPv4's packets begin.
+const parsed = "e.protocol.parseAndValidate(pkt)\n\tif !ok {\n\t\tstats.MalformedPacketsReceived.Increment()\n\t\treturn\n\t}\n"
+
 var rules = map[string]rule{
 	gvisor + "atomicbitops": {
 		omit: []string{"atomicbitops.go"},
@@ -111,7 +114,16 @@ var rules = map[string]rule{
 			{"chunk.go", "\t\tclear(c.data)\n", "\t\tif size < 4096 {\n\t\t\tclear(c.data)\n\t\t}\n"},
 		},
 	},
+	// Nothing looks for leaks of what is counted, several times for each packet.
+	gvisor + "refs": {
+		edits: []edit{
+			{"refs_map.go", "func Register(obj CheckedObject) {\n\tif LeakCheckEnabled() {\n", "func Register(obj CheckedObject) {\n\tif sluiceLeakCheck {\n"},
+			{"refs_map.go", "func Unregister(obj CheckedObject) {\n\tif LeakCheckEnabled() {\n", "func Unregister(obj CheckedObject) {\n\tif sluiceLeakCheck {\n"},
+			{"refs_map.go", "// Register adds obj", "const sluiceLeakCheck = false\n\n// Register adds obj"},
+		},
+	},
 	gvisor + "tcpip/stack": {
+		ours: []string{"goroot/stack/sluice.go.in"},
 		edits: []edit{
 			// A domain has no packet filter. The names of interfaces are for its rules
 			// alone, and are asked for with each packet.
@@ -141,6 +153,57 @@ var rules = map[string]rule{
 				"\tview := h.pk.headerView(h.typ)\n\treturn view.AsSlice()\n",
 				"\tif s := h.pk.buf.SluiceFront(h.pk.headerOffsetOf(h.typ), h.pk.headers[h.typ].length); s != nil {\n\t\treturn s\n\t}\n" +
 					"\tview := h.pk.headerView(h.typ)\n\treturn view.AsSlice()\n"},
+			// How long a header is can be told without it.
+			{"packet_buffer.go",
+				"// Push pushes size bytes",
+				"// SluiceLength is how long the header is, in bytes.\nfunc (h PacketHeader) SluiceLength() int { return h.pk.headers[h.typ].length }\n\n// Push pushes size bytes"},
+			{"nic.go", "if len(pkt.TransportHeader().Slice()) == 0 {", "if pkt.TransportHeader().SluiceLength() == 0 {"},
+			// A list of one packet is in the packet: it needs no memory.
+			{"packet_buffer.go", "\ttuple *tuple\n\n\t// onRelease", "\ttuple *tuple\n\n\tsluiceAlone [1]*PacketBuffer\n\n\t// onRelease"},
+			{"nic.go",
+				"\tvar pkts PacketBufferList\n\tpkts.PushBack(pkt)\n\t_, err := qDisc.LinkWriter.WritePackets(pkts)\n",
+				"\tpkt.sluiceAlone[0] = pkt\n\t_, err := qDisc.LinkWriter.WritePackets(PacketBufferList{pbs: pkt.sluiceAlone[:]})\n"},
+			// The endpoints of a connection are not in a map of one element.
+			{"transport_demuxer.go", "\tendpoints map[tcpip.NICID]*multiPortEndpoint\n", "\tendpoints sluiceByNIC\n"},
+			{"transport_demuxer.go", "\t\t\tendpoints: make(map[tcpip.NICID]*multiPortEndpoint),\n", ""},
+			{"transport_demuxer.go",
+				"\tfor _, ep := range epsByNIC.endpoints {\n\t\teps = append(eps, ep.",
+				"\tfor _, bound := range epsByNIC.endpoints {\n\t\teps = append(eps, bound.ep."},
+			{"transport_demuxer.go",
+				"epsByNIC.endpoints[pkt.NICID]\n\tif !ok {\n\t\tif mpep, ok = epsByNIC.endpoints[0]; !ok {",
+				"epsByNIC.endpoints.get(pkt.NICID)\n\tif !ok {\n\t\tif mpep, ok = epsByNIC.endpoints.get(0); !ok {"},
+			{"transport_demuxer.go",
+				"epsByNIC.endpoints[n.ID()]\n\tif !ok {\n\t\tmpep, ok = epsByNIC.endpoints[0]\n",
+				"epsByNIC.endpoints.get(n.ID())\n\tif !ok {\n\t\tmpep, ok = epsByNIC.endpoints.get(0)\n"},
+			{"transport_demuxer.go",
+				"epsByNIC.endpoints[nicID]\n\tif !ok {\n\t\tif mpep, ok = epsByNIC.endpoints[0]; !ok {",
+				"epsByNIC.endpoints.get(nicID)\n\tif !ok {\n\t\tif mpep, ok = epsByNIC.endpoints.get(0); !ok {"},
+			{"transport_demuxer.go", "epsByNIC.endpoints[bindToDevice]\n\tif !ok {\n\t\tmultiPortEp = ", "epsByNIC.endpoints.get(bindToDevice)\n\tif !ok {\n\t\tmultiPortEp = "},
+			{"transport_demuxer.go", "epsByNIC.endpoints[bindToDevice]\n\tif !ok {\n\t\treturn nil\n", "epsByNIC.endpoints.get(bindToDevice)\n\tif !ok {\n\t\treturn nil\n"},
+			{"transport_demuxer.go", "epsByNIC.endpoints[bindToDevice]\n\tif !ok {\n\t\treturn false\n", "epsByNIC.endpoints.get(bindToDevice)\n\tif !ok {\n\t\treturn false\n"},
+			{"transport_demuxer.go", "\t\tepsByNIC.endpoints[bindToDevice] = multiPortEp\n", "\t\tepsByNIC.endpoints.add(bindToDevice, multiPortEp)\n"},
+			{"transport_demuxer.go", "\t\tdelete(epsByNIC.endpoints, bindToDevice)\n", "\t\tepsByNIC.endpoints.remove(bindToDevice)\n"},
+			// Few addresses match another one, and to ask whether one is assigned takes a lock.
+			{"addressable_endpoint_state.go", "if addrState.IsAssigned(allowTemp) && f(addrState) {", "if f(addrState) && addrState.IsAssigned(allowTemp) {"},
+		},
+	},
+	// What an address is for is asked ten times for each packet: that is inlined when nothing
+	// has to be formatted for a panic.
+	gvisor + "tcpip/header": {
+		edits: []edit{
+			{"ipv4.go",
+				"\tif addr.BitLen() != IPv4AddressSizeBits {\n\t\treturn false\n\t}\n\taddrBytes := addr.As4()\n\treturn (addrBytes[0] & 0xf0) == 0xe0\n",
+				"\treturn addr.Len() == IPv4AddressSize && addr.SluiceFirst()&0xf0 == 0xe0\n"},
+			{"ipv4.go",
+				"\tif addr.BitLen() != IPv4AddressSizeBits {\n\t\treturn false\n\t}\n\taddrBytes := addr.As4()\n\treturn addrBytes[0] == 0x7f\n",
+				"\treturn addr.Len() == IPv4AddressSize && addr.SluiceFirst() == 0x7f\n"},
+			{"ipv6.go",
+				"\tif addr.BitLen() != IPv6AddressSizeBits {\n\t\treturn false\n\t}\n\treturn addr.As16()[0] == 0xff\n",
+				"\treturn addr.Len() == IPv6AddressSize && addr.SluiceFirst() == 0xff\n"},
+			// A word is added without being written to memory.
+			{"checksum.go", "\tvar tmp [2]byte\n\tbinary.BigEndian.PutUint16(tmp[:], totalLen)\n\txsum = checksum.Checksum(tmp[:], xsum)\n", "\txsum = checksum.Combine(xsum, totalLen)\n"},
+			{"checksum.go", "\treturn checksum.Checksum([]byte{0, uint8(protocol)}, xsum)\n", "\treturn checksum.Combine(xsum, uint16(uint8(protocol)))\n"},
+			{"checksum.go", "\t\"encoding/binary\"\n", ""},
 		},
 	},
 	// Counters of an endpoint are a struct that is copied, more than a kilobyte, unless it
@@ -153,6 +216,33 @@ var rules = map[string]rule{
 			{"ipv4.go", "\tstats := e.stats\n\tstk := ", "\tstats := &e.stats\n\tstk := "},
 			// The address keeps its subnet.
 			{"ipv4.go", "addressEndpoint.AddressWithPrefix().Subnet()", "addressEndpoint.Subnet()"},
+			// The header is looked at where it is. A second owner of the memory would have it
+			// copied, with the payload, as soon as another header is looked at. No packet filter
+			// changes it.
+			{"ipv4.go", "\t\"gvisor.dev/gvisor/pkg/buffer\"\n", ""},
+			{"ipv4.go", "parseAndValidate(pkt *stack.PacketBuffer) (*buffer.View, bool) {", "parseAndValidate(pkt *stack.PacketBuffer) (header.IPv4, bool) {"},
+			{"ipv4.go", "\treturn pkt.NetworkHeader().View(), true\n", "\treturn header.IPv4(pkt.NetworkHeader().Slice()), true\n"},
+			{"ipv4.go",
+				"\thView, ok := " + parsed + "\th := header.IPv4(hView.AsSlice())\n\tdefer hView.Release()\n\n\tif !e.nic",
+				"\th, ok := " + parsed + "\n\tif !e.nic"},
+			{"ipv4.go",
+				"\thView, ok := " + parsed + "\th := header.IPv4(hView.AsSlice())\n\tdefer hView.Release()\n\n\te.handleValidated",
+				"\th, ok := " + parsed + "\n\te.handleValidated"},
+			{"ipv4.go",
+				"\t// CheckPrerouting can modify the backing storage of the packet, so refresh\n\t// the header.\n\th = header.IPv4(pkt.NetworkHeader().Slice())\n",
+				""},
+			{"ipv4.go", "if !h.IsValid(pkt.Size() - len(pkt.LinkHeader().Slice())) {", "if !h.IsValid(pkt.Size() - pkt.LinkHeader().SluiceLength()) {"},
+			{"ipv4.go", "uint32(len(pkt.NetworkHeader().Slice())))", "uint32(pkt.NetworkHeader().SluiceLength()))"},
+			{"ipv4.go", "\tpayload := len(pkt.TransportHeader().Slice()) + pkt", "\tpayload := pkt.TransportHeader().SluiceLength() + pkt"},
+			// The broadcast address of a subnet ends with ones, at least two (RFC 3021): that of
+			// most senders needs no comparison with those of the interface's subnets.
+			{"ipv4.go",
+				"\tif addressEndpoint := e.AcquireAssignedAddress(srcAddr, false",
+				"\tif a := srcAddr.As4(); a[3]&3 != 3 {\n\t\t// It is none.\n\t} else if addressEndpoint := e.AcquireAssignedAddress(srcAddr, false"},
+			{"ipv4.go",
+				"\tloopback := e.nic.IsLoopback()\n\treturn e.addr",
+				"\treturn e.addr"},
+			{"ipv4.go", "(loopback && subnet.Contains(localAddr))", "(e.nic.IsLoopback() && subnet.Contains(localAddr))"},
 		},
 	},
 	gvisor + "tcpip/network/ipv6": {
@@ -211,30 +301,86 @@ var rules = map[string]rule{
 			{"segment_queue.go",
 				"\tif s != nil {\n\t\tq.list.Remove(s)\n\t}\n",
 				"\tif s != nil {\n\t\tq.list.Remove(s)\n\t\tif s.payloadSize() == 0 {\n\t\t\tsluiceWaiting.Add(-1)\n\t\t}\n\t}\n"},
-			// Options of the protocol, asked for without an interface, need no memory.
-			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &ss)", ":= sluiceOption(s, &ss)"},
-			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &rs)", ":= sluiceOption(s, &rs)"},
-			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &cs)", ":= sluiceOption(s, &cs)"},
-			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &mrb)", ":= sluiceOption(s, &mrb)"},
-			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &de)", ":= sluiceOption(s, &de)"},
-			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &tcpLT)", ":= sluiceOption(s, &tcpLT)"},
-			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &synRetries)", ":= sluiceOption(s, &synRetries)"},
-			{"endpoint.go", "e.stack.TransportProtocolOption(ProtocolNumber, &rs); err != nil", "sluiceOption(e.stack, &rs); err != nil"},
-			{"endpoint.go", "e.stack.TransportProtocolOption(ProtocolNumber, &v)", "sluiceOption(e.stack, &v)"},
-			{"endpoint.go", "e.stack.TransportProtocolOption(ProtocolNumber, &e.tcpRecovery)", "sluiceOption(e.stack, &e.tcpRecovery)"},
-			{"snd.go", "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &minRTO)", "sluiceOption(ep.snd.ep.stack, &minRTO)"},
-			{"snd.go", "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &maxRTO)", "sluiceOption(ep.snd.ep.stack, &maxRTO)"},
-			{"snd.go", "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &maxRetries)", "sluiceOption(ep.snd.ep.stack, &maxRetries)"},
-			{"connect.go", "h.ep.stack.TransportProtocolOption(ProtocolNumber, &sackEnabled)", "sluiceOption(h.ep.stack, &sackEnabled)"},
-			{"connect.go", "e.stack.TransportProtocolOption(ProtocolNumber, &tcpTW)", "sluiceOption(e.stack, &tcpTW)"},
-			{"accept.go", "e.stack.TransportProtocolOption(header.TCPProtocolNumber, &alwaysUseSynCookies)", "sluiceOption(e.stack, &alwaysUseSynCookies)"},
-			// Nodes of trees that few connections fill are kept for all of them.
+			// Options of the protocol, asked for without an interface and a map, need no memory.
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &ss)", ":= protocol.Option(&ss)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &rs)", ":= protocol.Option(&rs)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &cs)", ":= protocol.Option(&cs)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &mrb)", ":= protocol.Option(&mrb)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &de)", ":= protocol.Option(&de)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &tcpLT)", ":= protocol.Option(&tcpLT)"},
+			{"endpoint.go", ":= s.TransportProtocolOption(ProtocolNumber, &synRetries)", ":= protocol.Option(&synRetries)"},
+			{"endpoint.go", "e.stack.TransportProtocolOption(ProtocolNumber, &rs); err != nil", "e.protocol.Option(&rs); err != nil"},
+			{"endpoint.go", "e.stack.TransportProtocolOption(ProtocolNumber, &v)", "e.protocol.Option(&v)"},
+			{"endpoint.go", "e.stack.TransportProtocolOption(ProtocolNumber, &e.tcpRecovery)", "e.protocol.Option(&e.tcpRecovery)"},
+			{"snd.go", "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &minRTO)", "ep.protocol.Option(&minRTO)"},
+			{"snd.go", "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &maxRTO)", "ep.protocol.Option(&maxRTO)"},
+			{"snd.go", "ep.snd.ep.stack.TransportProtocolOption(ProtocolNumber, &maxRetries)", "ep.protocol.Option(&maxRetries)"},
+			{"connect.go", "h.ep.stack.TransportProtocolOption(ProtocolNumber, &sackEnabled)", "h.ep.protocol.Option(&sackEnabled)"},
+			{"connect.go", "e.stack.TransportProtocolOption(ProtocolNumber, &tcpTW)", "e.protocol.Option(&tcpTW)"},
+			{"accept.go", "e.stack.TransportProtocolOption(header.TCPProtocolNumber, &alwaysUseSynCookies)", "e.protocol.Option(&alwaysUseSynCookies)"},
+			// Who has delivered a packet leaves it alone: TCP takes it as it is.
+			{"segment.go", "\ts.pkt = pkt.Clone()\n", "\ts.pkt = pkt.IncRef()\n"},
+			// One goroutine for all connections needs no hash to be found.
+			{"dispatcher.go",
+				"\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n",
+				"\tif len(d.processors) == 1 {\n\t\treturn &d.processors[0]\n\t}\n" +
+					"\treturn &d.processors[d.hasher.hash(id)%uint32(len(d.processors))]\n"},
+			// A segment's addresses are known without memory for the interface that has them.
+			{"accept.go", "s.pkt.Network().DestinationAddress(), s.pkt.Network().SourceAddress(), s.pkt.Net", "s.id.LocalAddress, s.id.RemoteAddress, s.pkt.Net"},
+			// A first sequence number is made once: that of a connection that comes in is known.
+			{"connect.go", "\th.resetState()\n\t// Store reference", "\t// Store reference"},
+			{"endpoint.go", "\th := e.newHandshake()\n\te.setEndpointState(StateSynSent)\n", "\th := e.newHandshake()\n\th.resetState()\n\te.setEndpointState(StateSynSent)\n"},
+			// Most timers of a connection never run: what they call is made when one starts.
+			{"timer.go",
+				"\tcallback func()\n}\n",
+				"\tcallback func()\n\n\t// Without it, expired is called with the endpoint.\n\tendpoint *Endpoint\n\texpired  func(*Endpoint) tcpip.Error\n}\n"},
+			{"timer.go", "t.clock.AfterFunc(d, t.callback)", "t.clock.AfterFunc(d, t.sluiceCallback())"},
+			{"endpoint.go",
+				"e.keepalive.timer.init(e.stack.Clock(), timerHandler(e, e.keepaliveTimerExpired))",
+				"e.keepalive.timer.sluiceInit(e, (*Endpoint).keepaliveTimerExpired)"},
+			{"snd.go",
+				"ep.snd.resendTimer.init(ep.snd.ep.stack.Clock(), timerHandler(ep.snd.ep, ep.snd.retransmitTimerExpired))",
+				"ep.snd.resendTimer.sluiceInit(ep, func(e *Endpoint) tcpip.Error { return e.snd.retransmitTimerExpired() })"},
+			{"snd.go",
+				"ep.snd.reorderTimer.init(ep.snd.ep.stack.Clock(), timerHandler(ep.snd.ep, ep.snd.rc.reorderTimerExpired))",
+				"ep.snd.reorderTimer.sluiceInit(ep, func(e *Endpoint) tcpip.Error { return e.snd.rc.reorderTimerExpired() })"},
+			{"snd.go",
+				"ep.snd.probeTimer.init(ep.snd.ep.stack.Clock(), timerHandler(ep.snd.ep, ep.snd.probeTimerExpired))",
+				"ep.snd.probeTimer.sluiceInit(ep, func(e *Endpoint) tcpip.Error { return e.snd.probeTimerExpired() })"},
+			{"snd.go",
+				"ep.snd.corkTimer.init(ep.snd.ep.stack.Clock(), timerHandler(ep.snd.ep, ep.snd.corkTimerExpired))",
+				"ep.snd.corkTimer.sluiceInit(ep, func(e *Endpoint) tcpip.Error { return e.snd.corkTimerExpired() })"},
+			// A segment knows whether it is in a list of what is to be sent, without a map.
+			{"segment.go", "\tpkt *stack.PacketBuffer\n\n\tsequenceNumber", "\tpkt *stack.PacketBuffer\n\n\tsluiceListed bool\n\n\tsequenceNumber"},
+			{"snd.go", "\t\twriteList: protectedWriteList{\n\t\t\tset: make(map[*segment]struct{}),\n\t\t},\n", ""},
+			{"snd.go", "\tif _, ok := wl.set[seg]; !ok {\n", "\tif !seg.sluiceListed {\n"},
+			{"snd.go", "\tdelete(wl.set, seg)\n", "\tseg.sluiceListed = false\n"},
+			{"snd.go",
+				"\tif _, ok := wl.set[seg]; ok {\n\t\tpanic(\"segment already in write list\")\n\t}\n\twl.writeList.PushBack(seg)\n\twl.set[seg] = struct{}{}\n",
+				"\tif seg.sluiceListed {\n\t\tpanic(\"segment already in write list\")\n\t}\n\twl.writeList.PushBack(seg)\n\tseg.sluiceListed = true\n"},
+			{"snd.go",
+				"\tif _, ok := wl.set[seg]; ok {\n\t\tpanic(\"segment already in write list\")\n\t}\n\twl.writeList.InsertAfter(before, seg)\n\twl.set[seg] = struct{}{}\n",
+				"\tif seg.sluiceListed {\n\t\tpanic(\"segment already in write list\")\n\t}\n\twl.writeList.InsertAfter(before, seg)\n\tseg.sluiceListed = true\n"},
+			{"snd.go", "if _, ok := s.writeList.set[seg]; !ok {", "if !seg.sluiceListed {"},
+			// Few connections need their tree, which is made then. Its nodes are kept for all of
+			// them.
 			{"sack_scoreboard.go",
 				"\t\tranges:    btree.NewG[header.SACKBlock](defaultBtreeDegree, sackBlockLess),\n",
-				"\t\tranges:    btree.NewWithFreeListG(defaultBtreeDegree, sackBlockLess, sluiceSACKNodes),\n"},
+				""},
 			{"sack_scoreboard.go",
 				"\ts.ranges = btree.NewG[header.SACKBlock](defaultBtreeDegree, sackBlockLess)\n",
-				"\ts.ranges = btree.NewWithFreeListG(defaultBtreeDegree, sackBlockLess, sluiceSACKNodes)\n"},
+				"\ts.ranges = nil\n"},
+			{"sack_scoreboard.go",
+				"\tif s.ranges.Len() >= maxSACKBlocks {\n",
+				"\tif s.ranges == nil {\n\t\ts.ranges = btree.NewWithFreeListG(defaultBtreeDegree, sackBlockLess, sluiceSACKNodes)\n\t}\n" +
+					"\tif s.ranges.Len() >= maxSACKBlocks {\n"},
+			{"sack_scoreboard.go", "\treturn s.ranges.Len() == 0\n", "\treturn s.ranges == nil || s.ranges.Len() == 0\n"},
+			{"sack_scoreboard.go",
+				"\tvar str strings.Builder\n",
+				"\tif s.Empty() {\n\t\treturn \"SACKScoreboard: {}\\n\"\n\t}\n\tvar str strings.Builder\n"},
+			{"sack_scoreboard.go",
+				"\ts.ranges.Ascend(func(sb header.SACKBlock) bool {\n\t\tsackBlocks = ",
+				"\tif s.Empty() {\n\t\treturn nil, s.maxSACKED\n\t}\n\ts.ranges.Ascend(func(sb header.SACKBlock) bool {\n\t\tsackBlocks = "},
 			{"sack_scoreboard.go",
 				"// sackBlockLess is",
 				"var sluiceSACKNodes = btree.NewFreeListG[header.SACKBlock](btree.DefaultFreeListSize)\n\n// sackBlockLess is"},
@@ -287,6 +433,12 @@ var rules = map[string]rule{
 		edits: []edit{
 			{"tcpip.go", "\t\"net\"\n", ""},
 			{"tcpip.go", "make(net.HardwareAddr, LinkAddressSize)", "make([]byte, LinkAddressSize)"},
+			// Only who saves a stack, or ends it, asks for endpoints that their program has closed.
+			{"tcpip.go", "\tdanglingEndpointsMu.Lock()\n\tdanglingEndpoints[e] = struct{}{}\n\tdanglingEndpointsMu.Unlock()\n", ""},
+			{"tcpip.go", "\tdanglingEndpointsMu.Lock()\n\tdelete(danglingEndpoints, e)\n\tdanglingEndpointsMu.Unlock()\n", ""},
+			{"tcpip.go",
+				"// WithPrefix returns the address",
+				"// SluiceFirst is the first byte of an address.\nfunc (a Address) SluiceFirst() byte { return a.addr[0] }\n\n// WithPrefix returns the address"},
 			// An address is asked several times for each packet, and is nearly always
 			// another one.
 			{"tcpip.go",

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -23,20 +22,13 @@ func TestSlowStart(t *testing.T) {
 		{"as it comes", edit{noTrains.file, noTrains.old, noTrains.old}, []string{"TestLongTrain"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			mod := editedModule(t, c.edit)
+			mod := editedModule(t, onlyTCP(c.edit))
 			text, err := os.ReadFile(filepath.Join("testdata", "slowstart", "slowstart.go.txt"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			const tcp = "gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
-			dir, err := exec.CommandContext(t.Context(), "go", "list", "-modfile", mod, "-f", "{{.Dir}}", tcp).Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(strings.TrimSpace(string(dir)), "slowstart_test.go"), text, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			out, err := exec.CommandContext(t.Context(), "go", "test", "-modfile", mod, "-v", "-run", "^TestLong(Train|RoundTrips)$", tcp).CombinedOutput()
+			addToTCP(t, mod, "slowstart_test.go", text)
+			out, err := exec.CommandContext(t.Context(), "go", "test", "-modfile", mod, "-v", "-run", "^TestLong(Train|RoundTrips)$", gvisor+"tcpip/transport/tcp").CombinedOutput()
 			for _, name := range []string{"TestLongTrain", "TestLongRoundTrips"} {
 				want := "--- PASS: " + name
 				if slices.Contains(c.fail, name) {
