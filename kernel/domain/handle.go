@@ -38,13 +38,13 @@ func (d *Domain) handle() *Exit {
 			return e
 		}
 	case v == trap.VectorNone:
-		d.turn.yield()
+		d.turn.Yield()
 		return nil
 	case v >= trap.FirstVector:
 		if v == trap.FirstVector+trap.EventTick {
 			d.request(abi.UpcallTick)
 		}
-		d.turn.yield()
+		d.turn.Yield()
 	case v == vectorPage:
 		if e := d.pageFault(); e != nil {
 			return d.faulted(e)
@@ -52,8 +52,8 @@ func (d *Domain) handle() *Exit {
 	default:
 		return d.faulted(d.exception())
 	}
-	if d.turn.over() {
-		d.turn.yield()
+	if d.turn.Over() {
+		d.turn.Yield()
 	}
 	return d.checkState()
 }
