@@ -55,6 +55,11 @@ var edits = []edit{
 	{"runtime/proc.go",
 		"\t\trunqput(pp, gp, true)\n\t} else {\n\t\tlock(&sched.lock)\n\t\tglobrunqput(gp)\n",
 		"\t\trunqput(pp, gp, true)\n\t} else if !preempted || !sluiceKeep(pp, gp) {\n\t\tlock(&sched.lock)\n\t\tglobrunqput(gp)\n"},
+	// Nobody else can be woken to run a goroutine that gets ready: there is one thread, with the
+	// one processor. The search for another takes a lock each time.
+	{"runtime/proc.go",
+		"func wakep() {\n",
+		"func wakep() {\n\tif true {\n\t\treturn\n\t}\n"},
 	// The largest stack follows from the memory there is.
 	{"runtime/proc.go",
 		"\t// An upper limit for max stack size. Used to avoid random crashes\n",
