@@ -190,8 +190,12 @@ func (d *Domain) run() (end Exit) {
 		if d.pause() {
 			continue
 		}
-		d.deliver()
 		before := clock.Nanotime()
+		if d.turn.OverAt(before) { // what was done for the domain is of its slice
+			d.turn.Yield()
+			continue
+		}
+		d.deliver()
 		d.env.refresh(before)
 		trap.Enter(d.user)
 		after := clock.Nanotime()

@@ -52,9 +52,6 @@ func (d *Domain) handle() *Exit {
 	default:
 		return d.faulted(d.exception())
 	}
-	if d.turn.Over() {
-		d.turn.Yield()
-	}
 	return d.checkState()
 }
 

@@ -132,8 +132,10 @@ func (u *Turn) Rest(woken func() bool) bool {
 	return true
 }
 
-// Over says that the slice has ended by time.
-func (u *Turn) Over() bool { return u.token.now()-u.since >= picker.Slice }
+// Over says that the slice has ended by time, and OverAt whether it has at one.
+func (u *Turn) Over() bool { return u.OverAt(u.token.now()) }
+
+func (u *Turn) OverAt(now int64) bool { return now-u.since >= picker.Slice }
 
 // next takes who is to have the token out of those that wait, if nobody has it; nil: nobody is
 // to. t.mu is held.
