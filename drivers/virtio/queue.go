@@ -232,6 +232,14 @@ func (q *Queue) Settle() (notified bool) {
 		return false
 	}
 	q.t.Status()
+	return q.settle()
+}
+
+// settle is Settle after the register was read.
+func (q *Queue) settle() (notified bool) {
+	if q.settled == q.published || q.err != nil {
+		return false
+	}
 	if q.eventIndex {
 		notified = passed(uint16(atomic.LoadUint32(q.availEvent)), q.published, q.settled)
 	} else {

@@ -19,20 +19,26 @@ const (
 func start(t testing.TB, features uint64, size, segments int) (*fake.Device, *virtio.Queue) {
 	t.Helper()
 	d := fake.New(virtio.DeviceNet, version1|features, nil)
+	return d, startAs(t, d, d, size, segments)
+}
+
+// startAs does so with a device that the driver sees as transport.
+func startAs(t testing.TB, transport virtio.Transport, d *fake.Device, size, segments int) *virtio.Queue {
+	t.Helper()
 	d.QueueSize = size
-	negotiated, err := virtio.Start(d, 0, nil)
+	negotiated, err := virtio.Start(transport, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := virtio.NewQueue(d, 0, negotiated, d.DMA, size, segments)
+	q, err := virtio.NewQueue(transport, 0, negotiated, d.DMA, size, segments)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := q.Enable(); err != nil {
 		t.Fatal(err)
 	}
-	virtio.Run(d)
-	return d, q
+	virtio.Run(transport)
+	return q
 }
 
 // memory returns segments of n bytes each; those from writable on are.
@@ -346,6 +352,70 @@ func TestNotifySuppression(t *testing.T) {
 	d.WriteUsed(0, 4+8*8, []byte{2, 0}) // avail_event, behind eight elements
 	if !q.Settle() || q.Settle() {
 		t.Error("want one notification for a device that has caught up")
+	}
+}
+
+// late is a device whose stores the driver sees, and that sees the driver's, when a register
+// is read and not before, as an emulator's may be.
+type late struct {
+	*fake.Device
+	reads int
+	store func() // what the device has written meanwhile
+}
+
+func (l *late) Status() uint8 {
+	l.reads++
+	if l.store != nil {
+		l.store()
+	}
+	return l.Device.Status()
+}
+
+// TestWaitSettles has a driver that is about to wait find out, with one register read, what
+// the device did while it looked: that it has caught up, and waits for a notification, and
+// that it has finished what was lent.
+func TestWaitSettles(t *testing.T) {
+	for name, features := range map[string]uint64{"event index": eventIndex, "flags": 0} {
+		t.Run(name, func(t *testing.T) {
+			d := fake.New(virtio.DeviceNet, version1|features, nil)
+			l := &late{Device: d}
+			q := startAs(t, l, d, 8, 1)
+			notified := 0
+			d.OnNotify = func(int) { notified++ }
+			s := memory(t, d, 64, 0, 64)
+			var caughtUp func()
+			if features == 0 {
+				d.SuppressNotify(0, true)
+				caughtUp = func() { d.SuppressNotify(0, false) }
+			} else {
+				d.WriteUsed(0, 4+8*8, []byte{5, 0}) // avail_event, behind eight elements
+				caughtUp = func() { d.WriteUsed(0, 4+8*8, []byte{0, 0}) }
+			}
+			q.Add(0, s[0])
+			if q.Submit() {
+				t.Fatal("notified a device that is busy")
+			}
+			l.reads, l.store = 0, caughtUp
+			if !q.EnableInterrupt(1) || notified != 1 {
+				t.Errorf("a device that has caught up: notified %d times, want 1", notified)
+			}
+			if l.reads != 1 {
+				t.Errorf("%d register reads before a wait, want 1", l.reads)
+			}
+
+			l.store = func() {
+				if c, ok := d.Pop(0); ok {
+					d.Push(0, uint32(c.Head), 0)
+					d.Flush(0)
+				}
+			}
+			if q.EnableInterrupt(1) {
+				t.Error("armed though a chain was finished meanwhile")
+			}
+			if notified != 1 {
+				t.Errorf("notified %d times for one chain", notified)
+			}
+		})
 	}
 }
 

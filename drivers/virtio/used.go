@@ -70,7 +70,8 @@ func (q *Queue) violate(r Reason, got, limit uint32) {
 
 // EnableInterrupt asks for an interrupt once n more chains (at least 1, at
 // most those in flight) are used. It reports false when that many already are:
-// no interrupt may come for them.
+// no interrupt may come for them. Who asks is about to wait, so that it settles
+// too: one register read orders both stores before both loads.
 func (q *Queue) EnableInterrupt(n int) bool {
 	if q.eventIndex {
 		// Sequentially consistent, as in Submit: the load in Pending comes after.
@@ -79,6 +80,7 @@ func (q *Queue) EnableInterrupt(n int) bool {
 		q.setAvailFlags(0)
 	}
 	q.t.Status() // orders the store and the load in Pending for certain: see Settle
+	q.settle()
 	return q.Pending() < n && q.err == nil
 }
 

@@ -96,9 +96,9 @@ func (d *Domain) write(addr, n uint64) uint64 {
 		return n
 	}
 	// A serial port takes its time: others run meanwhile.
-	d.turn.release()
+	d.turn.Release()
 	d.out.write(buf[:n])
-	d.turn.acquire()
+	d.turn.Acquire()
 	return n
 }
 
@@ -122,30 +122,34 @@ func (d *Domain) sleep(until int64, mask uint64) uint64 {
 		return events
 	}
 	if left <= 0 {
-		d.turn.yield()
+		d.turn.Yield()
 		return d.events.Load() & mask
 	}
-	d.turn.release()
-	var timeout <-chan time.Time
-	if until != abi.WaitForever {
-		d.timer.Reset(time.Duration(left))
-		timeout = d.timer.C
-	}
-	for waiting := true; waiting; {
-		select {
-		case <-d.wake:
-			events = d.events.Load() & mask
-			waiting = events == 0 && d.doom() == nil
-		case <-timeout:
-			waiting = false
+	// Who was given time by the wait may have what is waited for.
+	woken := func() bool { return d.events.Load()&mask != 0 || d.doomed() }
+	if d.turn.Rest(woken) {
+		for !woken() && d.park(until) {
 		}
+		d.turn.Acquire()
 	}
-	d.timer.Stop()
-	d.turn.acquire()
-	d.mu.Lock()
-	d.pendingUpcall = 0 // its scheduler looks when the call returns
-	d.mu.Unlock()
+	d.pendingUpcall.Store(0) // its scheduler looks when the call returns
 	return d.events.Load() & mask
+}
+
+// park waits until the domain is woken, which may be for nothing, or until a time. It reports
+// false when that has come.
+func (d *Domain) park(until int64) bool {
+	if until != abi.WaitForever && (d.alarm == 0 || d.alarm > until) {
+		d.alarm = until
+		d.timer.Reset(time.Duration(until - clock.Nanotime()))
+	}
+	select {
+	case <-d.wake:
+		return true
+	case <-d.timer.C:
+		d.alarm = 0
+		return clock.Nanotime() < until
+	}
 }
 
 // release is SysRelease.

@@ -193,7 +193,7 @@ func (d *Domain) newChannel(number int, r *abi.OpenRequest) (Channel, abi.Errno)
 	}
 	c.SetBroken(func(v *channel.Violation) { d.kill(*d.violation(number, v)) })
 	c.SetStalled(func() { go d.stalled(number, c) })
-	c.SetSlice(d.turn.over)
+	c.SetSlice(d.turn.Over)
 	return c, 0
 }
 
@@ -313,10 +313,13 @@ func (d *Domain) notify(number uint64) *Exit {
 	}
 	u.AX = 0
 	err := d.channels[number].Sync()
-	for errors.Is(err, channel.ErrMore) && d.doom() == nil {
+	for errors.Is(err, channel.ErrMore) && !d.doomed() {
 		// What one call asks for may be the work of many slices.
-		d.turn.yield()
+		d.turn.Yield()
 		err = d.channels[number].Sync()
+	}
+	if err == nil {
+		return nil
 	}
 	var v *channel.Violation
 	if errors.As(err, &v) {
@@ -327,7 +330,7 @@ func (d *Domain) notify(number uint64) *Exit {
 	switch {
 	case errors.Is(err, channel.ErrDefunct):
 		u.AX = result(abi.Defunct)
-	case err != nil && !errors.Is(err, channel.ErrMore):
+	case !errors.Is(err, channel.ErrMore):
 		u.AX = result(abi.NotNow)
 	}
 	return nil
@@ -386,8 +389,9 @@ const namesMax = 5 * time.Second
 // await gives the token up until all are closed, for namesMax, or until the domain must
 // end.
 func (d *Domain) await(all []<-chan struct{}) {
-	d.turn.release()
-	defer d.turn.acquire()
+	d.turn.Release()
+	defer d.turn.Acquire()
+	d.alarm = 0
 	d.timer.Reset(namesMax)
 	defer d.timer.Stop()
 	for _, one := range all {
@@ -396,7 +400,7 @@ func (d *Domain) await(all []<-chan struct{}) {
 			case <-one:
 				waiting = false
 			case <-d.wake: // events stay noted in the event page
-				if d.doom() != nil {
+				if d.doomed() {
 					return
 				}
 			case <-d.timer.C:

@@ -31,9 +31,7 @@ func (a *app) info() shell.Domain {
 		Time: a.used, Peak: a.peak, Restarts: max(a.starts-1, 0), Last: a.last.String(),
 	}
 	if d := a.current; d != nil {
-		d.mu.Lock()
-		i.Time += d.running
-		d.mu.Unlock()
+		i.Time += d.used()
 		if d.suspended() {
 			i.State = string(StateSuspended)
 		}

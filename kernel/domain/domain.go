@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/kernel/domain/program"
+	"github.com/sluice-os/sluice/kernel/domain/token"
 	"github.com/sluice-os/sluice/kernel/trap"
 	"github.com/sluice-os/sluice/kernel/vm"
 	"github.com/sluice-os/sluice/nexus/abi"
@@ -31,7 +32,7 @@ type Domain struct {
 	// user is its processor state, in a page that the garbage collector does
 	// not know and that counts against the quota.
 	user *trap.User
-	turn *turn
+	turn *token.Turn
 	out  *output
 	in   *input
 
@@ -41,7 +42,7 @@ type Domain struct {
 	interrupted   trap.Frame
 	inUpcall      bool
 	fault         *Exit // what the upcall's fault ends it for, if it cannot answer
-	pendingUpcall uint64
+	pendingUpcall atomic.Uint64
 
 	// channels are changed by the domain's goroutine, with channelsMu held, under
 	// which others take their memory back.
@@ -52,19 +53,27 @@ type Domain struct {
 	events *atomic.Uint64 // in the event page
 	wake   chan struct{}  // has a value when a wait must look again
 	timer  *time.Timer
+	// alarm is when timer goes off; 0: it is stopped. One that goes off too early for a wait is
+	// cheaper than one that is set for each.
+	alarm int64
 
-	mu      sync.Mutex
-	asked   bool  // SIGTERM was sent
-	killed  *Exit // it must end, whatever it does
-	running time.Duration
-	// resumed is closed when it may go on; nil: it is not suspended.
-	resumed chan struct{}
+	// What the domain's goroutine looks at each time round needs no lock: the exit that it must
+	// end with, whatever it does; what closes when it may go on, nil when it is not suspended;
+	// and how long it has run, in nanoseconds.
+	killed  atomic.Pointer[Exit]
+	resumed atomic.Pointer[chan struct{}]
+	running atomic.Int64
+
+	mu    sync.Mutex
+	asked bool // SIGTERM was sent
 }
 
 // Environment is what all domains of a machine share.
 type Environment struct {
-	token  *token
-	Random func([]byte) (int, error)
+	token *token.Token
+	// refreshed is when the processor has dropped its translations last: see refresh.
+	refreshed int64
+	Random    func([]byte) (int, error)
 	// Console prints one line of a domain's.
 	Console func(name string, line []byte)
 	// Network returns the nexus and the channels of frames that a domain is on; nil:
@@ -141,7 +150,7 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	d.user.Reset(img.Entry, abi.StackTop)
 	d.timer = time.NewTimer(time.Hour)
 	d.timer.Stop()
-	if d.turn, err = env.token.join(c.Weight, c.Cap, d.owed); err != nil {
+	if d.turn, err = env.token.Join(c.Weight, c.Cap, d.owed); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -160,7 +169,7 @@ func (d *Domain) reclaim() {
 	d.events = nil // post must not write to a page that is somebody else's
 	d.mu.Unlock()
 	if d.turn != nil {
-		d.turn.leave()
+		d.turn.Leave()
 	}
 	if d.timer != nil {
 		d.timer.Stop()
@@ -172,53 +181,45 @@ func (d *Domain) reclaim() {
 
 // run is the life of the domain, on a goroutine of its own.
 func (d *Domain) run() (end Exit) {
-	d.turn.acquire()
+	d.turn.Acquire()
 	for {
-		if k := d.doom(); k != nil {
-			d.turn.release()
+		if k := d.killed.Load(); k != nil {
+			d.turn.Release()
 			return *k
 		}
 		if d.pause() {
 			continue
 		}
-		d.deliver()
 		before := clock.Nanotime()
-		d.env.token.refresh(before)
+		if d.turn.OverAt(before) { // what was done for the domain is of its slice
+			d.turn.Yield()
+			continue
+		}
+		d.deliver()
+		d.env.refresh(before)
 		trap.Enter(d.user)
 		after := clock.Nanotime()
 		netif.Ran()
-		d.account(after - before)
+		d.running.Add(after - before)
 		if e := d.handle(); e != nil {
 			if e.traced {
 				e.Trace = d.trace()
 			}
-			d.turn.release()
+			d.turn.Release()
 			return *e
 		}
 	}
 }
 
-// account adds to the processor time that top shows.
-func (d *Domain) account(ns int64) {
-	d.mu.Lock()
-	d.running += time.Duration(ns)
-	d.mu.Unlock()
-}
+// used is the processor time that top shows.
+func (d *Domain) used() time.Duration { return time.Duration(d.running.Load()) }
 
-// doom returns what the domain must end for, if anything.
-func (d *Domain) doom() *Exit {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.killed
-}
+// doomed says that the domain must end.
+func (d *Domain) doomed() bool { return d.killed.Load() != nil }
 
 // kill ends the domain at its next chance, which is within a slice.
 func (d *Domain) kill(e Exit) {
-	d.mu.Lock()
-	if d.killed == nil {
-		d.killed = &e
-	}
-	d.mu.Unlock()
+	d.killed.CompareAndSwap(nil, &e)
 	d.poke()
 }
 
@@ -236,8 +237,8 @@ func (d *Domain) post(events uint64) {
 	if d.events != nil {
 		d.events.Or(events)
 	}
-	d.pendingUpcall |= abi.UpcallEvents
 	d.mu.Unlock()
+	d.request(abi.UpcallEvents)
 	d.poke()
 }
 

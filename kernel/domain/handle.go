@@ -38,22 +38,19 @@ func (d *Domain) handle() *Exit {
 			return e
 		}
 	case v == trap.VectorNone:
-		d.turn.yield()
+		d.turn.Yield()
 		return nil
 	case v >= trap.FirstVector:
 		if v == trap.FirstVector+trap.EventTick {
 			d.request(abi.UpcallTick)
 		}
-		d.turn.yield()
+		d.turn.Yield()
 	case v == vectorPage:
 		if e := d.pageFault(); e != nil {
 			return d.faulted(e)
 		}
 	default:
 		return d.faulted(d.exception())
-	}
-	if d.turn.over() {
-		d.turn.yield()
 	}
 	return d.checkState()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-os/sluice/kernel/domain/grace"
 	"github.com/sluice-os/sluice/kernel/domain/program"
 	"github.com/sluice-os/sluice/kernel/domain/restart"
+	"github.com/sluice-os/sluice/kernel/domain/token"
 	"github.com/sluice-os/sluice/nexus/newc"
 )
 
@@ -64,7 +65,7 @@ type app struct {
 // NewManager reads the archive that came with the image. Apps that cannot run
 // are logged and kept as refused; the others are started by StartAll.
 func NewManager(archive []byte, env Environment) (*Manager, error) {
-	env.token = newToken()
+	env.token = token.New(clock.Nanotime)
 	m := &Manager{env: env}
 	m.env.relieve = m.relieve
 	entries, err := readArchive(archive)
@@ -298,7 +299,7 @@ func (a *app) runOnce(loaded func()) (end Exit) {
 	a.out.close()
 	a.mu.Lock()
 	a.current, a.last = nil, end
-	a.used += d.running
+	a.used += d.used()
 	a.peak = max(a.peak, d.memory.space.Peak())
 	a.mu.Unlock()
 	d.reclaim()

@@ -11,52 +11,39 @@ import (
 // suspend keeps the domain from its next turn on. It reports false when it is suspended
 // already.
 func (d *Domain) suspend() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.resumed != nil {
-		return false
-	}
-	d.resumed = make(chan struct{})
-	return true
+	resumed := make(chan struct{})
+	return d.resumed.CompareAndSwap(nil, &resumed)
 }
 
 // goOn lets it go on. It reports false when it is not suspended.
 func (d *Domain) goOn() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.resumed == nil {
+	resumed := d.resumed.Swap(nil)
+	if resumed == nil {
 		return false
 	}
-	close(d.resumed)
-	d.resumed = nil
+	close(*resumed)
 	return true
 }
 
 // suspended says whether it is.
-func (d *Domain) suspended() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.resumed != nil
-}
+func (d *Domain) suspended() bool { return d.resumed.Load() != nil }
 
 // pause waits, before the domain runs on, while it is suspended, or until it must end. It
 // reports whether it has waited.
 func (d *Domain) pause() bool {
-	d.mu.Lock()
-	resumed := d.resumed
-	d.mu.Unlock()
+	resumed := d.resumed.Load()
 	if resumed == nil {
 		return false
 	}
 	d.leaveMemory() // of channels that it was about to open
-	d.turn.release()
-	defer d.turn.acquire()
+	d.turn.Release()
+	defer d.turn.Acquire()
 	for {
 		select {
-		case <-resumed:
+		case <-*resumed:
 			return true
 		case <-d.wake: // events stay noted in the event page
-			if d.doom() != nil {
+			if d.doomed() {
 				return true
 			}
 		}

@@ -3,26 +3,14 @@ package domain
 import "github.com/sluice-os/sluice/nexus/abi"
 
 // request has an upcall made before the domain runs on.
-func (d *Domain) request(upcall uint64) {
-	d.mu.Lock()
-	d.pendingUpcall |= upcall
-	d.mu.Unlock()
-}
+func (d *Domain) request(upcall uint64) { d.pendingUpcall.Or(upcall) }
 
 // deliver makes the upcalls that were requested while the domain was
 // interrupted. One that waits in a system call needs none: its scheduler looks
 // when it returns.
 func (d *Domain) deliver() {
-	d.mu.Lock()
-	upcalls := d.pendingUpcall
-	if d.inUpcall || d.upcallEntry == 0 {
-		upcalls = 0
-	} else {
-		d.pendingUpcall = 0
-	}
-	d.mu.Unlock()
-	if upcalls != 0 {
-		d.enterUpcall(upcalls)
+	if d.pendingUpcall.Load() != 0 && !d.inUpcall && d.upcallEntry != 0 {
+		d.enterUpcall(d.pendingUpcall.Swap(0))
 	}
 }
 

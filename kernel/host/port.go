@@ -124,8 +124,6 @@ func (p *cardPort) offer(o *netif.Outgoing, mac [6]byte) netif.Result {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := t.n
-	defer p.wake(before)
 	now := t.drain(o.Backlog, nil)
 	var at progress
 	part := nic.FrameMax
@@ -205,14 +203,6 @@ func (p *cardPort) put(o *netif.Outgoing, mac [6]byte, at *progress) bool {
 	p.body = bodyReader{pieces: o.Body}
 	p.body.skip(at.done)
 	return t.frames(&p.out, &p.body, &at.done)
-}
-
-// wake has what was put into the ring since it held before packets sent soon. t.mu is
-// held.
-func (p *cardPort) wake(before int) {
-	if t := p.s.link.tx; t.owes(before) {
-		t.wakeFlusher()
-	}
 }
 
 // find sets a hop from what is known of neighbours. One that may have gone is

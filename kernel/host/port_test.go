@@ -3,6 +3,7 @@ package host
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -97,6 +98,28 @@ func TestHeldUntilTheNeighbourIsKnown(t *testing.T) {
 		if n := there.Load(); (n == 0) != (tt.name == "not there") {
 			t.Errorf("%s: %d times that it is there", tt.name, n)
 		}
+	}
+}
+
+// TestDomainsFlush: what a domain sends leaves with the flush that ends its batch, and nobody is
+// woken for it before.
+func TestDomainsFlush(t *testing.T) {
+	b := newQueueBench(t, 1<<20)
+	var backlog netif.Backlog
+	for i := range uint32(3) {
+		if r := b.paced(&backlog, 1, i, 0); r != netif.Sent {
+			t.Fatalf("packet %d: result %d", i, r)
+		}
+	}
+	if n := len(b.l.tx.wake); n != 0 {
+		t.Error("the flusher is woken in the middle of a batch")
+	}
+	if got := b.arrived(16); len(got) != 0 {
+		t.Errorf("%v have left before the batch has ended", got)
+	}
+	b.card.Flush(&backlog)
+	if got, want := b.arrived(16), [][2]uint32{{1, 0}, {1, 1}, {1, 2}}; !slices.Equal(got, want) {
+		t.Errorf("%v have left, want %v", got, want)
 	}
 }
 

@@ -2,8 +2,9 @@ package host
 
 // The transmitter: from gVisor's packets to frames in the driver's buffers. A
 // frame is copied once, when gVisor writes it. The device is told once a
-// batch: when the batch is full, at the end of the poller's turn, or when the
-// goroutine that writes gives the CPU away and the flusher runs.
+// batch: when the batch is full, at the end of the poller's turn, when a domain's
+// call ends, or when the goroutine of gVisor's that writes gives the CPU away and
+// the flusher runs.
 
 import (
 	"sync"
@@ -113,8 +114,9 @@ func (t *transmitter) write(list stack.PacketBufferList) (int, tcpip.Error) {
 	return sent, err
 }
 
-// owes says that frames were put into the ring, which held before, or that domains are to be
-// shown reports, and that it is the flusher's work to end that. t.mu is held.
+// owes says that frames of the host stack were put into the ring, which held before, or that
+// domains are to be shown reports, and that it is the flusher's work to end that: who sends for a
+// domain flushes itself. t.mu is held.
 func (t *transmitter) owes(before int) bool {
 	return !t.turn && (before == 0 && t.n > 0 || len(t.queue.reports.unseen) > 0)
 }

@@ -56,9 +56,7 @@ func (l *Limit) take(now time.Duration, n int) (wait time.Duration) {
 
 // SetLimit has the packets of a channel that is attached obey a limit.
 func (s *Switch) SetLimit(c *channel.Channel, l *Limit) {
-	s.mu.RLock()
-	a := s.channels[c.ID]
-	s.mu.RUnlock()
+	a := s.find(c.ID)
 	if a == nil {
 		return
 	}

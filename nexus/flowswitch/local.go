@@ -110,5 +110,6 @@ func (s *Switch) Inside(in *netif.Arrived) bool {
 	if a := s.deliver(s.now(), f, &info, in, &fronts{}); a != nil {
 		a.Flush()
 	}
+	s.port.Flush(nil) // it may have been answered with a reset
 	return true
 }

@@ -55,8 +55,15 @@ func (s *Switch) match(head []byte, length int) (any, HostReason) {
 // outside says whether a packet from the wire can come from an address: not from
 // loopback, a group or this machine. What says so is left to the host stack, which drops
 // it.
-func (s *Switch) outside(a netip.Addr) bool {
-	return (a.IsGlobalUnicast() || a.IsLinkLocalUnicast()) && !a.Is4In6() && !s.port.Local(a)
+func (s *Switch) outside(a netip.Addr) bool { return ofOne(a) && !s.port.Local(a) }
+
+// ofOne says whether an address can be that of one machine on a network.
+func ofOne(a netip.Addr) bool {
+	if a.Is4() { // as below, for each packet
+		b := a.As4()
+		return b[0] != 127 && b[0]>>4 != 14 && b != [4]byte{} && b != [4]byte{255, 255, 255, 255}
+	}
+	return (a.IsGlobalUnicast() || a.IsLinkLocalUnicast()) && !a.Is4In6()
 }
 
 // mayOwn says whether what a fragment is of may be a domain's: a datagram, an echo, or of a

@@ -33,13 +33,12 @@ type Switch struct {
 	drops drops
 	hosts [hostReasonCount]atomic.Uint64
 
-	mu       sync.RWMutex
-	channels map[uint32]*attached
-	// ordered are the channels by number. The list does not change: another one takes its
-	// place.
-	ordered []*attached
-	claims  map[uint32]netns.Reservation // by flow
-	others  func() []channel.Listed
+	mu sync.RWMutex
+	// channels are in order of their numbers. The list does not change: with mu held another one
+	// takes its place. Each packet looks there.
+	channels atomic.Pointer[[]*attached]
+	claims   map[uint32]netns.Reservation // by flow
+	others   func() []channel.Listed
 	// echoes moves with each identifier of an echo that is chosen.
 	echoes atomic.Uint32
 	facts  facts
@@ -77,8 +76,8 @@ type attached struct {
 	*channel.Channel
 	policy *netns.Policy
 	// defunct says that its memory was taken back: it is there until its domain closes
-	// it, and nothing passes. Switch.mu guards it.
-	defunct bool
+	// it, and nothing passes. It is set with Switch.mu held.
+	defunct atomic.Bool
 	// requests is held while one about a flow is answered: it adds none to a channel
 	// whose flows have ended.
 	requests sync.Mutex
@@ -123,8 +122,9 @@ func New(p netif.Port, names *netns.Space, now func() time.Duration, seed uint64
 	s := &Switch{
 		parts: parts,
 		port:  p, names: names, table: table, now: now,
-		channels: map[uint32]*attached{}, claims: map[uint32]netns.Reservation{},
+		claims: map[uint32]netns.Reservation{},
 	}
+	s.channels.Store(&[]*attached{})
 	s.echoes.Store(uint32(seed))
 	s.resumer.over = func() bool { return s.now()-s.resumer.began >= roomSlice }
 	return s
@@ -142,8 +142,8 @@ func (s *Switch) Attach(c *channel.Channel, policy *netns.Policy) {
 	a.out.here.Fill = a.out.fill.fill
 	a.send = a.out.send
 	a.out.backlog.Owed, a.out.backlog.Teller, a.out.backlog.Reporter = c.Account(), &a.out, c
-	s.channels[c.ID] = a
-	s.order()
+	at, _ := slices.BinarySearchFunc(s.list(), c.ID, (*attached).compare)
+	s.setList(slices.Insert(slices.Clone(s.list()), at, a))
 	s.attachments.Add(1)
 }
 
@@ -155,14 +155,13 @@ func (s *Switch) Others(f func() []channel.Listed) { s.others = f }
 // open connections were told.
 func (s *Switch) Detach(c *channel.Channel) {
 	s.mu.Lock()
-	a := s.channels[c.ID]
+	a := s.find(c.ID)
 	if a == nil {
 		s.mu.Unlock()
 		return
 	}
-	delete(s.channels, c.ID)
-	s.order()
-	defunct := a.defunct
+	s.setList(slices.DeleteFunc(slices.Clone(s.list()), func(o *attached) bool { return o == a }))
+	defunct := a.defunct.Load()
 	if !defunct {
 		s.attachments.Add(-1)
 	}
@@ -182,9 +181,9 @@ func (s *Switch) Defunct(c *channel.Channel) (freed int, err error) {
 		return 0, err
 	}
 	s.mu.Lock()
-	a := s.channels[c.ID]
+	a := s.find(c.ID)
 	if a != nil {
-		a.defunct = true
+		a.defunct.Store(true)
 		s.attachments.Add(-1)
 	}
 	s.mu.Unlock()
@@ -204,11 +203,9 @@ func (s *Switch) endFlows(c *attached) {
 	s.ending.Lock()
 	defer s.ending.Unlock()
 	last := true
-	s.mu.RLock()
-	for _, a := range s.channels {
-		last = last && (a.Owner != c.Owner || a.ID == c.ID || a.defunct)
+	for _, a := range s.list() {
+		last = last && (a.Owner != c.Owner || a.ID == c.ID || a.defunct.Load())
 	}
-	s.mu.RUnlock()
 	if last {
 		s.table.OwnerGone(c.Owner)
 	} else {
@@ -225,28 +222,23 @@ func (s *Switch) endFlows(c *attached) {
 
 func (a *attached) compare(id uint32) int { return cmp.Compare(a.ID, id) }
 
-// order puts the channels in order. s.mu is held.
-func (s *Switch) order() {
-	all := make([]*attached, 0, len(s.channels))
-	for _, a := range s.channels {
-		all = append(all, a)
-	}
-	slices.SortFunc(all, func(a, b *attached) int { return a.compare(b.ID) })
-	s.ordered = all
-}
+// list returns the channels by number; setList changes it, with s.mu held.
+func (s *Switch) list() []*attached { return *s.channels.Load() }
 
-// list returns the channels by number.
-func (s *Switch) list() []*attached {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.ordered
+func (s *Switch) setList(all []*attached) { s.channels.Store(&all) }
+
+// find returns the channel with a number; nil when it is gone.
+func (s *Switch) find(id uint32) *attached {
+	list := s.list()
+	if at, ok := slices.BinarySearchFunc(list, id, (*attached).compare); ok {
+		return list[at]
+	}
+	return nil
 }
 
 // channel returns the channel of a flow; nil when it is gone or defunct.
 func (s *Switch) channel(id uint32) *attached {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if a := s.channels[id]; a != nil && !a.defunct {
+	if a := s.find(id); a != nil && !a.defunct.Load() {
 		return a
 	}
 	return nil
@@ -263,9 +255,7 @@ func (s *Switch) Used(c *channel.Channel) time.Duration {
 
 // Sync does what a notification asks for.
 func (s *Switch) Sync(c *channel.Channel) error {
-	s.mu.RLock()
-	a := s.channels[c.ID]
-	s.mu.RUnlock()
+	a := s.find(c.ID)
 	if a == nil {
 		return channel.ErrClosed
 	}

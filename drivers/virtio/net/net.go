@@ -205,7 +205,6 @@ func (d *Device) Arm() bool {
 	if d.recovery.Stopped() {
 		return true
 	}
-	d.rx.q.Settle()
 	if !d.rx.q.EnableInterrupt(1) {
 		d.rx.q.DisableInterrupt()
 		return false
