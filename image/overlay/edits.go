@@ -194,8 +194,8 @@ var domainEdits = []edit{
 		"\tc.heapMinimum = defaultHeapMinimum * uint64(in) / 100\n",
 		"\tc.heapMinimum = sluiceHeapMinimum() * uint64(in) / 100\n"},
 	// An assertion to an interface has a cache of the types that it has met, to which one miss in
-	// 1024 is added: a server has made thousands of connections before that is of use. Of 16 it is
-	// soon, and a large cache is copied seldom all the same.
+	// 1024 is added: a server has made thousands of connections before that is of use. With one in 16
+	// it soon is, and a large cache is copied seldom all the same.
 	{"runtime/iface.go",
 		"\tif cheaprand()&1023 != 0 {\n\t\t// Only bother updating the cache ~1 in 1000 times.\n\t\treturn tab\n",
 		"\tif cheaprand()&15 != 0 {\n\t\treturn tab\n"},
@@ -219,7 +219,7 @@ var domainEdits = []edit{
 			"\tprivate any       // Can be used only by the respective P.\n"},
 	{"sync/pool.go",
 		"// Local per-P Pool appendix.\n",
-		"// poolKept is runtime.sluicePoolKept.\ntype poolKept struct {\n\tn    int\n\tlist [8]any\n}\n\n" +
+		"// poolKept is runtime.sluicePoolKept.\ntype poolKept struct {\n\tfirst any\n\tn     int\n\tlist  [7]any\n}\n\n" +
 			"//go:linkname runtime_poolTake runtime.sluicePoolTake\nfunc runtime_poolTake(local unsafe.Pointer) any\n\n" +
 			"//go:linkname runtime_poolPut runtime.sluicePoolPut\nfunc runtime_poolPut(local unsafe.Pointer, x any) bool\n\n" +
 			"// Local per-P Pool appendix.\n"},

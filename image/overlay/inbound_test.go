@@ -8,7 +8,7 @@ import (
 )
 
 // TestInbound has gVisor as domains have it, with all rules, take and answer packets as it does as
-// it comes; the one difference is that it does not copy them.
+// it comes; the one difference is that it does not copy those of IPv4.
 func TestInbound(t *testing.T) {
 	mod := editedModule(t, rules)
 	// A domain sets these bounds by its quota.

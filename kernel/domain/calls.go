@@ -2,7 +2,6 @@ package domain
 
 import (
 	"fmt"
-	"time"
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/clock"
@@ -139,16 +138,14 @@ func (d *Domain) sleep(until int64, mask uint64) uint64 {
 // park waits until the domain is woken, which may be for nothing, or until a time. It reports
 // false when that has come.
 func (d *Domain) park(until int64) bool {
-	if until != abi.WaitForever && (d.alarm == 0 || d.alarm > until) {
-		d.alarm = until
-		d.timer.Reset(time.Duration(until - clock.Nanotime()))
+	if until != abi.WaitForever {
+		d.alarm.Set(until)
 	}
 	select {
 	case <-d.wake:
 		return true
-	case <-d.timer.C:
-		d.alarm = 0
-		return clock.Nanotime() < until
+	case <-d.alarm.C:
+		return !d.alarm.Rang(until)
 	}
 }
 

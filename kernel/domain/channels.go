@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/sluice-os/sluice/kernel/clock"
 	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/nexus/abi"
 	"github.com/sluice-os/sluice/nexus/arena"
@@ -391,9 +392,8 @@ const namesMax = 5 * time.Second
 func (d *Domain) await(all []<-chan struct{}) {
 	d.turn.Release()
 	defer d.turn.Acquire()
-	d.alarm = 0
-	d.timer.Reset(namesMax)
-	defer d.timer.Stop()
+	end := clock.Nanotime() + int64(namesMax)
+	d.alarm.Set(end)
 	for _, one := range all {
 		for waiting := true; waiting; {
 			select {
@@ -403,8 +403,11 @@ func (d *Domain) await(all []<-chan struct{}) {
 				if d.doomed() {
 					return
 				}
-			case <-d.timer.C:
-				return
+			case <-d.alarm.C:
+				if d.alarm.Rang(end) {
+					return
+				}
+				d.alarm.Set(end)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/sluice-os/sluice/kernel/clock"
+	"github.com/sluice-os/sluice/kernel/domain/alarm"
 	"github.com/sluice-os/sluice/kernel/domain/config"
 	"github.com/sluice-os/sluice/kernel/domain/program"
 	"github.com/sluice-os/sluice/kernel/domain/token"
@@ -52,10 +53,7 @@ type Domain struct {
 
 	events *atomic.Uint64 // in the event page
 	wake   chan struct{}  // has a value when a wait must look again
-	timer  *time.Timer
-	// alarm is when timer goes off; 0: it is stopped. One that goes off too early for a wait is
-	// cheaper than one that is set for each.
-	alarm int64
+	alarm  *alarm.Alarm
 
 	// What the domain's goroutine looks at each time round needs no lock: the exit that it must
 	// end with, whatever it does; what closes when it may go on, nil when it is not suspended;
@@ -148,8 +146,7 @@ func start(env *Environment, c *config.Domain, img *program.Image, files []byte,
 	d.user = (*trap.User)(unsafe.Pointer(&record[0]))
 	d.user.Root = space.Root()
 	d.user.Reset(img.Entry, abi.StackTop)
-	d.timer = time.NewTimer(time.Hour)
-	d.timer.Stop()
+	d.alarm = alarm.New(clock.Nanotime)
 	if d.turn, err = env.token.Join(c.Weight, c.Cap, d.owed); err != nil {
 		return nil, err
 	}
@@ -171,8 +168,8 @@ func (d *Domain) reclaim() {
 	if d.turn != nil {
 		d.turn.Leave()
 	}
-	if d.timer != nil {
-		d.timer.Stop()
+	if d.alarm != nil {
+		d.alarm.Stop()
 	}
 	d.user = nil
 	d.closeChannels()
@@ -191,7 +188,7 @@ func (d *Domain) run() (end Exit) {
 			continue
 		}
 		before := clock.Nanotime()
-		if d.turn.OverAt(before) { // what was done for the domain is of its slice
+		if !d.turn.Begin(before) {
 			d.turn.Yield()
 			continue
 		}

@@ -155,6 +155,7 @@ var (
 	Wait func(event uint)
 )
 
-// LastEvent is an event of the program itself. The goroutine that waits for it runs when all
-// others that can run have run, also when the event had come before it waited.
+// LastEvent is an event of the program itself, and of no interrupt. The goroutine that waits for it
+// runs when all others that can run have run, or now and then, also when the event had come before it
+// waited.
 const LastEvent = 62

@@ -14,6 +14,9 @@ import (
 
 var next = uint(trap.EventTick + 1)
 
+// limit is the first event that no interrupt has: goos.LastEvent.
+const limit = 62
+
 // edges are the lines in use that one device has alone, by global number.
 var edges = map[int]bool{}
 
@@ -26,8 +29,8 @@ type Event struct {
 
 // allocate takes the next event.
 func allocate(name string) (*Event, error) {
-	if next >= trap.Events {
-		return nil, fmt.Errorf("%s: all %d interrupt events are in use", name, trap.Events)
+	if next >= limit {
+		return nil, fmt.Errorf("%s: all %d interrupt events are in use", name, limit)
 	}
 	e := &Event{n: next}
 	next++

@@ -325,6 +325,7 @@ func TestDomainThatEndsIsGone(t *testing.T) {
 	w.arrive(packet{src: outside, dst: machine, proto: 6, sport: 5000, dport: 80, flags: ack}.bytes())
 	before := len(w.sent)
 	w.sw.Detach(d.channel)
+	w.told()
 	if len(w.sent) != before+1 {
 		t.Fatalf("%d packets left at the end", len(w.sent)-before)
 	}

@@ -29,6 +29,7 @@ func TestRateOfADomain(t *testing.T) {
 	w.sw.Later(d.channel, func(wait time.Duration) { later = append(later, wait) })
 	send := func(x *domain, port uint16, n byte) {
 		x.send(datagramFrom(port, outside, append([]byte{n}, make([]byte, 971)...)), channel.Outgoing{}) // 1000 bytes
+		w.told()
 	}
 	// Without a rate all leaves at once.
 	for n := range byte(10) {
@@ -62,6 +63,7 @@ func TestRateOfADomain(t *testing.T) {
 		for end := w.clock() + span; w.clock() < end; {
 			w.wait(later[len(later)-1])
 			w.sw.GoOn(d.channel)
+			w.told()
 		}
 	}
 	pass(20 * time.Millisecond)
@@ -94,6 +96,7 @@ func TestRateOfADomain(t *testing.T) {
 	}
 	w.sent = w.sent[:before]
 	w.sw.SetRate(&limit, 0)
+	w.told()
 	look(100)
 
 	// Within the machine.

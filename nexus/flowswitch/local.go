@@ -94,7 +94,8 @@ func (x *sender) inward(own *flow.Flow) {
 	}
 }
 
-// Inside implements netif.Receiver.
+// Inside implements netif.Receiver. A reset that answers the packet goes to this machine, from which the
+// packet is, and not by the card.
 func (s *Switch) Inside(in *netif.Arrived) bool {
 	if s.attachments.Load() == 0 {
 		return false
@@ -110,6 +111,5 @@ func (s *Switch) Inside(in *netif.Arrived) bool {
 	if a := s.deliver(s.now(), f, &info, in, &fronts{}); a != nil {
 		a.Flush()
 	}
-	s.port.Flush(nil) // it may have been answered with a reset
 	return true
 }

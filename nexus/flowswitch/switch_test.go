@@ -65,6 +65,8 @@ type world struct {
 
 	mu   sync.Mutex
 	full bool
+	// untold: something was sent and not flushed.
+	untold atomic.Bool
 	// hastened are the channels of which nothing is to wait for a time any more.
 	hastened []uint32
 	// room, if it is not 0, is how many packets the card takes before it is full.
@@ -130,7 +132,12 @@ func newWorld(t testing.TB) *world {
 			pkt.DecRef()
 		}
 	}()
-	t.Cleanup(func() { cancel(); <-done; w.peer.Close() })
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		w.peer.Close()
+		w.told()
+	})
 	return w
 }
 
@@ -197,6 +204,7 @@ func (w *world) Output(o *netif.Outgoing, hop *netif.Hop) netif.Result {
 		w.room--
 		w.full = w.room == 0
 	}
+	w.untold.Store(true)
 	packet := append([]byte(nil), o.Head[:o.IP+o.Transport]...)
 	for _, b := range o.Body {
 		packet = append(packet, b...)
@@ -248,7 +256,16 @@ func (w *world) Neighbour(remote netip.Addr) netip.Addr {
 // Input implements netif.Port.
 func (w *world) Input(packet []byte) { w.hosts = append(w.hosts, packet) }
 
-func (w *world) Flush(*netif.Backlog) {}
+// Flush implements netif.Port.
+func (w *world) Flush(*netif.Backlog) { w.untold.Store(false) }
+
+// told checks that the card was told of all that was sent.
+func (w *world) told() {
+	w.t.Helper()
+	if w.untold.Load() {
+		w.t.Error("packets were sent, and the card was not told")
+	}
+}
 
 // Inward implements netif.Port.
 func (w *world) Inward(o *netif.Outgoing) netif.Result {

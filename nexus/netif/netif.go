@@ -125,8 +125,8 @@ const (
 
 // Port sends packets.
 type Port interface {
-	// Output sends a packet. The card is told at the next Flush. What is longer
-	// than the path's MTU is sent in fragments, unless it is of TCP.
+	// Output sends a packet. The card is told at the next Flush, which is the caller's to call:
+	// nobody else does. What is longer than the path's MTU is sent in fragments, unless it is of TCP.
 	Output(p *Outgoing, hop *Hop) Result
 	// Hold has the neighbour asked for that an Unknown packet would go to, and sends
 	// the packet when it is known: Sent, or Unreachable if it is dropped at once. done
@@ -230,7 +230,7 @@ type Receiver interface {
 type FramePort interface {
 	// Send sends a frame to a link address, from the card's own: Full, or Sent. The Body of
 	// o is what comes behind the link header, at most MTU bytes. The card is told at the
-	// next Flush.
+	// next Flush, which is the caller's to call.
 	Send(o *Outgoing, to [6]byte) Result
 	// Address is the card's link address.
 	Address() [6]byte

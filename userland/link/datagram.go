@@ -166,11 +166,10 @@ func (e *Endpoint) SendDatagram(from, to netip.AddrPort, class uint32, at uint64
 	e.out.data = nil
 	e.dirty = e.dirty || sent && !lost
 	e.refused = e.refused || !sent
-	ask := sent && e.ask()
-	e.mu.Unlock()
-	if ask {
-		e.Signal()
+	if sent {
+		e.ask()
 	}
+	e.mu.Unlock()
 	return sent
 }
 

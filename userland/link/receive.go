@@ -58,14 +58,14 @@ func (e *Endpoint) turnOnce(c *channel.Channel) (n int, more bool) {
 func (e *Endpoint) again() {
 	e.mu.Lock()
 	e.retry()
-	ask, room := e.dirty && e.ask(), e.refused && len(e.waiting) == 0 || e.told
+	if e.dirty {
+		e.ask()
+	}
+	room := e.refused && len(e.waiting) == 0 || e.told
 	e.refused, e.told = e.refused && len(e.waiting) > 0, false
 	e.mu.Unlock()
 	if room && e.Room != nil {
 		e.Room()
-	}
-	if ask {
-		e.Signal()
 	}
 }
 

@@ -43,11 +43,8 @@ func (e *Endpoint) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) 
 			break
 		}
 	}
-	ask := e.ask()
+	e.ask()
 	e.mu.Unlock()
-	if ask {
-		e.Signal()
-	}
 	return n, err
 }
 
@@ -62,11 +59,13 @@ func (e *Endpoint) takes(pkt *stack.PacketBuffer) (why Refusal, ok bool) {
 // Signal wakes the flusher.
 func (e *Endpoint) Signal() { e.wake() }
 
-// ask says whether who has sent is to call Signal: nobody has who sent before. e.mu is held.
-func (e *Endpoint) ask() bool {
-	ask := !e.due
-	e.due = true
-	return ask
+// ask wakes the flusher for what was sent, unless it is to come anyway. e.mu is held, so that nobody
+// who sends relies on a wake that has not been.
+func (e *Endpoint) ask() {
+	if !e.due {
+		e.due = true
+		e.wake()
+	}
 }
 
 // put sends a packet, or keeps it until there is room or its flow may go on. It reports whether

@@ -149,6 +149,7 @@ func (k *sock) Notify(f func(mode int)) {
 	defer k.mu.Unlock()
 	if f == nil {
 		k.wq.EventUnregister(&k.entry)
+		k.ready = nil // an endpoint that outlives its socket keeps nothing of who waited
 		return
 	}
 	k.ready = f

@@ -31,6 +31,7 @@ type Turn struct {
 	// since is when the slice began. All time from then on is charged, that in
 	// the kernel on the domain's behalf too.
 	since int64
+	begun bool // the domain has run in this slice
 	// owed takes what is to be charged beside it, in nanoseconds.
 	owed func() int64
 	// elsewhere is what netif.Elsewhere was then: what cards have done meanwhile is on the
@@ -87,7 +88,7 @@ func (u *Turn) wait(now int64) {
 		<-u.grant
 		now = t.now()
 	}
-	u.since, u.elsewhere = now, netif.Elsewhere()
+	u.since, u.begun, u.elsewhere = now, false, netif.Elsewhere()
 }
 
 // used is how long the slice has taken.
@@ -132,10 +133,18 @@ func (u *Turn) Rest(woken func() bool) bool {
 	return true
 }
 
-// Over says that the slice has ended by time, and OverAt whether it has at one.
-func (u *Turn) Over() bool { return u.OverAt(u.token.now()) }
+// Begin says whether the domain may run at a time: its slice, of which is what was done for it in
+// the kernel too, has not ended, or it has not run in it yet.
+func (u *Turn) Begin(now int64) bool {
+	if u.begun && now-u.since >= picker.Slice {
+		return false
+	}
+	u.begun = true
+	return true
+}
 
-func (u *Turn) OverAt(now int64) bool { return now-u.since >= picker.Slice }
+// Over says that the slice has ended by time.
+func (u *Turn) Over() bool { return u.token.now()-u.since >= picker.Slice }
 
 // next takes who is to have the token out of those that wait, if nobody has it; nil: nobody is
 // to. t.mu is held.

@@ -1,9 +1,12 @@
 package token
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sluice-os/sluice/kernel/domain/picker"
 )
@@ -38,9 +41,13 @@ func TestRest(t *testing.T) {
 		b.Release()
 		close(done)
 	}()
-	woken := func() bool { return len(k.waiting) == 1 }
-	for a.Rest(woken) { // the other is on its way
-		a.Acquire()
+	for queued := 0; queued == 0; runtime.Gosched() { // the other is on its way
+		k.mu.Lock()
+		queued = len(k.waiting)
+		k.mu.Unlock()
+	}
+	if a.Rest(func() bool { return true }) {
+		t.Error("it gave the token up though it was woken")
 	}
 	if !ran.Load() {
 		t.Error("who waited had no slice")
@@ -88,4 +95,56 @@ func TestOneAtATime(t *testing.T) {
 	if k.held || len(k.waiting) != 0 {
 		t.Errorf("held %v, %d wait", k.held, len(k.waiting))
 	}
+}
+
+// TestCap: one that may have a part of the processor only waits for the rest of the time, also when it
+// was woken by the end of its slice and nobody else wants the token.
+func TestCap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		k := New(func() int64 { return int64(time.Since(start)) })
+		u, err := k.Join(picker.DefaultWeight, 250, func() int64 { return 0 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Acquire()
+		const rounds = 500
+		for range rounds {
+			if !u.Begin(k.now()) {
+				t.Fatal("it was given a slice that is over")
+			}
+			time.Sleep(2 * time.Millisecond)
+			if !u.Over() || u.Begin(k.now()) {
+				t.Fatal("its slice goes on")
+			}
+			if u.Rest(func() bool { return true }) {
+				t.Fatal("it gave the token up though it was woken")
+			}
+		}
+		if took := time.Since(start); took < 3500*time.Millisecond || took > 4500*time.Millisecond {
+			t.Errorf("%d slices of 2 ms at a quarter of the processor took %v", rounds, took)
+		}
+		u.Release()
+		u.Leave()
+	})
+}
+
+// TestBegin: a slice that time has used up before the domain has run is the domain's all the same.
+func TestBegin(t *testing.T) {
+	now := int64(1)
+	k := New(func() int64 { return now })
+	u := newTurn(t, k)
+	u.Acquire()
+	now += 2 * picker.Slice
+	if !u.Begin(now) {
+		t.Error("it was given the token and has not run")
+	}
+	if u.Begin(now) {
+		t.Error("it runs beyond its slice")
+	}
+	u.Yield()
+	if !u.Begin(now) {
+		t.Error("its next slice is over at its beginning")
+	}
+	u.Release()
 }
