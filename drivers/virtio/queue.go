@@ -220,13 +220,14 @@ func (q *Queue) Submit() (notified bool) {
 }
 
 // Settle gives the notification that a Submit since the last one, or since
-// EnableInterrupt, should have given. An emulator that runs this processor and the device in two threads may
-// let the store of the index and the load of the event pass each other, XCHG or
-// not (as QEMU's TCG seems to with one processor). A register read is
-// answered by the device's thread and orders them for certain. It costs about a
-// notification, so it is for a driver that found the device with nothing to do,
-// and EnableInterrupt has it done for one that is about to wait: a busy one looks at the index again, long after
-// the store has left the processor.
+// EnableInterrupt, should have given. An emulator that runs this processor and
+// the device in two threads may let the store of the index and the load of the
+// event pass each other, XCHG or not (as QEMU's TCG seems to with one
+// processor). A register read is answered by the device's thread and orders
+// them for certain. It costs about a notification, so it is for a driver that
+// found the device with nothing to do, and EnableInterrupt does it for one that
+// is about to wait: a busy one looks at the index again, long after the store
+// has left the processor.
 func (q *Queue) Settle() (notified bool) {
 	if q.settled == q.published || q.err != nil {
 		return false
